@@ -1,0 +1,182 @@
+"""Every number a run depends on, in one frozen object: defaults, presets, a TOML file, then the caller's own values."""
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from spfast.errors import BadInputError
+
+__all__ = ["Config", "PRESETS", "load_config"]
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """Cuts that define the Parent Sample (PAPER 1-3; paper Eq. 6, 7)."""
+
+    logg_min: float = 0.0  # exclusive [dex]
+    logg_max: float = 2.2  # inclusive [dex]
+    jk_offset: float = 0.4  # Eq. 6: J-K < offset + slope (BP-RP) [mag]
+    jk_slope: float = 0.45
+    hw2_min: float = -0.05  # Eq. 7: H-W2 > this [mag]
+    exclude_variable: bool = True  # Gaia phot_variable_flag == 'VARIABLE'
+    exclude_flagged: bool = False  # STARFLAG / ASPCAPFLAG bad bits: flagged in the catalog, cut only if asked
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Cuts that define the Training Set (paper Eq. 8-10)."""
+
+    parallax_error_max: float = 0.1  # exclusive [mas]
+    visibility_periods_min: int = 8  # inclusive
+    astrometric_chi2_max: float = 35.0  # chi2_al / sqrt(n_good_obs_al - 5), inclusive
+
+
+@dataclass(frozen=True)
+class NormalizationConfig:
+    """Pseudo-continuum and bad pixels (PAPER 9-11)."""
+
+    continuum_file: str = ""  # pixel indices on the 8575 grid; empty: found from the survey's own spectra
+    chebyshev_degree: int = 2
+    off_continuum_variance: float = 9.0  # v in 1/(sigma^2 + v) off the continuum pixels
+    weight_power: int = 1  # 1: chi-squared weights 1/variance; 2: the authors' code, which passed 1/variance as 1/sigma
+    use_pixel_mask: bool = True  # honour APOGEE_PIXMASK bits 0-7 and 14 where the file has a mask
+    bad_flux_error: float = 3.0  # sigma given to a bad pixel
+    flux_error_max: float = 0.3  # after division, above this a pixel is bad
+    grow_mask: int = 1  # pixels on either side
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """From normalised spectra and magnitudes to the feature row (PAPER 12-13; paper Eq. 11)."""
+
+    flux_min: float = 0.01
+    flux_max: float = 1.2
+    flux_error_max: float = 0.05
+    magnitude_error_factor: float = 1.0857362047581296  # 2.5 / ln 10; the authors' code has 1.09
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """The objective and its solver (paper Eq. 1-3)."""
+
+    penalty: float = 30.0  # lambda
+    zero_point: float = 0.0483  # added to every Gaia parallax [mas]
+    solver: str = "prox-newton"  # or "owlqn"
+    start: str = "photometric"  # or "burn-in": the paper's two stages
+    tolerance: float = 1e-3  # on the KKT violation, in units of lambda
+    max_iterations: int = 0  # 0: the solver's own default
+
+
+@dataclass(frozen=True)
+class FoldConfig:
+    """How stars are split into A and B (PAPER 7)."""
+
+    split: str = "auto"  # "random_index" (Gaia's, parity), "hash" (of source_id), "auto": the first if there, else the second
+    seed: int = 0  # enters the hash
+
+
+@dataclass(frozen=True)
+class Config:
+    """The resolved configuration of a run; stored with every survey, model and catalog."""
+
+    preset: str = "default"
+    sample: SampleConfig = field(default_factory=SampleConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    normalization: NormalizationConfig = field(default_factory=NormalizationConfig)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+    folds: FoldConfig = field(default_factory=FoldConfig)
+
+    def to_dict(self):
+        """Return the configuration as nested plain dictionaries (for JSON and headers)."""
+        return dataclasses.asdict(self)
+
+    def replace(self, **sections):
+        """Return a copy with some values changed: ``config.replace(fit={"penalty": 50.0})``.
+
+        Raises
+        ------
+        BadInputError
+            For a section or key that does not exist, or a value of the wrong type.
+        """
+        return _merge(self, sections, "configuration")
+
+
+#: What each preset changes from the default (PAPER.md: the authors' code where it differs from the text).
+PRESETS = {
+    "default": {},
+    "hogg2019": {
+        "normalization": {"weight_power": 2, "use_pixel_mask": False},
+        "features": {"magnitude_error_factor": 1.09},
+    },
+}
+
+
+def load_config(path=None, preset=None, overrides=None):
+    """Resolve a configuration: the preset, then the TOML file, then the overrides.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        TOML file with tables named as the sections of `Config`; it may name a ``preset``.
+    preset : str, optional
+        A key of `PRESETS`; wins over the file's.
+    overrides : dict, optional
+        ``{section: {key: value}}``.
+
+    Returns
+    -------
+    Config
+
+    Raises
+    ------
+    BadInputError
+        For a file that cannot be read, an unknown preset, section or key, or a value of the wrong type.
+
+    Examples
+    --------
+    >>> from spfast.config import load_config
+    >>> load_config(preset="hogg2019", overrides={"fit": {"penalty": 50}}).fit.penalty
+    50.0
+    """
+    values = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise BadInputError(f"{path}: cannot read the configuration ({error.strerror}); check the path") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BadInputError(f"{path}: not valid TOML ({error}); correct the file") from None
+    file_preset = values.pop("preset", "default")
+    preset = preset or file_preset
+    if preset not in PRESETS:
+        raise BadInputError(f"preset {preset!r}: expected one of {', '.join(PRESETS)}")
+    config = _merge(Config(preset=preset), PRESETS[preset], "preset")
+    config = _merge(config, values, str(path))
+    return _merge(config, overrides or {}, "options")
+
+
+def _merge(config, sections, where):
+    for name, values in sections.items():
+        section = getattr(config, name, None)
+        if not dataclasses.is_dataclass(section):
+            known = ", ".join(f.name for f in dataclasses.fields(Config) if f.name != "preset")
+            raise BadInputError(f"{where}: unknown section [{name}]; expected one of {known}")
+        if not isinstance(values, dict):
+            raise BadInputError(f"{where}: [{name}] is {values!r}, expected a table of keys and values")
+        checked = {key: _checked(section, name, key, value, where) for key, value in values.items()}
+        config = dataclasses.replace(config, **{name: dataclasses.replace(section, **checked)})
+    return config
+
+
+def _checked(section, name, key, value, where):
+    if key not in {f.name for f in dataclasses.fields(section)}:
+        known = ", ".join(f.name for f in dataclasses.fields(section))
+        raise BadInputError(f"{where}: unknown key {key!r} in [{name}]; expected one of {known}")
+    kind = type(getattr(section, key))
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        raise BadInputError(f"{where}: [{name}] {key} is {value!r}, expected a {kind.__name__}")
+    return value

@@ -1,0 +1,1 @@
+"""Survey files in, a survey folder out."""

@@ -1,0 +1,1 @@
+"""Numba kernels: plain functions on arrays; no file, no logging."""

@@ -1,0 +1,1 @@
+"""What comes out: catalog and validation."""

@@ -1,0 +1,1 @@
+"""Folds and cross-validation."""

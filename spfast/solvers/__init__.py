@@ -1,0 +1,1 @@
+"""Minimisers of the L1-penalised objective."""
