@@ -1,0 +1,278 @@
+"""Tables in and out by suffix: written whole or not at all, the same bytes for the same table."""
+
+import importlib.util
+import json
+import os
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from astropy import units
+from astropy.io import fits, votable
+from astropy.table import Column, Table
+from astropy.utils.exceptions import AstropyUserWarning
+
+from spfast.errors import BadInputError
+
+__all__ = ["SUFFIXES", "check_output", "float_column", "new_file", "read_table", "write_table"]
+
+#: Suffixes that tables are written to; what each keeps beyond the values is in `write_table`.
+SUFFIXES = (".fits", ".ecsv", ".vot", ".csv", ".parquet")
+
+_FITS_SUFFIXES = (".fits", ".fit", ".fits.gz", ".fit.gz")
+_VOTABLE_SUFFIXES = (".vot", ".xml", ".votable")
+_ASCII_FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".mrt": "ascii.mrt", ".txt": "ascii", ".dat": "ascii"}
+
+#: The longest FITS keyword and what surveys write for "no value" (-9999, -9999.99).
+_KEYWORD_LENGTH = 8
+_MISSING_BELOW = -9990.0
+
+#: What the readers of astropy raise for a file that is not what its suffix says.
+_READ_ERRORS = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, AstropyUserWarning)
+
+
+def check_output(path, overwrite=False, suffixes=SUFFIXES):
+    """Refuse an output that could not be written, before any work is done.
+
+    Parameters
+    ----------
+    path : path-like
+        File to be written.
+    overwrite : bool
+        Whether an existing file may be replaced.
+    suffixes : tuple of str, optional
+        Those allowed; empty for any.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    BadInputError
+        For an unknown suffix, a missing folder, a file that exists, or Parquet without pyarrow.
+    """
+    path = Path(path)
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise BadInputError(f"{path}: cannot write {path.suffix or 'a name without suffix'}; use {' '.join(suffixes)}")
+    if path.suffix.lower() == ".parquet":
+        _need_pyarrow(path)
+    if not path.parent.is_dir():
+        raise BadInputError(f"{path}: the folder {path.parent} does not exist; create it first")
+    if path.is_dir() or (path.exists() and not overwrite):
+        advice = "give another name" if path.is_dir() else "give another name or --overwrite"
+        raise BadInputError(f"{path}: already exists; {advice}")
+    return path
+
+
+@contextmanager
+def new_file(path):
+    """Yield a temporary name beside ``path``, renamed to it when the block ends well and removed when it does not."""
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_table(table, path, overwrite=False, comments=None):
+    """Write a table in the format that the suffix names.
+
+    FITS keeps units, descriptions (``TCOMMn``), UCDs (``TUCDn``) and ``table.meta`` as header cards; ECSV, VOTable and
+    Parquet keep the same in their own ways; CSV keeps the values only.
+
+    Parameters
+    ----------
+    table : astropy Table
+        Its ``meta`` holds plain values under FITS keywords; a column's UCD is its ``meta["ucd"]``.
+    path : path-like
+        Ends in one of `SUFFIXES`.
+    overwrite : bool
+        Replace an existing file.
+    comments : dict of str, optional
+        Comment of each FITS keyword.
+
+    Raises
+    ------
+    BadInputError
+        As `check_output`.
+    """
+    path = check_output(path, overwrite)
+    suffix = path.suffix.lower()
+    with new_file(path) as partial:
+        if suffix == ".fits":
+            _fits_hdu(table, comments or {}).writeto(partial, output_verify="exception")
+        elif suffix == ".vot":
+            _votable(table).to_xml(str(partial))
+        elif suffix == ".parquet":
+            _write_parquet(table, partial)
+        else:
+            table.write(partial, format=_ASCII_FORMATS[suffix])
+
+
+def read_table(path):
+    """Read a table by its suffix: FITS (the first table in it), ECSV, VOTable, CSV, Parquet or a plain text table.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    astropy Table
+        With units, descriptions, UCDs and ``meta`` where the format has them.
+
+    Raises
+    ------
+    BadInputError
+        If there is no such file, or it cannot be read as what its suffix says.
+    """
+    path = Path(path)
+    name = path.name.lower()
+    if not path.is_file():
+        raise BadInputError(f"{path}: no such file; check the path")
+    try:
+        if name.endswith(_FITS_SUFFIXES):
+            return _read_fits(path)
+        if name.endswith(_VOTABLE_SUFFIXES):
+            return _read_votable(path)
+        if name.endswith(".parquet"):
+            return _read_parquet(path)
+        if path.suffix.lower() in _ASCII_FORMATS:
+            return Table.read(path, format=_ASCII_FORMATS[path.suffix.lower()])
+    except BadInputError:
+        raise
+    except _READ_ERRORS as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BadInputError(f"{path}: cannot be read as a {path.suffix} table ({reason}); is it whole?") from None
+    raise BadInputError(f"{path}: unknown suffix; expected {' '.join(SUFFIXES)}")
+
+
+def float_column(table, name):
+    """Return a column as float64 with NaN for masked values and for the -9999 of survey tables."""
+    values = np.ma.filled(np.ma.asarray(table[name]).astype(np.float64), np.nan)
+    return np.where(values < _MISSING_BELOW, np.nan, values)
+
+
+def _fits_hdu(table, comments):
+    plain = Table(table, copy=False, meta={})
+    for column in plain.itercols():
+        # Kept as TCOMMn and TUCDn below; astropy would write them as a YAML block that only astropy reads.
+        column.info.description, column.info.meta = None, {}
+    hdu = fits.table_to_hdu(plain)
+    for number, column in enumerate(table.itercols(), start=1):
+        if column.info.description:
+            hdu.header[f"TCOMM{number}"] = column.info.description
+        ucd = (column.info.meta or {}).get("ucd")
+        if ucd:
+            hdu.header[f"TUCD{number}"] = ucd
+    for key, value in table.meta.items():
+        if len(key) > _KEYWORD_LENGTH:
+            raise ValueError(f"{key}: a FITS keyword has at most {_KEYWORD_LENGTH} characters")
+        hdu.header[key] = (value, comments.get(key, ""))
+    return fits.HDUList([fits.PrimaryHDU(), hdu])
+
+
+def _read_fits(path):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="File may have been truncated")
+        with fits.open(path, memmap=False) as hdus:
+            hdu = next((h for h in hdus if isinstance(h, fits.BinTableHDU | fits.TableHDU)), None)
+            if hdu is None:
+                raise BadInputError(f"{path}: no table in this FITS file; expected a binary table")
+            columns = []
+            for number, column in enumerate(hdu.columns, start=1):
+                values = np.asarray(hdu.data[column.name])
+                if values.dtype.kind in "SU":
+                    values = np.char.rstrip(values.astype(np.str_))
+                values = values.astype(values.dtype.newbyteorder("="), copy=False)
+                unit = units.Unit(column.unit, parse_strict="silent") if column.unit else None
+                ucd = hdu.header.get(f"TUCD{number}")
+                columns.append(
+                    Column(
+                        values,
+                        name=column.name,
+                        unit=unit,
+                        description=hdu.header.get(f"TCOMM{number}"),
+                        meta={"ucd": ucd} if ucd else None,
+                    )
+                )
+            meta = {
+                card.keyword: card.value
+                for card in hdu.header.cards
+                if card.keyword not in _STRUCTURE and card.keyword.rstrip("0123456789") not in _COLUMN_KEYWORDS
+            }
+    return Table(columns, meta=meta)
+
+
+#: Keywords that describe the file, not what is in it.
+_STRUCTURE = {"XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "TFIELDS", "COMMENT", "HISTORY", ""}
+_STRUCTURE |= {"THEAP", "EXTNAME", "CHECKSUM", "DATASUM"}
+_COLUMN_KEYWORDS = {"TTYPE", "TFORM", "TUNIT", "TNULL", "TDISP", "TDIM", "TSCAL", "TZERO", "TCOMM", "TUCD", "TBCOL"}
+
+
+def _votable(table):
+    with warnings.catch_warnings():
+        # "2MASS_ID" is a name but no XML identifier; the one made from it is never seen.
+        warnings.simplefilter("ignore", votable.exceptions.W03)
+        document = votable.from_table(Table(table, copy=False, meta={}))
+    resource = document.resources[0]
+    for key, value in table.meta.items():
+        resource.infos.append(votable.tree.Info(name=key, value=str(value)))
+    return document
+
+
+def _read_votable(path):
+    document = votable.parse(str(path), verify="ignore")
+    table = document.get_first_table().to_table(use_names_over_ids=True)
+    for info in document.resources[0].infos:
+        table.meta[info.name] = info.value
+    return table
+
+
+def _need_pyarrow(path):
+    if importlib.util.find_spec("pyarrow") is None:
+        raise BadInputError(f"{path}: Parquet needs pyarrow; install it (pip install pyarrow) or use a .fits table")
+
+
+def _write_parquet(table, path):
+    # Not astropy's own Parquet door: it needs pandas to read back what it wrote.
+    import pyarrow
+    from pyarrow import parquet
+
+    fields, arrays = [], []
+    for column in table.itercols():
+        array = pyarrow.array(column.tolist() if column.dtype.kind in "SU" else np.asarray(column))
+        notes = {"unit": str(column.unit or ""), "description": column.info.description or "", **(column.info.meta or {})}
+        fields.append(pyarrow.field(column.name, array.type, metadata={k: v for k, v in notes.items() if v}))
+        arrays.append(array)
+    schema = pyarrow.schema(fields, metadata={"spfast": json.dumps(dict(table.meta))})
+    parquet.write_table(pyarrow.table(arrays, schema=schema), path)
+
+
+def _read_parquet(path):
+    _need_pyarrow(path)
+    from pyarrow import parquet
+
+    stored = parquet.read_table(path)
+    meta = json.loads((stored.schema.metadata or {}).get(b"spfast", b"{}"))
+    columns = []
+    for field, chunks in zip(stored.schema, stored.columns, strict=True):
+        notes = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
+        values = chunks.to_numpy()
+        if values.dtype.kind == "O":
+            values = np.array(["" if value is None else str(value) for value in values])
+        unit = notes.get("unit")
+        columns.append(
+            Column(
+                values,
+                name=field.name,
+                unit=units.Unit(unit, parse_strict="silent") if unit else None,
+                description=notes.get("description"),
+                meta={"ucd": notes["ucd"]} if "ucd" in notes else None,
+            )
+        )
+    return Table(columns, meta=meta)

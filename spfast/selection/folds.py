@@ -1,0 +1,160 @@
+"""Which of the two folds a star belongs to, by a rule that knows nothing of its parallax and survives re-ordering."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spfast.config import FoldConfig
+from spfast.errors import BadInputError
+
+__all__ = ["FOLDS", "Folds", "fold_labels", "star_keys"]
+
+#: The fold of even and of odd stars (Hogg, Eilers & Rix 2019: Gaia's ``random_index`` modulo 2).
+FOLDS = ("A", "B")
+
+#: "auto" takes Gaia's random_index when more than this share of the stars has one.
+_RANDOM_INDEX_SHARE = 0.5
+
+# splitmix64 (Steele, Lea & Flood 2014) and FNV-1a 64 (Fowler, Noll & Vo): fixed by their authors, so that labels are the same
+# on every platform, Python and numpy; all arithmetic is modulo 2**64.
+_SPLITMIX_STEP = np.uint64(0x9E3779B97F4A7C15)
+_SPLITMIX_MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+_SPLITMIX_SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
+_FNV_OFFSET = np.uint64(0xCBF29CE484222325)
+_FNV_PRIME = np.uint64(0x100000001B3)
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Fold labels and how they came about.
+
+    Parameters
+    ----------
+    labels : str array, shape (n_stars,)
+        ``"A"`` or ``"B"`` for each star.
+    split : str
+        ``"random_index"`` or ``"hash"``: the rule that was used.
+    seed : int
+        Seed of the hash.
+    n_hashed : int
+        Stars labelled by the hash.
+    """
+
+    labels: np.ndarray
+    split: str
+    seed: int
+    n_hashed: int
+
+    @property
+    def rule(self):
+        """The rule in words, for headers (str)."""
+        hashed = f"splitmix64 of source_id (APOGEE_ID without one), seed {self.seed}, parity: even A, odd B"
+        if self.split == "hash":
+            return hashed
+        rest = f"; {self.n_hashed} stars without it: {hashed}" if self.n_hashed else ""
+        return f"Gaia random_index parity: even A, odd B{rest}"
+
+
+def fold_labels(stars, config=None):
+    """Label every star A or B.
+
+    Parameters
+    ----------
+    stars : astropy Table
+        ``source_id`` (int64, -1: none), ``APOGEE_ID`` and, for Gaia's own split, ``random_index`` (int64, -1: none).
+    config : FoldConfig, optional
+        ``split``: ``"random_index"`` (its parity), ``"hash"`` (of source_id) or ``"auto"`` (the first where more than
+        half of the stars have one, else the second for all); ``seed`` enters the hash.
+
+    Returns
+    -------
+    Folds
+        Rows of one Gaia source share a label; a star's label does not depend on the other rows, beyond the choice
+        that "auto" makes.
+
+    Raises
+    ------
+    BadInputError
+        For an unknown rule, or ``"random_index"`` where no star has one.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from spfast.selection.folds import fold_labels
+    >>> stars = Table({"APOGEE_ID": ["a", "b", "c"], "source_id": [7, 8, 9], "random_index": [4, 5, 6]})
+    >>> fold_labels(stars).labels.tolist()
+    ['A', 'B', 'A']
+    """
+    config = FoldConfig() if config is None else config
+    if config.split not in ("auto", "random_index", "hash"):
+        raise BadInputError(f"folds: split is {config.split!r}, expected 'auto', 'random_index' or 'hash'")
+    source_keys, name_keys = star_keys(stars, config.seed)
+    has_source = np.asarray(stars["source_id"], dtype=np.int64) >= 0
+    number = np.where(has_source, source_keys, name_keys)
+    hashed = np.ones(len(stars), dtype=bool)
+    if config.split != "hash":
+        index = _random_index(stars, has_source)
+        share = np.mean(index >= 0) if len(stars) else 0.0
+        if config.split == "random_index" and share == 0:
+            raise BadInputError("folds: no star has a Gaia random_index; use split = 'hash' or 'auto'")
+        if config.split == "random_index" or share > _RANDOM_INDEX_SHARE:
+            hashed = index < 0
+            number = np.where(hashed, number, index.astype(np.uint64))
+    labels = np.array(FOLDS)[(number % np.uint64(2)).astype(np.intp)]
+    split = "hash" if hashed.all() else "random_index"
+    return Folds(labels, split, int(config.seed), int(np.count_nonzero(hashed)))
+
+
+def star_keys(stars, seed=0):
+    """Hash each star's Gaia ``source_id`` and its ``APOGEE_ID`` to 64 bits.
+
+    Parameters
+    ----------
+    stars : astropy Table
+        ``source_id`` and ``APOGEE_ID``; blanks in an APOGEE_ID do not count.
+    seed : int
+        Another seed, another hash.
+
+    Returns
+    -------
+    source_keys, name_keys : uint64 array, shape (n_stars,)
+        A star without a source (source_id < 0) gets its name's key in both.
+    """
+    offset = _splitmix64(np.array([seed % 2**64], dtype=np.uint64))
+    source_id = np.asarray(stars["source_id"], dtype=np.int64)
+    name_keys = _splitmix64(_fnv1a(stars["APOGEE_ID"]) ^ offset)
+    source_keys = _splitmix64(source_id.astype(np.uint64) ^ offset)
+    return np.where(source_id >= 0, source_keys, name_keys), name_keys
+
+
+def _random_index(stars, has_source):
+    """Gaia's random_index, -1 where there is none; rows of one source share what any of them has."""
+    if "random_index" not in stars.colnames:
+        return np.full(len(stars), -1, dtype=np.int64)
+    index = np.array(stars["random_index"], dtype=np.int64)
+    _, source = np.unique(np.asarray(stars["source_id"])[has_source], return_inverse=True)
+    shared = np.full(source.max(initial=-1) + 1, -1, dtype=np.int64)
+    np.maximum.at(shared, source, index[has_source])
+    index[has_source] = shared[source]
+    return index
+
+
+def _splitmix64(x):
+    """The splitmix64 finaliser of each number (uint64 array)."""
+    first, second, third = _SPLITMIX_SHIFTS
+    x = x + _SPLITMIX_STEP
+    x = (x ^ (x >> first)) * _SPLITMIX_MULTIPLIERS[0]
+    x = (x ^ (x >> second)) * _SPLITMIX_MULTIPLIERS[1]
+    return x ^ (x >> third)
+
+
+def _fnv1a(names):
+    """FNV-1a of the non-blank characters of each name (uint64 array)."""
+    names = np.asarray(names).astype(np.str_)
+    names = names.astype(f"S{max(names.dtype.itemsize // 4, 1)}")
+    characters = names.view(np.uint8).reshape(len(names), -1)
+    key = np.full(len(names), _FNV_OFFSET)
+    for column in characters.T:
+        used = (column != 0) & (column != ord(" "))  # NUL pads the array, blanks pad the catalogs
+        key = np.where(used, (key ^ column) * _FNV_PRIME, key)
+    return key
