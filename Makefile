@@ -1,0 +1,44 @@
+# For a checkout on a machine with python3 and make. Users who only want the package: pip install .
+#   make demo    a mock survey, all the way to a catalog, in demo/
+#   make test    the test suite and the doctests
+#   make docs    the documentation, in docs/_build/html
+#   make lint    ruff
+# One environment, .venv, serves all four. Another interpreter: make demo PYTHON=python3.12
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test docs lint clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: $(VENV)/installed-core
+	$(VENV)/bin/spfast demo demo/
+
+test: $(VENV)/installed-test
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+docs: $(VENV)/installed-docs
+	$(VENV)/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+lint: $(VENV)/installed-dev
+	$(VENV)/bin/ruff check .
+
+clean:
+	rm -rf demo docs/_build docs/api build dist *.egg-info .pytest_cache .ruff_cache
+
+# What each environment needs beyond the core; the stamp is renewed when pyproject.toml changes.
+$(VENV)/installed-core: extras =
+$(VENV)/installed-test: extras = [test,fast,parquet,plot]
+$(VENV)/installed-docs: extras = [docs]
+$(VENV)/installed-dev: extras = [dev]
+
+# Editable, so that a change in spfast/ needs no new install. A half-made environment is made again in place.
+$(VENV)/installed-%: pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("spfast needs Python 3.11 or newer, $(PYTHON) is %d.%d: name another, e.g. make PYTHON=python3.12" % v[:2])'
+	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.$(extras)'
+	@touch $@
