@@ -1,0 +1,275 @@
+"""The survey folder: stars.fits, features.npy, feature_errors.npy, survey.json, rejected.ecsv."""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from spfast.data.columns import conform_rejected, conform_stars
+from spfast.errors import BadInputError
+from spfast.model.layout import FeatureLayout
+
+__all__ = ["Survey", "SurveyWriter", "open_survey", "file_sha256"]
+
+#: Version of the folder's format; a reader refuses one that it does not know.
+SCHEMA = 1
+
+ARRAYS = ("features", "feature_errors")
+_REBUILD = "build it again with `spfast ingest`"
+
+
+class Survey:
+    """A survey folder, opened for reading: nothing is in memory but the star table.
+
+    Attributes
+    ----------
+    path : Path
+    features, feature_errors : float32 memmap, read-only, C order, shape (n_stars, n_features)
+    stars : astropy Table
+        One row a star, in the order of the arrays' rows.
+    layout : FeatureLayout
+    info : dict
+        What survey.json holds: configuration, versions, hashes, continuum pixels, cut-flow.
+    """
+
+    def __init__(self, path, info, layout, stars, features, feature_errors):
+        self.path, self.info, self.layout, self.stars = path, info, layout, stars
+        self.features, self.feature_errors = features, feature_errors
+
+    @property
+    def n_stars(self):
+        return self.features.shape[0]
+
+    @property
+    def n_features(self):
+        return self.features.shape[1]
+
+    @property
+    def survey_hash(self):
+        """Identifies arrays and star table (str, sha256 in hex)."""
+        return self.info["survey_hash"]
+
+    @property
+    def rejected(self):
+        """Every star that did not make it, and the first cut or fault that stopped it (astropy Table)."""
+        return Table.read(self.path / "rejected.ecsv", format="ascii.ecsv")
+
+    def verify(self):
+        """Read every byte again and compare with the stored hashes.
+
+        Raises
+        ------
+        BadInputError
+            Naming the first file that changed.
+        """
+        for name, expected in self.info["sha256"].items():
+            if file_sha256(self.path / name) != expected:
+                raise BadInputError(f"{self.path / name}: changed since the survey was built; {_REBUILD}")
+
+    def __repr__(self):
+        return f"<Survey {str(self.path)!r}: {self.n_stars} stars x {self.n_features} features>"
+
+
+def open_survey(path):
+    """Open a survey folder.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Survey
+
+    Raises
+    ------
+    BadInputError
+        If the folder is not a survey, or its parts do not fit together.
+
+    Examples
+    --------
+    >>> from spfast.data.survey import open_survey
+    >>> open_survey("no/such/folder")
+    Traceback (most recent call last):
+    ...
+    spfast.errors.BadInputError: no/such/folder: no such folder; expected a survey made by `spfast ingest`
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise BadInputError(f"{path}: no such folder; expected a survey made by `spfast ingest`")
+    try:
+        info = json.loads((path / "survey.json").read_text(encoding="utf-8"))
+        schema, layout = info["schema"], FeatureLayout.from_dict(info["layout"])
+    except FileNotFoundError:
+        raise BadInputError(f"{path}: has no survey.json; expected a survey made by `spfast ingest`") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInputError(f"{path / 'survey.json'}: damaged ({error}); {_REBUILD}") from None
+    if schema != SCHEMA:
+        raise BadInputError(f"{path}: survey format {schema}, expected {SCHEMA}; {_REBUILD}")
+    arrays = [_open_array(path / f"{name}.npy", layout) for name in ARRAYS]
+    try:
+        stars = Table.read(path / "stars.fits", format="fits", hdu=1, mask_invalid=False, character_as_bytes=False)
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"{path / 'stars.fits'}: cannot be read ({error}); {_REBUILD}") from None
+    for name, n_rows in [("feature_errors.npy", len(arrays[1])), ("stars.fits", len(stars))]:
+        if n_rows != len(arrays[0]):
+            raise BadInputError(f"{path / name}: {n_rows} rows, features.npy has {len(arrays[0])}; {_REBUILD}")
+    return Survey(path, info, layout, stars, *arrays)
+
+
+def _open_array(path, layout):
+    try:
+        array = np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"{path}: cannot be read ({error}); {_REBUILD}") from None
+    if array.ndim != 2 or array.dtype != np.float32 or not array.flags.c_contiguous:
+        raise BadInputError(f"{path}: {array.dtype} of shape {array.shape}, expected 2-D float32, C order; {_REBUILD}")
+    if array.shape[1] != layout.n_features:
+        raise BadInputError(f"{path}: {array.shape[1]} columns, the survey's layout {layout.n_features}; {_REBUILD}")
+    return array
+
+
+class SurveyWriter:
+    """Builds a survey under ``<path>.partial`` and renames it when it is whole; a context manager.
+
+    Leaving the ``with`` block without `finish` removes the partial folder, unless it was there before.
+
+    Parameters
+    ----------
+    path : path-like
+        The survey to make; must not exist.
+    layout : FeatureLayout
+    n_stars : int
+
+    Attributes
+    ----------
+    features, feature_errors : float32 memmap, shape (n_stars, n_features)
+        To be filled by the caller, in any order.
+
+    Raises
+    ------
+    BadInputError
+        If the path exists, cannot be made, or there is no star.
+    """
+
+    def __init__(self, path, layout, n_stars):
+        self.path, self.layout = Path(path), layout
+        self.partial = partial_path(path)
+        if self.path.exists():
+            raise BadInputError(f"{self.path}: exists already; remove it or choose another output")
+        if n_stars < 1:
+            raise BadInputError(f"{self.path}: there is no star to write; check the cuts and the tables")
+        self._was_there = self.partial.exists()
+        try:
+            self.partial.mkdir(parents=True, exist_ok=True)
+            shape = (int(n_stars), layout.n_features)
+            self.features, self.feature_errors = (
+                np.lib.format.open_memmap(self.partial / f"{name}.npy", mode="w+", dtype=np.float32, shape=shape)
+                for name in ARRAYS
+            )
+        except OSError as error:
+            raise BadInputError(f"{self.path}: cannot be written ({error.strerror}); choose another output") from None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, exc_type, exc, traceback):
+        self.features = self.feature_errors = None
+        if self.partial.exists() and not self._was_there:
+            shutil.rmtree(self.partial)
+
+    def finish(self, stars, rejected=None, cut_flow=(), config=None, provenance=None):
+        """Write the tables and survey.json, put everything on disk and give the folder its name.
+
+        Parameters
+        ----------
+        stars : astropy Table
+            One row a star, in the order of the arrays' rows; columns as in `spfast.data.columns`, missing ones are
+            filled with their missing value.
+        rejected : astropy Table, optional
+            Columns APOGEE_ID, row, reason, detail.
+        cut_flow : list of (str, int)
+            Each cut and the number of stars left after it.
+        config : Config, optional
+        provenance : dict, optional
+            More entries for survey.json: inputs and their hashes, continuum pixels, policies.
+
+        Returns
+        -------
+        Survey
+
+        Raises
+        ------
+        BadInputError
+            If the table and the arrays have different numbers of rows.
+        """
+        if len(stars) != len(self.features):
+            raise BadInputError(f"{self.path}: {len(stars)} stars for {len(self.features)} feature rows")
+        shape = list(self.features.shape)
+        self.features.flush()
+        self.feature_errors.flush()
+        self.features = self.feature_errors = None
+        conform_stars(stars).write(self.partial / "stars.fits", format="fits", overwrite=True)
+        rejected = conform_rejected(rejected)
+        rejected.write(self.partial / "rejected.ecsv", format="ascii.ecsv", overwrite=True)
+        hashes = {name: file_sha256(self.partial / name) for name in (*(f"{a}.npy" for a in ARRAYS), "stars.fits")}
+        info = {
+            "schema": SCHEMA,
+            "n_stars": shape[0],
+            "n_features": shape[1],
+            "n_rejected": len(rejected),
+            "arrays": {f"{name}.npy": {"shape": shape, "dtype": "float32", "order": "C"} for name in ARRAYS},
+            "sha256": hashes,
+            "survey_hash": hashlib.sha256("".join(hashes.values()).encode()).hexdigest(),
+            "versions": _versions(),
+            "config": None if config is None else config.to_dict(),
+            "cut_flow": [[str(cut), int(n_left)] for cut, n_left in cut_flow],
+            **(provenance or {}),
+            "layout": self.layout.to_dict(),
+        }
+        with open(self.partial / "survey.json", "w", encoding="utf-8") as file:
+            json.dump(info, file, indent=1)
+        for child in self.partial.iterdir():
+            _sync(child)
+        os.replace(self.partial, self.path)
+        _sync(self.path.parent)
+        return open_survey(self.path)
+
+
+def partial_path(path):
+    """Return where a survey is built before it has its name: ``<path>.partial``, beside it."""
+    path = Path(path)
+    return path.with_name(path.name + ".partial")
+
+
+def file_sha256(path):
+    """Return the sha256 of a file's bytes (str, hex)."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path):
+    """Ask the system to put a file, or a folder's list of names, on the disk: a rename must not outrun its content."""
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _versions():
+    versions = {"python": platform.python_version()}
+    for package in ("spfast", "numpy", "numba", "scipy", "astropy"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "unknown"
+    return versions
