@@ -161,14 +161,13 @@ def _fits_hdu(table, comments):
     plain = Table(table, copy=False, meta={})
     for column in plain.itercols():
         # Kept as TCOMMn and TUCDn below; astropy would write them as a YAML block that only astropy reads.
-        column.info.description, column.info.meta = None, {}
+        column.description, column.meta = None, {}
     hdu = fits.table_to_hdu(plain)
     for number, column in enumerate(table.itercols(), start=1):
-        if column.info.description:
-            hdu.header[f"TCOMM{number}"] = column.info.description
-        ucd = (column.info.meta or {}).get("ucd")
-        if ucd:
-            hdu.header[f"TUCD{number}"] = ucd
+        if column.description:
+            hdu.header[f"TCOMM{number}"] = column.description
+        if column.meta.get("ucd"):
+            hdu.header[f"TUCD{number}"] = column.meta["ucd"]
     for key, value in table.meta.items():
         if len(key) > _KEYWORD_LENGTH:
             raise ValueError(f"{key}: a FITS keyword has at most {_KEYWORD_LENGTH} characters")
@@ -209,8 +208,8 @@ def _read_fits(path):
 
 
 #: Keywords that describe the file, not what is in it.
-_STRUCTURE = {"XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "TFIELDS", "COMMENT", "HISTORY", ""}
-_STRUCTURE |= {"THEAP", "EXTNAME", "CHECKSUM", "DATASUM"}
+_STRUCTURE = {"XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "TFIELDS", "THEAP", "EXTNAME"}
+_STRUCTURE |= {"CHECKSUM", "DATASUM", "COMMENT", "HISTORY", ""}
 _COLUMN_KEYWORDS = {"TTYPE", "TFORM", "TUNIT", "TNULL", "TDISP", "TDIM", "TSCAL", "TZERO", "TCOMM", "TUCD", "TBCOL"}
 
 
@@ -246,7 +245,7 @@ def _write_parquet(table, path):
     fields, arrays = [], []
     for column in table.itercols():
         array = pyarrow.array(column.tolist() if column.dtype.kind in "SU" else np.asarray(column))
-        notes = {"unit": str(column.unit or ""), "description": column.info.description or "", **(column.info.meta or {})}
+        notes = {"unit": str(column.unit or ""), "description": column.description or "", **column.meta}
         fields.append(pyarrow.field(column.name, array.type, metadata={k: v for k, v in notes.items() if v}))
         arrays.append(array)
     schema = pyarrow.schema(fields, metadata={"spfast": json.dumps(dict(table.meta))})

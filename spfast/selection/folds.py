@@ -15,8 +15,8 @@ FOLDS = ("A", "B")
 #: "auto" takes Gaia's random_index when more than this share of the stars has one.
 _RANDOM_INDEX_SHARE = 0.5
 
-# splitmix64 (Steele, Lea & Flood 2014) and FNV-1a 64 (Fowler, Noll & Vo): fixed by their authors, so that labels are the same
-# on every platform, Python and numpy; all arithmetic is modulo 2**64.
+# splitmix64 (Steele, Lea & Flood 2014) and FNV-1a 64 (Fowler, Noll & Vo): fixed by their authors, so that labels are
+# the same on every platform, Python and numpy; all arithmetic is modulo 2**64.
 _SPLITMIX_STEP = np.uint64(0x9E3779B97F4A7C15)
 _SPLITMIX_MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _SPLITMIX_SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))

@@ -1,0 +1,36 @@
+"""Spectrophotometric parallaxes of red giants from APOGEE spectra and Gaia, 2MASS and WISE photometry."""
+
+import importlib
+
+__version__ = "0.1.0"
+
+#: Public names and where they live; each module is imported when its name is first used, so that this import is instant.
+_PUBLIC = {
+    "open_survey": "spfast.data.survey",
+    "fit": "spfast.model",
+    "fit_path": "spfast.model",
+    "FittedModel": "spfast.model",
+    "load_model": "spfast.model",
+    "make_catalog": "spfast.products.catalog",
+    "validate": "spfast.products.validation",
+    "Config": "spfast.config",
+    "load_config": "spfast.config",
+    "SpfastError": "spfast.errors",
+    "BadInputError": "spfast.errors",
+    "SpfastWarning": "spfast.errors",
+    "ConvergenceWarning": "spfast.errors",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'spfast' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *_PUBLIC})
