@@ -37,6 +37,8 @@ class NormalizationConfig:
     """Pseudo-continuum and bad pixels (PAPER 9-11)."""
 
     continuum_file: str = ""  # pixel indices on the 8575 grid; empty: found from the survey's own spectra
+    continuum_share: float = 0.25  # of the pixels, when found from the spectra
+    continuum_stars: int = 1000  # reference stars to find them with, at most
     chebyshev_degree: int = 2
     off_continuum_variance: float = 9.0  # v in 1/(sigma^2 + v) off the continuum pixels
     weight_power: int = 1  # 1: chi-squared weights 1/variance; 2: the authors' code, which passed 1/variance as 1/sigma

@@ -1,5 +1,6 @@
 """The columns of a survey's tables: name, type, unit, what it means; one list for everyone who writes or reads them."""
 
+from difflib import get_close_matches
 from typing import NamedTuple
 
 import numpy as np
@@ -7,7 +8,7 @@ from astropy.table import Column, Table
 
 from spfast.errors import BadInputError
 
-__all__ = ["DR3_COLUMNS", "STAR_COLUMNS", "conform_rejected", "conform_stars"]
+__all__ = ["DR3_COLUMNS", "STAR_COLUMNS", "closest_names", "conform_rejected", "conform_stars"]
 
 
 class StarColumn(NamedTuple):
@@ -154,3 +155,26 @@ def conform_rejected(rejected=None):
         values = np.zeros(0, kind) if rejected is None or not len(rejected) else np.asarray(rejected[name])
         table[name] = Column(values, description=description)
     return table
+
+
+def closest_names(name, names):
+    """Return a phrase on which of a table's columns resemble the one that it lacks.
+
+    Parameters
+    ----------
+    name : str
+    names : list of str
+
+    Returns
+    -------
+    phrase : str
+
+    Examples
+    --------
+    >>> from spfast.data.columns import closest_names
+    >>> closest_names("parallax_error", ["ra", "parallax_err", "parallax"])
+    'its closest columns are parallax_err, parallax'
+    """
+    by_lower = {other.lower(): other for other in names}
+    close = [by_lower[lower] for lower in get_close_matches(name.lower(), list(by_lower), n=3, cutoff=0.5)]
+    return "its closest columns are " + ", ".join(close) if close else f"it has {', '.join(list(names)[:8]) or 'none'}"

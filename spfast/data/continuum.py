@@ -1,5 +1,7 @@
 """The pseudo-continuum: the chips, the continuum pixels (found or read from a file) and the fit's fixed arrays."""
 
+import json
+
 import numpy as np
 
 from spfast.errors import BadInputError
@@ -10,6 +12,17 @@ CHIPS = ((15150.0, 15800.0), (15890.0, 16430.0), (16490.0, 16950.0))
 
 #: Good continuum pixels a chip must have, per coefficient of its polynomial, for the fit to mean anything.
 MIN_PIXELS_PER_COEFFICIENT = 10
+#: Fewer reference stars cannot tell how a pixel depends on three labels (ten coefficients).
+MIN_REFERENCE_STARS = 30
+
+#: Rough normalisation: pixels of one stretch, the percentile of its flux taken as continuum, the curve through them.
+_STRETCH = 150
+_HIGH_PERCENTILE = 90
+_ROUGH_DEGREE = 2
+#: Share of good pixels that a reference spectrum must have, and of good stars that a pixel must have.
+_MIN_GOOD = 0.8
+#: Parts of a chip that give the same number of continuum pixels.
+_SECTIONS = 12
 
 
 def chip_ranges():
@@ -101,12 +114,13 @@ def check_continuum_pixels(pixels, degree, where):
 
 
 def read_continuum_file(path, degree=2):
-    """Read continuum pixels from a text file of indices on the 8575-pixel grid.
+    """Read continuum pixels, indices on the 8575-pixel grid, from a text file or another survey.
 
     Parameters
     ----------
     path : path-like
-        Whitespace-separated integers; ``#`` starts a comment.
+        Integers, ``#`` starts a comment; or another survey's ``survey.json``, whose pixels are taken: a model applies
+        best to a survey that was normalised as its own.
     degree : int
         Degree of the continuum that they must determine.
 
@@ -120,6 +134,8 @@ def read_continuum_file(path, degree=2):
     BadInputError
         If the file cannot be read, holds anything but integers, or `check_continuum_pixels` refuses them.
     """
+    if str(path).endswith(".json"):
+        return check_continuum_pixels(_stored_pixels(path), degree, path)
     try:
         with open(path, encoding="utf-8") as file:
             words = [word for line in file for word in line.split("#")[0].replace(",", " ").split()]
@@ -134,3 +150,113 @@ def read_continuum_file(path, degree=2):
         if not values[i].is_integer():
             raise BadInputError(f"{path}: {word!r} is not a pixel index; expected whole numbers 0..{N_GRID - 1}")
     return check_continuum_pixels(values, degree, path)
+
+
+def _stored_pixels(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return np.array(json.load(file)["continuum"]["pixels"], dtype=np.int64)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInputError(
+            f"{path}: cannot read a survey's continuum pixels ({error}); check continuum_file"
+        ) from None
+
+
+def rough_normalize(flux, flux_error, pixel_mask, normalized, bad_bits):
+    """Bring a spectrum near 1 without knowing any continuum pixel, well enough to find them.
+
+    Parameters
+    ----------
+    flux, flux_error : float32 array, shape (8575,)
+    pixel_mask : int32 array, shape (8575,), or None
+    normalized : bool
+        It is near 1 already; then only the bad pixels are marked.
+    bad_bits : int
+
+    Returns
+    -------
+    flux : float32 array, shape (7451,)
+        NaN where bad. Divided, chip by chip, by a parabola through a high percentile of each stretch: lines only
+        ever take light away.
+    """
+    chips = []
+    for start, stop in chip_ranges():
+        chip = flux[start:stop].astype(np.float32)
+        error = flux_error[start:stop]
+        bad = ~(np.isfinite(chip) & np.isfinite(error) & (error > 0))
+        if pixel_mask is not None:
+            bad |= (pixel_mask[start:stop] & bad_bits) != 0
+        chip[bad] = np.nan
+        if not normalized:
+            centres, levels = [], []
+            for stretch in np.array_split(np.arange(stop - start), (stop - start) // _STRETCH):
+                good = stretch[np.isfinite(chip[stretch])]
+                if good.size > _STRETCH // 2:
+                    centres.append(good.mean())
+                    levels.append(np.percentile(chip[good], _HIGH_PERCENTILE))
+            if len(levels) <= _ROUGH_DEGREE + 1:
+                chip[:] = np.nan
+            else:
+                rough = np.polynomial.Chebyshev.fit(centres, levels, _ROUGH_DEGREE, domain=(0, stop - start - 1))
+                continuum = rough(np.arange(stop - start))
+                chip = np.where(continuum > 0, chip / continuum, np.nan).astype(np.float32)
+        chips.append(chip)
+    return np.concatenate(chips)
+
+
+def find_continuum_pixels(flux, labels, degree=2, share=0.25):
+    """Find pixels that are near 1 and hardly depend on the stellar labels: the criterion of The Cannon.
+
+    Each pixel's flux is regressed on a quadratic function of the standardised labels (Ness et al. 2015, Eq. 5 and the
+    section on continuum). Its score is the quadrature sum of the linear coefficients, each the change of flux for one
+    standard deviation of a label, and of the distance of its median flux from 1. In every twelfth of a chip the same
+    share with the lowest scores is taken, so that the polynomial is held over the whole chip.
+
+    Parameters
+    ----------
+    flux : float32 array, shape (n_stars, 7451)
+        Near 1, NaN where bad, from `rough_normalize`.
+    labels : float array, shape (n_stars, n_labels)
+        Finite; Teff, log g, [Fe/H].
+    degree : int
+        Degree of the continuum.
+    share : float
+        Share of the pixels to take.
+
+    Returns
+    -------
+    pixels : int64 array
+        Indices on the 8575-pixel grid.
+
+    Raises
+    ------
+    BadInputError
+        If there are too few stars, or too few pixels that are good in most of them.
+    """
+    good = np.isfinite(flux)
+    whole = good.mean(axis=1) > _MIN_GOOD
+    flux, good, labels = flux[whole], good[whole], np.asarray(labels, dtype=float)[whole]
+    if len(flux) < MIN_REFERENCE_STARS:
+        raise BadInputError(
+            f"continuum pixels: {len(flux)} good spectra with Teff, log g and [Fe/H], expected at least "
+            f"{MIN_REFERENCE_STARS} to find them; give a list as continuum_file in [normalization]"
+        )
+    spread = labels.std(axis=0)
+    labels = (labels - labels.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    n_labels = labels.shape[1]
+    quadratic = [labels[:, i] * labels[:, j] for i in range(n_labels) for j in range(i, n_labels)]
+    design = np.column_stack([np.ones(len(labels)), labels, *quadratic])
+    usable = good.mean(axis=0) > _MIN_GOOD
+    median = np.full(flux.shape[1], np.nan)
+    median[usable] = np.nanmedian(flux[:, usable], axis=0)
+    filled = np.where(good, flux, median)[:, usable]
+    slopes = np.linalg.lstsq(design, filled, rcond=None)[0][1 : 1 + n_labels]
+    score = np.full(flux.shape[1], np.inf)
+    score[usable] = np.sqrt(np.sum(slopes**2, axis=0) + (median[usable] - 1.0) ** 2)
+    grid, chosen, first = chip_pixels(), [], 0
+    for start, stop in chip_ranges():
+        for section in np.array_split(np.arange(first, first + stop - start), _SECTIONS):
+            best = section[np.argsort(score[section], kind="stable")[: round(share * section.size)]]
+            chosen.append(grid[best[np.isfinite(score[best])]])
+        first += stop - start
+    return check_continuum_pixels(np.concatenate(chosen), degree, "the survey's spectra")

@@ -95,6 +95,10 @@ class SpectrumFeatures:
     def usable(self):
         return self._usable.astype(bool)
 
+    def reset_usable(self):
+        """Forget which pixels were good so far."""
+        self._usable[:] = 0
+
     def row(self, flux, flux_error, ln_flux, ln_flux_error, pixel_mask=None, normalized=True):
         """Turn one spectrum into one row.
 
@@ -191,7 +195,7 @@ def magnitude_features(stars, magnitudes=tuple(MAGNITUDE_COLUMNS)):
 
 
 def fill_rows(layout, stars, ln_flux, ln_flux_error, features, feature_errors):
-    """Write complete feature rows ``[1, magnitudes, ln flux of the layout's pixels]`` (Hogg, Eilers & Rix 2019, Eq. 11).
+    """Write feature rows ``[1, magnitudes, ln flux of the layout's pixels]`` (Hogg, Eilers & Rix 2019, Eq. 11).
 
     Parameters
     ----------

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
+import spfast
 from spfast.data.columns import conform_rejected, conform_stars
 from spfast.errors import BadInputError
 from spfast.model.layout import FeatureLayout
@@ -21,6 +22,9 @@ __all__ = ["Survey", "SurveyWriter", "open_survey", "file_sha256"]
 SCHEMA = 1
 
 ARRAYS = ("features", "feature_errors")
+#: Folder inside a partial survey for whatever its maker needs until it is whole; not part of the survey.
+WORK = "work"
+_FILES = {*(f"{name}.npy" for name in ARRAYS), "stars.fits", "rejected.ecsv", "survey.json"}
 _REBUILD = "build it again with `spfast ingest`"
 
 
@@ -235,8 +239,9 @@ class SurveyWriter:
         }
         with open(self.partial / "survey.json", "w", encoding="utf-8") as file:
             json.dump(info, file, indent=1)
-        for child in self.partial.iterdir():
-            _sync(child)
+        for name in _FILES:
+            _sync(self.partial / name)
+        shutil.rmtree(self.partial / WORK, ignore_errors=True)
         os.replace(self.partial, self.path)
         _sync(self.path.parent)
         return open_survey(self.path)
@@ -246,6 +251,11 @@ def partial_path(path):
     """Return where a survey is built before it has its name: ``<path>.partial``, beside it."""
     path = Path(path)
     return path.with_name(path.name + ".partial")
+
+
+def is_partial(path):
+    """Say whether a folder holds nothing but what an unfinished survey does."""
+    return {child.name for child in Path(path).iterdir()} <= {WORK, *_FILES}
 
 
 def file_sha256(path):
@@ -266,10 +276,7 @@ def _sync(path):
 
 
 def _versions():
-    versions = {"python": platform.python_version()}
-    for package in ("spfast", "numpy", "numba", "scipy", "astropy"):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "unknown"
+    versions = {"spfast": spfast.__version__, "python": platform.python_version()}
+    for package in ("numpy", "numba", "scipy", "astropy"):
+        versions[package] = metadata.version(package)
     return versions

@@ -1,0 +1,322 @@
+"""APOGEE's files: the allStar table, the tree of spectra, and one reader each for apStar and aspcapStar."""
+
+import os
+import re
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+from astropy.utils.exceptions import AstropyUserWarning
+
+from spfast.data.columns import closest_names
+from spfast.errors import BadInputError
+from spfast.model.layout import N_GRID
+
+__all__ = ["SpectrumFiles", "Spectrum", "fits_library", "read_allstar", "spectrum_reader"]
+
+#: Our name of each column, its type, and the names that releases give it, compared without case; the first found wins.
+_COLUMNS = {
+    "APOGEE_ID": ("U", ("APOGEE_ID", "OBJ", "SDSS4_APOGEE_ID")),
+    "FILE": ("U", ("FILE",)),
+    "TELESCOPE": ("U", ("TELESCOPE",)),
+    "FIELD": ("U", ("FIELD",)),
+    "LOCATION_ID": ("i8", ("LOCATION_ID",)),
+    "ra": ("f8", ("RA",)),
+    "dec": ("f8", ("DEC",)),
+    "glon": ("f8", ("GLON", "L")),
+    "glat": ("f8", ("GLAT", "B")),
+    "SNR": ("f4", ("SNR",)),
+    "TEFF": ("f4", ("TEFF",)),
+    "LOGG": ("f4", ("LOGG",)),
+    "FE_H": ("f4", ("FE_H", "M_H", "M_H_ATM", "PARAM_M_H")),
+    "ALPHA_M": ("f4", ("ALPHA_M", "ALPHA_M_ATM", "PARAM_ALPHA_M")),
+    "VHELIO_AVG": ("f4", ("VHELIO_AVG", "V_RAD")),
+    "STARFLAG": ("i8", ("STARFLAG", "SPECTRUM_FLAGS")),
+    "ASPCAPFLAG": ("i8", ("ASPCAPFLAG", "RESULT_FLAGS")),
+    "NVISITS": ("i4", ("NVISITS", "N_VISITS")),
+    "J": ("f4", ("J", "J_MAG")),
+    "J_ERR": ("f4", ("J_ERR", "E_J_MAG")),
+    "H": ("f4", ("H", "H_MAG")),
+    "H_ERR": ("f4", ("H_ERR", "E_H_MAG")),
+    "K": ("f4", ("K", "K_MAG")),
+    "K_ERR": ("f4", ("K_ERR", "E_K_MAG")),
+}
+_REQUIRED = ("APOGEE_ID", "SNR", "LOGG", "J", "J_ERR", "H", "H_ERR", "K", "K_ERR")
+
+#: APOGEE writes -9999 (or -9999.99) for a missing number, and 99 for a missing magnitude in some releases.
+_MISSING_BELOW = -9000.0
+_MISSING_MAGNITUDE = 90.0
+
+
+def read_allstar(path):
+    """Read the columns of an allStar table that spfast uses.
+
+    Parameters
+    ----------
+    path : path-like
+        FITS; the table is in HDU 1, or in HDU 2 as in the summary files since DR19.
+
+    Returns
+    -------
+    table : astropy Table
+        Our names; text without padding, missing floats NaN, absent optional columns not there.
+
+    Raises
+    ------
+    BadInputError
+        If it cannot be read, is truncated, has no row, or lacks a column.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*truncated", category=AstropyUserWarning)
+            with fits.open(path, memmap=not str(path).endswith(".gz")) as hdus:
+                return _allstar_columns(_allstar_hdu(hdus, path), path)
+    except (OSError, ValueError, TypeError, EOFError, AstropyUserWarning) as error:
+        if isinstance(error, BadInputError):
+            raise
+        raise BadInputError(f"{path}: cannot be read as an allStar table ({_first_line(error)})") from None
+
+
+def _allstar_hdu(hdus, path):
+    tables = [hdu for hdu in hdus[1:3] if isinstance(hdu, fits.BinTableHDU)]
+    if not tables:
+        raise BadInputError(f"{path}: no table in HDU 1 or 2; expected an APOGEE allStar file")
+    for hdu in reversed(tables):
+        names = {name.upper() for name in hdu.columns.names}
+        if hdu.header["NAXIS2"] and "LOGG" in names and names & set(_COLUMNS["APOGEE_ID"][1]):
+            return hdu
+    return tables[0]
+
+
+def _allstar_columns(hdu, path):
+    names = {name.upper(): name for name in reversed(hdu.columns.names)}
+    found = {ours: next((names[a] for a in aliases if a in names), None) for ours, (_, aliases) in _COLUMNS.items()}
+    for ours in _REQUIRED:
+        if found[ours] is None:
+            raise BadInputError(
+                f"{path}: no column {ours} (or {', '.join(_COLUMNS[ours][1][1:]) or 'another name of it'}); "
+                f"{closest_names(ours, hdu.columns.names)}"
+            )
+    data = hdu.data
+    if data is None or not len(data):
+        raise BadInputError(f"{path}: the allStar table has no rows")
+    table = Table()
+    for ours, (kind, _) in _COLUMNS.items():
+        if found[ours] is None:
+            continue
+        values = np.asarray(data[found[ours]])
+        if values.ndim != 1:
+            raise BadInputError(f"{path}: column {found[ours]} has shape {values.shape}, expected one value a row")
+        if kind == "U":
+            table[ours] = np.char.strip(values.astype("U"))
+            continue
+        values = values.astype(kind)
+        if kind.startswith("f"):
+            values[values < _MISSING_BELOW] = np.nan
+        if ours[0] in "JHK":
+            values[values > _MISSING_MAGNITUDE] = np.nan
+        table[ours] = values
+    return table
+
+
+class SpectrumFiles:
+    """Every spectrum file under one folder, found in one scan; links that leave the folder are not followed.
+
+    Parameters
+    ----------
+    root : path-like
+
+    Attributes
+    ----------
+    root : str
+    n_files : int
+
+    Raises
+    ------
+    BadInputError
+        If the folder does not exist or holds no FITS file.
+    """
+
+    #: Sorts the kinds of file that a star may have; what is not here is not a combined spectrum.
+    _KINDS = (("aspcapStar", 0), ("apStar-", 1), ("asStar-", 1))
+    _OTHER = re.compile(r"(mwm|ap1D|ap2D|ap3D|ap[A-Z]|as[A-Z]|as1D|all[A-Z])")
+
+    def __init__(self, root):
+        if not os.path.isdir(root):
+            raise BadInputError(f"{root}: no such folder of spectra; check --spectra")
+        self.root = os.path.realpath(root)
+        self._by_name, self._by_id = {}, None
+        self.n_files = 0
+        pending = [""]
+        while pending:
+            folder = pending.pop()
+            try:
+                entries = sorted(os.scandir(os.path.join(self.root, folder)), key=lambda entry: entry.name)
+            except OSError as error:
+                raise BadInputError(f"{os.path.join(root, folder)}: cannot be listed ({error.strerror})") from None
+            for entry in entries:
+                relative = os.path.join(folder, entry.name)
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(relative)
+                elif entry.name.endswith((".fits", ".fits.gz")) and self._inside(entry):
+                    self._by_name.setdefault(entry.name, []).append(relative)
+                    self.n_files += 1
+        if not self.n_files:
+            raise BadInputError(f"{root}: no FITS file in this folder or below; check --spectra")
+
+    def _inside(self, entry):
+        if not entry.is_symlink():
+            return entry.is_file()
+        target = os.path.realpath(entry.path)
+        return os.path.isfile(target) and os.path.commonpath([target, self.root]) == self.root
+
+    def find(self, apogee_id, file="", places=()):
+        """Return a star's file: the one named in allStar if it is there, else the one with its ID in the name.
+
+        Parameters
+        ----------
+        apogee_id : str
+        file : str
+            allStar's FILE; only its last part is used, so that it cannot lead out of the folder.
+        places : tuple of str
+            Folder names that the right file has among its parents (telescope, field, location): they choose between
+            files of one name.
+
+        Returns
+        -------
+        path : str
+            Relative to the root; empty if there is none.
+        """
+        name = re.split(r"[/\\]", file.strip())[-1]
+        candidates = self._by_name.get(name) or self._by_name.get(name + ".gz")
+        if not candidates:
+            if self._by_id is None:
+                self._by_id = self._index_ids()
+            candidates = self._by_id.get(apogee_id, ())
+        if len(candidates) > 1:
+            wanted = {place for place in places if place}
+            candidates = sorted(candidates, key=lambda path: self._order(path, wanted))
+        return candidates[0] if candidates else ""
+
+    def _order(self, path, wanted):
+        folders = path.split(os.sep)
+        return self._kind(folders[-1]), -len(wanted.intersection(folders[:-1])), path
+
+    def _kind(self, name):
+        for prefix, order in self._KINDS:
+            if name.startswith(prefix):
+                return order
+        return None if self._OTHER.match(name) else 2
+
+    def _index_ids(self):
+        """Index combined spectra by all that can be an ID in a name: what follows each dash, and 2MASS-like text."""
+        index = {}
+        for name, paths in self._by_name.items():
+            if self._kind(name) is None:
+                continue
+            stem = name.removesuffix(".gz").removesuffix(".fits")
+            parts = stem.split("-")
+            keys = {"-".join(parts[i:]) for i in range(len(parts))}
+            keys.update(re.findall(r"[A-Z0-9]{2}\d{8}[+-]\d{7}", stem))
+            for key in keys:
+                index.setdefault(key, []).extend(paths)
+        return index
+
+
+class Spectrum(NamedTuple):
+    """One combined spectrum on the APOGEE grid.
+
+    ``flux`` and ``flux_error`` are float32 of shape (8575,); ``pixel_mask`` is int32 or None; ``normalized`` says that
+    the flux is near 1 already, as in aspcapStar.
+    """
+
+    flux: np.ndarray
+    flux_error: np.ndarray
+    pixel_mask: np.ndarray | None
+    normalized: bool
+
+
+def fits_library():
+    """Return the library that reads spectra here: ``fitsio`` where installed (it is faster), else ``astropy``."""
+    try:
+        import fitsio  # noqa: F401
+    except ImportError:
+        return "astropy"
+    return "fitsio"
+
+
+def spectrum_reader(library=None):
+    """Return the function that reads one spectrum file.
+
+    Parameters
+    ----------
+    library : str, optional
+        ``astropy`` or ``fitsio``; by default as `fits_library` says. Both give the same.
+
+    Returns
+    -------
+    read : callable
+        ``read(path) -> Spectrum``; raises BadInputError for a file that is no spectrum, or is damaged.
+    """
+    read = {"astropy": _read_astropy, "fitsio": _read_fitsio}[library or fits_library()]
+
+    def read_spectrum(path):
+        try:
+            return read(path)
+        except FileNotFoundError:
+            raise BadInputError(f"{path}: no such file") from None
+        except (OSError, ValueError, TypeError, IndexError, KeyError, AstropyUserWarning) as error:
+            if isinstance(error, BadInputError):
+                raise
+            raise BadInputError(f"{path}: damaged or not FITS ({_first_line(error)})") from None
+
+    return read_spectrum
+
+
+def _read_astropy(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyUserWarning)
+        warnings.filterwarnings("error", message=".*truncated", category=AstropyUserWarning)
+        with fits.open(path, memmap=False, lazy_load_hdus=True, disable_image_compression=True) as hdus:
+            header = hdus[1].header
+            shape = tuple(header.get(f"NAXIS{axis}", 0) for axis in range(header["NAXIS"], 0, -1))
+            has_mask = _has_mask(path, shape, lambda: hdus[3].header["BITPIX"] > 0)
+            rows = [hdus[extension].section[0] if len(shape) == 2 else hdus[extension].data for extension in (1, 2)]
+            mask = (hdus[3].section[0] if len(shape) == 2 else hdus[3].data) if has_mask else None
+    return _spectrum(path, *rows, mask)
+
+
+def _read_fitsio(path):
+    from fitsio import FITS
+
+    path = Path(path)
+    with FITS(path) as hdus:
+        shape = tuple(hdus[1].get_dims())
+        has_mask = _has_mask(path, shape, lambda: hdus[3].get_info()["img_equiv_type"] > 0)
+        rows = [hdus[extension][0:1, :][0] if len(shape) == 2 else hdus[extension].read() for extension in (1, 2)]
+        mask = (hdus[3][0:1, :][0] if len(shape) == 2 else hdus[3].read()) if has_mask else None
+    return _spectrum(path, *rows, mask)
+
+
+def _has_mask(path, shape, third_is_integer):
+    """Tell apStar from aspcapStar: two-dimensional is apStar; if not, HDU 3 is apStar's integer mask, or a model."""
+    if not 1 <= len(shape) <= 2 or shape[-1] != N_GRID or 0 in shape:
+        raise BadInputError(
+            f"{path}: HDU 1 has shape {shape}, expected ({N_GRID},) or (n, {N_GRID}); not an apStar or aspcapStar file"
+        )
+    return len(shape) == 2 or third_is_integer()
+
+
+def _spectrum(path, flux, flux_error, mask):
+    if np.shape(flux_error) != np.shape(flux) or (mask is not None and np.shape(mask) != np.shape(flux)):
+        raise BadInputError(f"{path}: flux, error and mask differ in shape; not an apStar or aspcapStar file")
+    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which is a bad pixel
+        flux, flux_error = np.ascontiguousarray(flux, np.float32), np.ascontiguousarray(flux_error, np.float32)
+    return Spectrum(flux, flux_error, None if mask is None else mask.astype(np.int32), mask is None)
+
+
+def _first_line(error):
+    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__

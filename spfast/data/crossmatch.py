@@ -1,0 +1,106 @@
+"""Which Gaia source and which allStar row stand for a star: match by 2MASS key, settle ties by stated rules."""
+
+import numpy as np
+
+from spfast.data.photometry import tmass_key
+from spfast.errors import BadInputError
+
+__all__ = ["POLICIES", "best_gaia_rows", "best_rows", "join_wise", "match_gaia"]
+
+#: Recorded with every survey.
+POLICIES = {
+    "duplicates": "of the allStar rows of one APOGEE_ID that have a spectrum file: the highest SNR, ties by row order",
+    "several_gaia_sources": "smallest angular_distance if given, else brightest phot_g_mean_mag, ties by row order",
+}
+
+
+def best_rows(keys, order):
+    """Return, for each distinct key, the row that comes first: lowest ``order``, NaN last, ties by row order.
+
+    Parameters
+    ----------
+    keys : array of str or int, shape (n,)
+    order : float array, shape (n,)
+
+    Returns
+    -------
+    rows : int64 array
+        Sorted by row.
+
+    Examples
+    --------
+    >>> from spfast.data.crossmatch import best_rows
+    >>> best_rows(["a", "b", "a", "a"], [3.0, 9.0, 1.0, 1.0]).tolist()
+    [1, 2]
+    """
+    keys, order = np.asarray(keys), np.asarray(order, dtype=float)
+    by_order = np.lexsort((order, keys))  # NaN sorts last; lexsort is stable, so ties keep their row order
+    first = np.ones(len(keys), bool)
+    first[1:] = keys[by_order][1:] != keys[by_order][:-1]
+    return np.sort(by_order[first])
+
+
+def best_gaia_rows(gaia):
+    """Return one row of a Gaia table per 2MASS key: the nearest if angular distances are given, else the brightest.
+
+    Parameters
+    ----------
+    gaia : astropy Table
+        From `spfast.data.photometry.read_gaia`.
+
+    Returns
+    -------
+    rows : int64 array
+    """
+    order = gaia["angular_distance"] if "angular_distance" in gaia.colnames else gaia["phot_g_mean_mag"]
+    rows = best_rows(gaia["key"], order)
+    return rows[np.asarray(gaia["key"])[rows] != ""]
+
+
+def match_gaia(apogee_id, gaia):
+    """Find each star's row in a Gaia table.
+
+    Parameters
+    ----------
+    apogee_id : array of str, shape (n_stars,)
+    gaia : astropy Table
+
+    Returns
+    -------
+    rows : int64 array, shape (n_stars,)
+        -1 where there is none.
+    """
+    rows = best_gaia_rows(gaia)
+    return _lookup(tmass_key(apogee_id), np.asarray(gaia["key"])[rows], rows)
+
+
+def join_wise(gaia, wise):
+    """Give a Gaia table the WISE columns of another table, by 2MASS key or else by source_id; in place.
+
+    Parameters
+    ----------
+    gaia : astropy Table
+    wise : astropy Table
+        From `spfast.data.photometry.read_wise`; its values replace any in the Gaia table.
+
+    Raises
+    ------
+    BadInputError
+        If no row matches.
+    """
+    by = "key" if "key" in wise.colnames else "source_id"
+    rows = best_rows(wise[by], wise["w1mpro"])
+    matched = _lookup(np.asarray(gaia[by]), np.asarray(wise[by])[rows], rows)
+    if not np.any(matched >= 0):
+        raise BadInputError(f"WISE table: none of its {len(wise)} rows matches a Gaia row by {by}; check both")
+    for name in wise.colnames[1:]:
+        gaia[name] = np.where(matched >= 0, np.asarray(wise[name])[matched], np.nan).astype(np.float32)
+
+
+def _lookup(wanted, keys, rows):
+    """Return ``rows`` at the position of each wanted key among distinct ``keys``, -1 where it is absent."""
+    if not len(keys):
+        return np.full(len(wanted), -1)
+    order = np.argsort(keys, kind="stable")
+    place = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
+    return np.where(keys[order][place] == wanted, rows[order][place], -1)

@@ -1,0 +1,203 @@
+"""The cuts that define the Parent Sample and the Training Set, each counted, each rejected star with its reason."""
+
+import numpy as np
+from astropy.table import Table
+
+__all__ = ["ASPCAPFLAG_BAD", "STARFLAG_BAD", "CutFlow", "cut_apogee", "cut_photometry", "training_set"]
+
+#: APOGEE_STARFLAG bits 0, 3, 18, 22: bad pixels, very bright neighbour, RV reject, RV suspect.
+STARFLAG_BAD = 4456457
+#: APOGEE_ASPCAPFLAG bits 16, 17, 23, 25, 26, 28, 31-36, 40, 41: bad or missing fits of the stellar parameters.
+ASPCAPFLAG_BAD = 3434204037120
+#: Missing magnitudes in APOGEE are -9999; the authors cut at -100.
+_MAGNITUDE_MIN = -100.0
+
+
+class CutFlow:
+    """Counts the stars left after each cut and keeps the reason of every star that went.
+
+    Parameters
+    ----------
+    apogee_id : array of str, shape (n_rows,)
+        One for each row of allStar.
+
+    Attributes
+    ----------
+    rows : int64 array
+        Rows of allStar that are left.
+    counts : list of (str, int)
+        Each cut and how many it left.
+
+    Examples
+    --------
+    >>> from spfast.data.cuts import CutFlow
+    >>> flow = CutFlow(["a", "b", "c"])
+    >>> kept = flow.apply("log g", [True, False, True], lambda i: f"row {i} of those left")
+    >>> flow.rows.tolist(), flow.counts
+    ([0, 2], [('rows in allStar', 3), ('log g', 2)])
+    >>> flow.rejected()["detail"].tolist()
+    ['row 1 of those left']
+    """
+
+    def __init__(self, apogee_id):
+        self._apogee_id = np.asarray(apogee_id, dtype="U")
+        self.rows = np.arange(len(self._apogee_id))
+        self.counts = [("rows in allStar", len(self.rows))]
+        self._rejected = []
+
+    def apply(self, name, keep, detail):
+        """Keep some of the stars that are left.
+
+        Parameters
+        ----------
+        name : str
+        keep : bool array, shape (n_left,)
+        detail : callable
+            ``detail(i)`` says why star ``i`` of those left so far goes.
+
+        Returns
+        -------
+        keep : bool array
+        """
+        keep = np.asarray(keep, dtype=bool)
+        self._rejected += [(self.rows[i], name, detail(i)) for i in np.flatnonzero(~keep)]
+        self.rows = self.rows[keep]
+        self.counts.append((name, len(self.rows)))
+        return keep
+
+    def rejected(self):
+        """Return the rejected rows of allStar in row order (astropy Table: APOGEE_ID, row, reason, detail)."""
+        records = sorted(self._rejected)
+        rows = np.array([row for row, _, _ in records], dtype=np.int64)
+        return Table(
+            {
+                "APOGEE_ID": self._apogee_id[rows],
+                "row": rows,
+                "reason": np.array([reason for _, reason, _ in records], dtype="U"),
+                "detail": np.array([detail for _, _, detail in records], dtype="U"),
+            }
+        )
+
+    def emptied_by(self):
+        """Return the first cut that left no star (str), or None."""
+        return next((name for name, left in self.counts if left == 0), None)
+
+
+def cut_apogee(stars, flow, config):
+    """Apply the cuts that need only allStar: log g and the 2MASS photometry (Hogg, Eilers & Rix 2019, Section 2).
+
+    Parameters
+    ----------
+    stars : astropy Table
+        The rows of allStar that are left.
+    flow : CutFlow
+    config : Config
+
+    Returns
+    -------
+    stars : astropy Table
+        Those that pass.
+    """
+    sample = config.sample
+    logg = np.asarray(stars["LOGG"])
+    stars = stars[
+        flow.apply(
+            f"{sample.logg_min:g} < log g <= {sample.logg_max:g}",
+            (logg > sample.logg_min) & (logg <= sample.logg_max),
+            _values_of(stars, "LOGG"),
+        )
+    ]
+    bands = ("J", "H", "K", "J_ERR", "H_ERR", "K_ERR")
+    good = np.asarray(stars["K"]) > 0.0
+    for band in "JHK":
+        good &= (np.asarray(stars[band]) > _MAGNITUDE_MIN) & _positive(stars[f"{band}_ERR"])
+    stars = stars[flow.apply("2MASS photometry", good, _values_of(stars, *bands))]
+    if sample.exclude_flagged:
+        flags = [name for name in ("STARFLAG", "ASPCAPFLAG") if name in stars.colnames]
+        bits = {"STARFLAG": STARFLAG_BAD, "ASPCAPFLAG": ASPCAPFLAG_BAD}
+        good = np.all([(np.asarray(stars[name]) & bits[name]) == 0 for name in flags], axis=0)
+        stars = stars[flow.apply("APOGEE flags", np.broadcast_to(good, len(stars)), _values_of(stars, *flags))]
+    return stars
+
+
+def cut_photometry(stars, flow, config):
+    """Apply the cuts that need Gaia and WISE, and the colour cuts (Hogg, Eilers & Rix 2019, Eq. 6 and 7).
+
+    Parameters
+    ----------
+    stars : astropy Table
+        The stars that are left, with the columns of a survey.
+    flow : CutFlow
+    config : Config
+
+    Returns
+    -------
+    stars : astropy Table
+        Those that pass.
+    """
+    sample = config.sample
+    for name, bands in (
+        ("Gaia photometry", ("phot_g_mean_mag", "phot_bp_mean_mag", "phot_rp_mean_mag")),
+        ("WISE photometry", ("w1mpro", "w2mpro")),
+    ):
+        good = np.ones(len(stars), bool)
+        for band in bands:
+            good &= np.isfinite(stars[band]) & _positive(stars[f"{band}_error"])
+        stars = stars[flow.apply(name, good, _values_of(stars, *bands, *(f"{band}_error" for band in bands)))]
+    if sample.exclude_variable:
+        variable = np.char.upper(np.asarray(stars["phot_variable_flag"], dtype="U")) == "VARIABLE"
+        stars = stars[flow.apply("not variable", ~variable, _values_of(stars, "phot_variable_flag"))]
+    bp_rp = _difference(stars, "phot_bp_mean_mag", "phot_rp_mean_mag")
+    j_k = _difference(stars, "J", "K")
+    stars = stars[
+        flow.apply(
+            f"J-K < {sample.jk_offset:g} + {sample.jk_slope:g} (BP-RP)",
+            j_k < sample.jk_offset + sample.jk_slope * bp_rp,
+            lambda i: f"J-K = {j_k[i]:.3f}, BP-RP = {bp_rp[i]:.3f}",
+        )
+    ]
+    h_w2 = _difference(stars, "H", "w2mpro")
+    keep = flow.apply(f"H-W2 > {sample.hw2_min:g}", h_w2 > sample.hw2_min, lambda i: f"H-W2 = {h_w2[i]:.3f}")
+    return stars[keep]
+
+
+def training_set(stars, config):
+    """Say which stars are in the Training Set (Hogg, Eilers & Rix 2019, Eq. 8-10); never a cut on parallax itself.
+
+    Parameters
+    ----------
+    stars : astropy Table
+    config : Config
+
+    Returns
+    -------
+    training : bool array, shape (n_stars,)
+    """
+    cuts = config.training
+    n_obs = np.asarray(stars["astrometric_n_good_obs_al"], dtype=float)
+    chi_squared = np.asarray(stars["astrometric_chi2_al"], dtype=float)
+    scaled = np.full(len(stars), np.inf)
+    enough = n_obs > 5
+    scaled[enough] = chi_squared[enough] / np.sqrt(n_obs[enough] - 5.0)  # not sqrt(chi2 / (n - 5))
+    return (
+        np.isfinite(stars["parallax"])
+        & _positive(stars["parallax_error"])
+        & (np.asarray(stars["parallax_error"]) < cuts.parallax_error_max)
+        & (np.asarray(stars["visibility_periods_used"]) >= cuts.visibility_periods_min)
+        & (scaled <= cuts.astrometric_chi2_max)
+    )
+
+
+def _positive(values):
+    values = np.asarray(values)
+    return np.isfinite(values) & (values > 0)
+
+
+def _difference(stars, blue, red):
+    return np.asarray(stars[blue], dtype=float) - np.asarray(stars[red], dtype=float)
+
+
+def _values_of(stars, *names):
+    """Return a function that lists a star's values, for the table of rejected stars."""
+    columns = {name: np.asarray(stars[name]) for name in names}
+    return lambda i: ", ".join(f"{name} = {values[i]}" for name, values in columns.items())

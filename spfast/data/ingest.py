@@ -1,0 +1,266 @@
+"""`spfast ingest`: allStar, spectra, Gaia and WISE tables in; a survey folder out."""
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from spfast.config import Config
+from spfast.data.apogee import SpectrumFiles, fits_library, read_allstar, spectrum_reader
+from spfast.data.build import Journal, build_rows, open_rows
+from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
+from spfast.data.continuum import chip_pixels, find_continuum_pixels, read_continuum_file, rough_normalize
+from spfast.data.crossmatch import POLICIES, best_rows, join_wise, match_gaia
+from spfast.data.cuts import CutFlow, cut_apogee, cut_photometry, training_set
+from spfast.data.features import PIXMASK_BAD, fill_rows
+from spfast.data.photometry import read_gaia, read_wise
+from spfast.data.survey import WORK, SurveyWriter, file_sha256, is_partial, open_survey, partial_path
+from spfast.errors import BadInputError, SpfastWarning
+from spfast.model.layout import FeatureLayout
+from spfast.progress import Progress
+
+__all__ = ["ingest"]
+
+#: Stars copied at a time when the survey's arrays are written.
+_BLOCK = 256
+
+
+def ingest(allstar, spectra, gaia, out, wise=None, config=None, threads=None, quiet=False):
+    """Build a survey from an APOGEE download and a Gaia table.
+
+    An interrupted build leaves ``<out>.partial`` and goes on from there when it is called again with the same input.
+
+    Parameters
+    ----------
+    allstar : path-like
+        allStar FITS table.
+    spectra : path-like
+        Folder with apStar, asStar or aspcapStar files, anywhere below it.
+    gaia : path-like
+        Gaia table with a 2MASS key, see `spfast.data.photometry.read_gaia`.
+    out : path-like
+        The survey folder to make.
+    wise : path-like, optional
+        WISE table, if the Gaia table has no WISE columns.
+    config : Config, optional
+    threads : int, optional
+        Processes to use; all processors by default.
+    quiet : bool
+        Print neither progress nor the cut-flow.
+
+    Returns
+    -------
+    survey : Survey
+
+    Raises
+    ------
+    BadInputError
+        If an input cannot be used, no star is left, or ``out`` exists and is not this very survey.
+    """
+    config = Config() if config is None else config
+    if threads is not None and threads < 1:
+        raise BadInputError(f"threads: {threads}, expected at least 1")
+    norm = config.normalization
+    continuum = read_continuum_file(norm.continuum_file, norm.chebyshev_degree) if norm.continuum_file else None
+    out, inputs = Path(out), {"allstar": allstar, "gaia": gaia, **({} if wise is None else {"wise": wise})}
+    if norm.continuum_file:
+        inputs["continuum"] = norm.continuum_file
+    stars, flow = _parent_sample(allstar, spectra, gaia, wise, config)
+    inputs = {role: {"path": str(path), "sha256": file_sha256(path)} for role, path in inputs.items()}
+    fingerprint = _fingerprint(inputs, config, stars, spectra)
+    if out.exists():
+        return _existing(out, fingerprint, quiet)
+    work = partial_path(out) / WORK
+    journal = Journal(work)
+    head = _resume(journal, fingerprint, out, quiet)
+    if head is None:
+        if continuum is None:
+            continuum = _find_continuum(stars, spectra, config)
+        head = {"fingerprint": fingerprint, "continuum": [int(pixel) for pixel in continuum]}
+        try:
+            journal.begin(head, len(stars))
+        except OSError as error:
+            raise BadInputError(f"{out}: cannot be written ({error.strerror}); choose another output") from None
+    job = {
+        "root": os.path.realpath(spectra),
+        "work": str(work),
+        "continuum_pixels": head["continuum"],
+        "config": {name: config.to_dict()[name] for name in ("normalization", "features")},
+        "library": fits_library(),
+    }
+    results = build_rows(job, list(stars["FILE"]), journal, threads or _processors(), quiet)
+    provenance = {
+        "fingerprint": fingerprint,
+        "inputs": {**inputs, "spectra": {"path": str(spectra), "fits_library": fits_library()}},
+        "policies": POLICIES,
+        "continuum": {
+            "source": norm.continuum_file or "found from the survey's spectra",
+            "pixels": head["continuum"],
+        },
+    }
+    survey = _write(out, stars, flow, results, config, provenance, quiet)
+    if not quiet:
+        _print_cut_flow(survey)
+    return survey
+
+
+def _parent_sample(allstar, spectra, gaia, wise, config):
+    """Read, match and cut; return the candidates, sorted by APOGEE_ID, and the cut-flow so far."""
+    stars = read_allstar(allstar)
+    files = SpectrumFiles(spectra)
+    gaia_table = read_gaia(gaia)
+    if wise is not None:
+        join_wise(gaia_table, read_wise(wise))
+    for name in ("w1mpro", "w1mpro_error", "w2mpro", "w2mpro_error"):
+        if name not in gaia_table.colnames:
+            raise BadInputError(f"{gaia}: no column {name}; join WISE to it, or give a WISE table with --wise")
+
+    flow = CutFlow(stars["APOGEE_ID"])
+    places = [name for name in ("TELESCOPE", "FIELD", "LOCATION_ID") if name in stars.colnames]
+    named = stars["FILE"] if "FILE" in stars.colnames else np.full(len(stars), "")
+    found = [
+        files.find(str(star), str(file), tuple(str(place) for place in where))
+        for star, file, *where in zip(stars["APOGEE_ID"], named, *(stars[name] for name in places), strict=True)
+    ]
+    stars["FILE"] = np.array(found, dtype="U")
+    stars = stars[flow.apply("spectrum file", stars["FILE"] != "", lambda i: f"none under {spectra}")]
+    best = np.zeros(len(stars), bool)
+    best[best_rows(stars["APOGEE_ID"], -np.asarray(stars["SNR"], dtype=float))] = True
+    snr = np.asarray(stars["SNR"])
+    stars = stars[flow.apply("one row a star", best, lambda i: f"SNR = {snr[i]:.1f}: another row has more")]
+    stars = cut_apogee(stars, flow, config)
+    rows = match_gaia(stars["APOGEE_ID"], gaia_table)
+    stars = stars[flow.apply("Gaia source", rows >= 0, lambda i: "its 2MASS key is not in the Gaia table")]
+    stars = cut_photometry(_with_gaia(stars, gaia_table[rows[rows >= 0]], config), flow, config)
+    emptied = flow.emptied_by()
+    if emptied is not None:
+        counts = ", ".join(f"{name}: {left}" for name, left in flow.counts)
+        raise BadInputError(f"no star is left after the cut {emptied!r} ({counts}); check the tables and the cuts")
+    order = np.argsort(stars["APOGEE_ID"], kind="stable")
+    flow.rows = flow.rows[order]
+    stars = stars[order]
+    stars["training_set"] = training_set(stars, config)
+    return stars, flow
+
+
+def _with_gaia(stars, gaia, config):
+    """Return the stars with Gaia's columns and the errors of its magnitudes."""
+    for name in {**STAR_COLUMNS, **DR3_COLUMNS}:
+        if name in gaia.colnames and name not in ("ra", "dec"):
+            stars[name] = gaia[name]
+    for name in ("ra", "dec"):
+        if name not in stars.colnames and name in gaia.colnames:
+            stars[name] = gaia[name]
+    for band in ("g", "bp", "rp"):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            relative = np.asarray(gaia[f"phot_{band}_mean_flux_error"]) / np.asarray(gaia[f"phot_{band}_mean_flux"])
+        stars[f"phot_{band}_mean_mag_error"] = (config.features.magnitude_error_factor * relative).astype(np.float32)
+    return stars
+
+
+def _fingerprint(inputs, config, stars, spectra):
+    """Identify a build: what goes in, down to each spectrum's size and time, and the configuration."""
+    digest = hashlib.sha256()
+    settings = {name: value for name, value in config.to_dict().items() if name not in ("fit", "folds")}
+    digest.update(json.dumps([[i["sha256"] for i in inputs.values()], settings], sort_keys=True).encode())
+    for star, file in zip(stars["APOGEE_ID"], stars["FILE"], strict=True):
+        status = os.stat(os.path.join(spectra, file))
+        digest.update(f"{star} {file} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _existing(out, fingerprint, quiet):
+    survey = open_survey(out)
+    if survey.info.get("fingerprint") != fingerprint:
+        raise BadInputError(f"{out}: exists and was built from other inputs; remove it or choose another output")
+    if not quiet:
+        print(f"{out}: already whole, {survey.n_stars} stars; nothing to do")
+    return survey
+
+
+def _resume(journal, fingerprint, out, quiet):
+    """Return the journal's head if it is of this very build; clear away one of another build."""
+    head, records = journal.read()
+    partial = partial_path(out)
+    if head is not None and head.get("fingerprint") == fingerprint:
+        if not quiet:
+            print(f"{out}: going on after {sum(record['n'] for record in records)} spectra")
+        return head
+    if partial.exists():
+        if not is_partial(partial):
+            raise BadInputError(f"{partial}: is in the way and no build of ours; remove it or choose another output")
+        if not quiet:
+            print(f"{out}: an interrupted build was of other inputs; starting again")
+        shutil.rmtree(partial)
+    return None
+
+
+def _find_continuum(stars, spectra, config):
+    """Find the continuum pixels from reference stars: the better half by SNR, spread evenly over log g."""
+    norm = config.normalization
+    labels = np.column_stack([np.asarray(stars[name], dtype=float) for name in ("TEFF", "LOGG", "FE_H")])
+    rows = np.flatnonzero(np.isfinite(labels).all(axis=1))
+    snr = np.nan_to_num(np.asarray(stars["SNR"], dtype=float))
+    rows = rows[np.argsort(-snr[rows], kind="stable")][: max(len(rows) // 2, norm.continuum_stars)]
+    rows = rows[np.argsort(labels[rows, 1], kind="stable")]
+    rows = rows[np.linspace(0, len(rows) - 1, min(norm.continuum_stars, len(rows))).astype(int)]
+    read, flux, kept = spectrum_reader(), np.empty((len(rows), chip_pixels().size), np.float32), []
+    for row in rows:
+        try:
+            spectrum = read(Path(spectra, stars["FILE"][row]))
+        except BadInputError:
+            continue  # it is rejected with its reason when its row is made
+        mask = spectrum.pixel_mask if norm.use_pixel_mask else None
+        flux[len(kept)] = rough_normalize(spectrum.flux, spectrum.flux_error, mask, spectrum.normalized, PIXMASK_BAD)
+        kept.append(row)
+    return find_continuum_pixels(flux[: len(kept)], labels[kept], norm.chebyshev_degree, norm.continuum_share)
+
+
+def _write(out, stars, flow, results, config, provenance, quiet):
+    """Copy the good rows, without the pixels that are bad in every star, into the survey's arrays."""
+    keep = np.ones(len(stars), bool)
+    keep[list(results.failures)] = False
+    whole = np.flatnonzero(keep)
+    partial = partial_path(out)
+    if not whole.size:
+        shutil.rmtree(partial)
+        raise BadInputError(
+            f"{out}: none of the {len(stars)} spectra can be used (row 0: {results.failures[0]}); check --spectra"
+        )
+    if 0 < results.n_unnormalized < whole.size:
+        warnings.warn(
+            f"{results.n_unnormalized} of {whole.size} spectra are apStar, the others aspcapStar: their continua "
+            "differ; keep files of one kind under --spectra",
+            SpfastWarning,
+            stacklevel=3,
+        )
+    flow.apply("spectrum readable", keep, lambda i: results.failures[i])
+    ln_flux, ln_flux_error = open_rows(partial / WORK, len(stars))
+    n_dropped = int(np.sum(~results.usable))
+    stars["n_bad_pixels"] = results.n_bad - n_dropped
+    stars = stars[whole]
+    layout = FeatureLayout(chip_pixels()[results.usable])
+    with SurveyWriter(out, layout, len(stars)) as writer, Progress("write", len(stars), quiet) as progress:
+        for start in range(0, len(stars), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            features, errors = writer.features[block], writer.feature_errors[block]
+            fill_rows(layout, stars[block], ln_flux[whole[block]], ln_flux_error[whole[block]], features, errors)
+            progress.advance(len(features))
+        del ln_flux, ln_flux_error
+        provenance["pixel_mask"] = {"n_pixels": layout.n_pixels, "n_dropped": n_dropped}
+        provenance["n_training"] = int(np.sum(stars["training_set"]))
+        return writer.finish(stars, flow.rejected(), flow.counts, config, provenance)
+
+
+def _print_cut_flow(survey):
+    for cut, n_left in survey.info["cut_flow"]:
+        print(f"{n_left:>10,}  {cut}")
+    print(f"{survey.info['n_training']:>10,}  of them in the Training Set; {survey.n_features:,} features")
+
+
+def _processors():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,234 @@
+"""Gaia and WISE tables in any of five formats, under Gaia's own names and units."""
+
+import warnings
+import zlib
+from pathlib import Path
+from xml.parsers.expat import ExpatError
+
+import numpy as np
+from astropy import units
+from astropy.table import Table
+
+from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS, closest_names
+from spfast.errors import BadInputError
+
+__all__ = ["read_gaia", "read_table", "read_wise", "tmass_key"]
+
+#: Names of the 2MASS key, the first found wins; APOGEE_ID itself is accepted.
+_KEY_NAMES = ("tmass_id", "original_ext_source_id", "apogee_id")
+_BANDS = ("g", "bp", "rp")
+_WISE = ("w1mpro", "w1mpro_error", "w2mpro", "w2mpro_error")
+#: What AllWISE itself calls the errors.
+_ALIASES = {"w1mpro_error": ("w1sigmpro",), "w2mpro_error": ("w2sigmpro",)}
+_FLUXES = tuple(f"phot_{band}_mean_{kind}" for band in _BANDS for kind in ("flux", "flux_error"))
+
+_REQUIRED = (
+    "source_id",
+    "parallax",
+    "parallax_error",
+    *(f"phot_{band}_mean_mag" for band in _BANDS),
+    *_FLUXES,
+    "visibility_periods_used",
+    "astrometric_chi2_al",
+    "astrometric_n_good_obs_al",
+    "phot_variable_flag",
+)
+_OPTIONAL = ("ra", "dec", "pmra", "pmdec", "random_index", "angular_distance", *_WISE, *DR3_COLUMNS)
+
+_FORMATS = {
+    ".fits": "fits",
+    ".fit": "fits",
+    ".vot": "votable",
+    ".votable": "votable",
+    ".xml": "votable",
+    ".ecsv": "ascii.ecsv",
+    ".csv": "ascii.csv",
+    ".parquet": "parquet",
+}
+
+
+#: What five formats' parsers raise for a file that is not theirs, or is cut short.
+_UNREADABLE = (OSError, ValueError, TypeError, LookupError, EOFError, Warning, ExpatError, zlib.error)
+
+
+def read_gaia(path):
+    """Read a Gaia table (joined with 2MASS's key, and with WISE or not).
+
+    Parameters
+    ----------
+    path : path-like
+        ``.fits``, ``.vot``/``.xml``, ``.ecsv``, ``.csv`` (each may end in ``.gz``) or ``.parquet``.
+
+    Returns
+    -------
+    table : astropy Table
+        ``key`` (the 2MASS designation without a prefix) and Gaia's columns; units converted to Gaia's where the file
+        gives others; missing is NaN, -1 or an empty text; optional columns that the file lacks are not there.
+
+    Raises
+    ------
+    BadInputError
+        If it cannot be read, has no row, lacks a column, or a column has an impossible unit or type.
+    """
+    table = read_table(path)
+    result = Table({"key": _key(table, path)})
+    for name in _REQUIRED:
+        result[name] = _values(table, name, path)
+    for name in _OPTIONAL:
+        if _find(table, name) is not None:
+            result[name] = _values(table, name, path)
+    return result
+
+
+def read_wise(path):
+    """Read a WISE table of its own.
+
+    Parameters
+    ----------
+    path : path-like
+        As for `read_gaia`; it has the 2MASS key or Gaia's source_id.
+
+    Returns
+    -------
+    table : astropy Table
+        ``key`` or ``source_id``, then w1mpro, w1mpro_error, w2mpro, w2mpro_error [mag].
+
+    Raises
+    ------
+    BadInputError
+        As `read_gaia`.
+    """
+    table = read_table(path)
+    if any(_find(table, name) is not None for name in _KEY_NAMES):
+        result = Table({"key": _key(table, path)})
+    else:
+        result = Table({"source_id": _values(table, "source_id", path)})
+    for name in _WISE:
+        result[name] = _values(table, name, path)
+    return result
+
+
+def read_table(path):
+    """Read a table whose format follows from its suffix.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    table : astropy Table
+
+    Raises
+    ------
+    BadInputError
+        For an unknown suffix, a file that cannot be read, or one without rows.
+    """
+    path = Path(path)
+    suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
+    if suffix not in _FORMATS:
+        raise BadInputError(f"{path}: unknown format {suffix or 'without suffix'!r}; expected {', '.join(_FORMATS)}")
+    options = {
+        "fits": {"hdu": 1, "mask_invalid": False, "character_as_bytes": False},
+        "votable": {"use_names_over_ids": True},
+        "ascii.csv": {"fill_values": [("", "0"), ("null", "0"), ("NULL", "0")]},
+    }.get(_FORMATS[suffix], {})
+    if not path.is_file():
+        raise BadInputError(f"{path}: no such file; check the path")
+    try:
+        with warnings.catch_warnings():
+            # Archives' units and VOTable versions are seldom to the letter; a truncated file, though, is no table.
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", message=".*truncated")
+            table = Table.read(path, format=_FORMATS[suffix], **options)
+    except ImportError:
+        raise BadInputError(f"{path}: {suffix} needs pyarrow; install it with `pip install spfast[parquet]`") from None
+    except _UNREADABLE as error:
+        raise BadInputError(f"{path}: cannot be read as {_FORMATS[suffix]} ({_first_line(error)})") from None
+    if not len(table):
+        raise BadInputError(f"{path}: the table has no rows")
+    return table
+
+
+def tmass_key(names):
+    """Return 2MASS designations without prefix: the form that APOGEE and Gaia's cross-match have in common.
+
+    Parameters
+    ----------
+    names : array of str
+
+    Returns
+    -------
+    keys : array of str
+
+    Examples
+    --------
+    >>> from spfast.data.photometry import tmass_key
+    >>> tmass_key(["2M19485057+5005279", "19485057+5005279 ", "2MASS J19485057+5005279"]).tolist()
+    ['19485057+5005279', '19485057+5005279', '19485057+5005279']
+    """
+    names = np.char.strip(np.asarray(names, dtype="U"))
+    for prefix in ("2MASS", "2M"):
+        starts = np.char.startswith(names, prefix)
+        names = np.where(starts, np.char.lstrip(_tail(names, len(prefix)), " J"), names)
+    return names
+
+
+def _tail(names, n):
+    return np.array([name[n:] for name in names.ravel()], dtype="U").reshape(names.shape)
+
+
+def _find(table, name):
+    by_lower = {other.lower(): other for other in reversed(table.colnames)}
+    return next((by_lower[other] for other in (name, *_ALIASES.get(name, ())) if other in by_lower), None)
+
+
+def _key(table, path):
+    for name in _KEY_NAMES:
+        column = _find(table, name)
+        if column is not None:
+            values = table[column]
+            return tmass_key(values.filled("") if hasattr(values, "filled") else values)
+    raise BadInputError(
+        f"{path}: no 2MASS key column (one of {', '.join(_KEY_NAMES)}); {closest_names('tmass_id', table.colnames)}"
+    )
+
+
+def _values(table, name, path):
+    """Return one column as plain values of the survey's type, in the survey's unit, with its missing value."""
+    found = _find(table, name)
+    if found is None:
+        raise BadInputError(f"{path}: no column {name}; {closest_names(name, table.colnames)}")
+    column = {**STAR_COLUMNS, **DR3_COLUMNS}.get(name)
+    kind, unit = (column.kind, column.unit) if column else ("f8", "")
+    values, given = table[found], getattr(table[found], "unit", None)
+    if kind == "U":
+        values = values.filled("") if hasattr(values, "filled") else values
+        return np.char.strip(np.asarray(values).astype("U"))
+    if name == "source_id" and values.dtype.kind not in "iu":
+        raise BadInputError(f"{path}: column {found} is {values.dtype}, expected 64-bit integers; digits are lost")
+    mask = np.zeros(len(values), bool) | getattr(values, "mask", False)
+    try:
+        numbers = np.asarray(np.ma.getdata(values)).astype("f8" if kind.startswith("f") else values.dtype)
+        finite = np.isfinite(numbers)
+    except (ValueError, TypeError):
+        raise BadInputError(f"{path}: column {found} is {values.dtype}, expected numbers") from None
+    if kind.startswith("i"):
+        mask |= ~finite
+        return np.where(mask, -1, np.where(mask, 0, numbers).astype("i8")).astype(kind)
+    numbers[mask] = np.nan
+    return (numbers * _unit_factor(given, unit, found, path)).astype(kind)
+
+
+def _unit_factor(given, expected, found, path):
+    """Return what turns a column's unit into ours; a unit that astropy does not know is taken to be ours."""
+    if given is None or not expected or isinstance(given, units.UnrecognizedUnit):
+        return 1.0
+    try:
+        return units.Unit(given).to(units.Unit(expected))
+    except units.UnitConversionError:
+        raise BadInputError(f"{path}: column {found} is in {given}, expected {expected} or a unit like it") from None
+
+
+def _first_line(error):
+    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__

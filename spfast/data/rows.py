@@ -1,0 +1,100 @@
+"""Spectrum files to rows on disk: what one worker does with a chunk of files, in this process or in one of its own."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from spfast.config import load_config
+from spfast.data.apogee import spectrum_reader
+from spfast.data.features import SpectrumFeatures
+from spfast.errors import BadInputError
+
+#: Raw arrays of the rows, float32, one row of 7451 pixels a star.
+LN_FLUX, LN_FLUX_ERROR = "ln_flux.f32", "ln_flux_error.f32"
+
+
+class RowMaker:
+    """Reads spectra and writes their rows into the two raw files.
+
+    Parameters
+    ----------
+    job : dict
+        ``root`` (folder of spectra), ``work`` (folder of the raw files, which exist), ``continuum_pixels``, ``config``
+        (its sections ``normalization`` and ``features``) and ``library``; plain values, so that it travels as JSON.
+    """
+
+    def __init__(self, job):
+        self._root, work = Path(job["root"]), Path(job["work"])
+        self._features = SpectrumFeatures(job["continuum_pixels"], load_config(overrides=job["config"]))
+        self._read = spectrum_reader(job["library"])
+        # Written by seek, not through a memory map: pages of a map would count as this process's memory.
+        self._files = [open(work / name, "r+b", buffering=0) for name in (LN_FLUX, LN_FLUX_ERROR)]  # noqa: SIM115
+
+    def close(self):
+        for file in self._files:
+            file.close()
+
+    def chunk(self, start, paths):
+        """Make the rows ``start``, ``start + 1``, ... from spectrum files.
+
+        Parameters
+        ----------
+        start : int
+        paths : list of str
+            Relative to the root.
+
+        Returns
+        -------
+        record : dict
+            ``start``, ``n``, ``n_bad`` (bad pixels of each row), ``n_unnormalized`` (apStar spectra among them),
+            ``failed`` (index within the chunk, reason) and ``usable`` (pixels good in at least one row, packed bits in
+            hex); plain values.
+        """
+        features = self._features
+        features.reset_usable()
+        ln_flux, ln_flux_error = np.full((2, len(paths), features.pixels.size), np.nan, np.float32)
+        n_bad, failed, n_unnormalized = [0] * len(paths), [], 0
+        for i, path in enumerate(paths):
+            try:
+                spectrum = self._read(self._root / path)
+            except BadInputError as error:
+                failed.append([i, str(error).removeprefix(f"{self._root / path}: ")])
+                continue
+            n_bad[i], failure = features.row(
+                spectrum.flux,
+                spectrum.flux_error,
+                ln_flux[i],
+                ln_flux_error[i],
+                spectrum.pixel_mask,
+                spectrum.normalized,
+            )
+            n_unnormalized += not spectrum.normalized
+            if failure:
+                failed.append([i, failure])
+        for file, rows in zip(self._files, (ln_flux, ln_flux_error), strict=True):
+            file.seek(start * features.pixels.size * rows.itemsize)
+            file.write(rows.data)
+        return {
+            "start": start,
+            "n": len(paths),
+            "n_bad": n_bad,
+            "n_unnormalized": n_unnormalized,
+            "failed": failed,
+            "usable": np.packbits(features.usable).tobytes().hex(),
+        }
+
+
+def main():
+    """Serve chunks: a job on the first line of standard input, then a chunk a line; a record a line comes back."""
+    maker = RowMaker(json.loads(sys.stdin.readline()))
+    for line in sys.stdin:
+        start, paths = json.loads(line)
+        sys.stdout.write(json.dumps(maker.chunk(start, paths)) + "\n")
+        sys.stdout.flush()
+    maker.close()
+
+
+if __name__ == "__main__":
+    main()
