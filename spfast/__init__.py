@@ -4,13 +4,14 @@ import importlib
 
 __version__ = "0.1.0"
 
-#: Public names and where they live; each module is imported when its name is first used, so that this import is instant.
+#: Public names and where they live: a module is imported when its name is first used, so that this import is instant.
 _PUBLIC = {
     "open_survey": "spfast.data.survey",
-    "fit": "spfast.model",
-    "fit_path": "spfast.model",
-    "FittedModel": "spfast.model",
-    "load_model": "spfast.model",
+    "fit": "spfast.model.fit",
+    "fit_path": "spfast.model.path",
+    "penalty_max": "spfast.model",
+    "FittedModel": "spfast.model.result",
+    "load_model": "spfast.model.result",
     "make_catalog": "spfast.products.catalog",
     "validate": "spfast.products.validation",
     "Config": "spfast.config",

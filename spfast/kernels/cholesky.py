@@ -1,0 +1,77 @@
+"""Blocked Cholesky factorisation of a symmetric positive matrix, on the Gram matrix's own rank-8 tiles."""
+
+import math
+
+import numpy as np
+
+from spfast.kernels.jit import jit
+
+#: Rows of one panel; a multiple of eight.
+PANEL = 64
+
+
+@jit
+def factor_diagonal(matrix, begin, end):
+    """Factor the diagonal block in place into an upper triangle ``R``, ``R.T R`` the block; False if not positive."""
+    for i in range(begin, end):
+        total = np.float64(matrix[i, i])
+        for k in range(begin, i):
+            total -= np.float64(matrix[k, i]) * np.float64(matrix[k, i])
+        if not total > 0.0:
+            return False
+        root = math.sqrt(total)
+        matrix[i, i] = root
+        for j in range(i + 1, end):
+            total = np.float64(matrix[i, j])
+            for k in range(begin, i):
+                total -= np.float64(matrix[k, i]) * np.float64(matrix[k, j])
+            matrix[i, j] = total / root
+    return True
+
+
+@jit
+def solve_panel(first, last, matrix, begin, end, n):
+    """Finish the rows ``begin`` to ``end`` of ``R`` right of the diagonal block, in pieces of 64 columns."""
+    for piece in range(first, last):
+        left = end + 64 * piece
+        right = min(left + 64, n)
+        for i in range(begin, end):
+            row = matrix[i, left:right]
+            for k in range(begin, i):
+                factor = matrix[k, i]
+                above = matrix[k, left:right]
+                for j in range(row.size):
+                    row[j] -= factor * above[j]
+            inverse = matrix.dtype.type(1.0 / matrix[i, i])
+            for j in range(row.size):
+                row[j] *= inverse
+
+
+@jit
+def solve_factored(matrix, n, vector):
+    """Solve ``R.T R x = vector`` in place (float64 vector, shape (n,))."""
+    for i in range(n):
+        vector[i] /= matrix[i, i]
+        value = vector[i]
+        row = matrix[i]
+        for j in range(i + 1, n):
+            vector[j] -= value * np.float64(row[j])
+    for i in range(n - 1, -1, -1):
+        row = matrix[i]
+        total = vector[i]
+        for j in range(i + 1, n):
+            total -= np.float64(row[j]) * vector[j]
+        vector[i] = total / row[i]
+
+
+@jit
+def gather_square(first, last, gram, index, ridge, out):
+    """Copy 64 rows a piece of ``gram[index][:, index]`` to ``out``, its diagonal times ``1 + ridge``."""
+    n = index.size
+    for piece in range(first, last):
+        for a in range(64 * piece, min(64 * piece + 64, n)):
+            row = gram[index[a]]
+            target = out[a]
+            for b in range(a, n):
+                target[b] = row[index[b]]
+            target[a] *= 1 + ridge

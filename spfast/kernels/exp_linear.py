@@ -1,0 +1,231 @@
+"""The exp-linear model over row blocks: linear predictor, half chi-squared and its gradient in one pass.
+
+A pass visits fixed segments of the selected rows. A segment belongs to one thread and writes its own partial sums;
+the caller adds them in segment order, so the result does not depend on the number of threads.
+
+Eight rows are taken at a time: their dot products with the coefficients bring them into the second-level cache, from
+where the gradient reads them again. Lanes are of the design matrix's own type; sums over 1,024 columns are float64.
+A few "wide" columns (constant and magnitudes: large, with coefficients that move all predictions together) are summed
+in float64 throughout: there a float32 coefficient alone would move the gradient by more than a solver's tolerance.
+"""
+
+import math
+
+import numpy as np
+
+from spfast.kernels.jit import jit
+
+#: Segments of a pass: more than the threads that share a memory bus, few enough that adding them costs nothing.
+N_SEGMENTS = 32
+#: Columns summed in the lanes of the matrix's own type before the sum goes to float64.
+_COLUMNS = 1024
+#: Rows after which a gradient in the matrix's own type is added to float64.
+_FLUSH_ROWS = 256
+#: Above this the exponential of a predictor in ln(mas) would overflow; the chi-squared is infinite there.
+LN_OVERFLOW = 700.0
+
+
+@jit
+def segment_bounds(n_rows, n_segments):
+    """Return the first row of each segment and, last, the number of rows (int64, shape (n_segments + 1,)).
+
+    Bounds are multiples of eight, so that only the last segment has an incomplete block.
+    """
+    bounds = np.empty(n_segments + 1, dtype=np.int64)
+    blocks = (n_rows + 7) // 8
+    for s in range(n_segments + 1):
+        bounds[s] = min(n_rows, 8 * ((blocks * s) // n_segments))
+    return bounds
+
+
+@jit
+def _dot_block(design, r, coef, wide, wide_coef, out):
+    """Dot products of eight rows with the coefficients, into ``out`` (float64, shape (8,))."""
+    n_features = coef.size
+    for k in range(8):
+        total = 0.0
+        row = design[r[k]]
+        for a in range(wide.size):
+            total += np.float64(row[wide[a]]) * wide_coef[a]
+        out[k] = total
+    zero = coef.dtype.type(0)
+    for begin in range(0, n_features, _COLUMNS):
+        end = min(begin + _COLUMNS, n_features)
+        t = coef[begin:end]
+        x0, x1, x2, x3 = (
+            design[r[0], begin:end],
+            design[r[1], begin:end],
+            design[r[2], begin:end],
+            design[r[3], begin:end],
+        )
+        x4, x5, x6, x7 = (
+            design[r[4], begin:end],
+            design[r[5], begin:end],
+            design[r[6], begin:end],
+            design[r[7], begin:end],
+        )
+        s0, s1, s2, s3, s4, s5, s6, s7 = zero, zero, zero, zero, zero, zero, zero, zero
+        for j in range(t.size):
+            c = t[j]
+            s0 += x0[j] * c
+            s1 += x1[j] * c
+            s2 += x2[j] * c
+            s3 += x3[j] * c
+            s4 += x4[j] * c
+            s5 += x5[j] * c
+            s6 += x6[j] * c
+            s7 += x7[j] * c
+        out[0] += s0
+        out[1] += s1
+        out[2] += s2
+        out[3] += s3
+        out[4] += s4
+        out[5] += s5
+        out[6] += s6
+        out[7] += s7
+
+
+@jit
+def _add_block(design, r, factor, gradient):
+    """Add ``factor[k] * row k`` of eight rows to ``gradient`` (the matrix's own type)."""
+    x0, x1, x2, x3 = design[r[0]], design[r[1]], design[r[2]], design[r[3]]
+    x4, x5, x6, x7 = design[r[4]], design[r[5]], design[r[6]], design[r[7]]
+    f0, f1, f2, f3 = factor[0], factor[1], factor[2], factor[3]
+    f4, f5, f6, f7 = factor[4], factor[5], factor[6], factor[7]
+    for j in range(gradient.size):
+        gradient[j] += (f0 * x0[j] + f1 * x1[j] + f2 * x2[j] + f3 * x3[j]) + (
+            f4 * x4[j] + f5 * x5[j] + f6 * x6[j] + f7 * x7[j]
+        )
+
+
+@jit
+def _block_rows(rows, begin, end, r):
+    """Matrix rows of the block that begins at ``begin``; past ``end`` the last one again (its factor will be zero)."""
+    for k in range(8):
+        r[k] = rows[min(begin + k, end - 1)]
+
+
+@jit
+def linear_predictor_segments(first, last, design, rows, bounds, coef, wide, wide_coef, eta):
+    """Compute ``eta[i] = design[rows[i]] . coef`` for the segments ``first <= s < last``.
+
+    Parameters
+    ----------
+    first, last : int
+        Segments to visit.
+    design : float32 or float64 array, C order, shape (n_stars, n_features)
+        Rows ``x_n`` of Hogg, Eilers & Rix (2019), Eq. 11.
+    rows : int64 array, shape (n_rows,)
+        Rows of ``design`` that take part.
+    bounds : int64 array
+        From `segment_bounds`.
+    coef : array of the type of ``design``, shape (n_features,)
+        Zero for the wide columns.
+    wide : int64 array, shape (n_wide,)
+        Columns summed in float64.
+    wide_coef : float64 array, shape (n_wide,)
+        Their coefficients.
+    eta : float64 array, shape (n_rows,)
+        Written: ln of the predicted parallax [ln mas].
+    """
+    r = np.empty(8, dtype=np.int64)
+    dots = np.empty(8)
+    for s in range(first, last):
+        for begin in range(bounds[s], bounds[s + 1], 8):
+            end = min(begin + 8, bounds[s + 1])
+            _block_rows(rows, begin, end, r)
+            _dot_block(design, r, coef, wide, wide_coef, dots)
+            eta[begin:end] = dots[: end - begin]
+
+
+@jit
+def value_gradient_segments(
+    first, last, design, rows, bounds, coef, wide, wide_coef, parallax, ivar, eta, values, gradients
+):
+    """Half chi-squared and its gradient, in one pass over the segments ``first <= s < last`` (Eq. 1-3).
+
+    Per star ``mu = exp(x . coef)``; the value is ``0.5 ivar (parallax - mu)**2`` and the gradient
+    ``ivar (mu - parallax) mu x``.
+
+    Parameters
+    ----------
+    first, last, design, rows, bounds, coef, wide, wide_coef
+        As in `linear_predictor_segments`.
+    parallax : float64 array, shape (n_rows,) [mas]
+    ivar : float64 array, shape (n_rows,) [mas^-2]
+        Inverse variances of the parallaxes; zero switches a star off.
+    eta : float64 array, shape (n_rows,)
+        Written: the linear predictor.
+    values : float64 array, shape (n_segments,)
+        Written: half chi-squared of each segment; infinite where a prediction overflows.
+    gradients : float64 array, shape (n_segments, n_features)
+        Written: the gradient of each segment.
+    """
+    n_features = coef.size
+    r = np.empty(8, dtype=np.int64)
+    dots = np.empty(8)
+    factor = np.empty(8, dtype=coef.dtype)
+    partial = np.zeros(n_features, dtype=coef.dtype)
+    wide_gradient = np.empty(wide.size)
+    for s in range(first, last):
+        value = 0.0
+        gradient = gradients[s]
+        gradient[:] = 0.0
+        wide_gradient[:] = 0.0
+        unflushed = 0
+        for begin in range(bounds[s], bounds[s + 1], 8):
+            end = min(begin + 8, bounds[s + 1])
+            _block_rows(rows, begin, end, r)
+            _dot_block(design, r, coef, wide, wide_coef, dots)
+            factor[:] = 0
+            for k in range(end - begin):
+                i = begin + k
+                eta[i] = dots[k]
+                if ivar[i] > 0.0:
+                    mu = math.exp(min(dots[k], LN_OVERFLOW))
+                    residual = mu - parallax[i]
+                    value += math.inf if dots[k] > LN_OVERFLOW else 0.5 * ivar[i] * residual * residual
+                    slope = ivar[i] * residual * mu
+                    factor[k] = slope
+                    for a in range(wide.size):
+                        wide_gradient[a] += slope * design[r[k], wide[a]]
+            _add_block(design, r, factor, partial)
+            unflushed += 8
+            if unflushed >= _FLUSH_ROWS or end == bounds[s + 1]:
+                for j in range(n_features):
+                    gradient[j] += partial[j]
+                    partial[j] = 0
+                unflushed = 0
+        for a in range(wide.size):
+            gradient[wide[a]] = wide_gradient[a]
+        values[s] = value
+
+
+@jit
+def add_segments(gradients, total):
+    """Add the segments' gradients in segment order into ``total`` (float64, shape (n_features,))."""
+    total[:] = 0.0
+    for s in range(gradients.shape[0]):
+        part = gradients[s]
+        for j in range(total.size):
+            total[j] += part[j]
+
+
+@jit
+def half_chi_squared(eta, parallax, ivar):
+    """Return ``0.5 sum ivar (parallax - exp(eta))**2`` (Eq. 1), infinite where a prediction overflows."""
+    total = 0.0
+    for i in range(eta.size):
+        if ivar[i] > 0.0:
+            if eta[i] > LN_OVERFLOW:
+                return math.inf
+            residual = parallax[i] - math.exp(eta[i])
+            total += ivar[i] * residual * residual
+    return 0.5 * total
+
+
+@jit
+def gauss_newton_weights(eta, ivar, weights):
+    """Write ``ivar exp(2 eta)``: the Gauss-Newton curvature of half chi-squared in the predictor."""
+    for i in range(eta.size):
+        weights[i] = ivar[i] * math.exp(2.0 * min(eta[i], 0.5 * LN_OVERFLOW)) if ivar[i] > 0.0 else 0.0

@@ -1,0 +1,79 @@
+"""Algebra of the weighted L1 penalty: ``sum penalties[j] |coef[j]|``, its optimality conditions and orthants."""
+
+from spfast.kernels.jit import jit
+
+
+@jit
+def l1_norm(coef, penalties):
+    """Return ``sum penalties |coef|`` (float64)."""
+    total = 0.0
+    for j in range(coef.size):
+        total += penalties[j] * abs(coef[j])
+    return total
+
+
+@jit
+def soft_threshold(value, threshold):
+    """Return ``sign(value) max(|value| - threshold, 0)``."""
+    if value > threshold:
+        return value - threshold
+    if value < -threshold:
+        return value + threshold
+    return 0.0
+
+
+@jit
+def kkt_violations(coef, gradient, penalties, violations):
+    """Write each coefficient's distance from optimality and return the largest.
+
+    On the support ``|gradient + penalty sign(coef)|``, off it ``max(|gradient| - penalty, 0)``; all float64 arrays of
+    shape (n,), in the units of the gradient.
+    """
+    worst = 0.0
+    for j in range(coef.size):
+        if coef[j] > 0.0:
+            v = abs(gradient[j] + penalties[j])
+        elif coef[j] < 0.0:
+            v = abs(gradient[j] - penalties[j])
+        else:
+            v = max(abs(gradient[j]) - penalties[j], 0.0)
+        violations[j] = v
+        if not v <= worst:  # a NaN wins, and stays
+            worst = v
+    return worst
+
+
+@jit
+def pseudo_gradient(coef, gradient, penalties, out):
+    """Write the minimum-norm subgradient of ``smooth + L1`` (Andrew & Gao 2007, Eq. 4)."""
+    for j in range(coef.size):
+        if coef[j] > 0.0:
+            out[j] = gradient[j] + penalties[j]
+        elif coef[j] < 0.0:
+            out[j] = gradient[j] - penalties[j]
+        else:
+            out[j] = soft_threshold(gradient[j], penalties[j])
+
+
+@jit
+def align(direction, pseudo):
+    """Zero the components of ``direction`` that do not descend, in place (Andrew & Gao 2007, the projection of d)."""
+    for j in range(direction.size):
+        if direction[j] * pseudo[j] >= 0.0:
+            direction[j] = 0.0
+
+
+@jit
+def orthant_step(coef, direction, step, pseudo, penalties, out):
+    """Write ``coef + step direction``, with penalised components that leave their orthant set to exactly zero.
+
+    The orthant of a zero coefficient is the one that ``-pseudo`` points into (Andrew & Gao 2007).
+    """
+    for j in range(coef.size):
+        moved = coef[j] + step * direction[j]
+        if penalties[j] > 0.0:
+            side = coef[j] if coef[j] != 0.0 else -pseudo[j]
+            if moved * side <= 0.0:
+                moved = 0.0
+        out[j] = moved
+

@@ -1,0 +1,126 @@
+"""The objective, written once: half chi-squared of an exp-linear model plus an L1 penalty.
+
+Hogg, Eilers & Rix (2019), Eq. 1-3::
+
+    objective(coef) = 0.5 sum_n ivar_n (parallax_n - exp(x_n . coef))^2  +  sum_j penalties_j |coef_j|
+
+A sum over stars, not a mean. ``penalties_j`` is the paper's lambda for a penalised column (a pixel) and zero for the
+others (constant, magnitudes); columns are neither scaled nor centred, so lambda has the unit of a gradient [1/feature].
+"""
+
+import numpy as np
+
+from spfast.kernels import exp_linear
+from spfast.kernels.l1 import l1_norm
+
+__all__ = ["Objective"]
+
+#: Sum of Gauss-Newton weights, in units of sum ivar parallax^2, below which all predictions have underflowed.
+UNDERFLOW = 1e-8
+
+
+#: More unpenalised columns than this are treated like the penalised ones.
+MAX_WIDE = 64
+
+
+def wide_columns(penalties):
+    """Return the columns that kernels sum in float64: the unpenalised ones, if they are few (int64 array)."""
+    wide = np.flatnonzero(penalties == 0.0)
+    return wide if wide.size <= MAX_WIDE else wide[:0]
+
+
+def split_coefficients(coef, wide, dtype):
+    """Return ``coef`` in the design's type, zero on the wide columns; those columns; their float64 coefficients."""
+    lanes = coef.astype(dtype)
+    lanes[wide] = 0
+    return lanes, wide, coef[wide]
+
+
+class Objective:
+    """The data of one fit and the passes over them.
+
+    Parameters
+    ----------
+    design : float32 or float64 array, C order, shape (n_stars, n_features)
+        Feature rows (Eq. 11); memory-mapped or not, never copied.
+    rows : int64 array, shape (n_rows,)
+        The stars that take part.
+    parallax, ivar : float64 array, shape (n_rows,) [mas], [mas^-2]
+        Of those stars, zero point added.
+    penalties : float64 array, shape (n_features,)
+    team : spfast.kernels.team.Team
+
+    Attributes
+    ----------
+    n_passes : int
+        Reads of the rows so far, value and gradient together or predictor alone.
+    """
+
+    def __init__(self, design, rows, parallax, ivar, penalties, team):
+        self.design, self.rows, self.team = design, rows, team
+        self.parallax, self.ivar, self.penalties = parallax, ivar, penalties
+        self.n_rows, self.n_features = rows.size, design.shape[1]
+        self.n_passes = 0
+        self.wide = wide_columns(penalties)
+        self._bounds = exp_linear.segment_bounds(rows.size, exp_linear.N_SEGMENTS)
+        self._values = np.empty(exp_linear.N_SEGMENTS)
+        self._gradients = np.empty((exp_linear.N_SEGMENTS, self.n_features))
+
+    def with_penalties(self, penalties):
+        """The same data under other penalties (shares all buffers)."""
+        other = object.__new__(Objective)
+        other.__dict__.update(self.__dict__, penalties=penalties, n_passes=0)
+        return other
+
+    def smooth(self, coef, eta, gradient):
+        """Half chi-squared at ``coef``; writes the linear predictor and the gradient (one pass).
+
+        Parameters
+        ----------
+        coef : float64 array, shape (n_features,)
+        eta : float64 array, shape (n_rows,)
+        gradient : float64 array, shape (n_features,)
+
+        Returns
+        -------
+        value : float
+            Infinite where a prediction overflows.
+        """
+        self.n_passes += 1
+        self.team.run(
+            exp_linear.value_gradient_segments,
+            exp_linear.N_SEGMENTS,
+            self.design,
+            self.rows,
+            self._bounds,
+            *split_coefficients(coef, self.wide, self.design.dtype),
+            self.parallax,
+            self.ivar,
+            eta,
+            self._values,
+            self._gradients,
+        )
+        exp_linear.add_segments(self._gradients, gradient)
+        return float(self._values.sum())
+
+    def chi_squared_half(self, eta):
+        """Half chi-squared of given linear predictors (no pass)."""
+        return exp_linear.half_chi_squared(eta, self.parallax, self.ivar)
+
+    def penalty(self, coef):
+        """The L1 term at ``coef``."""
+        return l1_norm(coef, self.penalties)
+
+    def curvature(self, eta):
+        """Gauss-Newton weights ``ivar exp(2 eta)`` (float64, shape (n_rows,)).
+
+        The true second derivative, ``ivar mu (2 mu - parallax)``, is negative for many stars.
+        """
+        weights = np.empty(self.n_rows)
+        exp_linear.gauss_newton_weights(eta, self.ivar, weights)
+        return weights
+
+    def has_underflowed(self, eta):
+        """Whether every prediction is as good as zero: the pathological optimum, where the gradient vanishes."""
+        scale = float(np.dot(self.ivar, self.parallax**2))
+        return not float(self.curvature(eta).sum()) > UNDERFLOW * scale

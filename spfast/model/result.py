@@ -1,0 +1,223 @@
+"""A fitted model: its coefficients, what they belong to, predictions, and one file without pickle."""
+
+import json
+import os
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from spfast.errors import BadInputError
+from spfast.model.layout import FeatureLayout
+from spfast.model.objective import wide_columns
+from spfast.model.predict import linear_predictor, ln_error
+from spfast.solvers.base import SolverResult
+
+__all__ = ["FittedModel", "load_model"]
+
+_FORMAT = "spfast model"
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """Coefficients of ``parallax = exp(x . coef)`` (Hogg, Eilers & Rix 2019, Eq. 4) and how they were found.
+
+    Attributes
+    ----------
+    coef : float64 array, shape (n_features,)
+        Exact zeros off the support.
+    penalized : bool array, shape (n_features,)
+    penalty : float
+        lambda.
+    zero_point : float [mas]
+        Added to every training parallax.
+    n_stars : int
+        Training stars.
+    result : SolverResult
+    layout : FeatureLayout or None
+        What the columns are, if the caller said so.
+    metadata : dict
+        Anything JSON can hold; saved with the model.
+    """
+
+    coef: np.ndarray = field(repr=False)
+    penalized: np.ndarray = field(repr=False)
+    penalty: float
+    zero_point: float
+    n_stars: int
+    result: SolverResult = field(repr=False)
+    layout: FeatureLayout | None = field(default=None, repr=False)
+    metadata: dict = field(default_factory=dict, repr=False)
+
+    @property
+    def n_features(self):
+        return self.coef.size
+
+    @property
+    def n_nonzero(self):
+        """Penalised columns with a coefficient other than zero."""
+        return int(np.count_nonzero(self.coef[self.penalized]))
+
+    def predict_ln(self, features, rows=None, threads=None):
+        """Return ln of the predicted parallax (float64 array, shape (n_rows,)) [ln mas]."""
+        return linear_predictor(features, self.coef, wide_columns(self.penalized.astype(float)), rows, threads)
+
+    def predict(self, features, rows=None, threads=None):
+        """Predict parallaxes (Eq. 4).
+
+        Parameters
+        ----------
+        features : float32 or float64 array, C order, shape (n_stars, n_features)
+        rows : bool mask or int array, optional
+            All rows by default.
+        threads : int, optional
+            All processors by default.
+
+        Returns
+        -------
+        parallax : float64 array, shape (n_rows,) [mas]
+            NaN where a feature is NaN.
+
+        Raises
+        ------
+        BadInputError
+            If the matrix has other columns than the model.
+        """
+        with np.errstate(over="ignore"):
+            return np.exp(self.predict_ln(features, rows, threads))
+
+    def predict_ln_error(self, feature_errors, rows=None, threads=None):
+        """Return the error of ln parallax from the features' errors (float64 array, shape (n_rows,))."""
+        return ln_error(feature_errors, self.coef, rows, threads)
+
+    def predict_error(self, features, feature_errors, rows=None, threads=None):
+        """Propagate independent feature errors into the predicted parallax (Eq. 5).
+
+        Parameters
+        ----------
+        features, feature_errors : float32 or float64 array, C order, shape (n_stars, n_features)
+        rows, threads
+            As in `predict`.
+
+        Returns
+        -------
+        error : float64 array, shape (n_rows,) [mas]
+        """
+        return self.predict(features, rows, threads) * self.predict_ln_error(feature_errors, rows, threads)
+
+    def for_layout(self, layout):
+        """Return the model with its coefficients arranged for another survey's columns.
+
+        Parameters
+        ----------
+        layout : FeatureLayout
+
+        Returns
+        -------
+        FittedModel
+            The same object if the columns are the same.
+
+        Raises
+        ------
+        BadInputError
+            If the model has no layout, or the survey lacks a column with a non-zero coefficient.
+        """
+        if self.layout is None:
+            raise BadInputError(
+                "model: it was fitted without a layout, so its columns cannot be found in another survey"
+            )
+        if layout == self.layout:
+            return self
+        position = {name: j for j, name in enumerate(layout.names)}
+        used = [(name, c) for name, c in zip(self.layout.names, self.coef, strict=True) if c != 0.0]
+        missing = [name for name, _ in used if name not in position]
+        if missing:
+            raise BadInputError(
+                f"model: the survey lacks {len(missing)} of the {len(used)} columns that the model uses "
+                f"(first: {missing[0]}); ingest it with the same release and pixels"
+            )
+        coef = np.zeros(layout.n_features)
+        for name, c in used:
+            coef[position[name]] = c
+        return FittedModel(
+            coef,
+            layout.penalized,
+            self.penalty,
+            self.zero_point,
+            self.n_stars,
+            self.result,
+            layout,
+            self.metadata,
+        )
+
+    def save(self, path):
+        """Write the model to one file (numpy's ``.npz``, no pickle), whole or not at all."""
+        path = Path(path)
+        scalars = {k: v for k, v in asdict(self.result).items() if k not in ("coef", "history")}
+        header = {
+            "format": _FORMAT,
+            "schema": _SCHEMA,
+            "penalty": self.penalty,
+            "zero_point": self.zero_point,
+            "n_stars": self.n_stars,
+            "result": scalars,
+            "layout": None if self.layout is None else self.layout.to_dict(),
+            "metadata": self.metadata,
+        }
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with open(temporary, "wb") as file:
+                np.savez(
+                    file,
+                    header=np.array(json.dumps(header, sort_keys=True)),
+                    coef=self.coef,
+                    penalized=self.penalized,
+                    history=self.result.history,
+                )
+            os.replace(temporary, path)
+        except OSError as error:
+            raise BadInputError(f"{path}: cannot write the model ({error.strerror}); check the folder") from None
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path):
+        """Read a model that `save` wrote.
+
+        Raises
+        ------
+        BadInputError
+            If the file is missing, damaged or not a model.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                header = json.loads(str(archive["header"]))
+                coef, penalized, history = archive["coef"], archive["penalized"], archive["history"]
+            if header["format"] != _FORMAT or header["schema"] != _SCHEMA or coef.shape != penalized.shape:
+                raise ValueError("not of this format")
+            layout = None if header["layout"] is None else FeatureLayout.from_dict(header["layout"])
+            if layout is not None and layout.n_features != coef.size:
+                raise ValueError("its layout does not fit its coefficients")
+            return cls(
+                coef,
+                penalized,
+                header["penalty"],
+                header["zero_point"],
+                header["n_stars"],
+                SolverResult(coef=coef, history=history, **header["result"]),
+                layout,
+                header["metadata"],
+            )
+        except FileNotFoundError:
+            raise BadInputError(f"{path}: no such model file; make one with `spfast fit`") from None
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise BadInputError(
+                f"{path}: not a whole spfast model ({error}); make it again with `spfast fit`"
+            ) from None
+
+
+def load_model(path):
+    """Read a model file; see `FittedModel.load`."""
+    return FittedModel.load(path)

@@ -1,0 +1,93 @@
+"""Where a fit begins: the unpenalised columns alone, or the paper's own start."""
+
+import numpy as np
+
+from spfast.errors import BadInputError
+
+__all__ = ["paper_start", "photometric_start"]
+
+#: Parallax signal-to-noise above which a logarithm is harmless.
+_LOG_SIGNAL = 5.0
+#: The paper's start: 0.001 / D for every coefficient.
+_PAPER_START = 1e-3
+_MAX_ITERATIONS = 200
+_RELATIVE_DECREASE = 1e-8
+
+
+def paper_start(n_features):
+    """Return the start of Hogg, Eilers & Rix (2019): 0.001 / D everywhere (float64, shape (n_features,))."""
+    return np.full(n_features, _PAPER_START / n_features)
+
+
+def photometric_start(objective):
+    """Fit the unpenalised columns alone: weighted log-linear on bright stars, then damped Newton on chi-squared.
+
+    Parameters
+    ----------
+    objective : spfast.model.objective.Objective
+
+    Returns
+    -------
+    coef : float64 array, shape (n_features,)
+        Zero on the penalised columns.
+
+    Raises
+    ------
+    BadInputError
+        If no positive prediction fits the parallaxes better than none at all.
+    """
+    coef = np.zeros(objective.n_features)
+    free = np.flatnonzero(objective.penalties == 0.0)
+    if free.size == 0:
+        return coef
+    columns = objective.design[objective.rows[:, None], free].astype(np.float64)
+    part = _damped_newton(columns, objective, _log_linear(columns, objective))
+    if objective.has_underflowed(columns @ part):
+        total = objective.ivar.sum()
+        mean = float(objective.ivar @ objective.parallax / total) if total > 0 else 0.0
+        raise BadInputError(
+            f"the best prediction for these {objective.n_rows} stars is zero: their inverse-variance mean parallax is "
+            f"{mean:.4g} mas, expected positive; check its sign, the zero point and the errors"
+        )
+    coef[free] = part
+    return coef
+
+
+def _log_linear(columns, objective):
+    parallax, ivar = objective.parallax, objective.ivar
+    signal = parallax * np.sqrt(ivar)
+    bright = signal > _LOG_SIGNAL
+    if bright.sum() >= 2 * columns.shape[1]:
+        weight, target = signal[bright, None], np.log(parallax[bright])
+        return np.linalg.lstsq(weight * columns[bright], weight[:, 0] * target, rcond=1e-10)[0]
+    # Too few: the same prediction for all, as far as the columns can make one.
+    total = ivar.sum()
+    mean = float(ivar @ parallax) / total if total > 0 else 0.0
+    level = max(mean, 1.0 / np.sqrt(total)) if total > 0 else 1.0
+    return np.linalg.lstsq(columns, np.full(columns.shape[0], np.log(level)), rcond=1e-10)[0]
+
+
+def _damped_newton(columns, objective, coef):
+    """Levenberg-Marquardt with Gauss-Newton weights on a few columns."""
+    damping = 1e-3
+    eta = columns @ coef
+    value = objective.chi_squared_half(eta)
+    for _ in range(_MAX_ITERATIONS):
+        weights = objective.curvature(eta)
+        gradient = columns.T @ (weights - objective.ivar * objective.parallax * np.exp(np.minimum(eta, 300.0)))
+        hessian = (columns * weights[:, None]).T @ columns
+        scale = np.sqrt(np.maximum(np.diag(hessian), np.finfo(float).tiny))
+        scaled = hessian / np.outer(scale, scale) + damping * np.eye(scale.size)
+        step = -np.linalg.lstsq(scaled, gradient / scale, rcond=1e-12)[0] / scale
+        trial_eta = columns @ (coef + step)
+        trial_value = objective.chi_squared_half(trial_eta)
+        if trial_value < value:
+            done = value - trial_value <= _RELATIVE_DECREASE * value
+            coef, eta, value, damping = coef + step, trial_eta, trial_value, max(0.1 * damping, 1e-12)
+            if done:
+                break
+        else:
+            damping *= 10.0
+            if damping > 1e12:
+                break
+    return coef

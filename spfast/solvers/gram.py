@@ -1,0 +1,147 @@
+"""The quadratic model on a working set: its Gram matrix, the unpenalised columns eliminated exactly."""
+
+import numpy as np
+
+from spfast.kernels import gram as kernels
+from spfast.solvers.whitening import whitening
+
+__all__ = ["WorkingGram"]
+
+#: Every how many rows one is looked at for the first guess of what the unpenalised columns explain.
+_SAMPLE_STRIDE = 16
+
+
+class WorkingGram:
+    """``H = X.T diag(weights) X`` on a growing set of columns, Schur complement of the unpenalised ones.
+
+    With directions ``V = X_u whiten`` orthonormal under the weights, a column is split into ``V explained`` and a rest.
+    The Gram of the rests, corrected by what of ``V`` is still in them, is the Schur complement; any guess of
+    ``explained`` is exact after the correction, so a guess from a sixteenth of the rows serves.
+
+    Parameters
+    ----------
+    objective : spfast.model.objective.Objective
+        Data, rows and team.
+    unpenalized : int64 array
+        Columns eliminated.
+
+    Attributes
+    ----------
+    columns : int64 array, shape (n,)
+        The working set, in the order of the Gram's rows.
+    """
+
+    def __init__(self, objective, unpenalized):
+        self._objective = objective
+        self.unpenalized = unpenalized
+        self._dtype = objective.design.dtype
+        self.columns = np.empty(0, dtype=np.int64)
+        self._store = np.zeros((0, 0), dtype=self._dtype)
+        self._free = objective.design[objective.rows[:, None], unpenalized].astype(np.float64)
+
+    @property
+    def n(self):
+        return self.columns.size
+
+    @property
+    def matrix(self):
+        """The Schur complement (shape (n, n), a view; C-ordered rows of a larger store)."""
+        return self._store[: self.n, : self.n]
+
+    @property
+    def store(self):
+        """The whole buffer, for kernels that need C order."""
+        return self._store
+
+    def reset(self, weights, columns):
+        """Start again with other weights and columns."""
+        self.weights = weights
+        self._whiten = whitening(self._free, weights)
+        self.columns = np.empty(0, dtype=np.int64)
+        self._coupling = np.empty((self._whiten.shape[1], 0))
+        self._remainder = np.empty((self._whiten.shape[1], 0))
+        self._explained = np.empty((self._whiten.shape[1], 0), dtype=self._dtype)
+        self.append(columns)
+
+    def append(self, columns):
+        """Add columns to the working set: one pass, for the new rows and columns of the Gram alone."""
+        old, n_directions = self.n, self._whiten.shape[1]
+        self.columns = np.concatenate([self.columns, np.asarray(columns, dtype=np.int64)])
+        n = self.n
+        if n == old:
+            return
+        self._explained = np.concatenate([self._explained, self._guess_explained(columns)], axis=1)
+        raw = self._accumulate(old)
+        new = raw[:n_directions, n_directions + old : n_directions + n].astype(np.float64)
+        self._remainder = np.concatenate([self._remainder, new], axis=1)
+        self._grow(n)
+        # The directions' own Gram is the identity, so this is the Schur complement.
+        self._store[:n, old:n] = raw[n_directions : n_directions + n, n_directions + old : n_directions + n]
+        self._store[:n, old:n] -= (self._remainder.T @ new).astype(self._dtype)
+        kernels.mirror(self._store, old, n)
+        self._coupling = np.concatenate([self._coupling, self._explained[:, old:] + new], axis=1)
+
+    def keep(self, mask):
+        """Drop the columns where ``mask`` is False (no pass)."""
+        index = np.flatnonzero(mask)
+        if index.size == self.n:
+            return
+        self._store[: index.size, : index.size] = self._store[np.ix_(index, index)]
+        self.columns = self.columns[index]
+        self._coupling = self._coupling[:, index]
+        self._remainder = self._remainder[:, index]
+        self._explained = np.ascontiguousarray(self._explained[:, index])
+
+    def reduced_gradient(self, gradient):
+        """The gradient on the working set after the unpenalised columns have moved to their optimum (shape (n,))."""
+        return gradient[self.columns] - self._coupling.T @ (self._whiten.T @ gradient[self.unpenalized])
+
+    def unpenalized_step(self, gradient, step):
+        """The unpenalised columns' step that goes with ``step`` on the working set (shape (n_unpenalized,))."""
+        return -self._whiten @ (self._whiten.T @ gradient[self.unpenalized] + self._coupling @ step)
+
+    def _guess_explained(self, columns):
+        sample = np.arange(0, self._objective.n_rows, _SAMPLE_STRIDE)
+        weights = self.weights[sample]
+        total = weights.sum()
+        if total <= 0.0 or not self._whiten.shape[1]:
+            return np.zeros((self._whiten.shape[1], len(columns)), dtype=self._dtype)
+        part = self._objective.design[self._objective.rows[sample]][:, columns].astype(np.float64)
+        directions = self._free[sample] @ self._whiten
+        return ((directions * (weights * self.weights.sum() / total)[:, None]).T @ part).astype(self._dtype)
+
+    def _accumulate(self, old):
+        """Upper triangle of the weighted Gram of directions and columns; of the columns past ``old``, all rows."""
+        objective, n_directions = self._objective, self._whiten.shape[1]
+        size = n_directions + self.n
+        even = size + size % 2 + 2
+        raw = np.zeros((even, even), dtype=self._dtype)
+        block = np.zeros((kernels.BLOCK_ROWS, even), dtype=self._dtype)
+        tiles = kernels.upper_tiles(0, n_directions + old, size)
+        for begin in range(0, objective.n_rows, kernels.BLOCK_ROWS):
+            objective.team.run(
+                kernels.gather_rows,
+                kernels.BLOCK_ROWS,
+                objective.design,
+                objective.rows,
+                begin,
+                self.weights,
+                self.unpenalized,
+                self._whiten,
+                self.columns,
+                self._explained,
+                block,
+            )
+            objective.team.run(
+                kernels.add_outer_tiles, len(tiles), block, kernels.BLOCK_ROWS, tiles, self._dtype.type(1), raw
+            )
+        objective.n_passes += 1
+        return raw
+
+    def _grow(self, n):
+        capacity = self._store.shape[0]
+        if n <= capacity:
+            return
+        store = np.zeros((n + n // 4 + 2, n + n // 4 + 2), dtype=self._dtype)
+        store[:capacity, :capacity] = self._store
+        self._store = store

@@ -1,0 +1,143 @@
+"""Orthant-wise limited-memory quasi-Newton (Andrew & Gao 2007): the second solver, for D too large for a Gram.
+
+The unpenalised columns are whitened first: coefficients of directions that are orthonormal under the Gauss-Newton
+weights of the start take the place of their own. Each trial point is one pass; memory is the pairs of the recursion.
+"""
+
+import numpy as np
+
+from spfast.kernels.l1 import align, kkt_violations, orthant_step, pseudo_gradient
+from spfast.kernels.lbfgs import two_loop
+from spfast.solvers.base import Recorder
+from spfast.solvers.whitening import whitening
+
+__all__ = ["owlqn"]
+
+MAX_ITERATIONS = 5000
+_MEMORY = 20
+_SUFFICIENT = 1e-4
+_MAX_HALVINGS = 40
+#: A rise below this share of the objective is rounding.
+_ROUNDING = 1e-12
+
+
+def owlqn(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state=None):
+    """Minimise the objective from ``coef``; arguments and result as `spfast.solvers.prox_newton.prox_newton`.
+
+    ``state`` is accepted for the common signature; nothing is carried over.
+    """
+    recorder = Recorder(objective)
+    penalties = objective.penalties
+    coef = coef.copy()
+    eta, gradient = np.empty(objective.n_rows), np.empty(objective.n_features)
+    value = objective.smooth(coef, eta, gradient) + objective.penalty(coef)
+    scaling = _Scaling(objective, objective.curvature(eta))
+    pairs = _Pairs(objective.n_features)
+    pseudo, violations = np.empty_like(coef), np.empty_like(coef)
+    inner = scaling.inward(coef)
+    inner_gradient = scaling.gradient(gradient)
+    message = "iteration limit"
+    for iteration in range(max_iterations + 1):
+        worst = kkt_violations(coef, gradient, penalties, violations)
+        recorder.add(value, worst, coef, coef.size)
+        if worst <= tolerance:
+            message = "converged"
+            break
+        if iteration == max_iterations:
+            break
+        pseudo_gradient(inner, inner_gradient, penalties, pseudo)
+        direction = pairs.direction(pseudo, scaling.inverse_diagonal)
+        align(direction, pseudo)
+        moved = _search(objective, scaling, inner, direction, pseudo, value, eta, gradient)
+        if moved is None:
+            if pairs.count == 0:
+                message = "stopped: no step lowers the objective"
+                break
+            pairs.clear()
+            continue
+        new_inner, coef, value = moved
+        new_gradient = scaling.gradient(gradient)
+        pairs.add(new_inner - inner, new_gradient - inner_gradient)
+        inner, inner_gradient = new_inner, new_gradient
+    return recorder.result(coef, tolerance, message)
+
+
+def _search(objective, scaling, inner, direction, pseudo, value, eta, gradient):
+    """Backtrack along the orthant-projected path; None if nothing lowers the objective."""
+    saved_eta, saved_gradient = eta.copy(), gradient.copy()
+    trial = np.empty_like(inner)
+    step = 1.0
+    for _ in range(_MAX_HALVINGS):
+        orthant_step(inner, direction, step, pseudo, objective.penalties, trial)
+        coef = scaling.outward(trial)
+        trial_value = objective.smooth(coef, eta, gradient) + objective.penalty(coef)
+        promise = float(pseudo @ (trial - inner))
+        if promise < 0.0 and trial_value <= value + _SUFFICIENT * promise + _ROUNDING * abs(value):
+            return trial, coef, trial_value
+        step *= 0.5
+    np.copyto(eta, saved_eta)
+    np.copyto(gradient, saved_gradient)
+    return None
+
+
+class _Scaling:
+    """Coefficients of whitened directions in place of the unpenalised columns'; the others as they are."""
+
+    def __init__(self, objective, weights):
+        self._wide = objective.wide
+        columns = objective.design[objective.rows[:, None], self._wide].astype(np.float64)
+        self._out = whitening(columns, weights)
+        self._in = np.linalg.pinv(self._out)
+        # Directions without data keep a coefficient of zero.
+        self._n_directions = self._out.shape[1]
+        # One curvature for all penalised columns: their mean square under the weights, from a sample of rows.
+        sample = np.linspace(0, objective.n_rows - 1, min(objective.n_rows, 256)).astype(np.int64)
+        rows = objective.design[objective.rows[sample]].astype(np.float64)
+        rows -= rows.mean(axis=0)
+        total = weights[sample].sum()
+        curvature = weights.sum() * float((weights[sample] @ rows**2).mean()) / total if total > 0 else 1.0
+        self.inverse_diagonal = np.full(objective.n_features, 1.0 / curvature if curvature > 0 else 1.0)
+        self.inverse_diagonal[self._wide] = 1.0
+
+    def inward(self, coef):
+        return self._replace(coef, self._in @ coef[self._wide])
+
+    def outward(self, inner):
+        coef = inner.copy()
+        coef[self._wide] = self._out @ inner[self._wide[: self._n_directions]]
+        return coef
+
+    def gradient(self, gradient):
+        return self._replace(gradient, self._out.T @ gradient[self._wide])
+
+    def _replace(self, vector, directions):
+        inner = vector.copy()
+        inner[self._wide] = 0.0
+        inner[self._wide[: self._n_directions]] = directions
+        return inner
+
+
+class _Pairs:
+    """Ring buffers of the recursion."""
+
+    def __init__(self, n):
+        self._steps, self._changes = np.zeros((_MEMORY, n)), np.zeros((_MEMORY, n))
+        self._products = np.ones(_MEMORY)
+        self.clear()
+
+    def clear(self):
+        self._newest, self.count = -1, 0
+
+    def add(self, step, change):
+        product = float(step @ change)
+        if product <= 1e-12 * float(step @ step):  # no positive curvature along the step: not a pair
+            return
+        self._newest = (self._newest + 1) % _MEMORY
+        self._steps[self._newest], self._changes[self._newest] = step, change
+        self._products[self._newest] = product
+        self.count = min(self.count + 1, _MEMORY)
+
+    def direction(self, pseudo, scale):
+        direction = np.empty_like(pseudo)
+        two_loop(pseudo, self._steps, self._changes, self._products, self._newest, self.count, scale, direction)
+        return direction

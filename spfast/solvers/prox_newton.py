@@ -1,0 +1,140 @@
+"""Proximal Newton on a working set: the default solver.
+
+Each outer iteration minimises a quadratic model of half chi-squared (Gauss-Newton weights) plus the exact L1 term over
+the working set, with the unpenalised columns eliminated, and takes the full step if the true objective falls. One pass
+gives the value there, the gradient of every column and with it the optimality conditions and the next working set.
+"""
+
+import numpy as np
+
+from spfast.kernels.l1 import kkt_violations
+from spfast.solvers.base import Recorder
+from spfast.solvers.gram import WorkingGram
+from spfast.solvers.line_search import backtrack
+from spfast.solvers.quadratic import minimize_quadratic, new_scratch
+
+__all__ = ["NewtonState", "prox_newton"]
+
+MAX_ITERATIONS = 100
+#: The working set grows by the worst violators: at most this many, or this share of the non-zeros.
+_MIN_GROWTH, _GROWTH_SHARE = 200, 0.5
+#: Zeros whose gradient is below this share of the penalty leave the working set when it is rebuilt.
+_PRUNE_SHARE = 0.7
+#: The Gram is rebuilt when the weights have changed by this share of their sum ...
+_STALE = 0.03
+#: ... or by this share when the violation does not fall to a third.
+_STALE_IF_SLOW = 0.003
+_SLOW = 1.0 / 3.0
+#: The subproblem is solved to this share of the violation.
+_INNER_SHARE = 0.1
+#: Iterations without a smaller violation after which rounding, not the data, decides.
+_PATIENCE = 6
+
+
+class NewtonState:
+    """What one minimisation hands to the next on the same data: the Gram of the working set and buffers.
+
+    Parameters
+    ----------
+    objective : spfast.model.objective.Objective
+    """
+
+    def __init__(self, objective):
+        self.unpenalized = np.flatnonzero(objective.penalties == 0.0)
+        # Many unpenalised columns are cheaper inside the working set, with a penalty of zero.
+        self.eliminated = objective.wide
+        self.gram = WorkingGram(objective, self.eliminated)
+        self.scratch = new_scratch()
+        self.weights = None
+
+
+def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state=None):
+    """Minimise the objective from ``coef``.
+
+    Parameters
+    ----------
+    objective : spfast.model.objective.Objective
+    coef : float64 array, shape (n_features,)
+        Start; its objective must be finite.
+    tolerance : float
+        On the largest violation of the optimality conditions, in the units of the gradient.
+    max_iterations : int
+    state : NewtonState, optional
+        From an earlier call on the same data.
+
+    Returns
+    -------
+    SolverResult
+    """
+    state = state or NewtonState(objective)
+    gram, penalties = state.gram, objective.penalties
+    always = np.setdiff1d(state.unpenalized, state.eliminated)
+    recorder = Recorder(objective)
+    coef = coef.copy()
+    eta, gradient = np.empty(objective.n_rows), np.empty(objective.n_features)
+    violations = np.empty(objective.n_features)
+    value = objective.smooth(coef, eta, gradient) + objective.penalty(coef)
+    best_violation, since_best, previous = np.inf, 0, np.inf
+    message = "iteration limit"
+    for _ in range(max_iterations):
+        worst = kkt_violations(coef, gradient, penalties, violations)
+        recorder.add(value, worst, coef, gram.n)
+        if worst <= tolerance:
+            message = "converged"
+            break
+        since_best = 0 if worst < best_violation else since_best + 1
+        best_violation = min(best_violation, worst)
+        if since_best >= _PATIENCE:
+            message = "stopped: the violation no longer falls (rounding)"
+            break
+        _update_gram(state, objective, coef, gradient, violations, eta, always, slow=worst > _SLOW * previous)
+        previous = worst
+        columns = gram.columns
+        step, _ = minimize_quadratic(
+            gram.store,
+            gram.reduced_gradient(gradient),
+            coef[columns],
+            penalties[columns],
+            _INNER_SHARE,
+            _INNER_SHARE * tolerance,
+            objective.team,
+            state.scratch,
+        )
+        direction = np.zeros_like(coef)
+        direction[columns] = step
+        direction[gram.unpenalized] = gram.unpenalized_step(gradient, step)
+        moved = backtrack(objective, coef, direction, value, eta, gradient)
+        if moved is None:
+            message = "stopped: no step lowers the objective"
+            break
+        coef, value = moved
+    else:
+        worst = kkt_violations(coef, gradient, penalties, violations)
+        recorder.add(value, worst, coef, gram.n)
+    return recorder.result(coef, tolerance, message)
+
+
+def _update_gram(state, objective, coef, gradient, violations, eta, always, slow):
+    """Bring the working set and its Gram up to date."""
+    gram, penalties = state.gram, objective.penalties
+    weights = objective.curvature(eta)
+    total = weights.sum()
+    change = np.inf if state.weights is None else np.abs(weights - state.weights).sum() / total
+    inside = np.zeros(coef.size, dtype=bool)
+    inside[gram.columns] = True
+    inside[gram.unpenalized] = True
+    limit = max(_MIN_GROWTH, int(_GROWTH_SHARE * np.count_nonzero(coef)))
+    outside = np.flatnonzero(~inside & ((violations > 0.0) | (coef != 0.0)))
+    if outside.size > limit:
+        worst_first = np.argsort(-violations[outside], kind="stable")
+        ranked = outside[worst_first]
+        carried = coef[ranked] != 0.0
+        outside = np.concatenate([ranked[carried], ranked[~carried][:limit]])
+    new = np.sort(outside)
+    if change > _STALE or (slow and change > _STALE_IF_SLOW):
+        columns = gram.columns
+        stays = (coef[columns] != 0.0) | (np.abs(gradient[columns]) >= _PRUNE_SHARE * penalties[columns])
+        state.weights = weights
+        gram.reset(weights, np.unique(np.concatenate([columns[stays], new, always])))
+    else:
+        gram.append(new)
