@@ -34,7 +34,7 @@ OPTIONAL = {"matplotlib", "dask", "distributed", "astroquery", "fitsio", "pyarro
 
 
 def imports_of(path):
-    """(module, whether it is imported when the file is) of every import, functions' included; relative ones resolved."""
+    """(module, whether importing the file imports it) of every import, functions' included; relative ones resolved."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     at_import = {id(node) for node in _outside_functions(tree)}
     package = ["spfast", *path.relative_to(PACKAGE).parent.parts]

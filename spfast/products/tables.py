@@ -15,7 +15,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from spfast.errors import BadInputError
 
-__all__ = ["SUFFIXES", "check_output", "float_column", "new_file", "read_table", "write_table"]
+__all__ = ["SUFFIXES", "check_output", "float_column", "is_table", "new_file", "read_table", "write_table"]
 
 #: Suffixes that tables are written to; what each keeps beyond the values is in `write_table`.
 SUFFIXES = (".fits", ".ecsv", ".vot", ".csv", ".parquet")
@@ -60,10 +60,18 @@ def check_output(path, overwrite=False, suffixes=SUFFIXES):
         _need_pyarrow(path)
     if not path.parent.is_dir():
         raise BadInputError(f"{path}: the folder {path.parent} does not exist; create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise BadInputError(f"{path}: the folder {path.parent} cannot be written to; choose another")
     if path.is_dir() or (path.exists() and not overwrite):
         advice = "give another name" if path.is_dir() else "give another name or --overwrite"
         raise BadInputError(f"{path}: already exists; {advice}")
     return path
+
+
+def is_table(path):
+    """Whether a file's suffix is that of a table which `read_table` reads."""
+    suffixes = (*_FITS_SUFFIXES, *_VOTABLE_SUFFIXES, *_ASCII_FORMATS, ".parquet")
+    return Path(path).name.lower().endswith(suffixes)
 
 
 @contextmanager

@@ -142,8 +142,9 @@ def format_validation(table):
             other = "the true parallaxes" if row["reference"] == "truth" else "Gaia's best parallaxes"
             lines.append(
                 f"Compared with {other} ({row['n']:,} stars that Gaia measured at S/N >= {_BEST_SNR:.0f}), "
-                f"a spectrophotometric parallax is off by {row['scatter_16_84']:.1%} (one sigma), by {row['bias']:+.1%} "
-                f"in the median; its pull would be 1 if all errors were honest, it is {row['pull']:.2f}."
+                f"a spectrophotometric parallax is off by {row['scatter_16_84']:.1%} (one sigma), "
+                f"by {row['bias']:+.1%} in the median; its pull would be 1 if all errors were honest, "
+                f"it is {row['pull']:.2f}."
             )
     return "\n".join(lines)
 

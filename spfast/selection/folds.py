@@ -151,8 +151,8 @@ def _splitmix64(x):
 def _fnv1a(names):
     """FNV-1a of the non-blank characters of each name (uint64 array)."""
     names = np.asarray(names).astype(np.str_)
-    names = names.astype(f"S{max(names.dtype.itemsize // 4, 1)}")
-    characters = names.view(np.uint8).reshape(len(names), -1)
+    width = max(names.dtype.itemsize // 4, 1)
+    characters = np.frombuffer(names.astype(f"S{width}").tobytes(), dtype=np.uint8).reshape(-1, width)
     key = np.full(len(names), _FNV_OFFSET)
     for column in characters.T:
         used = (column != 0) & (column != ord(" "))  # NUL pads the array, blanks pad the catalogs

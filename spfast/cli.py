@@ -1,0 +1,372 @@
+"""The command ``spfast``: parses, calls, prints; no maths."""
+
+import argparse
+import os
+import sys
+import traceback
+import warnings
+from pathlib import Path
+
+from spfast import __version__
+from spfast.config import PRESETS, Config, load_config
+from spfast.errors import BadInputError, SpfastError, SpfastWarning
+
+EXIT_DONE, EXIT_OUR_FAULT, EXIT_BAD_INPUT = 0, 1, 2
+#: What a shell reports for a command ended by Ctrl-C (SIGINT) or by a reader that went away (SIGPIPE): 128 + signal.
+EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 130, 141
+
+#: Stars of the demo: enough that a model means something, few enough for two minutes.
+DEMO_STARS = 1000
+
+
+def main(argv=None):
+    """Run the command.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        Without the program's name; ``sys.argv`` by default.
+
+    Returns
+    -------
+    int
+        0 done, 1 a fault of ours, 2 bad input, 130 interrupted, 141 nobody reads the output any more.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", SpfastWarning)
+            warnings.showwarning = _show_warning
+            args.run(args)
+            sys.stdout.flush()
+        return EXIT_DONE
+    except KeyboardInterrupt:
+        return _complain(args, "interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit: give it somewhere to go (as the Python documentation advises).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE_CLOSED
+    except BadInputError as error:
+        return _complain(args, error, EXIT_BAD_INPUT)
+    except SpfastError as error:
+        return _complain(args, error, EXIT_OUR_FAULT)
+    except OSError as error:
+        return _complain(args, error, EXIT_OUR_FAULT)
+    except Exception as error:  # noqa: BLE001 (whatever it is, the user gets one line)
+        what = f"{type(error).__name__}: {error}"
+        return _complain(args, f"{what} (a fault of spfast; --debug shows where)", EXIT_OUR_FAULT)
+
+
+def _complain(args, message, code):
+    if args.debug:
+        traceback.print_exc()
+    print("spfast:", " ".join(str(message).split()), file=sys.stderr)
+    return code
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+    print("spfast: warning:", " ".join(str(message).split()), file=sys.stderr)
+
+
+def _say(args, text):
+    if not args.quiet:
+        print(text, flush=True)
+
+
+def _config(args):
+    """The configuration: the preset, the file over it, the options over both."""
+    given = {
+        "fit": {"penalty": "penalty", "zero_point": "zero_point", "solver": "solver"},
+        "folds": {"seed": "seed", "split": "split"},
+    }
+    overrides = {
+        section: {key: getattr(args, option) for key, option in keys.items() if getattr(args, option, None) is not None}
+        for section, keys in given.items()
+    }
+    return load_config(args.config, args.preset, overrides)
+
+
+def run_demo(args):
+    """Simulate, ingest, fit, predict and validate a small survey."""
+    from spfast.data.ingest import ingest
+    from spfast.products.tables import read_table
+    from spfast.simulate import simulate_download
+
+    out, config = Path(args.out), _config(args)
+    download, survey_path, catalog_path = out / "download", out / "survey", out / "catalog.fits"
+    results = [catalog_path, out / "validation.ecsv"]
+    _clear_demo([download, survey_path, *results], args.overwrite)
+    out.mkdir(parents=True, exist_ok=True)
+    _say(args, f"1. A mock download of {args.stars:,} stars in the formats of APOGEE DR17 and Gaia: {download}")
+    simulate_download(download, args.stars, seed=args.seed or 0, quiet=args.quiet)
+    allstar = next(download.glob("allStar-*.fits"))
+    _say(args, f"2. Read, match, cut and normalise: {survey_path}")
+    survey = ingest(
+        allstar, download, download / "gaia.fits", survey_path, config=config, threads=args.threads, quiet=args.quiet
+    )
+    _print_survey(args, survey)
+    _say(args, f"3. Fit one model to each fold and predict the other fold: {catalog_path}")
+    catalog = _make_catalog(args, survey, config, catalog_path)
+    _say(args, f"4. Compare with Gaia, and with the truth that only a simulation knows: {results[1]}")
+    _validate(args, catalog, read_table(download / "truth.fits"), None, results[1])
+    _say(args, f"Next: spfast info {survey_path}; topcat {catalog_path}; then your own files with spfast ingest --help")
+
+
+def _clear_demo(paths, overwrite):
+    existing = [path for path in paths if path.exists()]
+    if existing and not overwrite:
+        raise BadInputError(f"{existing[0]}: already exists; give another folder or --overwrite")
+    import shutil
+
+    for path in existing:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def run_simulate(args):
+    """A mock download, or a mock survey folder."""
+    from spfast.simulate import simulate_download, simulate_survey
+
+    if args.survey:
+        simulate_survey(args.out, args.stars, seed=args.seed or 0, quiet=args.quiet)
+    else:
+        simulate_download(
+            args.out, args.stars, seed=args.seed or 0, release=args.release, spectra=args.spectra, quiet=args.quiet
+        )
+    _say(args, f"wrote {args.out}: {args.stars:,} mock stars, their truth in truth.fits")
+
+
+def run_ingest(args):
+    """Tables and spectra to a survey folder."""
+    from spfast.data.ingest import ingest
+
+    survey = ingest(
+        args.allstar,
+        args.spectra,
+        args.gaia,
+        args.output,
+        wise=args.wise,
+        config=_config(args),
+        threads=args.threads,
+        quiet=args.quiet,
+    )
+    _print_survey(args, survey)
+
+
+def _print_survey(args, survey):
+    for cut, n_left in survey.info["cut_flow"]:
+        _say(args, f"  {n_left:8,d}  {cut}")
+    _say(args, f"wrote {survey.path}: {survey.n_stars:,} stars x {survey.n_features:,} features")
+
+
+def run_fit(args):
+    """One model from a survey's training stars."""
+    from spfast.data.survey import open_survey
+    from spfast.products.catalog import fit_stars
+    from spfast.products.tables import check_output
+
+    path = check_output(args.output, args.overwrite, suffixes=(".npz",))
+    survey = open_survey(args.survey)
+    model = fit_stars(survey, _config(args), args.fold, args.threads)
+    model.save(path)
+    _print_model(args, model)
+    _say(args, f"wrote {path}")
+
+
+def _print_model(args, model):
+    result = model.result
+    _say(
+        args,
+        f"  model {model.metadata['fold']}: {model.n_stars:,} stars, penalty {model.penalty:g}: "
+        f"{model.n_nonzero:,} of {int(model.penalized.sum()):,} pixels used, objective {result.objective:.8g}, "
+        f"KKT violation {result.kkt_violation:.2g}, {result.n_passes} passes in {result.seconds:.1f} s",
+    )
+
+
+def run_predict(args):
+    """A saved model on a survey."""
+    from spfast.data.survey import open_survey
+    from spfast.model.result import load_model
+    from spfast.products.predictions import HEADER_COMMENTS, predict_survey
+    from spfast.products.tables import check_output, write_table
+
+    path = check_output(args.output, args.overwrite)
+    predictions = predict_survey(load_model(args.model), open_survey(args.survey), args.threads)
+    write_table(predictions, path, args.overwrite, HEADER_COMMENTS)
+    _say(args, f"wrote {path}: {len(predictions):,} stars")
+
+
+def run_catalog(args):
+    """The two-fold catalog of a survey."""
+    from spfast.data.survey import open_survey
+    from spfast.products.tables import check_output
+
+    path = check_output(args.output, args.overwrite)
+    folder = Path(args.models) if args.models else None
+    if folder and folder.exists():
+        for fold in "AB":
+            check_output(_model_path(folder, fold), args.overwrite, suffixes=())
+    _make_catalog(args, open_survey(args.survey), _config(args), path, folder)
+
+
+def _model_path(folder, fold):
+    return folder / f"model_{fold}.npz"
+
+
+def _make_catalog(args, survey, config, path, model_folder=None):
+    from spfast.products.catalog import HEADER_COMMENTS, fit_folds, make_catalog
+    from spfast.products.tables import write_table
+
+    models = fit_folds(survey, config, args.threads)
+    for fold, model in models.items():
+        _print_model(args, model)
+        if model_folder:
+            model_folder.mkdir(parents=True, exist_ok=True)
+            model.save(_model_path(model_folder, fold))
+    catalog = make_catalog(survey, config=config, threads=args.threads, models=models)
+    write_table(catalog, path, args.overwrite, HEADER_COMMENTS)
+    _say(args, f"wrote {path}: {len(catalog):,} stars")
+    return catalog
+
+
+def run_validate(args):
+    """The paper's measures of a catalog."""
+    from spfast.products.tables import check_output, read_table
+
+    path = check_output(args.output, args.overwrite) if args.output else None
+    truth = read_table(args.truth) if args.truth else None
+    _validate(args, read_table(args.catalog), truth, args.zero_point, path)
+
+
+def _validate(args, catalog, truth, zero_point, path):
+    from spfast.products.tables import write_table
+    from spfast.products.validation import format_validation, validate
+
+    scores = validate(catalog, truth, zero_point)
+    print(format_validation(scores))
+    if path is not None:
+        write_table(scores, path, args.overwrite)
+        _say(args, f"wrote {path}")
+
+
+def run_info(args):
+    """What a file or folder of ours is."""
+    from spfast.products.info import describe
+
+    for what, value in describe(args.path, args.verify):
+        print(f"{what:14s}{value}")
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="spfast",
+        description="Spectrophotometric parallaxes of red giants from APOGEE spectra and broad-band photometry.",
+        epilog="See it work from nothing: spfast demo demo/",
+    )
+    parser.add_argument("--version", action="version", version=f"spfast {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name, run, text):
+        sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        common = sub.add_argument_group("common options")
+        common.add_argument("--config", metavar="FILE", help="TOML file of settings; options given here win over it")
+        common.add_argument("--preset", choices=PRESETS, help="settings to start from (default: default)")
+        common.add_argument("--threads", type=_count, metavar="N", help="processors to use (default: all)")
+        common.add_argument("--seed", type=int, metavar="S", help="seed of a mock survey and of the hash for folds")
+        common.add_argument("--quiet", action="store_true", help="print results, warnings and errors only")
+        common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = command("demo", run_demo, "Simulate a small survey and take it all the way to a validated catalog.")
+    sub.add_argument("out", nargs="?", default="demo", metavar="OUT", help="folder to make (default: demo)")
+    sub.add_argument("--stars", type=_count, default=DEMO_STARS, metavar="N", help="mock stars (default: %(default)s)")
+    _overwrite(sub)
+
+    sub = command("simulate", run_simulate, "Make a mock survey in real file formats, and its truth.")
+    sub.add_argument("out", metavar="OUT", help="folder to make")
+    sub.add_argument("--stars", type=_count, default=3000, metavar="N", help="mock stars (default: %(default)s)")
+    sub.add_argument("--release", choices=("dr14", "dr17"), default="dr17", help="layout of the files (default: dr17)")
+    sub.add_argument(
+        "--spectra", choices=("apStar", "aspcapStar"), default="aspcapStar", help="kind of file (default: aspcapStar)"
+    )
+    sub.add_argument("--survey", action="store_true", help="write a survey folder directly, no FITS spectra: for any N")
+
+    sub = command("ingest", run_ingest, "Read, match, cut and normalise; build a survey. An interrupted run goes on.")
+    sub.add_argument("--allstar", required=True, metavar="FILE", help="APOGEE allStar table")
+    sub.add_argument("--spectra", required=True, metavar="DIR", help="folder of apStar or aspcapStar files")
+    sub.add_argument("--gaia", required=True, metavar="FILE", help="Gaia table, joined with WISE or not")
+    sub.add_argument("--wise", metavar="FILE", help="WISE table, if it is not in the Gaia table")
+    sub.add_argument("-o", "--output", required=True, metavar="SURVEY", help="folder to make")
+
+    sub = command("fit", run_fit, "Fit one model to the training stars of a survey.")
+    sub.add_argument("survey", metavar="SURVEY", help="survey folder")
+    sub.add_argument("-o", "--output", required=True, metavar="MODEL", help="model file to write (.npz)")
+    sub.add_argument("--fold", choices=("A", "B"), help="train on this fold only (default: on all training stars)")
+    _fit_options(sub)
+    _overwrite(sub)
+
+    sub = command("predict", run_predict, "Apply a saved model to a survey, new stars included.")
+    sub.add_argument("model", metavar="MODEL", help="model file written by spfast fit or catalog --models")
+    sub.add_argument("survey", metavar="SURVEY", help="survey folder")
+    _output_table(sub, required=True)
+    _overwrite(sub)
+
+    sub = command("catalog", run_catalog, "Fit a model to each fold, predict each star by the model that never saw it.")
+    sub.add_argument("survey", metavar="SURVEY", help="survey folder")
+    _output_table(sub, required=True)
+    sub.add_argument("--models", metavar="DIR", help="also save the two models: DIR/model_A.npz and DIR/model_B.npz")
+    _fit_options(sub)
+    _overwrite(sub)
+
+    sub = command("validate", run_validate, "Score a catalog by the paper's measures.")
+    sub.add_argument("catalog", metavar="CATALOG", help="table with the seven columns of Table 1")
+    sub.add_argument("--truth", metavar="FILE", help="table with APOGEE_ID and true_parallax [mas]")
+    sub.add_argument(
+        "--zero-point",
+        type=float,
+        metavar="MAS",
+        help="what Gaia_parallax has had added [mas] (default: what the catalog's header says, else 0.0483)",
+    )
+    _output_table(sub, required=False)
+    _overwrite(sub)
+
+    sub = command("info", run_info, "Say what a survey, model or catalog is, how it was made, whether it is whole.")
+    sub.add_argument("path", metavar="SURVEY|MODEL|CATALOG", help="folder or file")
+    sub.add_argument("--verify", action="store_true", help="read every byte of a survey and compare with its hashes")
+    return parser
+
+
+def _fit_options(sub):
+    default = Config().fit
+    sub.add_argument(
+        "--penalty", type=float, metavar="L", help=f"L1 penalty lambda on the pixels (default: {default.penalty:g})"
+    )
+    sub.add_argument(
+        "--zero-point",
+        type=float,
+        metavar="MAS",
+        help=f"added to every Gaia parallax [mas] (default: {default.zero_point:g})",
+    )
+    sub.add_argument("--solver", choices=("prox-newton", "owlqn"), help="minimiser (default: prox-newton)")
+    sub.add_argument(
+        "--split",
+        choices=("auto", "random_index", "hash"),
+        help="how to split into A and B: Gaia's random_index, a hash of source_id, or what is there (default: auto)",
+    )
+
+
+def _output_table(sub, required):
+    sub.add_argument(
+        "-o", "--output", required=required, metavar="FILE", help="table to write: .fits .ecsv .vot .csv .parquet"
+    )
+
+
+def _overwrite(sub):
+    sub.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+
+
+def _count(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected at least 1")
+    return value

@@ -1,0 +1,140 @@
+"""The columns, flag bits and header cards of the catalog and of a prediction table, and what goes into each."""
+
+from typing import NamedTuple
+
+import numpy as np
+from astropy.table import Column, Table
+
+from spfast.data.cuts import ASPCAPFLAG_BAD, STARFLAG_BAD
+
+__all__ = [
+    "COLUMNS",
+    "FLAGS",
+    "OUTLIER_SIGMA",
+    "build_table",
+    "flag_cards",
+    "pack_flags",
+    "prediction_values",
+    "star_flags",
+    "star_values",
+]
+
+
+class ColumnSpec(NamedTuple):
+    """One column: numpy type (``U`` text), unit, UCD and description."""
+
+    dtype: str
+    unit: str
+    ucd: str
+    description: str
+
+
+_TRIG, _SPECT = "pos.parallax.trig", "pos.parallax.spect"
+
+#: The catalog's columns in order, the paper's Table 1 first; a prediction table has some of them.
+COLUMNS = {
+    "2MASS_ID": ColumnSpec("U", "", "meta.id;meta.main", "2MASS designation: the APOGEE_ID"),
+    "Gaia_parallax": ColumnSpec("f8", "mas", _TRIG, "Gaia parallax, the zero point added (ZEROPT_A, ZEROPT_B)"),
+    "Gaia_parallax_err": ColumnSpec("f8", "mas", f"stat.error;{_TRIG}", "Error of the Gaia parallax as published"),
+    "spec_parallax": ColumnSpec("f8", "mas", _SPECT, "Spectrophotometric parallax (Hogg et al. 2019, Eq. 4)"),
+    "spec_parallax_err": ColumnSpec(
+        "f8", "mas", f"stat.error;{_SPECT}", "Its error from the errors of spectrum and magnitudes alone (Eq. 5)"
+    ),
+    "training_set": ColumnSpec("u1", "", "meta.code", "1: in the training set: in the model of its own fold; 0: not"),
+    "sample": ColumnSpec("U", "", "meta.code", "Fold of the star, A or B; the model of the other fold predicts it"),
+    "source_id": ColumnSpec("i8", "", "meta.id", "Gaia source identifier, -1 if none"),
+    "ra": ColumnSpec("f8", "deg", "pos.eq.ra;meta.main", "Right ascension"),
+    "dec": ColumnSpec("f8", "deg", "pos.eq.dec;meta.main", "Declination"),
+    "ln_spec_parallax": ColumnSpec("f8", "", _SPECT, "ln(spec_parallax / mas), in which the errors are Gaussian"),
+    "ln_spec_parallax_err": ColumnSpec("f8", "", f"stat.error;{_SPECT}", "Error of ln_spec_parallax"),
+    "combined_parallax": ColumnSpec(
+        "f8", "mas", "pos.parallax", "Inverse-variance mean of spec_parallax and Gaia_parallax, the first if alone"
+    ),
+    "combined_parallax_err": ColumnSpec("f8", "mas", "stat.error;pos.parallax", "Error of combined_parallax"),
+    "distance": ColumnSpec("f8", "kpc", "pos.distance", "1/spec_parallax: the median for a Gaussian ln_spec_parallax"),
+    "distance_16": ColumnSpec("f8", "kpc", "pos.distance;stat.min", "16th percentile of distance, same Gaussian"),
+    "distance_84": ColumnSpec("f8", "kpc", "pos.distance;stat.max", "84th percentile of distance, same Gaussian"),
+    "flags": ColumnSpec("i4", "", "meta.code.qual", "Warnings, one bit each (FLAGBIT0, ...); 0: none"),
+}
+
+#: Share of a spectrum's pixels that may be masked before a flag says so.
+_MASKED_SHARE = 0.1
+#: Difference of the two parallaxes that is flagged, in units of its error.
+OUTLIER_SIGMA = 5.0
+
+#: The bits of ``flags`` from bit 0 on, and what they mean.
+FLAGS = {
+    "no_gaia_parallax": "Gaia has no parallax: combined_parallax is spec_parallax",
+    "parallax_outlier": f"Gaia_parallax and spec_parallax differ by more than {OUTLIER_SIGMA:.0f} sigma",
+    "starflag_bad": "a bad bit of APOGEE's STARFLAG is set (0, 3, 18, 22)",
+    "aspcapflag_bad": "a bad bit of APOGEE's ASPCAPFLAG is set (STAR_BAD or a parameter's)",
+    "many_masked_pixels": f"more than {_MASKED_SHARE:.0%} of the spectrum's pixels are masked",
+    "not_converged": "the model that predicts the star stopped before its tolerance",
+    "seen_in_training": "the star was in the model's training set: not independent of Gaia",
+}
+
+
+def star_values(stars):
+    """The columns that say which star it is (dict of arrays), from a survey's star table."""
+    return {
+        "2MASS_ID": np.asarray(stars["APOGEE_ID"]).astype(np.str_),
+        "source_id": np.asarray(stars["source_id"]),
+        "ra": np.asarray(stars["ra"]),
+        "dec": np.asarray(stars["dec"]),
+    }
+
+
+def prediction_values(ln_parallax, ln_error):
+    """The columns that follow from the predicted ln(parallax / mas) and its error (dict of arrays).
+
+    The error of the linear predictor is Gaussian, so percentiles of the distance are those of ln parallax.
+    """
+    with np.errstate(over="ignore"):
+        parallax = np.exp(ln_parallax)
+        return {
+            "spec_parallax": parallax,
+            "spec_parallax_err": parallax * ln_error,
+            "ln_spec_parallax": ln_parallax,
+            "ln_spec_parallax_err": ln_error,
+            "distance": np.exp(-ln_parallax),
+            "distance_16": np.exp(-ln_parallax - ln_error),
+            "distance_84": np.exp(-ln_parallax + ln_error),
+        }
+
+
+def star_flags(survey):
+    """The flags that depend on the star's spectrum alone (dict of bool arrays)."""
+    starflag, aspcapflag = (np.asarray(survey.stars[name], dtype=np.int64) for name in ("STARFLAG", "ASPCAPFLAG"))
+    masked = np.asarray(survey.stars["n_bad_pixels"])
+    return {
+        # -1 is a survey's "no such flag", not all bits set.
+        "starflag_bad": (starflag > 0) & (starflag & STARFLAG_BAD != 0),
+        "aspcapflag_bad": (aspcapflag > 0) & (aspcapflag & ASPCAPFLAG_BAD != 0),
+        "many_masked_pixels": masked > _MASKED_SHARE * survey.layout.n_pixels,
+    }
+
+
+def pack_flags(flags, n_stars):
+    """Pack named bool arrays into the bits of `FLAGS` (int32 array, shape (n_stars,))."""
+    packed = np.zeros(n_stars, dtype=np.int32)
+    for bit, name in enumerate(FLAGS):
+        if name in flags:
+            packed |= np.int32(1 << bit) * np.asarray(flags[name], dtype=np.int32)
+    return packed
+
+
+def flag_cards(names):
+    """Header cards that name the bits a table uses (dict of str)."""
+    return {f"FLAGBIT{bit}": f"{name}: {text}" for bit, (name, text) in enumerate(FLAGS.items()) if name in names}
+
+
+def build_table(values, meta):
+    """Put values under the names, types, units, UCDs and descriptions of `COLUMNS`, in its order (astropy Table)."""
+    columns = []
+    for name, spec in COLUMNS.items():
+        if name in values:
+            data = np.asarray(values[name]).astype(np.str_ if spec.dtype == "U" else spec.dtype)
+            column = Column(data, name=name, unit=spec.unit or None, description=spec.description)
+            column.meta["ucd"] = spec.ucd
+            columns.append(column)
+    return Table(columns, meta=meta)

@@ -1,0 +1,101 @@
+"""What a survey, a model or a table is, how it was made, and whether it is whole."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from spfast.data.survey import open_survey
+from spfast.errors import BadInputError
+from spfast.model.result import load_model
+from spfast.products.tables import is_table, read_table
+
+__all__ = ["describe"]
+
+
+def describe(path, verify=False):
+    """Describe a survey folder, a model file or a table that spfast wrote.
+
+    Parameters
+    ----------
+    path : path-like
+    verify : bool
+        Read a survey's arrays and star table again and compare them with their stored hashes.
+
+    Returns
+    -------
+    list of (str, str)
+        What and its value, for printing.
+
+    Raises
+    ------
+    BadInputError
+        If it is none of the three, or not whole.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _describe_survey(open_survey(path), verify)
+    if not path.exists():
+        raise BadInputError(f"{path}: no such file or folder; expected a survey, a model or a catalog")
+    if is_table(path):
+        return _describe_table(read_table(path))
+    return _describe_model(load_model(path))
+
+
+def _describe_survey(survey, verify):
+    if verify:
+        survey.verify()
+    info, layout = survey.info, survey.layout
+    training = int(np.count_nonzero(survey.stars["training_set"]))
+    features = f"a constant, {len(layout.magnitudes)} magnitudes, {layout.n_pixels:,} pixels"
+    lines = [
+        ("what", "a survey"),
+        ("stars", f"{survey.n_stars:,}, of which {training:,} in the training set; {info['n_rejected']:,} rejected"),
+        ("features", f"{survey.n_features:,}: {features}"),
+        ("hash", survey.survey_hash),
+        ("whole", "yes, every byte as it was built" if verify else "yes by its shapes; --verify reads every byte"),
+    ]
+    lines += [("cut", f"{n_left:8,d}  {cut}") for cut, n_left in info["cut_flow"]]
+    return [*lines, ("versions", _pairs(info["versions"])), *_config_lines(info.get("config"))]
+
+
+def _describe_model(model):
+    result, metadata = model.result, model.metadata
+    lines = [
+        ("what", "a model"),
+        ("trained on", f"{model.n_stars:,} stars"),
+        ("coefficients", f"{model.n_features:,}; {model.n_nonzero:,} penalised ones are not zero"),
+        ("penalty", f"{model.penalty:g}"),
+        ("zero point", f"{model.zero_point:g} mas added to Gaia parallaxes"),
+        ("objective", f"{result.objective:.10g}"),
+        ("KKT violation", f"{result.kkt_violation:.3g}"),
+        ("converged", "yes" if result.converged else f"no: {result.message}"),
+        ("passes", f"{result.n_passes} in {result.seconds:.1f} s"),
+    ]
+    names = {"fold": "fold", "fold_rule": "folds", "survey_hash": "survey", "spfast_version": "version"}
+    lines += [(label, str(metadata[key])) for key, label in names.items() if key in metadata]
+    lines += _config_lines(metadata.get("config"))
+    return lines + _config_lines(metadata.get("survey_config"), "survey config")
+
+
+def _describe_table(table):
+    product = table.meta.get("PRODUCT", "a table that does not say what made it")
+    lines = [("what", str(product)), ("rows", f"{len(table):,}")]
+    for key, value in table.meta.items():
+        if key in ("CONFIG", "SURVCONF"):
+            lines += _config_lines(json.loads(value), key)
+        elif key != "PRODUCT":
+            lines.append((key, str(value)))
+    return lines + [("column", f"{c.name} [{c.unit or '-'}] {c.description or ''}") for c in table.itercols()]
+
+
+def _config_lines(config, label="config"):
+    """One line for each section of a stored configuration."""
+    return [
+        (label, f"[{name}] {_pairs(values)}" if isinstance(values, dict) else f"{name} = {values}")
+        for name, values in (config or {}).items()
+    ]
+
+
+def _pairs(values):
+    return ", ".join(f"{key} = {value}" for key, value in values.items())
