@@ -153,9 +153,7 @@ def run_ingest(args):
 
 
 def _print_survey(args, survey):
-    for cut, n_left in survey.info["cut_flow"]:
-        _say(args, f"  {n_left:8,d}  {cut}")
-    _say(args, f"wrote {survey.path}: {survey.n_stars:,} stars x {survey.n_features:,} features")
+    _say(args, f"survey {survey.path}: {survey.n_stars:,} stars x {survey.n_features:,} features")
 
 
 def run_fit(args):

@@ -26,14 +26,14 @@ def tiny_survey(path, n_stars=400, seed=3, edit=None):
     features[:, 1 : 1 + n_magnitudes] = rng.uniform(8.0, 14.0, (n_stars, 1)) + colours
     features[:, 1 + n_magnitudes :] = -np.abs(rng.normal(0.0, 0.15, (n_stars, N_PIXELS)))
     coef = np.zeros(layout.n_features)
-    coef[0] = 4.4
+    coef[0] = 5.2
     coef[1 : 1 + n_magnitudes] = -0.4605 / n_magnitudes
     coef[1 + n_magnitudes : 1 + n_magnitudes + 8] = 0.4
     true = np.exp(features.astype(np.float64) @ coef)
     errors = np.full_like(features, 0.02)
     errors[:, 0] = 0.0
 
-    parallax_error = rng.uniform(0.01, 0.05, n_stars)
+    parallax_error = rng.uniform(0.03, 0.1, n_stars)
     number = np.arange(n_stars)
     stars = Table(
         {

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+from astropy import units
 
 from spfast import __version__
 from spfast.config import Config
@@ -49,10 +50,33 @@ HEADER_COMMENTS = {
 
 
 def resolve_config(config=None, penalty=None, zero_point=None):
-    """Return the configuration with a penalty and a zero point [mas] of the caller's, where given (Config)."""
-    given = {"penalty": penalty, "zero_point": zero_point}
+    """Return the configuration with the caller's own penalty and zero point.
+
+    Parameters
+    ----------
+    config : Config, optional
+        The defaults if left out.
+    penalty : float, optional
+    zero_point : float [mas] or Quantity, optional
+
+    Returns
+    -------
+    Config
+
+    Examples
+    --------
+    >>> from astropy import units
+    >>> from spfast.products.catalog import resolve_config
+    >>> resolve_config(zero_point=40 * units.uas).fit.zero_point
+    0.04
+    """
     config = Config() if config is None else config
-    return config.replace(fit={key: float(value) for key, value in given.items() if value is not None})
+    given = {}
+    if penalty is not None:
+        given["penalty"] = float(penalty)
+    if zero_point is not None:
+        given["zero_point"] = float(units.Quantity(zero_point, units.mas).value)
+    return config.replace(fit=given)
 
 
 def fit_stars(survey, config=None, fold=None, threads=None):

@@ -88,6 +88,14 @@ def prediction_values(ln_parallax, ln_error):
     """The columns that follow from the predicted ln(parallax / mas) and its error (dict of arrays).
 
     The error of the linear predictor is Gaussian, so percentiles of the distance are those of ln parallax.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spfast.products.columns import prediction_values
+    >>> values = prediction_values(np.log([0.5]), np.array([0.1]))
+    >>> [float(values[name][0].round(3)) for name in ("spec_parallax_err", "distance_16", "distance", "distance_84")]
+    [0.05, 1.81, 2.0, 2.21]
     """
     with np.errstate(over="ignore"):
         parallax = np.exp(ln_parallax)
@@ -115,7 +123,14 @@ def star_flags(survey):
 
 
 def pack_flags(flags, n_stars):
-    """Pack named bool arrays into the bits of `FLAGS` (int32 array, shape (n_stars,))."""
+    """Pack named bool arrays into the bits of `FLAGS` (int32 array, shape (n_stars,)).
+
+    Examples
+    --------
+    >>> from spfast.products.columns import pack_flags
+    >>> pack_flags({"no_gaia_parallax": [True, False, False], "starflag_bad": [True, True, False]}, 3).tolist()
+    [5, 4, 0]
+    """
     packed = np.zeros(n_stars, dtype=np.int32)
     for bit, name in enumerate(FLAGS):
         if name in flags:

@@ -28,6 +28,9 @@ _ASCII_FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".mrt": "ascii.mrt
 _KEYWORD_LENGTH = 8
 _MISSING_BELOW = -9990.0
 
+#: Characters of a string, and of a comment after it, that one card of 80 holds beside the keyword and the quotes.
+_CARD_STRING = 68
+
 #: What the readers of astropy raise for a file that is not what its suffix says.
 _READ_ERRORS = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, AstropyUserWarning)
 
@@ -137,6 +140,14 @@ def read_table(path):
     ------
     BadInputError
         If there is no such file, or it cannot be read as what its suffix says.
+
+    Examples
+    --------
+    >>> from spfast.products.tables import read_table
+    >>> read_table("none.fits")
+    Traceback (most recent call last):
+    ...
+    spfast.errors.BadInputError: none.fits: no such file; check the path
     """
     path = Path(path)
     name = path.name.lower()
@@ -160,7 +171,15 @@ def read_table(path):
 
 
 def float_column(table, name):
-    """Return a column as float64 with NaN for masked values and for the -9999 of survey tables."""
+    """Return a column as float64 with NaN for masked values and for the -9999 of survey tables.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from spfast.products.tables import float_column
+    >>> float_column(Table({"parallax": [1, -9999]}), "parallax").tolist()
+    [1.0, nan]
+    """
     values = np.ma.filled(np.ma.asarray(table[name]).astype(np.float64), np.nan)
     return np.where(values < _MISSING_BELOW, np.nan, values)
 
@@ -179,7 +198,10 @@ def _fits_hdu(table, comments):
     for key, value in table.meta.items():
         if len(key) > _KEYWORD_LENGTH:
             raise ValueError(f"{key}: a FITS keyword has at most {_KEYWORD_LENGTH} characters")
-        hdu.header[key] = (value, comments.get(key, ""))
+        comment = comments.get(key, "")
+        if isinstance(value, str) and len(value) <= _CARD_STRING < len(value) + len(" / ") + len(comment):
+            comment = ""  # one card holds the value or both; astropy would cut the comment short
+        hdu.header[key] = (value, comment)
     return fits.HDUList([fits.PrimaryHDU(), hdu])
 
 

@@ -1,0 +1,244 @@
+"""The command: what each sub-command writes, what it refuses and how it says so."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tiny import tiny_survey
+
+import spfast
+from spfast import cli
+from spfast.products.catalog import HEADER_COMMENTS, make_catalog, resolve_config
+from spfast.products.tables import read_table, write_table
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A folder with a survey, its truth and a catalog."""
+    folder = tmp_path_factory.mktemp("work")
+    _, truth = tiny_survey(folder / "survey")
+    write_table(truth, folder / "truth.fits")
+    assert cli.main(["catalog", str(folder / "survey"), "-o", str(folder / "catalog.fits"), "--penalty", "20"]) == 0
+    return folder
+
+
+def run(*args):
+    return cli.main([str(arg) for arg in args])
+
+
+def refused(capsys, *args, code=2):
+    """Run a command that must fail with one line; return the line."""
+    assert run(*args) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("spfast: ")
+    return err
+
+
+def test_catalog_is_what_python_makes(work, tmp_path):
+    survey = spfast.open_survey(work / "survey")
+    table = make_catalog(survey, penalty=20.0, threads=1)
+    write_table(table, tmp_path / "catalog.fits", comments=HEADER_COMMENTS)
+    assert (tmp_path / "catalog.fits").read_bytes() == (work / "catalog.fits").read_bytes()
+
+
+def test_options_win_over_the_file_and_the_file_over_the_preset(work, tmp_path):
+    (tmp_path / "mine.toml").write_text('preset = "hogg2019"\n[fit]\npenalty = 70.0\nzero_point = 0.03\n')
+    out = tmp_path / "catalog.ecsv"
+    assert (
+        run("catalog", work / "survey", "-o", out, "--config", tmp_path / "mine.toml", "--penalty", 90, "--quiet") == 0
+    )
+    meta = read_table(out).meta
+    assert (meta["PENALT_A"], meta["ZEROPT_A"]) == (90.0, 0.03)
+    assert '"preset": "hogg2019"' in meta["CONFIG"]
+
+
+def test_an_existing_output_is_kept(work, tmp_path, capsys):
+    out = tmp_path / "catalog.fits"
+    out.write_text("mine")
+    assert "already exists; give another name or --overwrite" in refused(capsys, "catalog", work / "survey", "-o", out)
+    assert out.read_text() == "mine"
+    assert run("catalog", work / "survey", "-o", out, "--overwrite") == 0
+    assert len(read_table(out)) == 400
+
+
+def test_saved_models_predict_what_the_catalog_says(work, tmp_path, capsys):
+    models, out = tmp_path / "models", tmp_path / "catalog.fits"
+    assert run("catalog", work / "survey", "-o", out, "--models", models, "--penalty", 20) == 0
+    said = capsys.readouterr().out
+    assert "model A:" in said
+    assert "KKT violation" in said
+    catalog = read_table(out)
+    for fold, other in (("A", "B"), ("B", "A")):
+        predictions = tmp_path / f"{other}.csv"
+        assert run("predict", models / f"model_{other}.npz", work / "survey", "-o", predictions) == 0
+        own = catalog["sample"] == fold
+        np.testing.assert_array_equal(read_table(predictions)["spec_parallax"][own], catalog["spec_parallax"][own])
+    capsys.readouterr()
+    assert "already exists" in refused(
+        capsys, "catalog", work / "survey", "-o", tmp_path / "c.fits", "--models", models
+    )
+    assert not (tmp_path / "c.fits").exists()
+
+
+def test_fit_one_fold_and_all(work, tmp_path, capsys):
+    n = {}
+    for fold in ("A", "B", None):
+        path = tmp_path / f"{fold}.npz"
+        assert run("fit", work / "survey", "-o", path, *(["--fold", fold] if fold else []), "--quiet") == 0
+        n[fold] = spfast.load_model(path).n_stars
+    assert capsys.readouterr().out == ""
+    assert n["A"] + n["B"] == n[None] == 266
+    assert "cannot write .txt" in refused(capsys, "fit", work / "survey", "-o", tmp_path / "model.txt")
+
+
+def test_validate(work, tmp_path, capsys):
+    out = tmp_path / "validation.ecsv"
+    assert run("validate", work / "catalog.fits", "--truth", work / "truth.fits", "-o", out) == 0
+    printed = capsys.readouterr().out
+    assert "Compared with the true parallaxes" in printed
+    scores = read_table(out)
+    truth = scores[(scores["reference"] == "truth") & (scores["fold"] == "all") & (scores["sample"] == "parent")][0]
+    assert truth["n"] == 400
+    assert truth["scatter_mad"] < 0.06
+    assert scores["pull"].description
+
+
+@pytest.mark.parametrize("suffix", [".vot", ".csv", ".parquet"])
+def test_format_follows_the_suffix(work, tmp_path, suffix):
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    assert run("catalog", work / "survey", "-o", tmp_path / f"catalog{suffix}", "--penalty", 20) == 0
+    assert run("validate", tmp_path / f"catalog{suffix}") == 0
+
+
+def test_info(work, tmp_path, capsys):
+    assert run("fit", work / "survey", "-o", tmp_path / "model.npz", "--fold", "A", "--quiet") == 0
+    expected = {
+        work / "survey": ["a survey", "400, of which 266 in the training set", "60 pixels", "rows of allStar"],
+        tmp_path / "model.npz": ["a model", "fold          A", "penalty       30", "converged     yes", "random_index"],
+        work / "catalog.fits": [
+            "spfast catalog",
+            "rows          400",
+            "PENALT_A",
+            "distance_16 [kpc]",
+            "not_converged:",
+        ],
+    }
+    for path, texts in expected.items():
+        assert run("info", path) == 0
+        printed = capsys.readouterr().out
+        for text in texts:
+            assert text in printed
+
+
+def test_info_verifies(tmp_path, capsys):
+    tiny_survey(tmp_path / "survey", n_stars=40)
+    assert run("info", tmp_path / "survey", "--verify") == 0
+    assert "every byte as it was built" in capsys.readouterr().out
+    with open(tmp_path / "survey" / "features.npy", "r+b") as file:
+        file.seek(-4, os.SEEK_END)
+        file.write(b"\x00\x00\x00\x01")
+    assert run("info", tmp_path / "survey") == 0
+    capsys.readouterr()
+    assert "changed since the survey was built" in refused(capsys, "info", tmp_path / "survey", "--verify")
+
+
+def test_bad_paths_are_one_line(work, tmp_path, capsys):
+    out = tmp_path / "out.fits"
+    (tmp_path / "half.npz").write_bytes(b"half")
+    (tmp_path / "bad.toml").write_text("[fit]\nlambda = 3\n")
+    for expected, args in {
+        "no such folder": ("catalog", tmp_path / "none", "-o", out),
+        "survey.json": ("catalog", tmp_path, "-o", out),
+        "the folder": ("catalog", work / "survey", "-o", tmp_path / "no" / "out.fits"),
+        "no such model file": ("predict", tmp_path / "none.npz", work / "survey", "-o", out),
+        "not a whole spfast model": ("predict", tmp_path / "half.npz", work / "survey", "-o", out),
+        "no such file": ("validate", tmp_path / "none.fits"),
+        "has no column 2MASS_ID": ("validate", work / "catalog.fits", "--truth", work / "bare.ecsv"),
+        "no such file or folder": ("info", tmp_path / "none"),
+        "unknown key 'lambda'": ("catalog", work / "survey", "-o", out, "--config", tmp_path / "bad.toml"),
+        "cannot read the configuration": ("fit", work / "survey", "-o", tmp_path / "m.npz", "--config", tmp_path / "x"),
+        "penalty is -1.0": ("catalog", work / "survey", "-o", out, "--penalty", -1),
+        "cannot write .xyz": ("catalog", work / "survey", "-o", tmp_path / "out.xyz"),
+    }.items():
+        if "bare.ecsv" in str(args):
+            (work / "bare.ecsv").write_text("# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: int64}\na\n1\n")
+        assert expected in refused(capsys, *args)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.toml", "half.npz"]
+
+
+def test_arguments_are_refused_by_argparse(capsys):
+    fit = ["fit", "survey", "-o", "model.npz"]
+    for args in ([], ["catalog"], ["nonsense"], [*fit, "--threads", "0"], [*fit, "--pen", "3"], [*fit, "--fold", "C"]):
+        with pytest.raises(SystemExit) as caught:
+            run(*args)
+        assert caught.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["demo", "simulate", "ingest", "fit", "predict", "catalog", "validate", "info"])
+def test_help_names_the_common_options(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run(command, "--help")
+    assert caught.value.code == 0
+    printed = capsys.readouterr().out
+    for option in ("--config", "--preset", "--threads", "--seed", "--quiet", "--debug"):
+        assert option in printed
+
+
+def test_faults_interrupts_and_debug(work, monkeypatch, capsys):
+    def fail(error):
+        def run_info(path, verify):
+            raise error
+
+        monkeypatch.setattr("spfast.products.info.describe", run_info)
+
+    fail(RuntimeError("the index\nis wrong"))
+    assert "RuntimeError: the index is wrong (a fault of spfast; --debug" in refused(capsys, "info", work, code=1)
+    fail(OSError(28, "No space left on device"))
+    assert "No space left" in refused(capsys, "info", work, code=1)
+    fail(KeyboardInterrupt())
+    assert "interrupted" in refused(capsys, "info", work, code=130)
+    fail(RuntimeError("x"))
+    assert run("info", work, "--debug") == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_warnings_are_one_line(work, tmp_path, capsys):
+    slow = tmp_path / "slow.toml"
+    slow.write_text("[fit]\nmax_iterations = 1\n")
+    out = tmp_path / "catalog.fits"
+    assert run("catalog", work / "survey", "-o", out, "--config", slow, "--penalty", 20) == 0
+    err = capsys.readouterr().err.splitlines()
+    assert len(err) == 2
+    assert all(line.startswith("spfast: warning: prox-newton ") for line in err)
+    table = read_table(out)
+    assert np.all(table["flags"] & 0b100000)
+    assert table.meta["CONVRG_A"] is False
+
+
+def test_as_a_module_and_into_a_closed_pipe(work):
+    command = [sys.executable, "-m", "spfast", "info", str(work / "catalog.fits")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("what          spfast catalog")
+    read, write = os.pipe()
+    os.close(read)
+    closed = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert closed.returncode == 141
+    assert closed.stderr == ""
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        run("--version")
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"spfast {spfast.__version__}\n"
+
+
+def test_the_configuration_of_python_and_the_command_is_one():
+    assert resolve_config(penalty=3).fit.penalty == 3.0
