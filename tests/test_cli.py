@@ -6,12 +6,20 @@ import sys
 
 import numpy as np
 import pytest
+from astropy.table import Table
 from tiny import tiny_survey
 
 import spfast
 from spfast import cli
 from spfast.products.catalog import HEADER_COMMENTS, make_catalog, resolve_config
 from spfast.products.tables import read_table, write_table
+
+GAIA_COLUMNS = [
+    *("ra", "dec", "parallax", "parallax_error", "pmra", "pmdec", "random_index"),
+    *(f"phot_{band}_mean_{what}" for band in ("g", "bp", "rp") for what in ("mag", "flux", "flux_error")),
+    *("visibility_periods_used", "astrometric_chi2_al", "astrometric_n_good_obs_al"),
+    *("w1mpro", "w1mpro_error", "w2mpro", "w2mpro_error"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -242,3 +250,55 @@ def test_version(capsys):
 
 def test_the_configuration_of_python_and_the_command_is_one():
     assert resolve_config(penalty=3).fit.penalty == 3.0
+
+
+@pytest.fixture
+def download(tmp_path):
+    """An allStar of three stars, a Gaia table for them, and a folder with their (empty) spectra."""
+    names = [f"2M{i:08d}+{i:07d}" for i in range(3)]
+    allstar = {name: np.ones(3) for name in ("J", "H", "K", "J_ERR", "H_ERR", "K_ERR", "SNR", "LOGG", "TEFF", "FE_H")}
+    Table({"APOGEE_ID": names, "RA": [1.0, 2, 3], "DEC": [1.0, 2, 3], **allstar}).write(tmp_path / "allStar.fits")
+    gaia = {name: np.ones(3) for name in GAIA_COLUMNS} | {"phot_variable_flag": ["NOT_AVAILABLE"] * 3}
+    Table({"tmass_id": [name[2:] for name in names], "source_id": [1, 2, 3], **gaia}).write(tmp_path / "gaia.fits")
+    (tmp_path / "spectra").mkdir()
+    for name in names:
+        (tmp_path / "spectra" / f"aspcapStar-r12-{name}.fits").write_bytes(b"SIMPLE  =")
+    return tmp_path
+
+
+def ingest(download, **other):
+    files = {"allstar": "allStar.fits", "spectra": "spectra", "gaia": "gaia.fits", **other}
+    return [
+        "ingest",
+        "-o",
+        download / "survey",
+        *(x for role, name in files.items() for x in (f"--{role}", download / name)),
+    ]
+
+
+def test_ingest_refuses_in_one_line_and_leaves_nothing(download, capsys):
+    allstar, gaia = Table.read(download / "allStar.fits"), Table.read(download / "gaia.fits")
+    whole = (download / "allStar.fits").read_bytes()
+    (download / "short.fits").write_bytes(whole[: len(whole) - 3000])
+    allstar.rename_column("LOGG", "GRAVITY")
+    allstar.write(download / "noLogg.fits")
+    gaia.rename_column("parallax_error", "error")
+    gaia.write(download / "noError.fits")
+    gaia["tmass_id"] = "elsewhere"
+    gaia.rename_column("error", "parallax_error")
+    gaia.write(download / "strangers.fits")
+    (download / "empty").mkdir()
+    before = sorted(path.name for path in download.iterdir())
+    for expected, files in {
+        "none.fits": {"allstar": "none.fits"},
+        "nowhere": {"spectra": "nowhere"},
+        "none.vot": {"gaia": "none.vot"},
+        "short.fits": {"allstar": "short.fits"},
+        "LOGG": {"allstar": "noLogg.fits"},
+        "parallax_error": {"gaia": "noError.fits"},
+        "no star": {"gaia": "strangers.fits"},
+        "empty": {"spectra": "empty"},
+        "0 good spectra": {},
+    }.items():
+        assert expected in refused(capsys, *ingest(download, **files))
+        assert sorted(path.name for path in download.iterdir()) == before
