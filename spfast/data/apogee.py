@@ -3,7 +3,6 @@
 import os
 import re
 import warnings
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -281,8 +280,7 @@ def _read_astropy(path):
         warnings.simplefilter("ignore", AstropyUserWarning)
         warnings.filterwarnings("error", message=".*truncated", category=AstropyUserWarning)
         with fits.open(path, memmap=False, lazy_load_hdus=True, disable_image_compression=True) as hdus:
-            header = hdus[1].header
-            shape = tuple(header.get(f"NAXIS{axis}", 0) for axis in range(header["NAXIS"], 0, -1))
+            shape = hdus[1].shape
             has_mask = _has_mask(path, shape, lambda: hdus[3].header["BITPIX"] > 0)
             rows = [hdus[extension].section[0] if len(shape) == 2 else hdus[extension].data for extension in (1, 2)]
             mask = (hdus[3].section[0] if len(shape) == 2 else hdus[3].data) if has_mask else None
@@ -292,7 +290,6 @@ def _read_astropy(path):
 def _read_fitsio(path):
     from fitsio import FITS
 
-    path = Path(path)
     with FITS(path) as hdus:
         shape = tuple(hdus[1].get_dims())
         has_mask = _has_mask(path, shape, lambda: hdus[3].get_info()["img_equiv_type"] > 0)
@@ -302,19 +299,23 @@ def _read_fitsio(path):
 
 
 def _has_mask(path, shape, third_is_integer):
-    """Tell apStar from aspcapStar: two-dimensional is apStar; if not, HDU 3 is apStar's integer mask, or a model."""
+    """Tell apStar from aspcapStar: two-dimensional is apStar; if not, HDU 3 is apStar's integer mask, or a model.
+
+    HDU 3 is not looked at in a file whose name says aspcapStar: its header alone costs a third of the reading.
+    """
     if not 1 <= len(shape) <= 2 or shape[-1] != N_GRID or 0 in shape:
         raise BadInputError(
             f"{path}: HDU 1 has shape {shape}, expected ({N_GRID},) or (n, {N_GRID}); not an apStar or aspcapStar file"
         )
-    return len(shape) == 2 or third_is_integer()
+    return len(shape) == 2 or (not os.path.basename(path).startswith("aspcapStar") and third_is_integer())
 
 
 def _spectrum(path, flux, flux_error, mask):
-    if np.shape(flux_error) != np.shape(flux) or (mask is not None and np.shape(mask) != np.shape(flux)):
+    if flux_error.shape != flux.shape or (mask is not None and mask.shape != flux.shape):
         raise BadInputError(f"{path}: flux, error and mask differ in shape; not an apStar or aspcapStar file")
-    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which is a bad pixel
-        flux, flux_error = np.ascontiguousarray(flux, np.float32), np.ascontiguousarray(flux_error, np.float32)
+    if flux.dtype != np.float32 or flux_error.dtype != np.float32:
+        with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which is a bad pixel
+            flux, flux_error = flux.astype(np.float32), flux_error.astype(np.float32)
     return Spectrum(flux, flux_error, None if mask is None else mask.astype(np.int32), mask is None)
 
 

@@ -21,6 +21,8 @@ __all__ = ["Journal", "RowResults", "build_rows", "open_rows"]
 
 #: Spectra in one chunk: 4 MB of rows.
 CHUNK = 64
+#: A process takes a second or two to start: it must have at least this many chunks to be worth it.
+_CHUNKS_PER_PROCESS = 8
 #: Seconds between two times that finished rows are forced to the disk and entered in the journal.
 _SYNC_INTERVAL = 10.0
 
@@ -117,7 +119,7 @@ def build_rows(job, paths, journal, threads, quiet):
         One spectrum file a row.
     journal : Journal
     threads : int
-        Processes to use; with 1, or a single chunk, the work is done in this one.
+        Processes to use, at most; with 1, or few spectra, the work is done in this one.
     quiet : bool
 
     Returns
@@ -145,7 +147,7 @@ def build_rows(job, paths, journal, threads, quiet):
 
 def _serve(job, chunks, threads):
     """Yield the chunks' records as they come."""
-    threads = min(threads, len(chunks))
+    threads = min(threads, len(chunks) // _CHUNKS_PER_PROCESS)
     if threads <= 1:
         maker = RowMaker(job)
         try:

@@ -127,6 +127,7 @@ def _parent_sample(allstar, spectra, gaia, wise, config):
         for star, file, *where in zip(stars["APOGEE_ID"], named, *(stars[name] for name in places), strict=True)
     ]
     stars["FILE"] = np.array(found, dtype="U")
+    stars.remove_columns([name for name in ("LOCATION_ID",) if name in places])
     stars = stars[flow.apply("spectrum file", stars["FILE"] != "", lambda i: f"none under {spectra}")]
     best = np.zeros(len(stars), bool)
     best[best_rows(stars["APOGEE_ID"], -np.asarray(stars["SNR"], dtype=float))] = True

@@ -1,6 +1,7 @@
 """Spectrum files to rows on disk: what one worker does with a chunk of files, in this process or in one of its own."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -26,9 +27,10 @@ class RowMaker:
     """
 
     def __init__(self, job):
-        self._root, work = Path(job["root"]), Path(job["work"])
+        self._root, work = job["root"], Path(job["work"])
         self._features = SpectrumFeatures(job["continuum_pixels"], load_config(overrides=job["config"]))
         self._read = spectrum_reader(job["library"])
+        self._buffer = np.zeros((2, 0, self._features.pixels.size), np.float32)
         # Written by seek, not through a memory map: pages of a map would count as this process's memory.
         self._files = [open(work / name, "r+b", buffering=0) for name in (LN_FLUX, LN_FLUX_ERROR)]  # noqa: SIM115
 
@@ -54,13 +56,16 @@ class RowMaker:
         """
         features = self._features
         features.reset_usable()
-        ln_flux, ln_flux_error = np.full((2, len(paths), features.pixels.size), np.nan, np.float32)
+        if len(paths) > self._buffer.shape[1]:
+            self._buffer = np.zeros((2, len(paths), features.pixels.size), np.float32)
+        ln_flux, ln_flux_error = self._buffer[:, : len(paths)]
         n_bad, failed, n_unnormalized = [0] * len(paths), [], 0
         for i, path in enumerate(paths):
+            path = os.path.join(self._root, path)
             try:
-                spectrum = self._read(self._root / path)
+                spectrum = self._read(path)
             except BadInputError as error:
-                failed.append([i, str(error).removeprefix(f"{self._root / path}: ")])
+                failed.append([i, str(error).removeprefix(f"{path}: ")])
                 continue
             n_bad[i], failure = features.row(
                 spectrum.flux,
