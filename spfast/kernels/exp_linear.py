@@ -6,7 +6,8 @@ the caller adds them in segment order, so the result does not depend on the numb
 Eight rows are taken at a time: their dot products with the coefficients bring them into the second-level cache, from
 where the gradient reads them again. Lanes are of the design matrix's own type; sums over 1,024 columns are float64.
 A few "wide" columns (constant and magnitudes: large, with coefficients that move all predictions together) are summed
-in float64 throughout: there a float32 coefficient alone would move the gradient by more than a solver's tolerance.
+in float64 throughout: there a float32 coefficient alone would move the gradient by more than a solver's tolerance. An
+offset carries what rounding the other coefficients to float32 does to all stars alike.
 """
 
 import math
@@ -21,8 +22,10 @@ N_SEGMENTS = 32
 _COLUMNS = 1024
 #: Rows after which a gradient in the matrix's own type is added to float64.
 _FLUSH_ROWS = 256
-#: Above this the exponential of a predictor in ln(mas) would overflow; the chi-squared is infinite there.
-LN_OVERFLOW = 700.0
+#: Above this the square of a prediction overflows float64; the chi-squared is infinite there.
+LN_OVERFLOW = 350.0
+#: A star's slope above this would overflow float32 lanes; the chi-squared counts as infinite there too.
+_MAX_SLOPE = 1e36
 
 
 @jit
@@ -39,11 +42,11 @@ def segment_bounds(n_rows, n_segments):
 
 
 @jit
-def _dot_block(design, r, coef, wide, wide_coef, out):
+def _dot_block(design, r, coef, wide, wide_coef, offset, out):
     """Dot products of eight rows with the coefficients, into ``out`` (float64, shape (8,))."""
     n_features = coef.size
     for k in range(8):
-        total = 0.0
+        total = offset
         row = design[r[k]]
         for a in range(wide.size):
             total += np.float64(row[wide[a]]) * wide_coef[a]
@@ -106,7 +109,7 @@ def _block_rows(rows, begin, end, r):
 
 
 @jit
-def linear_predictor_segments(first, last, design, rows, bounds, coef, wide, wide_coef, eta):
+def linear_predictor_segments(first, last, design, rows, bounds, coef, wide, wide_coef, offset, eta):
     """Compute ``eta[i] = design[rows[i]] . coef`` for the segments ``first <= s < last``.
 
     Parameters
@@ -125,6 +128,8 @@ def linear_predictor_segments(first, last, design, rows, bounds, coef, wide, wid
         Columns summed in float64.
     wide_coef : float64 array, shape (n_wide,)
         Their coefficients.
+    offset : float
+        Added to every predictor.
     eta : float64 array, shape (n_rows,)
         Written: ln of the predicted parallax [ln mas].
     """
@@ -134,13 +139,13 @@ def linear_predictor_segments(first, last, design, rows, bounds, coef, wide, wid
         for begin in range(bounds[s], bounds[s + 1], 8):
             end = min(begin + 8, bounds[s + 1])
             _block_rows(rows, begin, end, r)
-            _dot_block(design, r, coef, wide, wide_coef, dots)
+            _dot_block(design, r, coef, wide, wide_coef, offset, dots)
             eta[begin:end] = dots[: end - begin]
 
 
 @jit
 def value_gradient_segments(
-    first, last, design, rows, bounds, coef, wide, wide_coef, parallax, ivar, eta, values, gradients
+    first, last, design, rows, bounds, coef, wide, wide_coef, offset, parallax, ivar, eta, values, gradients
 ):
     """Half chi-squared and its gradient, in one pass over the segments ``first <= s < last`` (Eq. 1-3).
 
@@ -149,7 +154,7 @@ def value_gradient_segments(
 
     Parameters
     ----------
-    first, last, design, rows, bounds, coef, wide, wide_coef
+    first, last, design, rows, bounds, coef, wide, wide_coef, offset
         As in `linear_predictor_segments`.
     parallax : float64 array, shape (n_rows,) [mas]
     ivar : float64 array, shape (n_rows,) [mas^-2]
@@ -176,7 +181,7 @@ def value_gradient_segments(
         for begin in range(bounds[s], bounds[s + 1], 8):
             end = min(begin + 8, bounds[s + 1])
             _block_rows(rows, begin, end, r)
-            _dot_block(design, r, coef, wide, wide_coef, dots)
+            _dot_block(design, r, coef, wide, wide_coef, offset, dots)
             factor[:] = 0
             for k in range(end - begin):
                 i = begin + k
@@ -184,8 +189,11 @@ def value_gradient_segments(
                 if ivar[i] > 0.0:
                     mu = math.exp(min(dots[k], LN_OVERFLOW))
                     residual = mu - parallax[i]
-                    value += math.inf if dots[k] > LN_OVERFLOW else 0.5 * ivar[i] * residual * residual
                     slope = ivar[i] * residual * mu
+                    if dots[k] > LN_OVERFLOW or abs(slope) > _MAX_SLOPE:
+                        value = math.inf
+                        continue
+                    value += 0.5 * ivar[i] * residual * residual
                     factor[k] = slope
                     for a in range(wide.size):
                         wide_gradient[a] += slope * design[r[k], wide[a]]
@@ -228,4 +236,4 @@ def half_chi_squared(eta, parallax, ivar):
 def gauss_newton_weights(eta, ivar, weights):
     """Write ``ivar exp(2 eta)``: the Gauss-Newton curvature of half chi-squared in the predictor."""
     for i in range(eta.size):
-        weights[i] = ivar[i] * math.exp(2.0 * min(eta[i], 0.5 * LN_OVERFLOW)) if ivar[i] > 0.0 else 0.0
+        weights[i] = ivar[i] * math.exp(2.0 * min(eta[i], LN_OVERFLOW)) if ivar[i] > 0.0 else 0.0

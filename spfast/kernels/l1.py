@@ -1,5 +1,7 @@
 """Algebra of the weighted L1 penalty: ``sum penalties[j] |coef[j]|``, its optimality conditions and orthants."""
 
+import math
+
 from spfast.kernels.jit import jit
 
 
@@ -36,10 +38,14 @@ def kkt_violations(coef, gradient, penalties, violations):
         elif coef[j] < 0.0:
             v = abs(gradient[j] - penalties[j])
         else:
-            v = max(abs(gradient[j]) - penalties[j], 0.0)
+            v = abs(gradient[j]) - penalties[j]
+            if v < 0.0:
+                v = 0.0
         violations[j] = v
-        if not v <= worst:  # a NaN wins, and stays
+        if v > worst or math.isnan(v):
             worst = v
+        if math.isnan(worst):
+            break
     return worst
 
 
@@ -76,4 +82,3 @@ def orthant_step(coef, direction, step, pseudo, penalties, out):
             if moved * side <= 0.0:
                 moved = 0.0
         out[j] = moved
-

@@ -1,5 +1,6 @@
 """One fit, from arrays to a model: check the input, find a start, run a solver."""
 
+import numbers
 import warnings
 
 import numpy as np
@@ -128,13 +129,14 @@ class TrainingData:
         error = _values(parallax_error, "parallax_error", n_stars)[self.rows]
         _refuse("parallax", ~np.isfinite(raw), self.rows, "a finite number in mas")
         _refuse("parallax_error", ~(error > 0), self.rows, "a positive number in mas")
-        ivar = 1.0 / error**2
+        with np.errstate(divide="ignore", over="ignore"):
+            ivar = 1.0 / error**2
         if not np.isfinite(ivar).all() or not ivar.any():
             raise BadInputError(
                 "parallax_error: the weights 1/error^2 are all zero or overflow; expected errors in mas"
             )
         self.signal = raw / error
-        if not (np.isscalar(penalty) and np.isfinite(penalty) and penalty >= 0):
+        if not (isinstance(penalty, numbers.Real) and np.isfinite(penalty) and penalty >= 0):
             raise BadInputError(f"penalty is {penalty!r}, expected a finite number, zero or larger")
         penalties = np.where(self.penalized, float(penalty), 0.0)
         self.objective = Objective(design, self.rows, raw + self.zero_point, ivar, penalties, team)

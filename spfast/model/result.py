@@ -192,7 +192,7 @@ class FittedModel:
             If the file is missing, damaged or not a model.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 header = json.loads(str(archive["header"]))
                 coef, penalized, history = archive["coef"], archive["penalized"], archive["history"]
             if header["format"] != _FORMAT or header["schema"] != _SCHEMA or coef.shape != penalized.shape:

@@ -86,7 +86,7 @@ class Recorder:
             coef=coef,
             objective=float(last["objective"]),
             kkt_violation=float(last["kkt_violation"]),
-            tolerance=tolerance,
+            tolerance=float(tolerance),
             converged=bool(last["kkt_violation"] <= tolerance),
             n_iterations=len(history),
             n_passes=self._objective.n_passes - self._passes_before,

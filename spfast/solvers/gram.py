@@ -3,12 +3,9 @@
 import numpy as np
 
 from spfast.kernels import gram as kernels
-from spfast.solvers.whitening import whitening
+from spfast.solvers.whitening import explained_by, whitening
 
 __all__ = ["WorkingGram"]
-
-#: Every how many rows one is looked at for the first guess of what the unpenalised columns explain.
-_SAMPLE_STRIDE = 16
 
 
 class WorkingGram:
@@ -16,7 +13,8 @@ class WorkingGram:
 
     With directions ``V = X_u whiten`` orthonormal under the weights, a column is split into ``V explained`` and a rest.
     The Gram of the rests, corrected by what of ``V`` is still in them, is the Schur complement; any guess of
-    ``explained`` is exact after the correction, so a guess from a sixteenth of the rows serves.
+    ``explained`` is exact after the correction, so a fit to a sample of rows serves: it only has to keep the float32
+    sums small.
 
     Parameters
     ----------
@@ -57,6 +55,7 @@ class WorkingGram:
         """Start again with other weights and columns."""
         self.weights = weights
         self._whiten = whitening(self._free, weights)
+        self._directions = self._free @ self._whiten
         self.columns = np.empty(0, dtype=np.int64)
         self._coupling = np.empty((self._whiten.shape[1], 0))
         self._remainder = np.empty((self._whiten.shape[1], 0))
@@ -70,7 +69,8 @@ class WorkingGram:
         n = self.n
         if n == old:
             return
-        self._explained = np.concatenate([self._explained, self._guess_explained(columns)], axis=1)
+        guess = explained_by(self._directions, self.weights, self._objective.design, self._objective.rows, columns)
+        self._explained = np.concatenate([self._explained, guess.astype(self._dtype)], axis=1)
         raw = self._accumulate(old)
         new = raw[:n_directions, n_directions + old : n_directions + n].astype(np.float64)
         self._remainder = np.concatenate([self._remainder, new], axis=1)
@@ -99,16 +99,6 @@ class WorkingGram:
     def unpenalized_step(self, gradient, step):
         """The unpenalised columns' step that goes with ``step`` on the working set (shape (n_unpenalized,))."""
         return -self._whiten @ (self._whiten.T @ gradient[self.unpenalized] + self._coupling @ step)
-
-    def _guess_explained(self, columns):
-        sample = np.arange(0, self._objective.n_rows, _SAMPLE_STRIDE)
-        weights = self.weights[sample]
-        total = weights.sum()
-        if total <= 0.0 or not self._whiten.shape[1]:
-            return np.zeros((self._whiten.shape[1], len(columns)), dtype=self._dtype)
-        part = self._objective.design[self._objective.rows[sample]][:, columns].astype(np.float64)
-        directions = self._free[sample] @ self._whiten
-        return ((directions * (weights * self.weights.sum() / total)[:, None]).T @ part).astype(self._dtype)
 
     def _accumulate(self, old):
         """Upper triangle of the weighted Gram of directions and columns; of the columns past ``old``, all rows."""

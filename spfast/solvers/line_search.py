@@ -2,16 +2,18 @@
 
 import numpy as np
 
+from spfast.kernels.l1 import kkt_violations
+
 __all__ = ["backtrack"]
 
 #: Share of the decrease that the model promises which a step has to keep (Armijo).
 _SUFFICIENT = 1e-4
-#: A rise below this share of the objective is rounding: float32 rows move a sum of 1e4 squares by that much.
-_ROUNDING = 3e-8
+#: A rise below this share of the objective may be rounding of float32 rows: then the less noisy gradient judges.
+_ROUNDING = 1e-6
 _MAX_HALVINGS = 30
 
 
-def backtrack(objective, coef, direction, value, eta, gradient):
+def backtrack(objective, coef, direction, value, violation, eta, gradient):
     """Move along ``direction`` as far as the objective falls enough, halving from the full step.
 
     The full step is evaluated by a pass, which gives its gradient too. If it is refused, shorter steps are judged on
@@ -21,8 +23,8 @@ def backtrack(objective, coef, direction, value, eta, gradient):
     ----------
     objective : spfast.model.objective.Objective
     coef, direction : float64 array, shape (n_features,)
-    value : float
-        Objective at ``coef``.
+    value, violation : float
+        Objective and largest violation of the optimality conditions at ``coef``.
     eta, gradient : float64 array
         At ``coef``; overwritten by those of the new point.
 
@@ -31,12 +33,15 @@ def backtrack(objective, coef, direction, value, eta, gradient):
     tuple of (coef, value), or None if no step lowers the objective
     """
     promise = float(gradient @ direction) + objective.penalty(coef + direction) - objective.penalty(coef)
-    slack = _ROUNDING * abs(value)
     trial = coef + direction
     old_eta, old_gradient = eta.copy(), gradient.copy()
     trial_value = objective.smooth(trial, eta, gradient) + objective.penalty(trial)
-    if trial_value <= value + _SUFFICIENT * promise + slack:
+    if trial_value <= value + _SUFFICIENT * promise:
         return trial, trial_value
+    if trial_value <= value + _ROUNDING * abs(value):
+        scratch = np.empty_like(coef)
+        if kkt_violations(trial, gradient, objective.penalties, scratch) < violation:
+            return trial, trial_value
     slope = eta - old_eta
     step = 1.0
     for _ in range(_MAX_HALVINGS):

@@ -1,7 +1,7 @@
 """Orthant-wise limited-memory quasi-Newton (Andrew & Gao 2007): the second solver, for D too large for a Gram.
 
-The unpenalised columns are whitened first: coefficients of directions that are orthonormal under the Gauss-Newton
-weights of the start take the place of their own. Each trial point is one pass; memory is the pairs of the recursion.
+The unpenalised columns are whitened first, under the Gauss-Newton weights of the start, and the penalised ones made
+orthogonal to them. Each trial point is one pass; memory is the pairs of the recursion.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from spfast.kernels.l1 import align, kkt_violations, orthant_step, pseudo_gradient
 from spfast.kernels.lbfgs import two_loop
 from spfast.solvers.base import Recorder
-from spfast.solvers.whitening import whitening
+from spfast.solvers.whitening import explained_by, whitening
 
 __all__ = ["owlqn"]
 
@@ -81,40 +81,54 @@ def _search(objective, scaling, inner, direction, pseudo, value, eta, gradient):
 
 
 class _Scaling:
-    """Coefficients of whitened directions in place of the unpenalised columns'; the others as they are."""
+    """Coordinates in which the unpenalised columns are orthonormal, and orthogonal to the others, under the weights.
+
+    ``coef_wide = whiten (inner_wide - explained coef_rest)``; the penalised coefficients are their own coordinates, so
+    the L1 term is as it was.
+    """
 
     def __init__(self, objective, weights):
         self._wide = objective.wide
-        columns = objective.design[objective.rows[:, None], self._wide].astype(np.float64)
-        self._out = whitening(columns, weights)
-        self._in = np.linalg.pinv(self._out)
-        # Directions without data keep a coefficient of zero.
-        self._n_directions = self._out.shape[1]
-        # One curvature for all penalised columns: their mean square under the weights, from a sample of rows.
-        sample = np.linspace(0, objective.n_rows - 1, min(objective.n_rows, 256)).astype(np.int64)
-        rows = objective.design[objective.rows[sample]].astype(np.float64)
-        rows -= rows.mean(axis=0)
-        total = weights[sample].sum()
-        curvature = weights.sum() * float((weights[sample] @ rows**2).mean()) / total if total > 0 else 1.0
-        self.inverse_diagonal = np.full(objective.n_features, 1.0 / curvature if curvature > 0 else 1.0)
-        self.inverse_diagonal[self._wide] = 1.0
+        rows, design = objective.rows, objective.design
+        columns = design[rows[:, None], self._wide].astype(np.float64)
+        self._whiten = whitening(columns, weights)
+        self._unwhiten = np.linalg.pinv(self._whiten)
+        directions = columns @ self._whiten
+        self._explained = explained_by(directions, weights, design, rows, slice(None))
+        self._explained[:, self._wide] = 0.0
+        # Directions without data keep a coordinate of zero.
+        self._used = self._wide[: self._whiten.shape[1]]
+        self.inverse_diagonal = self._inverse_diagonal(objective, weights, directions)
 
     def inward(self, coef):
-        return self._replace(coef, self._in @ coef[self._wide])
+        directions = self._unwhiten @ coef[self._wide] + self._explained @ coef
+        return self._replace(coef, directions)
 
     def outward(self, inner):
         coef = inner.copy()
-        coef[self._wide] = self._out @ inner[self._wide[: self._n_directions]]
+        coef[self._wide] = self._whiten @ (inner[self._used] - self._explained @ inner)
         return coef
 
     def gradient(self, gradient):
-        return self._replace(gradient, self._out.T @ gradient[self._wide])
+        directions = self._whiten.T @ gradient[self._wide]
+        return self._replace(gradient - directions @ self._explained, directions)
 
     def _replace(self, vector, directions):
         inner = vector.copy()
         inner[self._wide] = 0.0
-        inner[self._wide[: self._n_directions]] = directions
+        inner[self._used] = directions
         return inner
+
+    def _inverse_diagonal(self, objective, weights, directions):
+        """One curvature for all penalised columns: the mean of their rests' squares, from a sample of rows."""
+        sample = np.linspace(0, objective.n_rows - 1, min(objective.n_rows, 256)).astype(np.int64)
+        rest = objective.design[objective.rows[sample]] - directions[sample] @ self._explained
+        rest[:, self._wide] = 0.0
+        share = weights[sample] / max(weights[sample].sum(), np.finfo(float).tiny)
+        curvature = weights.sum() * float(share @ rest**2 @ np.ones(rest.shape[1])) / rest.shape[1]
+        inverse = np.full(objective.n_features, 1.0 / curvature if curvature > 0.0 else 1.0)
+        inverse[self._wide] = 1.0
+        return inverse
 
 
 class _Pairs:

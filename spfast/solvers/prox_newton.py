@@ -103,7 +103,7 @@ def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state
         direction = np.zeros_like(coef)
         direction[columns] = step
         direction[gram.unpenalized] = gram.unpenalized_step(gradient, step)
-        moved = backtrack(objective, coef, direction, value, eta, gradient)
+        moved = backtrack(objective, coef, direction, value, worst, eta, gradient)
         if moved is None:
             message = "stopped: no step lowers the objective"
             break

@@ -92,7 +92,7 @@ def _newton_on_support(store, gradient, coef, point, penalties, team, scratch):
     slope = gradient[support] + image[support]
     target = slope + penalties[support] * np.sign(point[support])
     factor = scratch.square(n, store.dtype)
-    if not _factor(store, support, factor, team):
+    if not factor_support(store, support, factor, team):
         return
     direction = -target
     cholesky.solve_factored(factor, n, direction)
@@ -105,7 +105,7 @@ def _newton_on_support(store, gradient, coef, point, penalties, team, scratch):
     point[support] = moved_to
 
 
-def _factor(store, support, factor, team):
+def factor_support(store, support, factor, team):
     n = support.size
     team.run(cholesky.gather_square, -(-n // 64), store, support, _RIDGE, factor)
     for begin in range(0, n, cholesky.PANEL):

@@ -2,8 +2,10 @@
 
 import numpy as np
 
-__all__ = ["whitening"]
+__all__ = ["explained_by", "whitening"]
 
+#: Rows looked at for a guess of what directions explain of other columns.
+_SAMPLE_ROWS = 1024
 #: Eigenvalues of the scaled Gram below this fraction of the largest are directions without data.
 _RANK_TOLERANCE = 1e-11
 
@@ -28,3 +30,26 @@ def whitening(columns, weights):
     values, vectors = np.linalg.eigh(gram / np.outer(scale, scale))
     kept = values > _RANK_TOLERANCE * max(values.max(), np.finfo(float).tiny)
     return np.ascontiguousarray(vectors[:, kept] / np.sqrt(values[kept]) / scale[:, None])
+
+
+def explained_by(directions, weights, design, rows, columns):
+    """Fit other columns by directions, on a sample of the rows.
+
+    Parameters
+    ----------
+    directions : float64 array, shape (n_rows, n_directions)
+    weights : float64 array, shape (n_rows,)
+    design, rows
+        The matrix and its selected rows.
+    columns : int64 array or slice
+        Of ``design``.
+
+    Returns
+    -------
+    explained : float64 array, shape (n_directions, n_columns)
+        Least-squares coefficients.
+    """
+    sample = np.linspace(0, rows.size - 1, min(rows.size, _SAMPLE_ROWS)).astype(np.int64)
+    part = design[rows[sample]] if isinstance(columns, slice) else design[rows[sample][:, None], columns]
+    root = np.sqrt(weights[sample])[:, None]
+    return np.linalg.lstsq(root * directions[sample], root * part.astype(np.float64), rcond=1e-8)[0]
