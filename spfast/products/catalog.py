@@ -133,8 +133,7 @@ def fit_stars(survey, config=None, fold=None, threads=None):
             "survey_hash": survey.survey_hash,
             "fold": fold or "all",
             "fold_rule": folds.rule,
-            "config": _used(config),
-            "survey_config": survey.info.get("config"),
+            **_configs(survey, config),
             "training_stars": encode_stars(stars[rows]),
         },
     )
@@ -186,6 +185,7 @@ def make_catalog(survey, penalty=None, zero_point=None, config=None, threads=Non
     config = resolve_config(config, penalty, zero_point)
     if models is None:
         models = fit_folds(survey, config, threads)
+    models = {fold: models[fold].for_layout(survey.layout) for fold in FOLDS}
     stars = survey.stars
     folds = fold_labels(stars, config.folds)
     predicted = prediction_values(*_predict_folds(survey, folds.labels, models, threads))
@@ -238,20 +238,24 @@ def _combine(spec, spec_error, gaia, gaia_error):
     return np.where(np.isnan(gaia), spec, mean), np.where(np.isnan(gaia), spec_error, error)
 
 
-def _used(config):
-    """What of a configuration a fit and a catalog depend on; the rest went into the survey (dict)."""
-    return {key: value for key, value in config.to_dict().items() if key in ("preset", "fit", "folds")}
+def _configs(survey, config):
+    """The configuration of the fit and the folds, and that of the survey when it was built (dict of two)."""
+    later = ("fit", "folds")
+    used = {key: value for key, value in config.to_dict().items() if key in ("preset", *later)}
+    built = {key: value for key, value in (survey.info.get("config") or {}).items() if key not in later}
+    return {"config": used, "survey_config": built}
 
 
 def _header(survey, config, folds, models):
     # Neither a date nor a duration: the same input gives the same bytes.
+    configs = _configs(survey, config)
     header = {
         "PRODUCT": "spfast catalog",
         "SPFVERS": __version__,
         "SURVHASH": survey.survey_hash,
         "FOLDRULE": folds.rule,
-        "CONFIG": json.dumps(_used(config), sort_keys=True),
-        "SURVCONF": json.dumps(survey.info.get("config"), sort_keys=True),
+        "CONFIG": json.dumps(configs["config"]),
+        "SURVCONF": json.dumps(configs["survey_config"]),
     }
     for fold, model in models.items():
         numbers = {

@@ -64,7 +64,7 @@ OUTLIER_SIGMA = 5.0
 
 #: The bits of ``flags`` from bit 0 on, and what they mean.
 FLAGS = {
-    "no_gaia_parallax": "Gaia has no parallax: combined_parallax is spec_parallax",
+    "no_gaia_parallax": "none from Gaia: combined_parallax is spec_parallax",
     "parallax_outlier": f"Gaia_parallax and spec_parallax differ by more than {OUTLIER_SIGMA:.0f} sigma",
     "starflag_bad": "a bad bit of APOGEE's STARFLAG is set (0, 3, 18, 22)",
     "aspcapflag_bad": "a bad bit of APOGEE's ASPCAPFLAG is set (STAR_BAD or a parameter's)",

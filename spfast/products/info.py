@@ -79,10 +79,10 @@ def _describe_model(model):
 
 
 def _describe_table(table):
-    product = table.meta.get("PRODUCT", "a table that does not say what made it")
-    lines = [("what", str(product)), ("rows", f"{len(table):,}")]
+    product = str(table.meta.get("PRODUCT", "a table that does not say what made it"))
+    lines = [("what", product), ("rows", f"{len(table):,}")]
     for key, value in table.meta.items():
-        if key in ("CONFIG", "SURVCONF"):
+        if key in ("CONFIG", "SURVCONF") and product.startswith("spfast"):
             lines += _config_lines(json.loads(value), key)
         elif key != "PRODUCT":
             lines.append((key, str(value)))
