@@ -24,7 +24,7 @@ TREES = {
 
 
 def spectra(n, seed=0, snr=200.0):
-    """Return labels (n x 3: Teff, log g, [Fe/H]) and normalised flux and error (n x 8575) with label-dependent lines."""
+    """Return labels (n x 3: Teff, log g, [Fe/H]), normalised flux and error (n x 8575); the lines depend on the labels."""
     rng = np.random.default_rng(seed)
     labels = np.column_stack([rng.uniform(3700, 4900, n), rng.uniform(0.3, 2.1, n), rng.uniform(-1, 0.4, n)])
     standard = (labels - labels.mean(0)) / (labels.std(0) if n > 1 else 1.0)
@@ -47,7 +47,7 @@ def write_aspcap_star(path, flux, error):
 
 
 def write_ap_star(path, flux, error, mask=None, n_visits=3, kind="f8"):
-    """Write an apStar file: combined spectra in rows 0 and 1 and then the visits, or one dimension if ``n_visits`` is 0."""
+    """Write an apStar file: combined spectra in rows 0 and 1, then the visits; one dimension if ``n_visits`` is 0."""
     mask = np.zeros(flux.size, "i4") if mask is None else mask
     rows = (np.tile(image, (n_visits + 2, 1)) if n_visits else image for image in (flux, error, mask))
     flux, error, mask = rows
