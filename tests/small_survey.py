@@ -24,7 +24,7 @@ TREES = {
 
 
 def spectra(n, seed=0, snr=200.0):
-    """Return labels (n x 3: Teff, log g, [Fe/H]), normalised flux and error (n x 8575); the lines depend on the labels."""
+    """Return labels (n x 3: Teff, log g, [Fe/H]), normalised flux and error (n x 8575); labels shape the lines."""
     rng = np.random.default_rng(seed)
     labels = np.column_stack([rng.uniform(3700, 4900, n), rng.uniform(0.3, 2.1, n), rng.uniform(-1, 0.4, n)])
     standard = (labels - labels.mean(0)) / (labels.std(0) if n > 1 else 1.0)

@@ -263,6 +263,7 @@ def spectrum_reader(library=None):
     read = {"astropy": _read_astropy, "fitsio": _read_fitsio}[library or fits_library()]
 
     def read_spectrum(path):
+        path = os.fspath(path)
         try:
             return read(path)
         except FileNotFoundError:
@@ -280,7 +281,7 @@ def _read_astropy(path):
         warnings.simplefilter("ignore", AstropyUserWarning)
         warnings.filterwarnings("error", message=".*truncated", category=AstropyUserWarning)
         with fits.open(path, memmap=False, lazy_load_hdus=True, disable_image_compression=True) as hdus:
-            shape = hdus[1].shape
+            shape = getattr(hdus[1], "shape", ())  # a table has none
             has_mask = _has_mask(path, shape, lambda: hdus[3].header["BITPIX"] > 0)
             rows = [hdus[extension].section[0] if len(shape) == 2 else hdus[extension].data for extension in (1, 2)]
             mask = (hdus[3].section[0] if len(shape) == 2 else hdus[3].data) if has_mask else None
@@ -291,10 +292,12 @@ def _read_fitsio(path):
     from fitsio import FITS
 
     with FITS(path) as hdus:
-        shape = tuple(hdus[1].get_dims())
+        shape = tuple(hdus[1].get_info().get("dims", ()))
         has_mask = _has_mask(path, shape, lambda: hdus[3].get_info()["img_equiv_type"] > 0)
         rows = [hdus[extension][0:1, :][0] if len(shape) == 2 else hdus[extension].read() for extension in (1, 2)]
         mask = (hdus[3][0:1, :][0] if len(shape) == 2 else hdus[3].read()) if has_mask else None
+        if len(shape) == 2 and not path.endswith(".gz") and os.path.getsize(path) < hdus[3].get_offsets()["data_end"]:
+            raise BadInputError(f"{path}: damaged or not FITS (truncated after the first row)")
     return _spectrum(path, *rows, mask)
 
 

@@ -61,7 +61,7 @@ class SpectrumFeatures:
     >>> flux = np.full(8575, 500.0, np.float32)
     >>> features.row(flux, 0.01 * flux, ln_flux, ln_flux_error, normalized=False)
     (0, '')
-    >>> float(abs(ln_flux).max()) < 1e-5, float(ln_flux_error.max().round(4))
+    >>> bool(abs(ln_flux).max() < 1e-5), round(float(ln_flux_error.max()), 4)
     (True, 0.01)
     """
 

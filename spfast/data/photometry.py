@@ -7,7 +7,7 @@ from xml.parsers.expat import ExpatError
 
 import numpy as np
 from astropy import units
-from astropy.table import Table
+from astropy.table import MaskedColumn, Table
 
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS, closest_names
 from spfast.errors import BadInputError
@@ -140,13 +140,33 @@ def read_table(path):
             # Archives' units and VOTable versions are seldom to the letter; a truncated file, though, is no table.
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message=".*truncated")
-            table = Table.read(path, format=_FORMATS[suffix], **options)
+            table = (
+                _read_parquet(path) if suffix == ".parquet" else Table.read(path, format=_FORMATS[suffix], **options)
+            )
     except ImportError:
         raise BadInputError(f"{path}: {suffix} needs pyarrow; install it with `pip install spfast[parquet]`") from None
     except _UNREADABLE as error:
         raise BadInputError(f"{path}: cannot be read as {_FORMATS[suffix]} ({_first_line(error)})") from None
     if not len(table):
         raise BadInputError(f"{path}: the table has no rows")
+    return table
+
+
+def _read_parquet(path):
+    """Read with pyarrow alone (astropy's reader needs pandas too); missing values stay masked, integers integers."""
+    from pyarrow import parquet
+
+    table = Table()
+    stored = parquet.read_table(path)
+    for name, column in zip(stored.column_names, stored.columns, strict=True):
+        mask = np.array(column.is_null())
+        if str(column.type) in ("string", "large_string"):
+            values = np.array(["" if value is None else value for value in column.to_pylist()], dtype="U")
+        elif str(column.type) in ("bool", "double", "float") or "int" in str(column.type):
+            values = np.array(column.fill_null(0) if mask.any() else column)
+        else:
+            continue  # lists and times: nothing that spfast uses
+        table[name] = MaskedColumn(values, mask=mask)
     return table
 
 
@@ -206,13 +226,13 @@ def _values(table, name, path):
         values = values.filled("") if hasattr(values, "filled") else values
         return np.char.strip(np.asarray(values).astype("U"))
     if name == "source_id" and values.dtype.kind not in "iu":
-        raise BadInputError(f"{path}: column {found} is {values.dtype}, expected 64-bit integers; digits are lost")
+        raise BadInputError(f"{path}: column {found} is {values.dtype.name}, expected 64-bit integers; digits are lost")
     mask = np.zeros(len(values), bool) | getattr(values, "mask", False)
     try:
         numbers = np.asarray(np.ma.getdata(values)).astype("f8" if kind.startswith("f") else values.dtype)
         finite = np.isfinite(numbers)
     except (ValueError, TypeError):
-        raise BadInputError(f"{path}: column {found} is {values.dtype}, expected numbers") from None
+        raise BadInputError(f"{path}: column {found} is {values.dtype.name}, expected numbers") from None
     if kind.startswith("i"):
         mask |= ~finite
         return np.where(mask, -1, np.where(mask, 0, numbers).astype("i8")).astype(kind)

@@ -1,0 +1,123 @@
+"""Each cut alone, at its limits, with its count and reason; the Training Set's cuts."""
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from spfast.config import Config
+from spfast.data.cuts import ASPCAPFLAG_BAD, STARFLAG_BAD, CutFlow, cut_apogee, cut_photometry, training_set
+
+GOOD = {
+    "LOGG": 1.5, "J": 10.0, "H": 9.3, "K": 9.2, "J_ERR": 0.02, "H_ERR": 0.02, "K_ERR": 0.02,
+    "STARFLAG": 0, "ASPCAPFLAG": 0,
+    "phot_g_mean_mag": 12.0, "phot_bp_mean_mag": 12.8, "phot_rp_mean_mag": 11.2, "w1mpro": 9.1, "w2mpro": 9.15,
+    "phot_g_mean_mag_error": 0.001, "phot_bp_mean_mag_error": 0.001, "phot_rp_mean_mag_error": 0.001,
+    "w1mpro_error": 0.02, "w2mpro_error": 0.02, "phot_variable_flag": "NOT_AVAILABLE",
+    "parallax": -0.3, "parallax_error": 0.05, "visibility_periods_used": 8,
+    "astrometric_chi2_al": 350.0, "astrometric_n_good_obs_al": 105,
+}  # fmt: skip
+
+
+def stars(**changes):
+    """A good star, then one with each change."""
+    rows = [GOOD] + [{**GOOD, name: value} for name, values in changes.items() for value in np.atleast_1d(values)]
+    return Table(rows=rows, names=list(GOOD), dtype=["U20" if isinstance(v, str) else type(v) for v in GOOD.values()])
+
+
+def left(cut, table, config=None):
+    flow = CutFlow([f"s{i}" for i in range(len(table))])
+    cut(table, flow, config or Config())
+    return flow
+
+
+def test_bits_are_those_of_the_survey():
+    assert sum(1 << bit for bit in (0, 3, 18, 22)) == STARFLAG_BAD
+    assert sum(1 << bit for bit in (16, 17, 23, 25, 26, 28, *range(31, 37), 40, 41)) == ASPCAPFLAG_BAD
+
+
+def test_log_g_limits():
+    flow = left(cut_apogee, stars(LOGG=[0.0, 0.001, 2.2, 2.2001, np.nan, -9999.0]))
+    assert flow.rows.tolist() == [0, 2, 3]
+    assert flow.counts[:2] == [("rows in allStar", 7), ("0 < log g <= 2.2", 3)]
+    rejected = flow.rejected()
+    assert rejected["row"].tolist() == [1, 4, 5, 6]
+    assert rejected["APOGEE_ID"].tolist() == ["s1", "s4", "s5", "s6"]
+    assert rejected["detail"][1] == "LOGG = 2.2001"
+
+
+def test_2mass_photometry():
+    flow = left(cut_apogee, stars(K=[0.0, -5.0, np.nan], J=[-9999.0, np.nan], H_ERR=[0.0, np.nan, -1.0], J_ERR=0.5))
+    assert flow.rows.tolist() == [0, 9]
+    assert set(flow.rejected()["reason"]) == {"2MASS photometry"}
+
+
+def test_flags_are_cut_only_if_asked():
+    table = stars(STARFLAG=[1, 2], ASPCAPFLAG=[1 << 23, 1 << 41, 1 << 5])
+    assert len(left(cut_apogee, table).rows) == 6
+    flow = left(cut_apogee, table, Config().replace(sample={"exclude_flagged": True}))
+    assert flow.rows.tolist() == [0, 2, 5]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"phot_g_mean_mag": np.nan, "phot_bp_mean_mag": np.nan, "phot_rp_mean_mag_error": [0.0, np.nan]},
+            "Gaia photometry",
+        ),
+        ({"w1mpro": np.nan, "w2mpro": np.nan, "w1mpro_error": [0.0, np.nan], "w2mpro_error": -1.0}, "WISE photometry"),
+        ({"phot_variable_flag": "VARIABLE"}, "not variable"),
+        ({"J": 10.5}, "J-K < 0.4 + 0.45 (BP-RP)"),
+        ({"w2mpro": [9.36, 9.8]}, "H-W2 > -0.05"),
+    ],
+)
+def test_photometric_cuts(changes, reason):
+    flow = left(cut_photometry, stars(**changes))
+    assert flow.rows.tolist() == [0]
+    assert set(flow.rejected()["reason"]) == {reason}
+    assert [name for name, _ in flow.counts[1:]] == [
+        "Gaia photometry", "WISE photometry", "not variable", "J-K < 0.4 + 0.45 (BP-RP)", "H-W2 > -0.05",
+    ]  # fmt: skip
+
+
+def test_variables_stay_if_asked():
+    config = Config().replace(sample={"exclude_variable": False})
+    assert len(left(cut_photometry, stars(phot_variable_flag="VARIABLE"), config).rows) == 2
+
+
+def test_first_cut_is_the_reason():
+    flow = left(cut_apogee, stars(LOGG=3.0))
+    table = Table(rows=[{**GOOD, "LOGG": 3.0, "K": np.nan}])
+    flow = left(cut_apogee, table)
+    assert flow.rejected()["reason"].tolist() == ["0 < log g <= 2.2"]
+    assert flow.emptied_by() == "0 < log g <= 2.2"
+
+
+def test_training_set_cuts():
+    changes = {
+        "parallax": [np.nan, -5.0],
+        "parallax_error": [0.1, 0.0999, np.nan, 0.0],
+        "visibility_periods_used": [7, 9, -1],
+        "astrometric_chi2_al": [350.01, np.nan],
+        "astrometric_n_good_obs_al": [104, 106, 5, -1],
+    }
+    expected = [
+        True,
+        False,
+        True,
+        False,
+        True,
+        False,
+        False,
+        False,
+        True,
+        False,
+        False,
+        False,
+        False,
+        True,
+        False,
+        False,
+    ]
+    # chi2 / sqrt(n - 5) = 35 exactly for the good star: inclusive
+    assert training_set(stars(**changes), Config()).tolist() == expected
