@@ -114,7 +114,8 @@ def test_same_bits_with_one_thread_and_two_array_and_memmap(tmp_path, solver):
         ]
     assert models[0].coef.tobytes() == models[1].coef.tobytes() == models[2].coef.tobytes()
     predictions = [
-        m.predict(x, threads=t).tobytes() for m, x, t in zip(models, (problem.design, mapped, mapped), (1, 2, 1), strict=True)
+        m.predict(x, threads=t).tobytes()
+        for m, x, t in zip(models, (problem.design, mapped, mapped), (1, 2, 1), strict=True)
     ]
     assert len(set(predictions)) == 1
 

@@ -14,7 +14,7 @@ from spfast.kernels.jit import jit
 #: Rows of one block; with 2,000 columns it fits a third-level cache.
 BLOCK_ROWS = 512
 #: Rows and columns of one tile of the Gram matrix.
-TILE_ROWS, TILE_COLUMNS = 64, 256
+TILE_ROWS, TILE_COLUMNS = 64, 512
 
 
 @jit
@@ -62,14 +62,19 @@ def gather_rows(first, last, design, rows, begin, weights, unpenalized, whiten, 
         for j in range(n_columns):
             part[j] = row[columns[j]]
         for b in range(n_directions):
-            d = block.dtype.type(direction[b])
-            e = explained[b]
+            out[b] = direction[b]
+        in_threes = n_directions - n_directions % 3
+        for b in range(0, in_threes, 3):
+            d0, d1, d2 = out[b], out[b + 1], out[b + 2]
+            e0, e1, e2 = explained[b], explained[b + 1], explained[b + 2]
+            for j in range(n_columns):
+                part[j] -= d0 * e0[j] + d1 * e1[j] + d2 * e2[j]
+        for b in range(in_threes, n_directions):
+            d, e = out[b], explained[b]
             for j in range(n_columns):
                 part[j] -= d * e[j]
-        for j in range(n_columns):
-            part[j] *= scale
-        for b in range(n_directions):
-            out[b] = scale * block.dtype.type(direction[b])
+        for j in range(n_directions + n_columns):
+            out[j] *= scale
 
 
 @jit
