@@ -17,12 +17,12 @@ from spfast.data.continuum import chip_pixels
 from spfast.data.rows import LN_FLUX, LN_FLUX_ERROR, RowMaker
 from spfast.progress import Progress
 
-__all__ = ["Journal", "RowResults", "build_rows", "open_rows"]
+__all__ = ["Journal", "RowResults", "build_rows", "read_rows"]
 
 #: Spectra in one chunk: 4 MB of rows.
 CHUNK = 64
 #: A process takes a second or two to start: it must have at least this many chunks to be worth it.
-_CHUNKS_PER_PROCESS = 8
+_CHUNKS_PER_PROCESS = 24
 #: Seconds between two times that finished rows are forced to the disk and entered in the journal.
 _SYNC_INTERVAL = 10.0
 
@@ -102,10 +102,11 @@ class RowResults:
             self.n_unnormalized += record["n_unnormalized"]
 
 
-def open_rows(work, n_rows):
-    """Open the raw rows for reading (two float32 memmaps, shape (n_rows, 7451))."""
-    shape = (n_rows, chip_pixels().size)
-    return [np.memmap(Path(work) / name, np.float32, "r", shape=shape) for name in (LN_FLUX, LN_FLUX_ERROR)]
+def read_rows(work, start, stop):
+    """Read raw rows (two float32 arrays, shape (stop - start, 7451)); read, not mapped: they do not stay in memory."""
+    n_pixels = chip_pixels().size
+    where = {"dtype": np.float32, "count": (stop - start) * n_pixels, "offset": start * n_pixels * 4}
+    return [np.fromfile(Path(work) / name, **where).reshape(-1, n_pixels) for name in (LN_FLUX, LN_FLUX_ERROR)]
 
 
 def build_rows(job, paths, journal, threads, quiet):

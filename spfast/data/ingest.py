@@ -11,7 +11,7 @@ import numpy as np
 
 from spfast.config import Config
 from spfast.data.apogee import SpectrumFiles, fits_library, read_allstar, spectrum_reader
-from spfast.data.build import Journal, build_rows, open_rows
+from spfast.data.build import Journal, build_rows, read_rows
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
 from spfast.data.continuum import chip_pixels, find_continuum_pixels, read_continuum_file, rough_normalize
 from spfast.data.crossmatch import POLICIES, best_rows, join_wise, match_gaia
@@ -240,7 +240,6 @@ def _write(out, stars, flow, results, config, provenance, quiet):
             stacklevel=3,
         )
     flow.apply("spectrum readable", keep, lambda i: results.failures[i])
-    ln_flux, ln_flux_error = open_rows(partial / WORK, len(stars))
     n_dropped = int(np.sum(~results.usable))
     stars["n_bad_pixels"] = results.n_bad - n_dropped
     stars = stars[whole]
@@ -248,10 +247,13 @@ def _write(out, stars, flow, results, config, provenance, quiet):
     with SurveyWriter(out, layout, len(stars)) as writer, Progress("write", len(stars), quiet) as progress:
         for start in range(0, len(stars), _BLOCK):
             block = slice(start, start + _BLOCK)
+            rows = whole[block]
+            ln_flux, ln_flux_error = (raw[rows - rows[0]] for raw in read_rows(partial / WORK, rows[0], rows[-1] + 1))
             features, errors = writer.features[block], writer.feature_errors[block]
-            fill_rows(layout, stars[block], ln_flux[whole[block]], ln_flux_error[whole[block]], features, errors)
-            progress.advance(len(features))
-        del ln_flux, ln_flux_error
+            fill_rows(layout, stars[block], ln_flux, ln_flux_error, features, errors)
+            del features, errors
+            writer.release()
+            progress.advance(len(rows))
         provenance["pixel_mask"] = {"n_pixels": layout.n_pixels, "n_dropped": n_dropped}
         provenance["n_training"] = int(np.sum(stars["training_set"]))
         return writer.finish(stars, flow.rejected(), flow.counts, config, provenance)

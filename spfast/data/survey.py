@@ -172,13 +172,19 @@ class SurveyWriter:
         self._was_there = self.partial.exists()
         try:
             self.partial.mkdir(parents=True, exist_ok=True)
-            shape = (int(n_stars), layout.n_features)
-            self.features, self.feature_errors = (
-                np.lib.format.open_memmap(self.partial / f"{name}.npy", mode="w+", dtype=np.float32, shape=shape)
-                for name in ARRAYS
-            )
+            self._map("w+", dtype=np.float32, shape=(int(n_stars), layout.n_features))
         except OSError as error:
             raise BadInputError(f"{self.path}: cannot be written ({error.strerror}); choose another output") from None
+
+    def _map(self, mode, **options):
+        self.features, self.feature_errors = (
+            np.lib.format.open_memmap(self.partial / f"{name}.npy", mode=mode, **options) for name in ARRAYS
+        )
+
+    def release(self):
+        """Map the arrays anew, so that what was written is the system's to keep and not in this process's memory."""
+        self.features = self.feature_errors = None
+        self._map("r+")
 
     def __enter__(self):
         return self
