@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -302,3 +303,55 @@ def test_ingest_refuses_in_one_line_and_leaves_nothing(download, capsys):
     }.items():
         assert expected in refused(capsys, *ingest(download, **files))
         assert sorted(path.name for path in download.iterdir()) == before
+
+
+@pytest.fixture
+def quick_mock(monkeypatch):
+    """The steps before the survey, done by writing a tiny survey: what is tested is what the demo does with it."""
+    truths = {}
+
+    def simulate_download(out, n_stars, seed=0, quiet=False):
+        out.mkdir()
+        for name in ("allStar-dr17.fits", "gaia.fits"):
+            (out / name).write_bytes(b"")
+        truths[out] = n_stars, seed
+
+    def ingest(allstar, spectra, gaia, out, config, threads, quiet):
+        assert allstar.is_file()
+        assert gaia.is_file()
+        survey, truth = tiny_survey(out, *truths[spectra])
+        write_table(truth, spectra / "truth.fits")
+        return survey
+
+    simulate = types.ModuleType("spfast.simulate")
+    simulate.simulate_download = simulate_download
+    monkeypatch.setitem(sys.modules, "spfast.simulate", simulate)
+    monkeypatch.setattr("spfast.data.ingest.ingest", ingest)
+
+
+@pytest.mark.usefixtures("quick_mock")
+def test_demo(tmp_path, capsys):
+    out = tmp_path / "demo"
+    demo = ("demo", out, "--stars", 300, "--seed", 4, "--config", tmp_path / "penalty.toml")
+    (tmp_path / "penalty.toml").write_text("[fit]\npenalty = 20.0\n")
+    assert run(*demo) == 0
+    printed = capsys.readouterr().out
+    for text in (
+        "1. A mock download of 300 stars",
+        "2. Read",
+        "3. Fit",
+        "model B:",
+        "4. Compare",
+        "one sigma",
+        "Next:",
+    ):
+        assert text in printed
+    names = ["catalog.fits", "download", "survey", "validation.ecsv"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    first = (out / "catalog.fits").read_bytes()
+
+    (out / "mine.txt").write_text("keep")
+    assert "already exists; give another folder or --overwrite" in refused(capsys, *demo)
+    assert run(*demo, "--overwrite") == 0
+    assert (out / "catalog.fits").read_bytes() == first
+    assert sorted(path.name for path in out.iterdir()) == sorted([*names, "mine.txt"])
