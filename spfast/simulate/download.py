@@ -1,0 +1,197 @@
+"""`spfast simulate`: a mock download, its tables as untidy as real ones are."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table, vstack
+
+from spfast.errors import BadInputError
+from spfast.progress import Progress
+from spfast.simulate import files
+from spfast.simulate.spectra import Synthesis, observe
+from spfast.simulate.stars import CHUNK, draw_chunk, measured_labels, truth_table
+
+__all__ = ["simulate_download"]
+
+#: Shares of stars that have each fault of real tables.
+_DUPLICATED, _NO_SPECTRUM, _NO_GAIA, _NO_PARALLAX = 0.03, 0.01, 0.01, 0.004
+_TWO_SOURCES, _NO_WISE, _NO_LABELS, _NO_2MASS_ERROR, _FLAGGED = 0.02, 0.01, 0.02, 0.003, 0.02
+#: STARFLAG and ASPCAPFLAG bits that a flagged star gets: persistence, low S/N, a warning and STAR_BAD.
+_STARFLAG_BITS, _ASPCAPFLAG_BITS = (1 << 9, 1 << 18), (1 << 7, 1 << 23)
+
+
+def simulate_download(out, n_stars, seed=0, release="dr17", spectra="aspcapStar", quiet=False):
+    """Write allStar, a tree of spectra, a Gaia table and the truth, in the formats of a release.
+
+    The same seed gives the same bytes.
+
+    Parameters
+    ----------
+    out : path-like
+        Folder to make: ``allStar-<release>.fits``, the release's tree of spectra, ``gaia.fits``, ``truth.fits``.
+    n_stars : int
+        Different stars; allStar has a few more rows, because some stars are there twice.
+    seed : int
+    release : str
+        ``"dr14"``, ``"dr16"``, ``"dr17"`` or ``"dr19"``.
+    spectra : str
+        ``"apStar"`` or ``"aspcapStar"``.
+    quiet : bool
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    BadInputError
+        If the folder exists and is not empty, or the release has no such files.
+    """
+    out = Path(out)
+    if release not in files.RELEASES:
+        raise BadInputError(f"release {release!r}: expected one of {', '.join(files.RELEASES)}")
+    if spectra not in files.RELEASES[release]:
+        raise BadInputError(f"spectra {spectra!r}: {release} has {', '.join(files.RELEASES[release])}")
+    if n_stars < 1:
+        raise BadInputError(f"stars is {n_stars}, expected at least 1")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BadInputError(f"{out}: exists and is not empty; remove it or choose another output")
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        _write(partial, n_stars, seed, release, spectra, quiet)
+        if out.exists():
+            out.rmdir()
+        os.replace(partial, out)
+    except OSError as error:
+        raise BadInputError(f"{out}: cannot be written ({error.strerror}); choose another output") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return out
+
+
+def _write(root, n_stars, seed, release, kind, quiet):
+    n_chunks = -(-n_stars // CHUNK)
+    chunks = [draw_chunk(seed, chunk) for chunk in range(n_chunks)]
+    stars = {name: np.concatenate([chunk[name] for chunk in chunks])[:n_stars] for name in chunks[0]}
+    rng = np.random.default_rng([seed, 6])
+    stars["random_index"] = rng.permutation(4 * n_stars)[:n_stars].astype(np.int64)
+    stars["pseudocolour"] = np.where(stars["params_solved"] == 95, stars["nu_eff"], np.nan)
+    stars["ecl_lat"] = _ecliptic_latitude(stars)
+    stars["angular_distance"] = np.abs(rng.normal(0.0, 0.12, n_stars))
+    rows = _allstar_rows(stars, rng, release)
+    paths = [
+        files.spectrum_path(release, kind, dict(zip(rows, row, strict=True)))
+        for row in zip(*rows.values(), strict=True)
+    ]
+    rows["FILE"] = np.array([os.path.basename(path) for path in paths])
+    without = rng.random(n_stars) < _NO_SPECTRUM
+    cut_short = int(rng.integers(n_stars)) if n_stars > 10 else -1
+    synthesis = Synthesis()
+    with Progress("simulate", n_stars, quiet) as progress:
+        for chunk in range(n_chunks):
+            part = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, n_stars))
+            noise = np.random.default_rng([seed, 1, chunk])
+            members = {name: values[part] for name, values in stars.items()}
+            model = synthesis.flux(members, noise)
+            flux, error, mask = observe(model, members, noise)
+            for i, n in enumerate(range(part.start, part.stop)):
+                row = {name: values[n] for name, values in rows.items()}
+                path = root / paths[n]
+                if not without[n]:
+                    if kind == "aspcapStar":
+                        files.write_aspcap_star(path, row, flux[i], error[i], mask[i], model[i])
+                    else:
+                        files.write_ap_star(path, release, row, flux[i], error[i], mask[i], noise)
+                    if n == cut_short:
+                        os.truncate(path, path.stat().st_size // 2)
+                progress.advance()
+    allstar = files.allstar_table(_duplicate(rows, rng), release)
+    files.write_allstar(root / f"allStar-{release}.fits", allstar[rng.permutation(len(allstar))], release)
+    gaia = _untidy_gaia(files.gaia_table(stars, release), rng)
+    gaia[rng.permutation(len(gaia))].write(root / "gaia.fits")
+    truth_table(stars).write(root / "truth.fits")
+
+
+def _allstar_rows(stars, rng, release):
+    """One row a star, in allStar's columns."""
+    n = stars["teff"].size
+    teff, logg, fe_h = measured_labels(stars)
+    nothing = rng.random(n) < _NO_LABELS
+    south = stars["dec"] < -20.0
+    small = (stars["H"] < 8.0) & (rng.random(n) < 0.3) & ~south
+    telescope = np.where(south, "lco25m", np.where(small, "apo1m", "apo25m"))
+    if release == "dr14":
+        telescope = np.where(south, "apo25m", telescope)
+    flagged = rng.random(n) < _FLAGGED
+    no_error = rng.random(n) < _NO_2MASS_ERROR
+    healpix = (stars["field_number"] * 137 + 1000).astype(np.int64)
+    return {
+        "APOGEE_ID": stars["APOGEE_ID"],
+        "TELESCOPE": telescope,
+        "LOCATION_ID": np.where(telescope == "apo1m", 1, 4000 + stars["field_number"]).astype(np.int16),
+        "FIELD": np.where(telescope == "apo1m", "RedGiants", stars["FIELD"]),
+        **{band: np.where(no_error & (band == "J"), files.MISSING, stars[band]) for band in "JHK"},
+        **{f"{band}_ERR": np.where(no_error, files.MISSING, stars[f"{band}_error"]) for band in "JHK"},
+        "RA": stars["ra"],
+        "DEC": stars["dec"],
+        "GLON": stars["glon"],
+        "GLAT": stars["glat"],
+        "NVISITS": np.minimum(rng.geometric(0.45, n), 4).astype(np.int32),
+        "SNR": stars["snr"],
+        "STARFLAG": np.where(flagged, rng.choice(_STARFLAG_BITS, n), 0).astype(np.int32),
+        "ASPCAPFLAG": np.where(flagged | nothing, rng.choice(_ASPCAPFLAG_BITS, n), 0).astype(np.int64),
+        "VHELIO_AVG": stars["radial_velocity"] + rng.normal(0.0, 0.1, n),
+        "TEFF": np.where(nothing, files.MISSING, teff),
+        "LOGG": np.where(nothing, files.MISSING, logg),
+        "FE_H": np.where(nothing, files.MISSING, fe_h),
+        "ALPHA_M": np.where(nothing, files.MISSING, stars["alpha_fe"] + rng.normal(0.0, 0.02, n)),
+        "healpix": healpix,
+    }
+
+
+def _duplicate(rows, rng):
+    """Some stars were observed in two fields: a second row of lower S/N, the same identifier."""
+    n = len(rows["APOGEE_ID"])
+    again = np.flatnonzero(rng.random(n) < _DUPLICATED)
+    doubled = {}
+    for name, values in rows.items():
+        second = values[again]
+        if name == "SNR":
+            second = second * rng.uniform(0.4, 0.95, again.size)
+        elif name == "FIELD":
+            second = np.char.add(second, "-RV")
+        if name != "healpix":
+            doubled[name] = np.concatenate([values, second])
+    return doubled
+
+
+def _untidy_gaia(table, rng):
+    """Stars without a parallax, without WISE, without a match, and with a second, fainter source nearby."""
+    n = len(table)
+    second = table[rng.random(n) < _TWO_SOURCES]
+    no_wise, no_parallax = rng.random(n) < _NO_WISE, rng.random(n) < _NO_PARALLAX
+    for name in ("w1mpro", "w1mpro_error", "w2mpro", "w2mpro_error"):
+        table[name] = np.where(no_wise, np.nan, table[name])
+    for name in ("parallax", "parallax_error", "pmra", "pmdec"):
+        table[name] = np.where(no_parallax, np.nan, table[name])
+    second["source_id"] = second["source_id"] + 2**35
+    second["angular_distance"] = second["angular_distance"] + rng.uniform(0.8, 2.0, len(second))
+    second["phot_g_mean_mag"] = second["phot_g_mean_mag"] + rng.uniform(0.5, 4.0, len(second))
+    second["parallax"] = rng.normal(0.3, 0.4, len(second))
+    second["random_index"] = 4 * n + np.arange(len(second))
+    units = {name: table[name].unit for name in table.colnames}
+    table = vstack([table[rng.random(n) >= _NO_GAIA], second], metadata_conflicts="silent")
+    for name, unit in units.items():
+        table[name].unit = unit
+    return Table(table, copy=False)
+
+
+def _ecliptic_latitude(stars):
+    """Ecliptic latitude from right ascension and declination [deg] (obliquity 23.4393 deg)."""
+    tilt, ra, dec = np.radians(23.4393), np.radians(stars["ra"]), np.radians(stars["dec"])
+    return np.degrees(np.arcsin(np.sin(dec) * np.cos(tilt) - np.cos(dec) * np.sin(tilt) * np.sin(ra)))

@@ -1,0 +1,265 @@
+"""The real files' formats: allStar, apStar, aspcapStar and Gaia tables as the releases write them."""
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+from spfast.model.layout import GRID_LOG10_START, GRID_LOG10_STEP, N_GRID
+from spfast.simulate.spectra import BAD_ERROR, DETECTORS
+
+__all__ = [
+    "RELEASES",
+    "allstar_table",
+    "gaia_table",
+    "spectrum_path",
+    "write_allstar",
+    "write_ap_star",
+    "write_aspcap_star",
+]
+
+#: Folders and file names below the science archive's root, by release and kind of file.
+RELEASES = {
+    "dr14": {
+        "apStar": "apogee/spectro/redux/r8/stars/{telescope}/{place}/{prefix}-r8-{id}.fits",
+        "aspcapStar": "apogee/spectro/redux/r8/stars/l31c/l31c.2/{place}/aspcapStar-r8-l31c.2-{id}.fits",
+    },
+    "dr16": {
+        "apStar": "apogee/spectro/redux/r12/stars/{telescope}/{field}/{prefix}-r12-{id}.fits",
+        "aspcapStar": "apogee/spectro/aspcap/r12/l33/{telescope}/{field}/aspcapStar-r12-{id}.fits",
+    },
+    "dr17": {
+        "apStar": "apogee/spectro/redux/dr17/stars/{telescope}/{field}/{prefix}-dr17-{id}.fits",
+        "aspcapStar": "apogee/spectro/aspcap/dr17/synspec_rev1/{telescope}/{field}/aspcapStar-dr17-{id}.fits",
+    },
+    "dr19": {
+        "apStar": "spectro/apogee/redux/1.3/stars/{telescope}/{group}/{healpix}/{prefix}-1.3-{telescope}-{id}.fits",
+    },
+}
+#: What APOGEE writes for a missing number.
+MISSING = -9999.0
+_HEADER = {"CRVAL1": GRID_LOG10_START, "CDELT1": GRID_LOG10_STEP, "CRPIX1": 1, "CTYPE1": "LOG-LINEAR"}
+_TEXT_WIDTHS = {"APOGEE_ID": 18, "FILE": 64, "TELESCOPE": 8, "FIELD": 24}
+#: BAD_PIXEL bits that a pipeline sets off the detectors.
+_UNCOVERED = 1
+
+
+def spectrum_path(release, kind, star):
+    """Return a star's file below the archive's root.
+
+    Parameters
+    ----------
+    release : str
+        Key of `RELEASES`.
+    kind : str
+        ``"apStar"`` or ``"aspcapStar"``.
+    star : dict
+        ``APOGEE_ID``, ``TELESCOPE``, ``FIELD``, ``LOCATION_ID``, ``healpix``.
+
+    Returns
+    -------
+    str
+    """
+    south = star["TELESCOPE"] == "lco25m"
+    return RELEASES[release][kind].format(
+        id=star["APOGEE_ID"],
+        telescope=star["TELESCOPE"],
+        field=star["FIELD"],
+        place=star["FIELD"] if star["LOCATION_ID"] == 1 else star["LOCATION_ID"],
+        prefix="asStar" if south else "apStar",
+        group=star["healpix"] // 1000,
+        healpix=star["healpix"],
+    )
+
+
+def allstar_table(rows, release):
+    """Return an allStar table from rows' columns: types, padding and missing values as the releases have them."""
+    table = Table()
+    for name, values in rows.items():
+        values = np.asarray(values)
+        if values.dtype.kind == "U":
+            width = _TEXT_WIDTHS.get(name, max(8, values.dtype.itemsize // 4))
+            table[name] = np.char.ljust(values, width).astype(f"S{width}")
+        elif values.dtype.kind == "f":
+            table[name] = values if name in ("RA", "DEC", "GLON", "GLAT") else values.astype(np.float32)
+        else:
+            table[name] = values
+    if release == "dr14":
+        table.rename_columns(["FE_H", "ALPHA_M"], ["FE_H", "PARAM_ALPHA_M"])
+    return table
+
+
+def write_allstar(path, table, release):
+    """Write an allStar file: the table is HDU 1 through DR17, HDU 2 after it."""
+    hdus = [fits.PrimaryHDU()]
+    if release == "dr19":
+        hdus.append(fits.BinTableHDU(Table(names=table.colnames, dtype=[table[c].dtype for c in table.colnames])))
+    hdus.append(fits.BinTableHDU(table))
+    fits.HDUList(hdus).writeto(path)
+
+
+def write_aspcap_star(path, star, flux, error, mask, model):
+    """Write an aspcapStar file: normalised flux, error and best fit in one dimension, then a table of results.
+
+    Parameters
+    ----------
+    path : Path
+    star : dict
+        The star's allStar row.
+    flux, error, model : float32 array, shape (8575,)
+    mask : int32 array, shape (8575,)
+        Pixels with its bits 0 and 1 get `BAD_ERROR`: the file has no mask.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    error = np.where(mask & 3, BAD_ERROR, error).astype(np.float32)
+    primary = fits.PrimaryHDU()
+    primary.header.update(
+        {"OBJ": star["APOGEE_ID"], "TELESCOP": star["TELESCOPE"], "SNR": round(float(star["SNR"]), 3)}
+    )
+    hdus = [primary]
+    for data, unit in ((flux, "Normalized flux"), (error, "Normalized flux error"), (model, "Best fit")):
+        hdus.append(fits.ImageHDU(data.astype(np.float32), fits.Header({**_HEADER, "BUNIT": unit})))
+    results = Table(
+        {
+            "APOGEE_ID": [star["APOGEE_ID"].encode()],
+            "FPARAM": [[star["TEFF"], star["LOGG"], 0.3, star["FE_H"], 0.0, 0.0, star["ALPHA_M"]]],
+            "ASPCAPFLAG": [star["ASPCAPFLAG"]],
+        }
+    )
+    hdus.append(fits.BinTableHDU(results))
+    fits.HDUList(hdus).writeto(path)
+
+
+def write_ap_star(path, release, star, flux, error, mask, rng):
+    """Write an apStar file: combined spectra in rows 0 and 1, the visits after them, not normalised.
+
+    Stellar slope, detector response and units are put on here. DR17 has NaN off the detectors, 64-bit images and two
+    rows for one visit; earlier releases have zeros and `BAD_ERROR`, 32-bit images, and one dimension for one visit.
+
+    Parameters
+    ----------
+    path : Path
+    release : str
+    star : dict
+        The star's allStar row.
+    flux, error : float32 array, shape (8575,)
+        Normalised.
+    mask : int32 array, shape (8575,)
+    rng : numpy Generator
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = release in ("dr17", "dr19")
+    kind, whole = (np.float64, np.int64) if new else (np.float32, np.int16)
+    n_visits = int(star["NVISITS"])
+    continuum = _continuum(star, rng)
+    covered = error < BAD_ERROR
+    empty = np.nan if new else 0.0
+    flux = np.where(covered, flux * continuum, empty)
+    error = np.where(covered, error * continuum, np.nan if new else BAD_ERROR)
+    mask = np.where(covered, mask, 0 if new else _UNCOVERED)
+    rows = [flux, flux * (1.0 + 2e-3)]
+    errors, masks = [error, error], [mask, mask]
+    if n_visits > 1:
+        for _ in range(n_visits):
+            visit = error * np.sqrt(n_visits)
+            rows.append(flux + np.where(covered, visit, 0.0) * rng.standard_normal(N_GRID))
+            errors.append(visit)
+            masks.append(mask)
+    n_rows = 1 if n_visits == 1 and not new else len(rows)
+    sky = np.abs(rng.normal(8.0, 2.0, N_GRID))
+    layers = [
+        (rows, kind, "Flux (10^-17 erg/s/cm^2/Ang)"),
+        (errors, kind, "Flux Error (10^-17 erg/s/cm^2/Ang)"),
+        (masks, whole, "Pixel bitmask"),
+        ([sky], kind, "Sky (10^-17 erg/s/cm^2/Ang)"),
+        ([0.1 * sky], kind, "Sky Error (10^-17 erg/s/cm^2/Ang)"),
+        ([np.ones(N_GRID)], kind, "Telluric"),
+        ([np.full(N_GRID, 0.01)], kind, "Telluric Error"),
+    ]
+    hdus = [fits.PrimaryHDU(header=_ap_star_header(star))]
+    for layer, dtype, unit in layers:
+        data = np.array(layer[:n_rows] if len(layer) > 1 else layer * n_rows, dtype=dtype)
+        hdus.append(fits.ImageHDU(data[0] if n_rows == 1 else data, fits.Header({**_HEADER, "BUNIT": unit})))
+    hdus.append(fits.ImageHDU())
+    hdus.append(fits.BinTableHDU(Table({"vhelio": np.full(n_visits, star["VHELIO_AVG"], np.float64)})))
+    fits.HDUList(hdus).writeto(path)
+
+
+def _continuum(star, rng):
+    """Slope of the star and response of each detector, in 1e-17 erg/s/cm^2/A; a magnitude H = 10 star has about 600."""
+    pixel = np.arange(N_GRID) / N_GRID
+    level = 600.0 * 10 ** (-0.4 * (np.clip(star["H"], 5.0, 16.0) - 10.0)) * np.exp(rng.normal(0.0, 0.1))
+    shape = 1.0 - (0.30 + 0.05 * rng.normal()) * pixel
+    for first, last in DETECTORS:
+        u = np.linspace(-1.0, 1.0, last + 1 - first)
+        shape[first : last + 1] *= 1.0 + 0.02 * rng.normal() * u + 0.02 * rng.normal() * u**2
+    return level * shape
+
+
+def _ap_star_header(star):
+    header = fits.Header({**_HEADER, "DC-FLAG": 1, "NWAVE": N_GRID})
+    names = (
+        "FIELD",
+        "SNR",
+        "RA",
+        "DEC",
+        "GLON",
+        "GLAT",
+        "J",
+        "J_ERR",
+        "H",
+        "H_ERR",
+        "K",
+        "K_ERR",
+        "NVISITS",
+        "STARFLAG",
+    )
+    header["OBJID"] = star["APOGEE_ID"]
+    for name in names:
+        value = star[name]
+        header[name] = value if isinstance(value, str) else value.item()
+    header["VHELIO"] = float(star["VHELIO_AVG"])
+    return header
+
+
+def gaia_table(stars, release):
+    """Return a Gaia archive result joined with 2MASS and AllWISE keys, one row a star of `draw_population`."""
+    table = Table()
+    table["original_ext_source_id"] = np.char.replace(stars["APOGEE_ID"], "2M", "")
+    table["source_id"] = stars["source_id"]
+    columns = {
+        "ra": ("ra", "deg"),
+        "dec": ("dec", "deg"),
+        "parallax": ("parallax", "mas"),
+        "parallax_error": ("parallax_error", "mas"),
+        "pmra": ("pmra", "mas / yr"),
+        "pmdec": ("pmdec", "mas / yr"),
+        "visibility_periods_used": ("visibility_periods_used", None),
+        "astrometric_chi2_al": ("astrometric_chi2_al", None),
+        "astrometric_n_good_obs_al": ("astrometric_n_good_obs_al", None),
+        "phot_variable_flag": ("phot_variable_flag", None),
+        "random_index": ("random_index", None),
+    }
+    for band in ("G", "BP", "RP"):
+        name = f"phot_{band.lower()}_mean"
+        columns[f"{name}_mag"] = (band, "mag")
+        columns[f"{name}_flux"] = (f"{band}_flux", None)
+        columns[f"{name}_flux_error"] = (f"{band}_flux_error", None)
+    columns |= {
+        "w1mpro": ("W1", "mag"),
+        "w1mpro_error": ("W1_error", "mag"),
+        "w2mpro": ("W2", "mag"),
+        "w2mpro_error": ("W2_error", "mag"),
+        "angular_distance": ("angular_distance", "arcsec"),
+    }
+    if release in ("dr17", "dr19"):
+        columns |= {
+            "nu_eff_used_in_astrometry": ("nu_eff", "1 / um"),
+            "pseudocolour": ("pseudocolour", "1 / um"),
+            "ecl_lat": ("ecl_lat", "deg"),
+            "astrometric_params_solved": ("params_solved", None),
+            "ruwe": ("ruwe", None),
+        }
+    for name, (source, unit) in columns.items():
+        table[name] = stars[source]
+        table[name].unit = unit
+    return table

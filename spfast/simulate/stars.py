@@ -1,0 +1,74 @@
+"""Stars with names, in chunks that each have their own seed: the same stars whatever the chunks are used for."""
+
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.table import Table
+
+from spfast.simulate.population import draw_population
+
+__all__ = ["CHUNK", "draw_chunk", "measured_labels", "truth_table"]
+
+#: Stars drawn with one seed.
+CHUNK = 256
+#: Errors of ASPCAP's labels: Teff [K], log g, [Fe/H] [dex].
+_LABEL_ERRORS = (35.0, 0.05, 0.02)
+
+_TRUTH = {
+    "APOGEE_ID": ("", "2MASS-style identifier"),
+    "source_id": ("", "Gaia source identifier"),
+    "true_parallax": ("mas", "True parallax"),
+    "distance": ("kpc", "True distance"),
+    "mass": ("solMass", "Mass"),
+    "age": ("Gyr", "Age"),
+    "teff": ("K", "True effective temperature"),
+    "logg": ("", "True log g [dex]"),
+    "fe_h": ("", "True [Fe/H] [dex]"),
+    "alpha_fe": ("", "True [alpha/Fe] [dex]"),
+    "c_n": ("", "True [C/N] [dex]"),
+    "log_luminosity": ("", "log10 of the luminosity in solar units"),
+    "absolute_K": ("mag", "Absolute K magnitude"),
+    "a_v": ("mag", "Extinction in V"),
+    "x": ("kpc", "Galactocentric x, the Sun at -8.122"),
+    "y": ("kpc", "Galactocentric y"),
+    "z": ("kpc", "Height above the plane"),
+}
+
+
+def draw_chunk(seed, chunk):
+    """Draw one chunk of stars.
+
+    Parameters
+    ----------
+    seed, chunk : int
+
+    Returns
+    -------
+    stars : dict of arrays, shape (CHUNK,)
+        `draw_population`'s columns with ``APOGEE_ID`` and ``source_id``.
+    """
+    rng = np.random.default_rng([seed, 0, chunk])
+    stars = draw_population(CHUNK, rng)
+    sky = SkyCoord(stars["ra"], stars["dec"], unit="deg")
+    options = {"sep": "", "pad": True}
+    ra = sky.ra.to_string("hourangle", precision=2, **options)
+    dec = sky.dec.to_string("deg", precision=1, alwayssign=True, **options)
+    stars["APOGEE_ID"] = np.array([f"2M{a.replace('.', '')}{d.replace('.', '')}" for a, d in zip(ra, dec, strict=True)])
+    # Gaia's source_id begins with the position; ours is unique by chunk and star.
+    stars["source_id"] = (rng.integers(1, 2**26, CHUNK) << 36) + chunk * CHUNK + np.arange(CHUNK)
+    return stars
+
+
+def measured_labels(stars):
+    """Return ASPCAP's Teff [K], log g and [Fe/H] [dex]: the truth with errors that depend on the star alone."""
+    noise = [np.random.default_rng([int(i) & (2**63 - 1), 5]).normal(size=3) for i in stars["source_id"]]
+    truth = np.stack([stars["teff"], stars["logg"], stars["fe_h"]])
+    return truth + np.array(noise).T * np.array(_LABEL_ERRORS)[:, None]
+
+
+def truth_table(stars):
+    """Return the table of what was put in, one row a star."""
+    table = Table()
+    for name, (unit, description) in _TRUTH.items():
+        table[name] = stars[name]
+        table[name].unit, table[name].description = unit or None, description
+    return table

@@ -1,0 +1,180 @@
+"""`spfast simulate --survey`: a survey folder straight from the simulator, streaming, for benchmarks and tests."""
+
+import itertools
+
+import numpy as np
+from astropy.table import Table
+
+from spfast.config import Config
+from spfast.data.continuum import chip_pixels, find_continuum_pixels
+from spfast.data.cuts import training_set
+from spfast.data.features import PIXMASK_BAD, SpectrumFeatures, fill_rows
+from spfast.data.survey import SurveyWriter
+from spfast.errors import BadInputError
+from spfast.kernels.team import Team
+from spfast.model.layout import FeatureLayout
+from spfast.progress import Progress
+from spfast.simulate.population import BANDS
+from spfast.simulate.spectra import Synthesis, observe
+from spfast.simulate.stars import CHUNK, draw_chunk, measured_labels, truth_table
+
+__all__ = ["simulate_survey"]
+
+#: Parent Sample: the stars of a survey have log g in this range.
+_LOGG_MIN, _LOGG_MAX = 0.0, 2.2
+#: Reference spectra from which the continuum pixels are found.
+_REFERENCE_STARS = 512
+#: Spectra that show which pixels are bad in every star.
+_LAYOUT_STARS = 512
+
+
+def simulate_survey(out, n_stars, seed=0, config=None, threads=None, quiet=False):
+    """Write a survey folder of any size without any FITS spectrum on the way.
+
+    The spectra are those of `simulate_download`, normalised by the same kernel as in `spfast ingest`. The same seed
+    gives the same bytes, whatever the number of threads.
+
+    Parameters
+    ----------
+    out : path-like
+        The survey folder to make; ``truth.fits`` lies inside.
+    n_stars : int
+        Parent Sample stars.
+    seed : int
+    config : Config, optional
+    threads : int, optional
+        All processors by default.
+    quiet : bool
+
+    Returns
+    -------
+    Survey
+
+    Raises
+    ------
+    BadInputError
+        If the output exists or the number of stars is not positive.
+    """
+    if n_stars < 1:
+        raise BadInputError(f"stars is {n_stars}, expected at least 1")
+    config = Config() if config is None else config
+    stars = _parent_sample(n_stars, seed, config)
+    synthesis = Synthesis()
+    continuum = _continuum_pixels(stars, synthesis, seed, config)
+    pixels = _usable_pixels(stars, synthesis, continuum, seed, config)
+    layout = FeatureLayout(pixels)
+    table = _star_table(stars, config)
+    table["n_bad_pixels"] = np.zeros(n_stars, np.int32)
+    n_blocks = -(-n_stars // CHUNK)
+    provenance = {
+        "simulated": {"seed": int(seed)},
+        "continuum": {"source": "found from the survey's spectra", "pixels": [int(p) for p in continuum]},
+        "pixel_mask": {"n_pixels": layout.n_pixels, "n_dropped": int(chip_pixels().size - layout.n_pixels)},
+        "n_training": int(np.sum(table["training_set"])),
+    }
+    with (
+        SurveyWriter(out, layout, n_stars) as writer,
+        Team(threads) as team,
+        Progress("simulate", n_stars, quiet) as progress,
+    ):
+        for first in range(0, n_blocks, 4 * team.threads):
+            last = min(first + 4 * team.threads, n_blocks)
+            features, errors = writer.features, writer.feature_errors
+
+            def work(begin, end, first=first, features=features, errors=errors):
+                maker = SpectrumFeatures(continuum, config)
+                for block in range(first + begin, first + end):
+                    rows = slice(block * CHUNK, min((block + 1) * CHUNK, n_stars))
+                    part = {name: values[rows] for name, values in stars.items()}
+                    ln_flux, ln_error, n_bad, failures = _rows(part, synthesis, maker, [seed, 1, block])
+                    assert not any(failures), failures
+                    fill_rows(layout, table[rows], ln_flux, ln_error, features[rows], errors[rows])
+                    table["n_bad_pixels"][rows] = n_bad - (chip_pixels().size - layout.n_pixels)
+
+            team.run(work, last - first)
+            progress.advance(min(last * CHUNK, n_stars) - first * CHUNK)
+            writer.release()
+        truth_table(stars).write(writer.partial / "truth.fits", overwrite=True)
+        return writer.finish(table, cut_flow=[("simulated", n_stars)], config=config, provenance=provenance)
+
+
+def _parent_sample(n_stars, seed, config):
+    """Draw chunks until enough stars pass log g and the colour cuts, in the order of their identifiers."""
+    kept, count = [], 0
+    sample = config.sample
+    for chunk in itertools.count():
+        stars = draw_chunk(seed, chunk)
+        jk, bprp = stars["J"] - stars["K"], stars["BP"] - stars["RP"]
+        good = (stars["logg"] > max(_LOGG_MIN, sample.logg_min)) & (stars["logg"] <= min(_LOGG_MAX, sample.logg_max))
+        good &= (jk < sample.jk_offset + sample.jk_slope * bprp) & (stars["H"] - stars["W2"] > sample.hw2_min)
+        kept.append({name: values[good] for name, values in stars.items()})
+        count += int(good.sum())
+        if count >= n_stars:
+            break
+    stars = {name: np.concatenate([part[name] for part in kept])[:n_stars] for name in kept[0]}
+    order = np.argsort(stars["APOGEE_ID"], kind="stable")
+    stars = {name: values[order] for name, values in stars.items()}
+    stars["random_index"] = np.random.default_rng([seed, 2]).permutation(n_stars).astype(np.int64)
+    return stars
+
+
+def _rows(stars, synthesis, maker, seed):
+    rng = np.random.default_rng(seed)
+    flux, error, mask = observe(synthesis.flux(stars, rng), stars, rng)
+    return maker.rows(flux, error, mask, normalized=True)
+
+
+def _reference(stars, count):
+    """Evenly spread rows of the survey."""
+    n = stars["teff"].size
+    rows = np.linspace(0, n - 1, min(n, count)).astype(int)
+    return {name: values[rows] for name, values in stars.items()}
+
+
+def _continuum_pixels(stars, synthesis, seed, config):
+    """By the same criterion as ingest, on drawn stars if the survey itself has too few."""
+    norm = config.normalization
+    if stars["teff"].size < _REFERENCE_STARS:
+        stars = _parent_sample(_REFERENCE_STARS, seed, config)
+    stars = _reference(stars, _REFERENCE_STARS)
+    rng = np.random.default_rng([seed, 3])
+    flux, _, mask = observe(synthesis.flux(stars, rng), stars, rng)
+    flux = np.where((mask & PIXMASK_BAD) | (flux <= 0.0), np.nan, flux)[:, chip_pixels()]
+    labels = np.column_stack([stars["teff"], stars["logg"], stars["fe_h"]])
+    return find_continuum_pixels(flux, labels, norm.chebyshev_degree, norm.continuum_share)
+
+
+def _usable_pixels(stars, synthesis, continuum, seed, config):
+    """Pixels that are good in at least one star of a sample: what ingest finds over all stars."""
+    maker = SpectrumFeatures(continuum, config)
+    _rows(_reference(stars, _LAYOUT_STARS), synthesis, maker, [seed, 4])
+    return chip_pixels()[maker.usable]
+
+
+def _star_table(stars, config):
+    """The survey's star table from the simulator's columns."""
+    table = Table()
+    for name in ("APOGEE_ID", "source_id", "ra", "dec", "glon", "glat", "FIELD", "pmra", "pmdec", "parallax"):
+        table[name] = stars[name]
+    teff, logg, fe_h = measured_labels(stars)
+    n = len(table)
+    table["TELESCOPE"] = np.where(stars["dec"] < -20.0, "lco25m", "apo25m")
+    table["SNR"], table["TEFF"], table["LOGG"], table["FE_H"] = stars["snr"], teff, logg, fe_h
+    table["ALPHA_M"], table["VHELIO_AVG"] = stars["alpha_fe"], stars["radial_velocity"]
+    table["STARFLAG"], table["ASPCAPFLAG"] = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    table["NVISITS"] = np.full(n, 3, np.int32)
+    names = ("phot_g_mean_mag", "phot_bp_mean_mag", "phot_rp_mean_mag", "J", "H", "K", "w1mpro", "w2mpro")
+    errors = [f"{name}_ERR" if name in "JHK" else f"{name}_error" for name in names]
+    for name, error, band in zip(names, errors, BANDS, strict=True):
+        table[name], table[error] = stars[band], stars[f"{band}_error"]
+    for name in (
+        "parallax_error",
+        "visibility_periods_used",
+        "astrometric_chi2_al",
+        "astrometric_n_good_obs_al",
+        "phot_variable_flag",
+        "random_index",
+    ):
+        table[name] = stars[name]
+    table["training_set"] = training_set(table, config)
+    return table
