@@ -15,8 +15,11 @@ EXIT_DONE, EXIT_OUR_FAULT, EXIT_BAD_INPUT = 0, 1, 2
 #: What a shell reports for a command ended by Ctrl-C (SIGINT) or by a reader that went away (SIGPIPE): 128 + signal.
 EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 130, 141
 
+#: Data releases whose layout of files `simulate` imitates.
+RELEASES = ("dr14", "dr16", "dr17", "dr19")
+
 #: Stars of the demo: enough that a model means something, few enough for two minutes.
-DEMO_STARS = 1000
+DEMO_STARS = 4000
 
 
 def main(argv=None):
@@ -109,7 +112,11 @@ def run_demo(args):
     catalog = _make_catalog(args, survey, config, catalog_path)
     _say(args, f"4. Compare with Gaia, and with the truth that only a simulation knows: {results[1]}")
     _validate(args, catalog, read_table(download / "truth.fits"), None, results[1])
-    _say(args, f"Next: spfast info {survey_path}; topcat {catalog_path}; then your own files with spfast ingest --help")
+    _say(
+        args,
+        f"That was with {survey.n_stars:,} stars, the paper had 44,784: the more to train on, the less scatter.\n"
+        f"Next: spfast info {catalog_path}; then your own files: spfast ingest --help",
+    )
 
 
 def _clear_demo(paths, overwrite):
@@ -127,7 +134,9 @@ def run_simulate(args):
     from spfast.simulate import simulate_download, simulate_survey
 
     if args.survey:
-        simulate_survey(args.out, args.stars, seed=args.seed or 0, quiet=args.quiet)
+        simulate_survey(
+            args.out, args.stars, seed=args.seed or 0, config=_config(args), threads=args.threads, quiet=args.quiet
+        )
     else:
         simulate_download(
             args.out, args.stars, seed=args.seed or 0, release=args.release, spectra=args.spectra, quiet=args.quiet
@@ -283,7 +292,7 @@ def _parser():
     sub = command("simulate", run_simulate, "Make a mock survey in real file formats, and its truth.")
     sub.add_argument("out", metavar="OUT", help="folder to make")
     sub.add_argument("--stars", type=_count, default=3000, metavar="N", help="mock stars (default: %(default)s)")
-    sub.add_argument("--release", choices=("dr14", "dr17"), default="dr17", help="layout of the files (default: dr17)")
+    sub.add_argument("--release", choices=RELEASES, default="dr17", help="layout of the files (default: dr17)")
     sub.add_argument(
         "--spectra", choices=("apStar", "aspcapStar"), default="aspcapStar", help="kind of file (default: aspcapStar)"
     )

@@ -157,5 +157,5 @@ def test_text(catalog, truth):
     text = format_validation(validate(catalog, truth))
     lines = text.splitlines()
     assert len(lines) == 1 + 18 + 2
-    assert "Compared with the true parallaxes" in lines[-1]
+    assert "against the true ones" in lines[-1]
     assert "8.0%" in text
