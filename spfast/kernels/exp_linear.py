@@ -4,10 +4,9 @@ A pass visits fixed segments of the selected rows. A segment belongs to one thre
 the caller adds them in segment order, so the result does not depend on the number of threads.
 
 Eight rows are taken at a time: their dot products with the coefficients bring them into the second-level cache, from
-where the gradient reads them again. Lanes are of the design matrix's own type; sums over 1,024 columns are float64.
-A few "wide" columns (constant and magnitudes: large, with coefficients that move all predictions together) are summed
-in float64 throughout: there a float32 coefficient alone would move the gradient by more than a solver's tolerance. An
-offset carries what rounding the other coefficients to float32 does to all stars alike.
+where the gradient reads them again. Dot products are float64 throughout (a float32 predictor would move the gradient by
+more than a solver's tolerance); the gradient is summed in the matrix's own type over 256 rows, then in float64. Columns
+whose gradient is large, the constant and the magnitudes, are float64 from the start.
 """
 
 import math
@@ -18,8 +17,6 @@ from spfast.kernels.jit import jit
 
 #: Segments of a pass: more than the threads that share a memory bus, few enough that adding them costs nothing.
 N_SEGMENTS = 32
-#: Columns summed in the lanes of the matrix's own type before the sum goes to float64.
-_COLUMNS = 1024
 #: Rows after which a gradient in the matrix's own type is added to float64.
 _FLUSH_ROWS = 256
 #: Above this the square of a prediction overflows float64; the chi-squared is infinite there.
@@ -42,50 +39,22 @@ def segment_bounds(n_rows, n_segments):
 
 
 @jit
-def _dot_block(design, r, coef, wide, wide_coef, offset, out):
+def _dot_block(design, r, coef, out):
     """Dot products of eight rows with the coefficients, into ``out`` (float64, shape (8,))."""
-    n_features = coef.size
-    for k in range(8):
-        total = offset
-        row = design[r[k]]
-        for a in range(wide.size):
-            total += np.float64(row[wide[a]]) * wide_coef[a]
-        out[k] = total
-    zero = coef.dtype.type(0)
-    for begin in range(0, n_features, _COLUMNS):
-        end = min(begin + _COLUMNS, n_features)
-        t = coef[begin:end]
-        x0, x1, x2, x3 = (
-            design[r[0], begin:end],
-            design[r[1], begin:end],
-            design[r[2], begin:end],
-            design[r[3], begin:end],
-        )
-        x4, x5, x6, x7 = (
-            design[r[4], begin:end],
-            design[r[5], begin:end],
-            design[r[6], begin:end],
-            design[r[7], begin:end],
-        )
-        s0, s1, s2, s3, s4, s5, s6, s7 = zero, zero, zero, zero, zero, zero, zero, zero
-        for j in range(t.size):
-            c = t[j]
-            s0 += x0[j] * c
-            s1 += x1[j] * c
-            s2 += x2[j] * c
-            s3 += x3[j] * c
-            s4 += x4[j] * c
-            s5 += x5[j] * c
-            s6 += x6[j] * c
-            s7 += x7[j] * c
-        out[0] += s0
-        out[1] += s1
-        out[2] += s2
-        out[3] += s3
-        out[4] += s4
-        out[5] += s5
-        out[6] += s6
-        out[7] += s7
+    x0, x1, x2, x3 = design[r[0]], design[r[1]], design[r[2]], design[r[3]]
+    x4, x5, x6, x7 = design[r[4]], design[r[5]], design[r[6]], design[r[7]]
+    s0, s1, s2, s3, s4, s5, s6, s7 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for j in range(coef.size):
+        c = coef[j]
+        s0 += x0[j] * c
+        s1 += x1[j] * c
+        s2 += x2[j] * c
+        s3 += x3[j] * c
+        s4 += x4[j] * c
+        s5 += x5[j] * c
+        s6 += x6[j] * c
+        s7 += x7[j] * c
+    out[0], out[1], out[2], out[3], out[4], out[5], out[6], out[7] = s0, s1, s2, s3, s4, s5, s6, s7
 
 
 @jit
@@ -109,7 +78,7 @@ def _block_rows(rows, begin, end, r):
 
 
 @jit
-def linear_predictor_segments(first, last, design, rows, bounds, coef, wide, wide_coef, offset, eta):
+def linear_predictor_segments(first, last, design, rows, bounds, coef, eta):
     """Compute ``eta[i] = design[rows[i]] . coef`` for the segments ``first <= s < last``.
 
     Parameters
@@ -122,14 +91,7 @@ def linear_predictor_segments(first, last, design, rows, bounds, coef, wide, wid
         Rows of ``design`` that take part.
     bounds : int64 array
         From `segment_bounds`.
-    coef : array of the type of ``design``, shape (n_features,)
-        Zero for the wide columns.
-    wide : int64 array, shape (n_wide,)
-        Columns summed in float64.
-    wide_coef : float64 array, shape (n_wide,)
-        Their coefficients.
-    offset : float
-        Added to every predictor.
+    coef : float64 array, shape (n_features,)
     eta : float64 array, shape (n_rows,)
         Written: ln of the predicted parallax [ln mas].
     """
@@ -139,14 +101,12 @@ def linear_predictor_segments(first, last, design, rows, bounds, coef, wide, wid
         for begin in range(bounds[s], bounds[s + 1], 8):
             end = min(begin + 8, bounds[s + 1])
             _block_rows(rows, begin, end, r)
-            _dot_block(design, r, coef, wide, wide_coef, offset, dots)
+            _dot_block(design, r, coef, dots)
             eta[begin:end] = dots[: end - begin]
 
 
 @jit
-def value_gradient_segments(
-    first, last, design, rows, bounds, coef, wide, wide_coef, offset, parallax, ivar, eta, values, gradients
-):
+def value_gradient_segments(first, last, design, rows, bounds, coef, wide, parallax, ivar, eta, values, gradients):
     """Half chi-squared and its gradient, in one pass over the segments ``first <= s < last`` (Eq. 1-3).
 
     Per star ``mu = exp(x . coef)``; the value is ``0.5 ivar (parallax - mu)**2`` and the gradient
@@ -154,8 +114,10 @@ def value_gradient_segments(
 
     Parameters
     ----------
-    first, last, design, rows, bounds, coef, wide, wide_coef, offset
+    first, last, design, rows, bounds, coef
         As in `linear_predictor_segments`.
+    wide : int64 array, shape (n_wide,)
+        Columns whose gradient is summed in float64 from the start.
     parallax : float64 array, shape (n_rows,) [mas]
     ivar : float64 array, shape (n_rows,) [mas^-2]
         Inverse variances of the parallaxes; zero switches a star off.
@@ -169,8 +131,8 @@ def value_gradient_segments(
     n_features = coef.size
     r = np.empty(8, dtype=np.int64)
     dots = np.empty(8)
-    factor = np.empty(8, dtype=coef.dtype)
-    partial = np.zeros(n_features, dtype=coef.dtype)
+    factor = np.empty(8, dtype=design.dtype)
+    partial = np.zeros(n_features, dtype=design.dtype)
     wide_gradient = np.empty(wide.size)
     for s in range(first, last):
         value = 0.0
@@ -181,7 +143,7 @@ def value_gradient_segments(
         for begin in range(bounds[s], bounds[s + 1], 8):
             end = min(begin + 8, bounds[s + 1])
             _block_rows(rows, begin, end, r)
-            _dot_block(design, r, coef, wide, wide_coef, offset, dots)
+            _dot_block(design, r, coef, dots)
             factor[:] = 0
             for k in range(end - begin):
                 i = begin + k

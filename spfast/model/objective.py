@@ -24,43 +24,9 @@ MAX_WIDE = 64
 
 
 def wide_columns(penalties):
-    """Return the columns that kernels sum in float64: the unpenalised ones, if they are few (int64 array)."""
+    """Return the columns that kernels treat with more care: the unpenalised ones, if they are few (int64 array)."""
     wide = np.flatnonzero(penalties == 0.0)
     return wide if wide.size <= MAX_WIDE else wide[:0]
-
-
-def split_coefficients(coef, wide, dtype, mean_row=None):
-    """Return ``coef`` as kernels take it.
-
-    Parameters
-    ----------
-    coef : float64 array, shape (n_features,)
-    wide : int64 array
-        From `wide_columns`.
-    dtype : dtype
-        Of the design matrix.
-    mean_row : float64 array, shape (n_features,), optional
-        A typical row.
-
-    Returns
-    -------
-    lanes : array of ``dtype``
-        ``coef``, zero on the wide columns.
-    wide : int64 array
-    wide_coef : float64 array
-        The wide columns' coefficients.
-    offset : float
-        What rounding to ``dtype`` takes from the predictor of the typical row.
-    """
-    lanes = coef.astype(dtype)
-    lanes[wide] = 0
-    lost = coef - lanes
-    lost[wide] = 0.0
-    return lanes, wide, coef[wide], 0.0 if mean_row is None else float(lost @ mean_row)
-
-
-#: Rows that stand for all in a typical row.
-_SAMPLE_ROWS = 1024
 
 
 class Objective:
@@ -89,8 +55,6 @@ class Objective:
         self.n_rows, self.n_features = rows.size, design.shape[1]
         self.n_passes = 0
         self.wide = wide_columns(penalties)
-        sample = np.linspace(0, rows.size - 1, min(rows.size, _SAMPLE_ROWS)).astype(np.int64)
-        self._mean_row = design[rows[sample]].mean(axis=0, dtype=np.float64)
         self._bounds = exp_linear.segment_bounds(rows.size, exp_linear.N_SEGMENTS)
         self._values = np.empty(exp_linear.N_SEGMENTS)
         self._gradients = np.empty((exp_linear.N_SEGMENTS, self.n_features))
@@ -122,7 +86,8 @@ class Objective:
             self.design,
             self.rows,
             self._bounds,
-            *split_coefficients(coef, self.wide, self.design.dtype, self._mean_row),
+            coef,
+            self.wide,
             self.parallax,
             self.ivar,
             eta,

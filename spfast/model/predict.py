@@ -6,7 +6,6 @@ from spfast.errors import BadInputError
 from spfast.kernels import exp_linear
 from spfast.kernels.team import Team
 from spfast.kernels.uncertainty import ln_error_rows
-from spfast.model.objective import split_coefficients
 
 __all__ = ["check_design", "linear_predictor", "ln_error", "resolve_rows"]
 
@@ -54,15 +53,13 @@ def resolve_rows(rows, n_stars):
     return np.ascontiguousarray(rows, dtype=np.int64)
 
 
-def linear_predictor(design, coef, wide, rows=None, threads=None):
+def linear_predictor(design, coef, rows=None, threads=None):
     """Return ``x . coef``, ln of the predicted parallax (Hogg, Eilers & Rix 2019, Eq. 4).
 
     Parameters
     ----------
     design : float32 or float64 array, shape (n_stars, n_features)
     coef : float64 array, shape (n_features,)
-    wide : int64 array
-        Columns summed in float64 (`spfast.model.objective.wide_columns`).
     rows : bool mask or int array, optional
     threads : int, optional
 
@@ -85,7 +82,7 @@ def linear_predictor(design, coef, wide, rows=None, threads=None):
             design,
             rows,
             bounds,
-            *split_coefficients(coef, wide, design.dtype),
+            np.ascontiguousarray(coef, dtype=np.float64),
             eta,
         )
     return eta

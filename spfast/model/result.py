@@ -10,7 +10,6 @@ import numpy as np
 
 from spfast.errors import BadInputError
 from spfast.model.layout import FeatureLayout
-from spfast.model.objective import wide_columns
 from spfast.model.predict import linear_predictor, ln_error
 from spfast.solvers.base import SolverResult
 
@@ -62,7 +61,7 @@ class FittedModel:
 
     def predict_ln(self, features, rows=None, threads=None):
         """Return ln of the predicted parallax (float64 array, shape (n_rows,)) [ln mas]."""
-        return linear_predictor(features, self.coef, wide_columns(self.penalized.astype(float)), rows, threads)
+        return linear_predictor(features, self.coef, rows, threads)
 
     def predict(self, features, rows=None, threads=None):
         """Predict parallaxes (Eq. 4).

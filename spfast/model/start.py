@@ -3,6 +3,7 @@
 import numpy as np
 
 from spfast.errors import BadInputError
+from spfast.solvers.damped_newton import damped_newton
 
 __all__ = ["paper_start", "photometric_start"]
 
@@ -10,8 +11,6 @@ __all__ = ["paper_start", "photometric_start"]
 _LOG_SIGNAL = 5.0
 #: The paper's start: 0.001 / D for every coefficient.
 _PAPER_START = 1e-3
-_MAX_ITERATIONS = 200
-_RELATIVE_DECREASE = 1e-8
 
 
 def paper_start(n_features):
@@ -41,7 +40,7 @@ def photometric_start(objective):
     if free.size == 0:
         return coef
     columns = objective.design[objective.rows[:, None], free].astype(np.float64)
-    part = _damped_newton(columns, objective, _log_linear(columns, objective))
+    part = damped_newton(columns, objective, _log_linear(columns, objective), 0.0)
     if objective.has_underflowed(columns @ part):
         total = objective.ivar.sum()
         mean = float(objective.ivar @ objective.parallax / total) if total > 0 else 0.0
@@ -65,29 +64,3 @@ def _log_linear(columns, objective):
     mean = float(ivar @ parallax) / total if total > 0 else 0.0
     level = max(mean, 1.0 / np.sqrt(total)) if total > 0 else 1.0
     return np.linalg.lstsq(columns, np.full(columns.shape[0], np.log(level)), rcond=1e-10)[0]
-
-
-def _damped_newton(columns, objective, coef):
-    """Levenberg-Marquardt with Gauss-Newton weights on a few columns."""
-    damping = 1e-3
-    eta = columns @ coef
-    value = objective.chi_squared_half(eta)
-    for _ in range(_MAX_ITERATIONS):
-        weights = objective.curvature(eta)
-        gradient = columns.T @ (weights - objective.ivar * objective.parallax * np.exp(np.minimum(eta, 300.0)))
-        hessian = (columns * weights[:, None]).T @ columns
-        scale = np.sqrt(np.maximum(np.diag(hessian), np.finfo(float).tiny))
-        scaled = hessian / np.outer(scale, scale) + damping * np.eye(scale.size)
-        step = -np.linalg.lstsq(scaled, gradient / scale, rcond=1e-12)[0] / scale
-        trial_eta = columns @ (coef + step)
-        trial_value = objective.chi_squared_half(trial_eta)
-        if trial_value < value:
-            done = value - trial_value <= _RELATIVE_DECREASE * value
-            coef, eta, value, damping = coef + step, trial_eta, trial_value, max(0.1 * damping, 1e-12)
-            if done:
-                break
-        else:
-            damping *= 10.0
-            if damping > 1e12:
-                break
-    return coef

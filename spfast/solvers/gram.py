@@ -27,6 +27,8 @@ class WorkingGram:
     ----------
     columns : int64 array, shape (n,)
         The working set, in the order of the Gram's rows.
+    free : float64 array, shape (n_rows, n_unpenalized)
+        The unpenalised columns themselves.
     """
 
     def __init__(self, objective, unpenalized):
@@ -35,7 +37,7 @@ class WorkingGram:
         self._dtype = objective.design.dtype
         self.columns = np.empty(0, dtype=np.int64)
         self._store = np.zeros((0, 0), dtype=self._dtype)
-        self._free = objective.design[objective.rows[:, None], unpenalized].astype(np.float64)
+        self.free = objective.design[objective.rows[:, None], unpenalized].astype(np.float64)
 
     @property
     def n(self):
@@ -54,8 +56,8 @@ class WorkingGram:
     def reset(self, weights, columns):
         """Start again with other weights and columns."""
         self.weights = weights
-        self._whiten = whitening(self._free, weights)
-        self._directions = self._free @ self._whiten
+        self._whiten = whitening(self.free, weights)
+        self._directions = self.free @ self._whiten
         self.columns = np.empty(0, dtype=np.int64)
         self._coupling = np.empty((self._whiten.shape[1], 0))
         self._remainder = np.empty((self._whiten.shape[1], 0))

@@ -2,13 +2,16 @@
 
 Each outer iteration minimises a quadratic model of half chi-squared (Gauss-Newton weights) plus the exact L1 term over
 the working set, with the unpenalised columns eliminated, and takes the full step if the true objective falls. One pass
-gives the value there, the gradient of every column and with it the optimality conditions and the next working set.
+gives the value there, the gradient of every column and with it the optimality conditions and the next working set. Far
+from the optimum the model's step leaves the unpenalised columns wrong for all stars alike; they are then fitted again
+alone, so that the gradients that choose the working set mean something.
 """
 
 import numpy as np
 
 from spfast.kernels.l1 import kkt_violations
 from spfast.solvers.base import Recorder
+from spfast.solvers.damped_newton import damped_newton
 from spfast.solvers.gram import WorkingGram
 from spfast.solvers.line_search import backtrack
 from spfast.solvers.quadratic import minimize_quadratic, new_scratch
@@ -17,9 +20,9 @@ __all__ = ["NewtonState", "prox_newton"]
 
 MAX_ITERATIONS = 100
 #: The working set grows by the worst violators: at most this many, or this share of the non-zeros.
-_MIN_GROWTH, _GROWTH_SHARE = 200, 0.5
+_MIN_GROWTH, _GROWTH_SHARE = 100, 0.3
 #: Zeros whose gradient is below this share of the penalty leave the working set when it is rebuilt.
-_PRUNE_SHARE = 0.7
+_PRUNE_SHARE = 0.9
 #: The Gram is rebuilt when the weights have changed by this share of their sum ...
 _STALE = 0.03
 #: ... or by this share when the violation does not fall to a third.
@@ -27,8 +30,11 @@ _STALE_IF_SLOW = 0.003
 _SLOW = 1.0 / 3.0
 #: The subproblem is solved to this share of the violation.
 _INNER_SHARE = 0.1
-#: Iterations without a smaller violation after which rounding, not the data, decides.
+#: The unpenalised columns are fitted again alone when their violation is this many times all others'.
+_LAG = 10.0
+#: Iterations without a smaller violation or a smaller objective after which rounding, not the data, decides.
 _PATIENCE = 6
+_SMALLEST_DECREASE = 1e-9
 
 
 class NewtonState:
@@ -74,7 +80,7 @@ def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state
     eta, gradient = np.empty(objective.n_rows), np.empty(objective.n_features)
     violations = np.empty(objective.n_features)
     value = objective.smooth(coef, eta, gradient) + objective.penalty(coef)
-    best_violation, since_best, previous = np.inf, 0, np.inf
+    best_violation, best_value, since_best, previous = np.inf, np.inf, 0, np.inf
     message = "iteration limit"
     for _ in range(max_iterations):
         worst = kkt_violations(coef, gradient, penalties, violations)
@@ -82,8 +88,9 @@ def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state
         if worst <= tolerance:
             message = "converged"
             break
-        since_best = 0 if worst < best_violation else since_best + 1
-        best_violation = min(best_violation, worst)
+        progress = worst < best_violation or value < best_value - _SMALLEST_DECREASE * abs(value)
+        since_best = 0 if progress else since_best + 1
+        best_violation, best_value = min(best_violation, worst), min(best_value, value)
         if since_best >= _PATIENCE:
             message = "stopped: the violation no longer falls (rounding)"
             break
@@ -108,10 +115,24 @@ def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state
             message = "stopped: no step lowers the objective"
             break
         coef, value = moved
+        if _unpenalized_lag(coef, gradient, penalties, gram.unpenalized, violations):
+            free = gram.unpenalized
+            coef[free] = damped_newton(gram.free, objective, coef[free], eta - gram.free @ coef[free])
+            value = objective.smooth(coef, eta, gradient) + objective.penalty(coef)
     else:
         worst = kkt_violations(coef, gradient, penalties, violations)
         recorder.add(value, worst, coef, gram.n)
     return recorder.result(coef, tolerance, message)
+
+
+def _unpenalized_lag(coef, gradient, penalties, unpenalized, violations):
+    """Whether the unpenalised columns are so far from their optimum that the other columns' gradients mean little."""
+    if unpenalized.size == 0:
+        return False
+    kkt_violations(coef, gradient, penalties, violations)
+    lag = violations[unpenalized].max()
+    violations[unpenalized] = 0.0
+    return lag > _LAG * violations.max()
 
 
 def _update_gram(state, objective, coef, gradient, violations, eta, always, slow):

@@ -51,5 +51,5 @@ def explained_by(directions, weights, design, rows, columns):
     """
     sample = np.linspace(0, rows.size - 1, min(rows.size, _SAMPLE_ROWS)).astype(np.int64)
     part = design[rows[sample]] if isinstance(columns, slice) else design[rows[sample][:, None], columns]
-    root = np.sqrt(weights[sample])[:, None]
-    return np.linalg.lstsq(root * directions[sample], root * part.astype(np.float64), rcond=1e-8)[0]
+    weighted = (directions[sample] * weights[sample][:, None]).T
+    return np.linalg.pinv(weighted @ directions[sample], rcond=1e-10, hermitian=True) @ (weighted @ part)
