@@ -14,8 +14,9 @@ _LIGHT = 299_792.458
 _MAX_DEPTH = 0.56
 #: Optical depths are for 4500 K and log g 2.
 _THETA0, _LOGG0 = 5040.0 / 4500.0, 2.0
-#: The strongest diffuse interstellar band of the H band: vacuum wavelength, Gaussian sigma [Angstrom], depth per A_V.
-_DIB_WAVELENGTH, _DIB_SIGMA, _DIB_DEPTH = 15272.4, 1.9, 0.012
+#: The strongest diffuse interstellar band of the H band: vacuum wavelength, Gaussian sigma [Angstrom], depth per A_V
+#: (an equivalent width of 0.102 A per magnitude, Zasowski et al. 2015), and where it saturates.
+_DIB_WAVELENGTH, _DIB_SIGMA, _DIB_DEPTH, _DIB_DEEPEST = 15272.4, 1.9, 0.0214, 0.2
 #: Elements' own scatter around the trend of their group [dex].
 _ELEMENT_SCATTER = 0.05
 
@@ -25,6 +26,14 @@ DETECTORS = ((243, 3269), (3695, 6099), (6377, 8355))
 BAD_ERROR = 1e10
 #: APOGEE_PIXMASK bits: bad pixel, cosmic ray, no sky, sky line nearby, telluric absorption strong.
 _BAD_PIXEL, _COSMIC_RAY, _SKY_LINE, _TELLURIC = 1, 2, 1 << 12, 1 << 13
+#: OH lines of the night sky, vacuum wavelength [Angstrom] in the observer's frame: the strong and the weak ones.
+_AIRGLOW_STRONG = (15241.0, 15332.4, 15432.2, 16030.8, 16128.6, 16235.4, 16692.4, 16708.9, 16840.5, 16903.7)
+_AIRGLOW_WEAK = (
+    15187.2, 15287.8, 15395.3, 15539.7, 15546.1, 15597.6, 15631.4, 15655.3, 15702.5, 15972.6, 16079.8, 16194.6, 16351.0,
+    16388.5, 16478.8, 16502.4, 16553.8,
+)  # fmt: skip
+#: How much a line of the sky adds to the error, and what is left of it, both in units of the error beside it.
+_SKY_ERROR, _SKY_RESIDUAL, _TELLURIC_ERROR = 12.0, 8.0, 3.0
 #: Share of single pixels that are bad or hit by a cosmic ray.
 _BAD_SHARE = 0.0015
 
@@ -82,19 +91,19 @@ class Synthesis:
         centre = _DIB_WAVELENGTH * (1.0 - stars["radial_velocity"] / _LIGHT)
         window = slice(*np.searchsorted(self.wavelength, [_DIB_WAVELENGTH - 45.0, _DIB_WAVELENGTH + 45.0]))
         profile = np.exp(-0.5 * ((self.wavelength[window] - centre[:, None]) / _DIB_SIGMA) ** 2)
-        flux[:, window] *= 1.0 - np.minimum(_DIB_DEPTH * stars["a_v"], 0.12)[:, None] * profile
+        flux[:, window] *= 1.0 - np.minimum(_DIB_DEPTH * stars["a_v"], _DIB_DEEPEST)[:, None] * profile
 
 
 class _Sky:
-    """Where the night sky emits and absorbs, in the observer's frame; drawn once and for all."""
+    """Where the night sky emits and absorbs, in the observer's frame; the telluric lines are drawn once and for all."""
 
     def __init__(self):
         wavelength = grid_wavelength()
-        rng = np.random.default_rng(16_000)
-        centre, strength = rng.uniform(15130, 16980, 70), rng.exponential(1.0, 70)
         self.emission = np.zeros(N_GRID)
-        for w, s in zip(centre, strength, strict=True):
-            self.emission += s * np.exp(-0.5 * ((wavelength - w) / 0.4) ** 2)
+        for strength, lines in ((1.0, _AIRGLOW_STRONG), (0.4, _AIRGLOW_WEAK)):
+            for w in lines:
+                self.emission += strength * np.exp(-0.5 * ((wavelength - w) / 0.4) ** 2)
+        rng = np.random.default_rng(16_000)
         self.telluric = np.zeros(N_GRID)
         for head in (15700.0, 16010.0, 16170.0, 16480.0):  # bands of CO2 and CH4
             lines = head + np.cumsum(rng.uniform(2.5, 4.0, 22))
@@ -132,13 +141,14 @@ def observe(flux, stars, rng):
     mask = np.zeros((n, N_GRID), np.int32)
     noise = rng.standard_normal((n, N_GRID), dtype=np.float32)
     blemish = rng.random((n, N_GRID), dtype=np.float32)
+    sky_left, air_left = rng.standard_normal((2, n), dtype=np.float32)
     for i in range(n):
         emission, telluric = np.roll(_SKY.emission, -shift[i]), np.roll(_SKY.telluric, -shift[i])
-        sigma = (1.0 + 2.5 * np.minimum(emission, 2.0) + 3.0 * telluric) / stars["snr"][i]
+        sigma = (1.0 + _SKY_ERROR * emission + _TELLURIC_ERROR * telluric) / stars["snr"][i]
         spectrum = flux[i] + sigma * noise[i]
         # Sky lines are never subtracted without a trace, and not all of the trace is in the error.
-        spectrum += 1.5 * emission * noise[i, ::-1].mean() / np.sqrt(stars["snr"][i]) + 0.004 * telluric * noise[i, 0]
-        bits = np.where(emission > 0.5, _SKY_LINE, 0) | np.where(telluric > 0.2, _TELLURIC, 0)
+        spectrum += _SKY_RESIDUAL * emission * sky_left[i] / stars["snr"][i] + 0.004 * telluric * air_left[i]
+        bits = np.where(emission > 0.1, _SKY_LINE, 0) | np.where(telluric > 0.2, _TELLURIC, 0)
         hit, dead = blemish[i] < _BAD_SHARE / 2, blemish[i] > 1.0 - _BAD_SHARE / 2
         spectrum = np.where(hit, spectrum + 5.0 * np.abs(noise[i]), np.where(dead, 0.0, spectrum))
         bits = bits | np.where(hit, _COSMIC_RAY, 0) | np.where(dead, _BAD_PIXEL, 0)
