@@ -23,6 +23,10 @@ _THIN_HEIGHT, _THICK_HEIGHT = 0.3, 0.9
 #: Dust: extinction per kpc near the Sun in V [mag/kpc], scale length and height [kpc].
 _DUST_LOCAL, _DUST_LENGTH, _DUST_HEIGHT = 0.55, 3.2, 0.12
 
+#: Share of stars below the luminous part of the giant branch, which the cut on log g takes away.
+_LOWER_BRANCH = 0.06
+#: More dust than this hides a star from Gaia [mag in V].
+_MAX_A_V = 9.0
 #: Distances that a star may have [kpc].
 _DISTANCES = np.geomspace(0.3, 25.0, 72)
 #: Pointings on the sky: few at high latitude, many in the disc, drawn once for all surveys.
@@ -89,6 +93,7 @@ def _labels(n, rng):
     low, high, slope = -0.1, 2.45, 0.38
     u = rng.random(n)
     logg = np.log10(10 ** (slope * low) + u * (10 ** (slope * high) - 10 ** (slope * low))) / slope
+    logg = np.where(rng.random(n) < _LOWER_BRANCH, rng.uniform(high, 3.3, n), logg)
     teff = 4640.0 + 475.0 * (logg - 2.2) - 330.0 * fe_h - 90.0 * alpha_fe + 420.0 * np.log10(mass)
     teff += 25.0 * fe_h**2 + rng.normal(0.0, 25.0, n)
     log_luminosity = np.log10(mass) + 4.0 * np.log10(teff / _SUN_TEFF) - (logg - _SUN_LOGG)
@@ -140,7 +145,8 @@ def _place(stars, rng):
     h_minus_k = np.polyval(_MINUS_K["H"][::-1], theta)
     h_mag = (stars["absolute_K"] + h_minus_k)[:, None] + 5.0 * np.log10(100.0 * d) + _EXTINCTION["H"] * a_v
     seen = np.where(h_mag < 7.0, 0.0, np.where(h_mag < 12.2, 1.0, 0.0))
-    seen = np.where((h_mag >= 12.2) & (h_mag < 13.7), 1.3, seen)
+    seen = np.where((h_mag >= 12.2) & (h_mag < 13.7), 1.8, seen)
+    seen = np.where(a_v > _MAX_A_V, 0.0, seen)
     weight = density * d**3 * seen + 1e-30
     cumulative = np.cumsum(weight, axis=1)
     pick = rng.random(n) * cumulative[:, -1]
@@ -150,7 +156,7 @@ def _place(stars, rng):
     distance = np.clip(_DISTANCES[index] * np.exp(step * (rng.random(n) - 0.5)), _DISTANCES[0], _DISTANCES[-1])
     stars["distance"] = distance
     stars["true_parallax"] = 1.0 / distance
-    stars["a_v"] = np.minimum(a_v[rows, index], 15.0)
+    stars["a_v"] = np.minimum(a_v[rows, index], _MAX_A_V)
     unit = [np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)]
     stars["x"], stars["y"], stars["z"] = ((distance * u[:, 0] + o) for u, o in zip(unit, (-_R0, 0.0, _Z0), strict=True))
     _motion(stars, rng)
@@ -210,9 +216,10 @@ def _photometry(stars, rng):
         stars[band] = np.round(stars[f"true_{band}"] + 0.8 * error * rng.normal(size=n), 3)
         stars[f"{band}_error"] = error
     # A few are blended or saturated: they fail the colour cuts.
-    odd = rng.random(n) < 0.018
-    stars["W2"] = np.where(odd, stars["W2"] + rng.uniform(0.3, 1.0, n), stars["W2"])
-    ln_snr = np.log(330.0) - 0.33 * (stars["true_H"] - 10.0) + rng.normal(0.0, 0.4, n)
+    odd = rng.random(n)
+    stars["W2"] = np.where(odd < 0.016, stars["W2"] + rng.uniform(0.3, 1.0, n), stars["W2"])
+    stars["J"] = np.where(odd > 0.995, stars["J"] + rng.uniform(0.3, 1.0, n), stars["J"])
+    ln_snr = np.log(220.0) - 0.33 * (stars["true_H"] - 10.0) + rng.normal(0.0, 0.4, n)
     stars["snr"] = np.clip(np.exp(ln_snr), 40.0, 900.0)
 
 
@@ -220,7 +227,7 @@ def _astrometry(stars, rng):
     """Gaia DR2: parallaxes too small by the zero point, errors by magnitude, quality columns."""
     n = stars["mass"].size
     g = stars["true_G"]
-    error = np.hypot(0.028, 0.042 * 10 ** (0.25 * (np.maximum(g, 12.0) - 15.0))) * np.exp(rng.normal(0.0, 0.33, n))
+    error = np.hypot(0.030, 0.046 * 10 ** (0.25 * (np.maximum(g, 12.0) - 15.0))) * np.exp(rng.normal(0.0, 0.33, n))
     stars["parallax_error"] = error
     stars["parallax"] = stars["true_parallax"] + ZERO_POINT + error * rng.normal(size=n)
     for name in ("pmra", "pmdec"):
