@@ -84,37 +84,48 @@ def _write(root, n_stars, seed, release, kind, quiet):
     stars["ecl_lat"] = _ecliptic_latitude(stars)
     stars["angular_distance"] = np.abs(rng.normal(0.0, 0.12, n_stars))
     rows = _allstar_rows(stars, rng, release)
-    paths = [
-        files.spectrum_path(release, kind, dict(zip(rows, row, strict=True)))
-        for row in zip(*rows.values(), strict=True)
-    ]
-    rows["FILE"] = np.array([os.path.basename(path) for path in paths])
+    observations = [(np.arange(n_stars), rows, 1), _observed_again(rows, rng, release)]
     without = rng.random(n_stars) < _NO_SPECTRUM
-    cut_short = int(rng.integers(n_stars)) if n_stars > 10 else -1
+    luminous = np.flatnonzero(~without & (stars["logg"] < 2.0))  # no cut on log g saves a reader from the damaged file
+    cut_short = int(rng.choice(luminous)) if n_stars > 10 and luminous.size else -1
     synthesis = Synthesis()
-    with Progress("simulate", n_stars, quiet) as progress:
-        for chunk in range(n_chunks):
-            part = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, n_stars))
-            noise = np.random.default_rng([seed, 1, chunk])
-            members = {name: values[part] for name, values in stars.items()}
-            model = synthesis.flux(members, noise)
-            flux, error, mask = observe(model, members, noise)
-            for i, n in enumerate(range(part.start, part.stop)):
-                row = {name: values[n] for name, values in rows.items()}
-                path = root / paths[n]
-                if not without[n]:
-                    if kind == "aspcapStar":
-                        files.write_aspcap_star(path, row, flux[i], error[i], mask[i], model[i])
-                    else:
-                        files.write_ap_star(path, release, row, flux[i], error[i], mask[i], noise)
-                    if n == cut_short:
-                        os.truncate(path, path.stat().st_size // 2)
-                progress.advance()
-    allstar = files.allstar_table(_duplicate(rows, rng), release)
+    with Progress("simulate", sum(len(members) for members, _, _ in observations), quiet) as progress:
+        for members, rows, stream in observations:
+            paths = _paths(rows, release, kind)
+            # allStar names the combined spectrum, whichever kind of file one downloads.
+            rows["FILE"] = np.array([os.path.basename(path) for path in _paths(rows, release, "apStar")], dtype="U64")
+            for first in range(0, len(members), CHUNK):
+                noise = np.random.default_rng([seed, stream, first // CHUNK])
+                batch = members[first : first + CHUNK]
+                part = {name: values[batch] for name, values in stars.items()}
+                part["snr"] = rows["SNR"][first : first + CHUNK]
+                model = synthesis.flux(part, noise)
+                flux, error, mask = observe(model, part, noise)
+                for i, n in enumerate(batch):
+                    if not without[n]:
+                        row = {name: values[first + i] for name, values in rows.items()}
+                        path = root / paths[first + i]
+                        if kind == "aspcapStar":
+                            files.write_aspcap_star(path, row, flux[i], error[i], mask[i], model[i])
+                        else:
+                            files.write_ap_star(path, release, row, flux[i], error[i], mask[i], noise)
+                        if n == cut_short and stream == 1:
+                            os.truncate(path, path.stat().st_size // 2)
+                    progress.advance()
+    (_, once, _), (_, again, _) = observations
+    columns = {name: np.concatenate([once[name], again[name]]) for name in once if name != "healpix"}
+    allstar = files.allstar_table(columns, release)
     files.write_allstar(root / f"allStar-{release}.fits", allstar[rng.permutation(len(allstar))], release)
     gaia = _untidy_gaia(files.gaia_table(stars, release), rng)
     gaia[rng.permutation(len(gaia))].write(root / "gaia.fits")
     truth_table(stars).write(root / "truth.fits")
+
+
+def _paths(rows, release, kind):
+    return [
+        files.spectrum_path(release, kind, dict(zip(rows, row, strict=True)))
+        for row in zip(*rows.values(), strict=True)
+    ]
 
 
 def _allstar_rows(stars, rng, release):
@@ -148,26 +159,23 @@ def _allstar_rows(stars, rng, release):
         "VHELIO_AVG": stars["radial_velocity"] + rng.normal(0.0, 0.1, n),
         "TEFF": np.where(nothing, files.MISSING, teff),
         "LOGG": np.where(nothing, files.MISSING, logg),
+        "M_H": np.where(nothing, files.MISSING, fe_h + rng.normal(0.0, 0.01, n)),
         "FE_H": np.where(nothing, files.MISSING, fe_h),
         "ALPHA_M": np.where(nothing, files.MISSING, stars["alpha_fe"] + rng.normal(0.0, 0.02, n)),
         "healpix": healpix,
     }
 
 
-def _duplicate(rows, rng):
-    """Some stars were observed in two fields: a second row of lower S/N, the same identifier."""
-    n = len(rows["APOGEE_ID"])
-    again = np.flatnonzero(rng.random(n) < _DUPLICATED)
-    doubled = {}
-    for name, values in rows.items():
-        second = values[again]
-        if name == "SNR":
-            second = second * rng.uniform(0.4, 0.95, again.size)
-        elif name == "FIELD":
-            second = np.char.add(second, "-RV")
-        if name != "healpix":
-            doubled[name] = np.concatenate([values, second])
-    return doubled
+def _observed_again(rows, rng, release):
+    """Some stars were observed in two fields: a second row and spectrum of lower S/N, the same identifier."""
+    again = np.flatnonzero(rng.random(len(rows["APOGEE_ID"])) < _DUPLICATED)
+    if release == "dr19":  # one combined spectrum for each telescope there
+        again = again[:0]
+    second = {name: values[again] for name, values in rows.items()}
+    second["SNR"] = second["SNR"] * rng.uniform(0.4, 0.95, again.size)
+    second["FIELD"] = np.char.add(second["FIELD"], "-RV")
+    second["LOCATION_ID"] = np.where(second["LOCATION_ID"] == 1, 1, second["LOCATION_ID"] + 1000).astype(np.int16)
+    return again, second, 7
 
 
 def _untidy_gaia(table, rng):
@@ -181,7 +189,11 @@ def _untidy_gaia(table, rng):
         table[name] = np.where(no_parallax, np.nan, table[name])
     second["source_id"] = second["source_id"] + 2**35
     second["angular_distance"] = second["angular_distance"] + rng.uniform(0.8, 2.0, len(second))
-    second["phot_g_mean_mag"] = second["phot_g_mean_mag"] + rng.uniform(0.5, 4.0, len(second))
+    fainter = rng.uniform(0.5, 4.0, len(second))
+    for band in ("g", "bp", "rp"):
+        second[f"phot_{band}_mean_mag"] = second[f"phot_{band}_mean_mag"] + fainter
+        for name in (f"phot_{band}_mean_flux", f"phot_{band}_mean_flux_error"):
+            second[name] = second[name] * 10 ** (-0.4 * fainter)
     second["parallax"] = rng.normal(0.3, 0.4, len(second))
     second["random_index"] = 4 * n + np.arange(len(second))
     units = {name: table[name].unit for name in table.colnames}

@@ -39,6 +39,32 @@ RELEASES = {
 MISSING = -9999.0
 _HEADER = {"CRVAL1": GRID_LOG10_START, "CDELT1": GRID_LOG10_STEP, "CRPIX1": 1, "CTYPE1": "LOG-LINEAR"}
 _TEXT_WIDTHS = {"APOGEE_ID": 18, "FILE": 64, "TELESCOPE": 8, "FIELD": 24}
+#: What DR19's summary file calls allStar's columns; what is missing is NaN there.
+_DR19_NAMES = {
+    "APOGEE_ID": "sdss4_apogee_id",
+    "TELESCOPE": "telescope",
+    "FIELD": "field",
+    "J": "j_mag",
+    "J_ERR": "e_j_mag",
+    "H": "h_mag",
+    "H_ERR": "e_h_mag",
+    "K": "k_mag",
+    "K_ERR": "e_k_mag",
+    "RA": "ra",
+    "DEC": "dec",
+    "GLON": "l",
+    "GLAT": "b",
+    "NVISITS": "n_visits",
+    "SNR": "snr",
+    "STARFLAG": "spectrum_flags",
+    "ASPCAPFLAG": "result_flags",
+    "VHELIO_AVG": "v_rad",
+    "TEFF": "teff",
+    "LOGG": "logg",
+    "M_H": "m_h_atm",
+    "FE_H": "fe_h",
+    "ALPHA_M": "alpha_m_atm",
+}
 #: BAD_PIXEL bits that a pipeline sets off the detectors.
 _UNCOVERED = 1
 
@@ -83,8 +109,11 @@ def allstar_table(rows, release):
             table[name] = values if name in ("RA", "DEC", "GLON", "GLAT") else values.astype(np.float32)
         else:
             table[name] = values
-    if release == "dr14":
-        table.rename_columns(["FE_H", "ALPHA_M"], ["FE_H", "PARAM_ALPHA_M"])
+    if release == "dr19":
+        table.rename_columns(list(_DR19_NAMES), list(_DR19_NAMES.values()))
+        for name in table.colnames:
+            if table[name].dtype.kind == "f":
+                table[name][table[name] == MISSING] = np.nan
     return table
 
 
@@ -168,12 +197,12 @@ def write_ap_star(path, release, star, flux, error, mask, rng):
     sky = np.abs(rng.normal(8.0, 2.0, N_GRID))
     layers = [
         (rows, kind, "Flux (10^-17 erg/s/cm^2/Ang)"),
-        (errors, kind, "Flux Error (10^-17 erg/s/cm^2/Ang)"),
+        (errors, kind, "Err (10^-17 erg/s/cm^2/Ang)"),
         (masks, whole, "Pixel bitmask"),
         ([sky], kind, "Sky (10^-17 erg/s/cm^2/Ang)"),
-        ([0.1 * sky], kind, "Sky Error (10^-17 erg/s/cm^2/Ang)"),
+        ([0.1 * sky], kind, "Sky error (10^-17 erg/s/cm^2/Ang)"),
         ([np.ones(N_GRID)], kind, "Telluric"),
-        ([np.full(N_GRID, 0.01)], kind, "Telluric Error"),
+        ([np.full(N_GRID, 0.01)], kind, "Telluric error"),
     ]
     hdus = [fits.PrimaryHDU(header=_ap_star_header(star))]
     for layer, dtype, unit in layers:
