@@ -28,7 +28,7 @@ lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
 
 clean:
-	rm -rf demo docs/_build docs/api build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf demo docs/_build build dist *.egg-info .pytest_cache .ruff_cache
 
 # What each environment needs beyond the core; the stamp is renewed when pyproject.toml changes.
 $(VENV)/installed-core: extras =

@@ -12,13 +12,13 @@ author = "the spfast developers"
 copyright = "the spfast developers"
 release = version = spfast.__version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "mathml", "project_tables", "command_help"]
+extensions = ["sphinx.ext.autodoc", "numpydoc", "mathml", "project_tables", "command_help"]
 exclude_patterns = ["_build"]
-templates_path = ["_templates"]
+smartquotes = False  # column names and options stay as they are typed
 
-autosummary_generate = True
+autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
-numpydoc_xref_param_type = False
 
 html_theme = "furo"
 html_title = f"spfast {release}"

@@ -1,6 +1,7 @@
-"""The command reference from the command itself: what ``spfast X --help`` prints, at build time."""
+"""The command reference from the command itself: what ``spfast --help`` and ``spfast X --help`` print, at build time."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -9,15 +10,32 @@ from docutils.parsers.rst import Directive
 
 
 class CommandHelp(Directive):
-    """``.. command-help:: ingest`` shows the help text of ``spfast ingest``."""
-
-    optional_arguments = 1
+    """``.. command-help::`` shows the help of ``spfast``, then one section with the help of each of its commands."""
 
     def run(self):
-        command = [sys.executable, "-m", "spfast", *self.arguments, "--help"]
-        plain = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
-        text = subprocess.run(command, env=plain, capture_output=True, text=True, check=True).stdout.rstrip()
-        return [nodes.literal_block(text, text, language="text")]
+        overview = _help()
+        return [_block(overview), *(_section(name) for name in _commands(overview))]
+
+
+def _help(*command):
+    plain = {**os.environ, "COLUMNS": "88", "NO_COLOR": "1"}
+    call = [sys.executable, "-m", "spfast", *command, "--help"]
+    return subprocess.run(call, env=plain, capture_output=True, text=True, check=True).stdout.rstrip()
+
+
+def _commands(overview):
+    return re.findall(r"^    (\w+)", overview.partition("COMMAND\n")[2], flags=re.MULTILINE)
+
+
+def _section(name):
+    section = nodes.section(ids=[f"spfast-{name}"], names=[name])
+    section += nodes.title("", "", nodes.literal("", f"spfast {name}"))
+    section += _block(_help(name))
+    return section
+
+
+def _block(text):
+    return nodes.literal_block(text, text, language="text")
 
 
 def setup(app):

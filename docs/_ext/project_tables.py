@@ -4,14 +4,20 @@ import dataclasses
 import inspect
 import json
 import re
+import textwrap
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
 
 from spfast.config import Config
 from spfast.data.columns import STAR_COLUMNS
+from spfast.products.columns import COLUMNS, FLAGS
+from spfast.products.validation import MEASURES
 
-_KINDS = {"U": "text", "f8": "float64", "f4": "float32", "i8": "int64", "i4": "int32", "?": "bool"}
+_KINDS = {"U": "text", "f8": "float64", "f4": "float32", "i8": "int64", "i4": "int32", "u1": "uint8", "?": "bool"}
+#: Characters of a line of code that the pages show without scrolling.
+_CODE_WIDTH = 84
+_COLUMN_HEADER, _COLUMN_WIDTHS = ("Column", "Type", "Unit", "Meaning"), (28, 10, 10, 52)
 
 
 class StarColumns(Directive):
@@ -19,7 +25,34 @@ class StarColumns(Directive):
 
     def run(self):
         rows = [(name, _KINDS[c.kind], c.unit, c.description) for name, c in STAR_COLUMNS.items()]
-        return [_table(("Column", "Type", "Unit", "Meaning"), (28, 10, 10, 52), rows)]
+        return [_table(#: Characters of a line of code that the pages show without scrolling.
+_CODE_WIDTH = 84
+_COLUMN_HEADER, _COLUMN_WIDTHS, rows)]
+
+
+class CatalogColumns(Directive):
+    """The columns of a catalog."""
+
+    def run(self):
+        rows = [(name, _KINDS[c.dtype], c.unit, c.description) for name, c in COLUMNS.items()]
+        return [_table(#: Characters of a line of code that the pages show without scrolling.
+_CODE_WIDTH = 84
+_COLUMN_HEADER, _COLUMN_WIDTHS, rows)]
+
+
+class FlagBits(Directive):
+    """The bits of a catalog's flags."""
+
+    def run(self):
+        rows = [(name, str(bit), str(1 << bit), text) for bit, (name, text) in enumerate(FLAGS.items())]
+        return [_table(("Flag", "Bit", "Value", "Meaning"), (28, 8, 8, 56), rows)]
+
+
+class ValidationMeasures(Directive):
+    """The columns of validate's table."""
+
+    def run(self):
+        return [_table(("Column", "Meaning"), (20, 80), list(MEASURES.items()))]
 
 
 class DefaultConfiguration(Directive):
@@ -33,12 +66,17 @@ class DefaultConfiguration(Directive):
 
 def _toml_section(name, section):
     comments = dict(re.findall(r"^    (\w+): \w+ = .*?  # (.*)$", inspect.getsource(section), flags=re.MULTILINE))
-    lines = [f"{key} = {json.dumps(value)}" for key, value in dataclasses.asdict(section()).items()]
-    width = max(map(len, lines))
-    commented = [
-        f"{line:{width}}  # {comments[key]}" if (key := line.split()[0]) in comments else line for line in lines
-    ]
-    return "\n".join([f"[{name}]", *commented])
+    values = dataclasses.asdict(section())
+    return "\n".join([f"[{name}]", *(_toml_line(key, value, comments.get(key)) for key, value in values.items())])
+
+
+def _toml_line(key, value, comment):
+    line = f"{key} = {json.dumps(value)}"
+    if comment is None:
+        return line
+    beside = f"{line}  # {comment}"
+    above = textwrap.fill(comment, _CODE_WIDTH, initial_indent="# ", subsequent_indent="# ")
+    return beside if len(beside) <= _CODE_WIDTH else f"{above}\n{line}"
 
 
 def _table(header, widths, rows):
@@ -58,5 +96,8 @@ def _row(cells, code_first=False):
 
 def setup(app):
     app.add_directive("star-columns", StarColumns)
+    app.add_directive("catalog-columns", CatalogColumns)
+    app.add_directive("flag-bits", FlagBits)
+    app.add_directive("validation-measures", ValidationMeasures)
     app.add_directive("default-configuration", DefaultConfiguration)
     return {"parallel_read_safe": True}
