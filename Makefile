@@ -26,6 +26,7 @@ docs: $(VENV)/installed-docs
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check --quiet .
 
 clean:
 	rm -rf demo docs/_build build dist *.egg-info .pytest_cache .ruff_cache

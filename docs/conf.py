@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
-import spfast  # noqa: E402  (after the path of the extensions)
+import spfast
 
 project = "spfast"
 author = "the spfast developers"

@@ -8,8 +8,8 @@ import numpy as np
 from astropy.table import Table, join
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  (after the choice of the backend)
-from matplotlib.ticker import LogLocator, NullFormatter  # noqa: E402
+import matplotlib.pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter
 
 OUTPUT = Path(__file__).parent / "images" / "parallax_mock.png"
 BEST_SNR = 20.0
@@ -26,13 +26,11 @@ def main(demo):
     best = (stars["training_set"] == 1) & (raw >= BEST_SNR * stars["Gaia_parallax_err"])
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 5.2), layout="constrained")
-    left.errorbar(
-        *(stars[best][name] for name in ("spec_parallax", "Gaia_parallax")),
-        xerr=stars["spec_parallax_err"][best],
-        yerr=stars["Gaia_parallax_err"][best],
-        fmt="o", ms=3, lw=0.8, color=BLUE,
-    )  # fmt: skip
-    left.set(ylabel="Gaia parallax, zero point added [mas]", title=f"Gaia, parallax/error $\\geq$ 20: {best.sum()} stars")
+    spec, gaia = stars["spec_parallax"][best], stars["Gaia_parallax"][best]
+    errors = {"xerr": stars["spec_parallax_err"][best], "yerr": stars["Gaia_parallax_err"][best]}
+    left.errorbar(spec, gaia, **errors, fmt="o", ms=3, lw=0.8, color=BLUE)
+    left.set_ylabel("Gaia parallax, zero point added [mas]")
+    left.set_title(f"Gaia, parallax/error $\\geq$ {BEST_SNR:.0f}: {best.sum()} stars")
     right.plot(stars["spec_parallax"], stars["true_parallax"], "o", ms=2, color=GREY, mec="none")
     right.plot(stars["spec_parallax"][best], stars["true_parallax"][best], "o", ms=3, color=BLUE)
     right.set(ylabel="true parallax [mas]", title=f"The truth: all {len(stars):,} stars, the same ones in blue")

@@ -1,4 +1,4 @@
-"""The command reference from the command itself: what ``spfast --help`` and ``spfast X --help`` print, at build time."""
+"""The command reference from the command itself: what ``spfast --help`` and ``spfast X --help`` print."""
 
 import os
 import re

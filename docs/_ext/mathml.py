@@ -1,4 +1,4 @@
-"""Formulas as MathML, which every current browser draws itself: no script and no network, in the build or in the page."""
+"""Formulas as MathML, which browsers draw themselves: no script and no network, in the build or in the page."""
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml

@@ -1,4 +1,4 @@
-"""Tables that the code already holds, written into the pages at build time: columns of the products, the configuration."""
+"""Tables that the code already holds, written into the pages: columns of the products, the configuration."""
 
 import dataclasses
 import inspect
@@ -25,9 +25,7 @@ class StarColumns(Directive):
 
     def run(self):
         rows = [(name, _KINDS[c.kind], c.unit, c.description) for name, c in STAR_COLUMNS.items()]
-        return [_table(#: Characters of a line of code that the pages show without scrolling.
-_CODE_WIDTH = 84
-_COLUMN_HEADER, _COLUMN_WIDTHS, rows)]
+        return [_table(_COLUMN_HEADER, _COLUMN_WIDTHS, rows)]
 
 
 class CatalogColumns(Directive):
@@ -35,9 +33,7 @@ class CatalogColumns(Directive):
 
     def run(self):
         rows = [(name, _KINDS[c.dtype], c.unit, c.description) for name, c in COLUMNS.items()]
-        return [_table(#: Characters of a line of code that the pages show without scrolling.
-_CODE_WIDTH = 84
-_COLUMN_HEADER, _COLUMN_WIDTHS, rows)]
+        return [_table(_COLUMN_HEADER, _COLUMN_WIDTHS, rows)]
 
 
 class FlagBits(Directive):
