@@ -185,9 +185,12 @@ def write_ap_star(path, release, star, flux, error, mask, rng):
     flux = np.where(covered, flux * continuum, empty)
     error = np.where(covered, error * continuum, np.nan if new else BAD_ERROR)
     mask = np.where(covered, mask, 0 if new else _UNCOVERED)
-    rows = [flux, flux * (1.0 + 2e-3)]
-    errors, masks = [error, error], [mask, mask]
-    if n_visits > 1:
+    # The second combination weights visits otherwise; with one visit there is none, and DR17 leaves zeros.
+    if n_visits == 1:
+        nothing = np.zeros(N_GRID)
+        rows, errors, masks = [flux, nothing], [error, nothing], [mask, nothing]
+    else:
+        rows, errors, masks = [flux, flux * (1.0 + 2e-3)], [error, error], [mask, mask]
         for _ in range(n_visits):
             visit = error * np.sqrt(n_visits)
             rows.append(flux + np.where(covered, visit, 0.0) * rng.standard_normal(N_GRID))
@@ -209,7 +212,9 @@ def write_ap_star(path, release, star, flux, error, mask, rng):
         data = np.array(layer[:n_rows] if len(layer) > 1 else layer * n_rows, dtype=dtype)
         hdus.append(fits.ImageHDU(data[0] if n_rows == 1 else data, fits.Header({**_HEADER, "BUNIT": unit})))
     hdus.append(fits.ImageHDU())
-    hdus.append(fits.BinTableHDU(Table({"vhelio": np.full(n_visits, star["VHELIO_AVG"], np.float64)})))
+    # Radial velocities by visit; DR17 adds those of the combination.
+    for n_velocities in (n_visits, 1)[: 2 if new else 1]:
+        hdus.append(fits.BinTableHDU(Table({"vhelio": np.full(n_velocities, star["VHELIO_AVG"], np.float64)})))
     fits.HDUList(hdus).writeto(path)
 
 
