@@ -76,6 +76,7 @@ class FoldConfig:
 
     split: str = "auto"  # "random_index" (Gaia's, parity), "hash" (of source_id), "auto": the first if there, else the second
     seed: int = 0  # enters the hash
+    group: str = ""  # column of the star table whose equal values stay in one fold; empty: none
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from astropy.table import Table, vstack
 
 from spfast.config import FoldConfig
 from spfast.errors import BadInputError
-from spfast.selection.folds import fold_labels, star_keys
+from spfast.selection.folds import fold_labels, k_fold_labels, labels_digest, star_keys
 from spfast.selection.seen import decode_stars, encode_stars, seen_in_training
 
 HASH = FoldConfig(split="hash")
@@ -138,3 +138,43 @@ def test_key_of_a_name_without_source(stars):
     source_keys, name_keys = star_keys(stars)
     assert source_keys[0] == name_keys[0]
     assert np.unique(np.concatenate([source_keys[1:], name_keys])).size == 2 * len(stars) - 1
+
+
+def test_groups_stay_together(stars):
+    stars["CLUSTER"] = [f"M{i % 40}" if i < 800 else " " for i in range(len(stars))]
+    stars["number"] = [i % 40 if i < 800 else -1 for i in range(len(stars))]
+    for config in (FoldConfig(group="CLUSTER"), FoldConfig("hash", group="number")):
+        labels = fold_labels(stars, config).labels
+        for cluster in range(40):
+            assert np.unique(labels[cluster:800:40]).size == 1
+        assert np.unique(labels[:40]).size == 2
+        np.testing.assert_array_equal(labels[800:], fold_labels(stars, FoldConfig(config.split)).labels[800:])
+        order = np.random.default_rng(0).permutation(len(stars))
+        np.testing.assert_array_equal(fold_labels(stars[order], config).labels, labels[order])
+    with pytest.raises(BadInputError, match="no column 'OTHER'"):
+        fold_labels(stars, FoldConfig(group="OTHER"))
+
+
+def test_duplicates_stay_together_through_either_name(stars):
+    # Row 1 shares its source with row 0 and its APOGEE_ID with row 2.
+    stars["source_id"][1], stars["APOGEE_ID"][2] = stars["source_id"][0], stars["APOGEE_ID"][1]
+    for labels in (fold_labels(stars, HASH).labels, fold_labels(stars).labels, k_fold_labels(stars, 7)):
+        assert labels[0] == labels[1] == labels[2]
+
+
+def test_k_folds(stars):
+    labels = k_fold_labels(stars, 5)
+    counts = np.bincount(labels, minlength=5)
+    assert counts.size == 5
+    assert np.abs(counts - 400).max() < 4 * np.sqrt(400)
+    order = np.random.default_rng(0).permutation(len(stars))
+    np.testing.assert_array_equal(k_fold_labels(stars[order], 5), labels[order])
+    np.testing.assert_array_equal(k_fold_labels(stars[:99], 5), labels[:99])
+    assert labels_digest(stars, labels) == labels_digest(stars[order], labels[order])
+    other = k_fold_labels(stars, 5, seed=1)
+    assert labels_digest(stars, labels) != labels_digest(stars, other)
+    assert abs(np.mean(other == labels) - 0.2) < 0.05  # another seed, an independent split
+    halves = fold_labels(stars, HASH).labels == "A"
+    assert abs(np.mean(halves == (k_fold_labels(stars, 2) == 0)) - 0.5) < 0.05
+    with pytest.raises(BadInputError, match="1 folds, expected at least 2"):
+        k_fold_labels(stars, 1)

@@ -1,13 +1,16 @@
-"""Which of the two folds a star belongs to, by a rule that knows nothing of its parallax and survives re-ordering."""
+"""Which fold a star belongs to, by a rule that knows nothing of its parallax and survives re-ordering."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from spfast.config import FoldConfig
 from spfast.errors import BadInputError
 
-__all__ = ["FOLDS", "Folds", "fold_labels", "star_keys"]
+__all__ = ["FOLDS", "Folds", "fold_labels", "k_fold_labels", "labels_digest", "star_keys"]
 
 #: The fold of even and of odd stars (Hogg, Eilers & Rix 2019: Gaia's ``random_index`` modulo 2).
 FOLDS = ("A", "B")
@@ -64,13 +67,14 @@ def fold_labels(stars, config=None):
         ``source_id`` (int64, -1: none), ``APOGEE_ID`` and, for Gaia's own split, ``random_index`` (int64, -1: none).
     config : FoldConfig, optional
         ``split``: ``"random_index"`` (its parity), ``"hash"`` (of source_id) or ``"auto"`` (the first where more than
-        half of the stars have one, else the second for all); ``seed`` enters the hash.
+        half of the stars have one, else the second for all); ``seed`` enters the hash; ``group``: a column whose stars
+        of one value (other than a blank, a NaN or a negative number) stay together, such as a cluster's members.
 
     Returns
     -------
     Folds
-        Rows of one Gaia source share a label; a star's label does not depend on the other rows, beyond the choice
-        that "auto" makes.
+        Rows of one Gaia source, one APOGEE_ID or one group share a label; otherwise a star's label does not depend on
+        the other rows, beyond the choice that "auto" makes.
 
     Raises
     ------
@@ -100,9 +104,50 @@ def fold_labels(stars, config=None):
         if config.split == "random_index" or share > _RANDOM_INDEX_SHARE:
             hashed = index < 0
             number = np.where(hashed, number, index.astype(np.uint64))
+    number = _shared(number, stars, name_keys, config.group)
     labels = np.array(FOLDS)[(number % np.uint64(2)).astype(np.intp)]
     split = "hash" if hashed.all() else "random_index"
     return Folds(labels, split, int(config.seed), int(np.count_nonzero(hashed)))
+
+
+def k_fold_labels(stars, n_folds, seed=0, group=""):
+    """Label every star with one of K folds by a hash.
+
+    Parameters
+    ----------
+    stars : astropy Table
+        As in `fold_labels`.
+    n_folds : int
+        K, two or more; folds are equal up to counting noise.
+    seed : int
+        Another seed, another split: repeated splits are a range of seeds.
+    group : str
+        As in `FoldConfig`.
+
+    Returns
+    -------
+    labels : int64 array, shape (n_stars,)
+        0 to ``n_folds - 1``.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from spfast.selection.folds import k_fold_labels
+    >>> stars = Table({"APOGEE_ID": ["a", "b", "c", "d"], "source_id": [7, 8, 9, 7]})
+    >>> k_fold_labels(stars, 3).tolist()
+    [0, 2, 0, 0]
+    """
+    if n_folds < 2:
+        raise BadInputError(f"folds: {n_folds} folds, expected at least 2")
+    # Hashed once more, else two folds with the seed of the A/B hash would be that split itself.
+    source_keys, name_keys = (_splitmix64(keys) for keys in star_keys(stars, seed))
+    return (_shared(source_keys, stars, name_keys, group) % np.uint64(n_folds)).astype(np.int64)
+
+
+def labels_digest(stars, labels):
+    """Return a SHA-256 over names and labels that does not depend on the order of the stars (str)."""
+    lines = sorted(f"{str(name).strip()} {label}" for name, label in zip(stars["APOGEE_ID"], labels, strict=True))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def star_keys(stars, seed=0):
@@ -125,6 +170,37 @@ def star_keys(stars, seed=0):
     name_keys = _splitmix64(_fnv1a(stars["APOGEE_ID"]) ^ offset)
     source_keys = _splitmix64(source_id.astype(np.uint64) ^ offset)
     return np.where(source_id >= 0, source_keys, name_keys), name_keys
+
+
+def _shared(number, stars, name_keys, group):
+    """The numbers, each replaced by that of the least name among the rows that stay together with its row."""
+    source_id = np.asarray(stars["source_id"], dtype=np.int64)
+    links = [(name_keys, np.ones(len(stars), dtype=bool)), (source_id, source_id >= 0)]
+    if group:
+        if group not in stars.colnames:
+            raise BadInputError(f"folds: no column {group!r} to keep groups together; choose one of the star table's")
+        links.append(_group_values(stars[group]))
+    edges = []
+    for values, linked in links:
+        rows = np.flatnonzero(linked)
+        _, first, member = np.unique(values[rows], return_index=True, return_inverse=True)
+        edges.append((rows, rows[first[member]]))
+    start, end = (np.concatenate(side) for side in zip(*edges, strict=True))
+    graph = coo_array((np.ones(start.size, dtype=bool), (start, end)), shape=(len(stars), len(stars)))
+    _, component = connected_components(graph, directed=False)
+    order = np.lexsort((number, name_keys, component))
+    _, first = np.unique(component[order], return_index=True)
+    return number[order[first]][component]
+
+
+def _group_values(column):
+    """A column of groups and which rows have one: not blank, NaN, negative or masked."""
+    masked = np.ma.getmaskarray(column) if hasattr(column, "mask") else np.zeros(len(column), dtype=bool)
+    values = np.asarray(column)
+    if values.dtype.kind in "US":
+        values = np.char.strip(values.astype(np.str_))
+        return values, (values != "") & ~masked
+    return values, (values >= 0) & ~masked
 
 
 def _random_index(stars, has_source):
