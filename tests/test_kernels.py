@@ -168,7 +168,7 @@ def test_outer_tiles_cover_the_upper_triangle_once():
         block[:, :n] = rng.normal(size=(8, n))
         out = np.zeros((n + 2, n + 2))
         tiles = gram.upper_tiles(0, 0, n)
-        gram.add_outer_tiles(0, len(tiles), block, 8, tiles, 1.0, out)
+        gram.add_outer_tiles(0, len(tiles), block, 8, tiles, np.ones(8), out)
         np.testing.assert_allclose(np.triu(out[:n, :n]), np.triu((block.T @ block)[:n, :n]), atol=1e-12)
         gram.mirror(out, 0, n)
         np.testing.assert_allclose(out[:n, :n], (block.T @ block)[:n, :n], atol=1e-12)

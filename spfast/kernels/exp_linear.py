@@ -195,7 +195,19 @@ def half_chi_squared(eta, parallax, ivar):
 
 
 @jit
-def gauss_newton_weights(eta, ivar, weights):
-    """Write ``ivar exp(2 eta)``: the Gauss-Newton curvature of half chi-squared in the predictor."""
+def curvature_weights(eta, parallax, ivar, exact, weights):
+    """Write the second derivative of half chi-squared in the predictor, star by star.
+
+    Parameters
+    ----------
+    eta, parallax, ivar : float64 array, shape (n_rows,)
+    exact : bool
+        ``ivar mu (2 mu - parallax)``, negative for many stars; else its Gauss-Newton part ``ivar mu^2``.
+    weights : float64 array, shape (n_rows,)
+        Written.
+    """
     for i in range(eta.size):
-        weights[i] = ivar[i] * math.exp(2.0 * min(eta[i], LN_OVERFLOW)) if ivar[i] > 0.0 else 0.0
+        weights[i] = 0.0
+        if ivar[i] > 0.0:
+            mu = math.exp(min(eta[i], LN_OVERFLOW))
+            weights[i] = ivar[i] * mu * (2.0 * mu - parallax[i] if exact else mu)

@@ -11,14 +11,20 @@ import numpy as np
 
 from spfast.kernels.jit import jit
 
-#: Rows of one block; with 2,000 columns it fits a third-level cache.
-BLOCK_ROWS = 512
+#: Elements of one block, and most rows of it: it stays in the third-level cache.
+_BLOCK_SIZE, _MOST_ROWS, _LEAST_ROWS = 1 << 22, 2048, 128
 #: Rows and columns of one tile of the Gram matrix.
 TILE_ROWS, TILE_COLUMNS = 64, 512
 
 
+def block_rows(n_columns, n_rows):
+    """Return the rows of one block, a multiple of eight that depends on the problem alone."""
+    fitting = max(_LEAST_ROWS, min(_MOST_ROWS, _BLOCK_SIZE // max(n_columns, 1)))
+    return 8 * -(-min(fitting, n_rows) // 8)
+
+
 @jit
-def gather_rows(first, last, design, rows, begin, weights, unpenalized, whiten, columns, explained, block):
+def gather_rows(first, last, design, rows, begin, weights, unpenalized, whiten, columns, explained, block, signs):
     """Fill rows ``first <= k < last`` of a block.
 
     Parameters
@@ -30,7 +36,7 @@ def gather_rows(first, last, design, rows, begin, weights, unpenalized, whiten, 
     begin : int
         First selected row of the block.
     weights : float64 array, shape (n_rows,)
-        Gauss-Newton weights; past the last row a block is filled with zeros.
+        Second derivatives; past the last row a block is filled with zeros.
     unpenalized : int64 array, shape (n_unpenalized,)
         Columns taken out.
     whiten : float64 array, shape (n_unpenalized, n_directions)
@@ -38,8 +44,10 @@ def gather_rows(first, last, design, rows, begin, weights, unpenalized, whiten, 
     columns : int64 array, shape (n_columns,)
     explained : array of the block's type, shape (n_directions, n_columns)
         Coefficients of each column on the directions, subtracted.
-    block : float array, shape (BLOCK_ROWS, >= n_directions + n_columns)
-        Written: weighted directions, then weighted columns.
+    block : float array, shape (n_block_rows, >= n_directions + n_columns)
+        Written: directions, then columns, times the root of the weight's size.
+    signs : float array of the block's type, shape (n_block_rows,)
+        Written: the weight's sign.
     """
     n_directions = whiten.shape[1]
     n_columns = columns.size
@@ -48,11 +56,12 @@ def gather_rows(first, last, design, rows, begin, weights, unpenalized, whiten, 
         out = block[k]
         i = begin + k
         weight = weights[i] if i < rows.size else 0.0
-        if weight <= 0.0:
+        signs[k] = -1.0 if weight < 0.0 else 1.0
+        if weight == 0.0:
             out[: n_directions + n_columns] = 0
             continue
         row = design[rows[i]]
-        scale = block.dtype.type(math.sqrt(weight))
+        scale = block.dtype.type(math.sqrt(abs(weight)))
         direction[:] = 0.0
         for a in range(unpenalized.size):
             value = np.float64(row[unpenalized[a]])
@@ -78,13 +87,15 @@ def gather_rows(first, last, design, rows, begin, weights, unpenalized, whiten, 
 
 
 @jit
-def _add_rank8(block, k, i, begin, end, sign, gram):
+def _add_rank8(block, k, i, begin, end, signs, gram):
     """Add eight block rows' outer product to two rows of the Gram matrix, columns ``begin`` to ``end``."""
-    a0, a1, a2, a3 = sign * block[k, i], sign * block[k + 1, i], sign * block[k + 2, i], sign * block[k + 3, i]
-    a4, a5, a6, a7 = sign * block[k + 4, i], sign * block[k + 5, i], sign * block[k + 6, i], sign * block[k + 7, i]
+    s0, s1, s2, s3 = signs[k], signs[k + 1], signs[k + 2], signs[k + 3]
+    s4, s5, s6, s7 = signs[k + 4], signs[k + 5], signs[k + 6], signs[k + 7]
+    a0, a1, a2, a3 = s0 * block[k, i], s1 * block[k + 1, i], s2 * block[k + 2, i], s3 * block[k + 3, i]
+    a4, a5, a6, a7 = s4 * block[k + 4, i], s5 * block[k + 5, i], s6 * block[k + 6, i], s7 * block[k + 7, i]
     i += 1
-    b0, b1, b2, b3 = sign * block[k, i], sign * block[k + 1, i], sign * block[k + 2, i], sign * block[k + 3, i]
-    b4, b5, b6, b7 = sign * block[k + 4, i], sign * block[k + 5, i], sign * block[k + 6, i], sign * block[k + 7, i]
+    b0, b1, b2, b3 = s0 * block[k, i], s1 * block[k + 1, i], s2 * block[k + 2, i], s3 * block[k + 3, i]
+    b4, b5, b6, b7 = s4 * block[k + 4, i], s5 * block[k + 5, i], s6 * block[k + 6, i], s7 * block[k + 7, i]
     p0, p1, p2, p3 = block[k, begin:end], block[k + 1, begin:end], block[k + 2, begin:end], block[k + 3, begin:end]
     p4, p5, p6, p7 = block[k + 4, begin:end], block[k + 5, begin:end], block[k + 6, begin:end], block[k + 7, begin:end]
     upper, lower = gram[i - 1, begin:end], gram[i, begin:end]
@@ -95,8 +106,8 @@ def _add_rank8(block, k, i, begin, end, sign, gram):
 
 
 @jit
-def add_outer_tiles(first, last, block, n_block_rows, tiles, sign, gram):
-    """Add ``sign * block[:n].T @ block[:n]`` to the tiles ``first <= t < last`` of the upper triangle of ``gram``.
+def add_outer_tiles(first, last, block, n_block_rows, tiles, signs, gram):
+    """Add ``block.T @ diag(signs) @ block`` to the tiles ``first <= t < last`` of the upper triangle of ``gram``.
 
     Parameters
     ----------
@@ -106,7 +117,8 @@ def add_outer_tiles(first, last, block, n_block_rows, tiles, sign, gram):
         A multiple of eight.
     tiles : int64 array, shape (n_tiles, 4)
         First row, last row + 1, first column, last column + 1 of each tile; rows come in pairs.
-    sign : float of the block's type, 1 or -1
+    signs : float array of the block's type, shape (>= n_block_rows,)
+        1 or -1.
     gram : float array, shape (>= n, >= n)
         Updated on and above the diagonal; some elements below it as well.
     """
@@ -116,7 +128,7 @@ def add_outer_tiles(first, last, block, n_block_rows, tiles, sign, gram):
             for i in range(row_begin, row_end, 2):
                 begin = max(column_begin, i & ~15)  # whole cache lines, from the diagonal on
                 if begin < column_end:
-                    _add_rank8(block, k, i, begin, column_end, sign, gram)
+                    _add_rank8(block, k, i, begin, column_end, signs, gram)
 
 
 @jit

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from spfast.errors import BadInputError
 
-__all__ = ["Team", "resolve_threads"]
+__all__ = ["Team", "resolve_threads", "side_by_side"]
 
 
 def resolve_threads(threads):
@@ -22,6 +22,10 @@ def resolve_threads(threads):
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise BadInputError(f"threads is {threads!r}, expected a positive whole number or None for all processors")
     return threads
+
+
+#: More shares than threads even out unequal pieces and busy processors; each costs a call.
+_SHARES_PER_THREAD = 4
 
 
 class Team:
@@ -45,11 +49,52 @@ class Team:
             self._pool.shutdown()
 
     def run(self, kernel, n_pieces, *args):
-        """Call ``kernel(first, last, *args)`` on contiguous shares of ``range(n_pieces)``, one a thread."""
-        shares = [n_pieces * t // self.threads for t in range(self.threads + 1)]
-        ranges = [(a, b) for a, b in itertools.pairwise(shares) if b > a]
-        futures = [self._pool.submit(kernel, a, b, *args) for a, b in ranges[1:]]
-        if ranges:
-            kernel(*ranges[0], *args)
+        """Call ``kernel(first, last, *args)`` on contiguous shares of ``range(n_pieces)``.
+
+        Shares are handed out as threads become free; a piece must not depend on who does it.
+        """
+        if self.threads == 1 or n_pieces < 2:
+            kernel(0, n_pieces, *args)
+            return
+        n_shares = min(n_pieces, _SHARES_PER_THREAD * self.threads)
+        bounds = [n_pieces * s // n_shares for s in range(n_shares + 1)]
+        shares = iter(itertools.pairwise(bounds))
+
+        def work():
+            for first, last in shares:  # an iterator of the standard library is advanced under the interpreter lock
+                kernel(first, last, *args)
+
+        futures = [self._pool.submit(work) for _ in range(self.threads - 1)]
+        work()
         for future in futures:
             future.result()
+
+
+def side_by_side(jobs, threads=None):
+    """Run independent jobs at once, each with its part of the threads: never more threads than asked for.
+
+    One thread a job beats all threads on one job after the other, as long as there are jobs for all.
+
+    Parameters
+    ----------
+    jobs : sequence of callable
+        Each takes the number of threads it may use.
+    threads : int, optional
+        All processors by default.
+
+    Returns
+    -------
+    list
+        What each job returned, in order.
+
+    Examples
+    --------
+    >>> from spfast.kernels.team import side_by_side
+    >>> side_by_side([lambda threads: threads, lambda threads: threads], threads=4)
+    [2, 2]
+    """
+    threads = resolve_threads(threads)
+    at_once = max(1, min(len(jobs), threads))
+    each = max(1, threads // at_once)
+    with ThreadPoolExecutor(at_once) as pool:
+        return list(pool.map(lambda job: job(each), jobs))

@@ -105,13 +105,14 @@ class Objective:
         """The L1 term at ``coef``."""
         return l1_norm(coef, self.penalties)
 
-    def curvature(self, eta):
-        """Gauss-Newton weights ``ivar exp(2 eta)`` (float64, shape (n_rows,)).
+    def curvature(self, eta, exact=False):
+        """Gauss-Newton weights ``ivar mu^2``, or the exact second derivatives (float64, shape (n_rows,)).
 
-        The true second derivative, ``ivar mu (2 mu - parallax)``, is negative for many stars.
+        The exact ones, ``ivar mu (2 mu - parallax)``, are negative for many stars; their sum over stars is not, near
+        the optimum.
         """
         weights = np.empty(self.n_rows)
-        exp_linear.gauss_newton_weights(eta, self.ivar, weights)
+        exp_linear.curvature_weights(eta, self.parallax, self.ivar, exact, weights)
         return weights
 
     def has_underflowed(self, eta):

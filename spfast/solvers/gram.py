@@ -71,7 +71,9 @@ class WorkingGram:
         n = self.n
         if n == old:
             return
-        guess = explained_by(self._directions, self.weights, self._objective.design, self._objective.rows, columns)
+        guess = explained_by(
+            self._directions, np.abs(self.weights), self._objective.design, self._objective.rows, columns
+        )
         self._explained = np.concatenate([self._explained, guess.astype(self._dtype)], axis=1)
         raw = self._accumulate(old)
         new = raw[:n_directions, n_directions + old : n_directions + n].astype(np.float64)
@@ -108,12 +110,14 @@ class WorkingGram:
         size = n_directions + self.n
         even = size + size % 2 + 2
         raw = np.zeros((even, even), dtype=self._dtype)
-        block = np.zeros((kernels.BLOCK_ROWS, even), dtype=self._dtype)
+        n_block = kernels.block_rows(even, objective.n_rows)
+        block = np.zeros((n_block, even), dtype=self._dtype)
+        signs = np.empty(n_block, dtype=self._dtype)
         tiles = kernels.upper_tiles(0, n_directions + old, size)
-        for begin in range(0, objective.n_rows, kernels.BLOCK_ROWS):
+        for begin in range(0, objective.n_rows, n_block):
             objective.team.run(
                 kernels.gather_rows,
-                kernels.BLOCK_ROWS,
+                n_block,
                 objective.design,
                 objective.rows,
                 begin,
@@ -123,10 +127,9 @@ class WorkingGram:
                 self.columns,
                 self._explained,
                 block,
+                signs,
             )
-            objective.team.run(
-                kernels.add_outer_tiles, len(tiles), block, kernels.BLOCK_ROWS, tiles, self._dtype.type(1), raw
-            )
+            objective.team.run(kernels.add_outer_tiles, len(tiles), block, n_block, tiles, signs, raw)
         objective.n_passes += 1
         return raw
 

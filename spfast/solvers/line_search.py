@@ -30,18 +30,18 @@ def backtrack(objective, coef, direction, value, violation, eta, gradient):
 
     Returns
     -------
-    tuple of (coef, value), or None if no step lowers the objective
+    tuple of (coef, value, whether the full step was taken), or None if no step lowers the objective
     """
     promise = float(gradient @ direction) + objective.penalty(coef + direction) - objective.penalty(coef)
     trial = coef + direction
     old_eta, old_gradient = eta.copy(), gradient.copy()
     trial_value = objective.smooth(trial, eta, gradient) + objective.penalty(trial)
     if trial_value <= value + _SUFFICIENT * promise:
-        return trial, trial_value
+        return trial, trial_value, True
     if trial_value <= value + _ROUNDING * abs(value):
         scratch = np.empty_like(coef)
         if kkt_violations(trial, gradient, objective.penalties, scratch) < violation:
-            return trial, trial_value
+            return trial, trial_value, True
     slope = eta - old_eta
     step = 1.0
     for _ in range(_MAX_HALVINGS):
@@ -49,7 +49,7 @@ def backtrack(objective, coef, direction, value, violation, eta, gradient):
         trial = coef + step * direction
         trial_value = objective.chi_squared_half(old_eta + step * slope) + objective.penalty(trial)
         if trial_value <= value + _SUFFICIENT * step * promise:
-            return trial, objective.smooth(trial, eta, gradient) + objective.penalty(trial)
+            return trial, objective.smooth(trial, eta, gradient) + objective.penalty(trial), False
     np.copyto(eta, old_eta)
     np.copyto(gradient, old_gradient)
     return None

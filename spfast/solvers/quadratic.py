@@ -107,6 +107,7 @@ def _newton_on_support(store, gradient, coef, point, penalties, team, scratch):
 
 def factor_support(store, support, factor, team):
     n = support.size
+    minus = np.full(cholesky.PANEL, -1, dtype=factor.dtype)
     team.run(cholesky.gather_square, -(-n // 64), store, support, _RIDGE, factor)
     for begin in range(0, n, cholesky.PANEL):
         end = min(begin + cholesky.PANEL, n)
@@ -115,7 +116,5 @@ def factor_support(store, support, factor, team):
         if end < n:
             team.run(cholesky.solve_panel, -(-(n - end) // 64), factor, begin, end, n)
             tiles = gram.upper_tiles(end, end, n)
-            team.run(
-                gram.add_outer_tiles, len(tiles), factor[begin:end], end - begin, tiles, factor.dtype.type(-1), factor
-            )
+            team.run(gram.add_outer_tiles, len(tiles), factor[begin:end], end - begin, tiles, minus, factor)
     return True

@@ -5,7 +5,7 @@ import numpy as np
 __all__ = ["explained_by", "whitening"]
 
 #: Rows looked at for a guess of what directions explain of other columns.
-_SAMPLE_ROWS = 1024
+_SAMPLE_ROWS = 384
 #: Eigenvalues of the scaled Gram below this fraction of the largest are directions without data.
 _RANK_TOLERANCE = 1e-11
 
