@@ -98,13 +98,13 @@ def spectrum_path(release, kind, star):
 
 
 def allstar_table(rows, release):
-    """Return an allStar table from rows' columns: types, padding and missing values as the releases have them."""
+    """Return an allStar table from rows' columns: types and missing values as the releases have them."""
     table = Table()
     for name, values in rows.items():
         values = np.asarray(values)
         if values.dtype.kind == "U":
             width = _TEXT_WIDTHS.get(name, max(8, values.dtype.itemsize // 4))
-            table[name] = np.char.ljust(values, width).astype(f"S{width}")
+            table[name] = values.astype(f"S{width}")
         elif values.dtype.kind == "f":
             table[name] = values if name in ("RA", "DEC", "GLON", "GLAT") else values.astype(np.float32)
         else:
@@ -124,6 +124,17 @@ def write_allstar(path, table, release):
         hdus.append(fits.BinTableHDU(Table(names=table.colnames, dtype=[table[c].dtype for c in table.colnames])))
     hdus.append(fits.BinTableHDU(table))
     fits.HDUList(hdus).writeto(path)
+    _pad_text(path)
+
+
+def _pad_text(path):
+    """Fill text columns with blanks, as the real tables do: astropy strips them, whatever it is given."""
+    with fits.open(path) as hdus:
+        start, dtype, n_rows = hdus.fileinfo(-1)["datLoc"], hdus[-1].columns.dtype, hdus[-1].header["NAXIS2"]
+    rows = np.memmap(path, dtype=dtype.newbyteorder(">"), mode="r+", offset=start, shape=(n_rows,))
+    for name in (name for name in dtype.names if dtype[name].kind == "S"):
+        rows[name] = np.char.ljust(rows[name], dtype[name].itemsize)
+    rows.flush()
 
 
 def write_aspcap_star(path, star, flux, error, mask, model):
@@ -219,9 +230,9 @@ def write_ap_star(path, release, star, flux, error, mask, rng):
 
 
 def _continuum(star, rng):
-    """Slope of the star and response of each detector, in 1e-17 erg/s/cm^2/A; a magnitude H = 10 star has about 600."""
+    """Slope of the star and response of each detector, in 1e-17 erg/s/cm^2/A; a star of H = 10 has about 1,100."""
     pixel = np.arange(N_GRID) / N_GRID
-    level = 600.0 * 10 ** (-0.4 * (np.clip(star["H"], 5.0, 16.0) - 10.0)) * np.exp(rng.normal(0.0, 0.1))
+    level = 1300.0 * 10 ** (-0.4 * (np.clip(star["H"], 5.0, 16.0) - 10.0)) * np.exp(rng.normal(0.0, 0.1))
     shape = 1.0 - (0.30 + 0.05 * rng.normal()) * pixel
     for first, last in DETECTORS:
         u = np.linspace(-1.0, 1.0, last + 1 - first)

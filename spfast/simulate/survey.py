@@ -1,6 +1,7 @@
 """`spfast simulate --survey`: a survey folder straight from the simulator, streaming, for benchmarks and tests."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
@@ -20,8 +21,6 @@ from spfast.simulate.stars import CHUNK, draw_chunk, measured_labels, truth_tabl
 
 __all__ = ["simulate_survey"]
 
-#: Parent Sample: the stars of a survey have log g in this range.
-_LOGG_MIN, _LOGG_MAX = 0.0, 2.2
 #: Reference spectra from which the continuum pixels are found.
 _REFERENCE_STARS = 512
 #: Spectra that show which pixels are bad in every star.
@@ -57,6 +56,8 @@ def simulate_survey(out, n_stars, seed=0, config=None, threads=None, quiet=False
     """
     if n_stars < 1:
         raise BadInputError(f"stars is {n_stars}, expected at least 1")
+    if Path(out).exists():  # before the stars are drawn; the writer checks again
+        raise BadInputError(f"{out}: exists already; remove it or choose another output")
     config = Config() if config is None else config
     stars = _parent_sample(n_stars, seed, config)
     synthesis = Synthesis()
@@ -99,13 +100,16 @@ def simulate_survey(out, n_stars, seed=0, config=None, threads=None, quiet=False
 
 
 def _parent_sample(n_stars, seed, config):
-    """Draw chunks until enough stars pass log g and the colour cuts, in the order of their identifiers."""
+    """Draw chunks until enough stars pass the cuts of the Parent Sample, in the order of their identifiers."""
     kept, count = [], 0
     sample = config.sample
     for chunk in itertools.count():
         stars = draw_chunk(seed, chunk)
         jk, bprp = stars["J"] - stars["K"], stars["BP"] - stars["RP"]
-        good = (stars["logg"] > max(_LOGG_MIN, sample.logg_min)) & (stars["logg"] <= min(_LOGG_MAX, sample.logg_max))
+        logg = measured_labels(stars)[1]
+        good = (logg > sample.logg_min) & (logg <= sample.logg_max)
+        if sample.exclude_variable:
+            good &= stars["phot_variable_flag"] != "VARIABLE"
         good &= (jk < sample.jk_offset + sample.jk_slope * bprp) & (stars["H"] - stars["W2"] > sample.hw2_min)
         kept.append({name: values[good] for name, values in stars.items()})
         count += int(good.sum())
