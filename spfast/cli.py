@@ -79,13 +79,17 @@ def _say(args, text):
 def _config(args):
     """The configuration: the preset, the file over it, the options over both."""
     given = {
-        "fit": {"penalty": "penalty", "zero_point": "zero_point", "solver": "solver"},
+        "fit": {"penalty": "penalty", "solver": "solver"},
         "folds": {"seed": "seed", "split": "split"},
     }
     overrides = {
         section: {key: getattr(args, option) for key, option in keys.items() if getattr(args, option, None) is not None}
         for section, keys in given.items()
     }
+    if getattr(args, "zero_point", None) is not None:
+        from spfast.products.catalog import zero_point_settings
+
+        overrides["fit"] |= zero_point_settings(args.zero_point)
     return load_config(args.config, args.preset, overrides)
 
 
@@ -350,9 +354,10 @@ def _fit_options(sub):
     )
     sub.add_argument(
         "--zero-point",
-        type=float,
-        metavar="MAS",
-        help=f"added to every Gaia parallax [mas] (default: {default.zero_point:g})",
+        type=_number_or_word,
+        metavar="MAS|RULE",
+        help=f"added to every Gaia parallax [mas] (default: {default.zero_point:g}); lindegren2021: Gaia DR3's own, "
+        "star by star (pip install 'spfast[zeropoint]')",
     )
     sub.add_argument("--solver", choices=("prox-newton", "owlqn"), help="minimiser (default: prox-newton)")
     sub.add_argument(
@@ -370,6 +375,13 @@ def _output_table(sub, required):
 
 def _overwrite(sub):
     sub.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+
+
+def _number_or_word(text):
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _count(text):

@@ -63,7 +63,8 @@ class FitConfig:
     """The objective and its solver (paper Eq. 1-3)."""
 
     penalty: float = 30.0  # lambda
-    zero_point: float = 0.0483  # added to every Gaia parallax [mas]
+    zero_point: float = 0.0483  # added to every Gaia parallax [mas] under the rule "constant"
+    zero_point_rule: str = "constant"  # or "lindegren2021": Gaia DR3's zero point of each star, subtracted
     solver: str = "prox-newton"  # or "owlqn"
     start: str = "photometric"  # or "burn-in": the paper's two stages
     tolerance: float = 1e-3  # on the KKT violation, in units of lambda
@@ -80,6 +81,24 @@ class FoldConfig:
 
 
 @dataclass(frozen=True)
+class GalaxyConfig:
+    """The Sun in the Galaxy and the map of the disc (Hogg, Eilers & Rix 2019, Figure 6)."""
+
+    sun_distance: float = 8.122  # from the Galactic centre [kpc]
+    sun_height: float = 0.025  # above the plane [kpc]
+    sun_velocity_x: float = 11.1  # towards the Galactic centre [km/s]
+    sun_velocity_y: float = 245.8  # along the rotation [km/s]
+    sun_velocity_z: float = 7.8  # towards the north Galactic pole [km/s]
+    center_ra: float = 266.4051  # of the Galactic centre [deg] (Reid & Brunthaler 2004)
+    center_dec: float = -28.936175
+    map_height: float = 0.5  # the map's stars are nearer the plane than this [kpc]
+    map_angle: float = 6.0  # or than this angle seen from the Galactic centre [deg]
+    map_v_z: float = 100.0  # and move across the plane by less than this [km/s]
+    map_cell: float = 1.0  # side of a cell [kpc]
+    map_cell_stars: int = 5  # stars that a cell needs
+
+
+@dataclass(frozen=True)
 class Config:
     """The resolved configuration of a run; stored with every survey, model and catalog."""
 
@@ -90,6 +109,7 @@ class Config:
     features: FeatureConfig = field(default_factory=FeatureConfig)
     fit: FitConfig = field(default_factory=FitConfig)
     folds: FoldConfig = field(default_factory=FoldConfig)
+    galaxy: GalaxyConfig = field(default_factory=GalaxyConfig)
 
     def to_dict(self):
         """Return the configuration as nested plain dictionaries (for JSON and headers)."""

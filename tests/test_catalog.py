@@ -23,7 +23,7 @@ PENALTY = 20.0
 
 
 def mess(stars):
-    """Stars that deserve a flag: 0 no parallax, 1 and 2 bad bits, 3 masked pixels, 4 an outlier, 5 a harmless bit."""
+    """Stars that deserve a flag: 0 no parallax, 1 and 2 bad bits, 3 masked pixels, 4 an outlier, 5 a warning bit."""
     stars["parallax"][0] = stars["parallax_error"][0] = np.nan
     stars["STARFLAG"][[1, 5]] = 1 << 3, 1 << 9
     stars["ASPCAPFLAG"][2] = 1 << 41
@@ -102,14 +102,15 @@ def test_flags(catalog):
     assert flagged(catalog, "many_masked_pixels") == [3]
     assert flagged(catalog, "parallax_outlier") == [4]
     assert flagged(catalog, "not_converged") == []
-    assert not np.any(catalog["flags"][5:7])
-    assert catalog.meta["FLAGBIT0"].startswith("no_gaia_parallax: ")
-    assert "FLAGBIT6" not in catalog.meta  # seen_in_training cannot happen here
+    assert flagged(catalog, "starflag_warning") == [5]
+    assert catalog["flags"][6] == 0
+    assert catalog.meta["FLAG0"].startswith("no_gaia_parallax: ")
+    assert "FLAG6" not in catalog.meta  # seen_in_training cannot happen here
 
 
 def test_header(catalog, survey, models):
     meta = catalog.meta
-    assert set(meta) - {f"FLAGBIT{i}" for i in range(6)} == set(HEADER_COMMENTS)
+    assert set(meta) - {f"FLAG{i}" for i in range(len(FLAGS))} == set(HEADER_COMMENTS)
     assert meta["SURVHASH"] == survey.survey_hash
     assert json.loads(meta["CONFIG"])["fit"]["penalty"] == PENALTY
     assert json.loads(meta["SURVCONF"])["sample"]["logg_max"] == 2.2
@@ -281,4 +282,4 @@ def test_a_model_that_does_not_know_its_stars_says_so(models, survey):
     stripped = type(model)(**{**vars(model), "metadata": {}})
     with pytest.warns(SpfastWarning, match="does not say which stars"):
         table = predict_survey(stripped, survey)
-    assert "FLAGBIT6" not in table.meta
+    assert "FLAG6" not in table.meta

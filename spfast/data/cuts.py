@@ -3,7 +3,15 @@
 import numpy as np
 from astropy.table import Table
 
-__all__ = ["ASPCAPFLAG_BAD", "STARFLAG_BAD", "CutFlow", "cut_apogee", "cut_photometry", "training_set"]
+__all__ = [
+    "ASPCAPFLAG_BAD",
+    "STARFLAG_BAD",
+    "CutFlow",
+    "cut_apogee",
+    "cut_photometry",
+    "good_astrometry",
+    "training_set",
+]
 
 #: APOGEE_STARFLAG bits 0, 3, 18, 22: bad pixels, very bright neighbour, RV reject, RV suspect.
 STARFLAG_BAD = 4456457
@@ -173,19 +181,35 @@ def training_set(stars, config):
     -------
     training : bool array, shape (n_stars,)
     """
+    return (
+        np.isfinite(stars["parallax"])
+        & _positive(stars["parallax_error"])
+        & (np.asarray(stars["parallax_error"]) < config.training.parallax_error_max)
+        & good_astrometry(stars, config)
+    )
+
+
+def good_astrometry(stars, config):
+    """Say which stars pass the cuts on Gaia's astrometric solution (Hogg, Eilers & Rix 2019, Eq. 9 and 10).
+
+    Parameters
+    ----------
+    stars : astropy Table
+    config : Config
+
+    Returns
+    -------
+    good : bool array, shape (n_stars,)
+        False where Gaia does not say.
+    """
     cuts = config.training
     n_obs = np.asarray(stars["astrometric_n_good_obs_al"], dtype=float)
     chi_squared = np.asarray(stars["astrometric_chi2_al"], dtype=float)
     scaled = np.full(len(stars), np.inf)
     enough = n_obs > 5
     scaled[enough] = chi_squared[enough] / np.sqrt(n_obs[enough] - 5.0)  # not sqrt(chi2 / (n - 5))
-    return (
-        np.isfinite(stars["parallax"])
-        & _positive(stars["parallax_error"])
-        & (np.asarray(stars["parallax_error"]) < cuts.parallax_error_max)
-        & (np.asarray(stars["visibility_periods_used"]) >= cuts.visibility_periods_min)
-        & (scaled <= cuts.astrometric_chi2_max)
-    )
+    periods = np.asarray(stars["visibility_periods_used"])
+    return (periods >= cuts.visibility_periods_min) & (scaled <= cuts.astrometric_chi2_max)
 
 
 def _positive(values):

@@ -7,6 +7,7 @@ from astropy import units
 
 from spfast import __version__
 from spfast.config import Config
+from spfast.data.zero_point import CONSTANT, ZERO_POINT_RULES, added_to_parallax
 from spfast.errors import BadInputError
 from spfast.model.fit import fit
 from spfast.products.columns import (
@@ -15,9 +16,9 @@ from spfast.products.columns import (
     flag_cards,
     pack_flags,
     prediction_values,
-    star_flags,
     star_values,
 )
+from spfast.products.flags import extrapolates, star_flags, with_training_extent
 from spfast.products.tables import float_column
 from spfast.selection.folds import FOLDS, fold_labels
 from spfast.selection.seen import encode_stars
@@ -30,7 +31,8 @@ _PREDICTED_BY = {"A": "B", "B": "A"}
 _MODEL_CARDS = {
     "NTRAIN": "training stars of model {}",
     "PENALT": "L1 penalty of model {}",
-    "ZEROPT": "[mas] added to Gaia parallaxes for model {}",
+    "ZEROPT": "[mas] added to all Gaia parallaxes for model {}",
+    "ZPRULE": "zero point rule of model {}",
     "NNONZ": "coefficients of model {} that are not zero",
     "OBJECT": "objective of model {} at its solution",
     "KKTVIO": "KKT violation of model {} (as the penalty)",
@@ -57,7 +59,8 @@ def resolve_config(config=None, penalty=None, zero_point=None):
     config : Config, optional
         The defaults if left out.
     penalty : float, optional
-    zero_point : float [mas] or Quantity, optional
+    zero_point : float [mas], Quantity or str, optional
+        A number, or the name of a rule such as "lindegren2021".
 
     Returns
     -------
@@ -75,8 +78,24 @@ def resolve_config(config=None, penalty=None, zero_point=None):
     if penalty is not None:
         given["penalty"] = float(penalty)
     if zero_point is not None:
-        given["zero_point"] = float(units.Quantity(zero_point, units.mas).value)
+        given |= zero_point_settings(zero_point)
     return config.replace(fit=given)
+
+
+def zero_point_settings(zero_point):
+    """The settings of section ``fit`` that a number [mas] or Quantity, or a rule's name, stands for (dict).
+
+    Examples
+    --------
+    >>> from spfast.products.catalog import zero_point_settings
+    >>> zero_point_settings("lindegren2021")
+    {'zero_point_rule': 'lindegren2021'}
+    """
+    if isinstance(zero_point, str):
+        if zero_point not in ZERO_POINT_RULES:
+            raise BadInputError(f"zero point {zero_point!r}: expected mas, or one of {', '.join(ZERO_POINT_RULES)}")
+        return {"zero_point_rule": zero_point}
+    return {"zero_point": float(units.Quantity(zero_point, units.mas).value), "zero_point_rule": CONSTANT}
 
 
 def fit_stars(survey, config=None, fold=None, threads=None):
@@ -108,20 +127,23 @@ def fit_stars(survey, config=None, fold=None, threads=None):
     stars = survey.stars
     folds = fold_labels(stars, config.folds)
     parallax, parallax_error = float_column(stars, "parallax"), float_column(stars, "parallax_error")
+    rule, zero_point = config.fit.zero_point_rule, config.fit.zero_point
+    if rule != CONSTANT:
+        parallax, zero_point = parallax + added_to_parallax(stars, rule)[0], 0.0
     rows = np.asarray(stars["training_set"], dtype=bool) & np.isfinite(parallax) & (parallax_error > 0)
     if fold is not None:
         rows &= folds.labels == fold
     if not rows.any():
         where = f"fold {fold}" if fold else "the survey"
         raise BadInputError(f"{survey.path}: no training star in {where}; loosen [training] and ingest again")
-    return fit(
+    model = fit(
         survey.features,
         parallax,
         parallax_error,
         penalty=config.fit.penalty,
         penalized=survey.layout.penalized,
         rows=rows,
-        zero_point=config.fit.zero_point,
+        zero_point=zero_point,
         solver=config.fit.solver,
         start=config.fit.start,
         tolerance=config.fit.tolerance,
@@ -133,10 +155,12 @@ def fit_stars(survey, config=None, fold=None, threads=None):
             "survey_hash": survey.survey_hash,
             "fold": fold or "all",
             "fold_rule": folds.rule,
+            "zero_point_rule": rule,
             **_configs(survey, config),
             "training_stars": encode_stars(stars[rows]),
         },
     )
+    return with_training_extent(model, survey.features, rows, threads)
 
 
 def fit_folds(survey, config=None, threads=None):
@@ -164,7 +188,8 @@ def make_catalog(survey, penalty=None, zero_point=None, config=None, threads=Non
     survey : Survey
         Features, their errors, and the stars with their Gaia parallaxes.
     penalty, zero_point : float, optional
-        Instead of the configuration's; ``zero_point`` [mas] is added to every Gaia parallax.
+        Instead of the configuration's; ``zero_point`` [mas] is added to every Gaia parallax, or is a rule's name:
+        "lindegren2021" takes Gaia DR3's zero point of each star.
     config : Config, optional
         Its ``fit`` and ``folds`` sections are used.
     threads : int, optional
@@ -191,11 +216,11 @@ def make_catalog(survey, penalty=None, zero_point=None, config=None, threads=Non
     predicted = prediction_values(*_predict_folds(survey, folds.labels, models, threads))
     spec, spec_error = predicted["spec_parallax"], predicted["spec_parallax_err"]
 
-    zero_points, converged = np.empty(survey.n_stars), np.empty(survey.n_stars, dtype=bool)
+    added, zero_point_flags = _zero_points(stars, folds.labels, models)
+    converged = np.empty(survey.n_stars, dtype=bool)
     for fold, other in _PREDICTED_BY.items():
-        zero_points[folds.labels == fold] = models[other].zero_point
         converged[folds.labels == fold] = models[other].result.converged
-    gaia, gaia_error = float_column(stars, "parallax") + zero_points, float_column(stars, "parallax_error")
+    gaia, gaia_error = float_column(stars, "parallax") + added, float_column(stars, "parallax_error")
     missing = ~(np.isfinite(gaia) & (gaia_error > 0))
     gaia[missing] = gaia_error[missing] = np.nan
     combined, combined_error = _combine(spec, spec_error, gaia, gaia_error)
@@ -204,6 +229,8 @@ def make_catalog(survey, penalty=None, zero_point=None, config=None, threads=Non
         "parallax_outlier": np.abs(spec - gaia) > OUTLIER_SIGMA * np.hypot(spec_error, gaia_error),
         "not_converged": ~converged,
         **star_flags(survey),
+        **_extrapolating(survey, folds.labels, models, threads),
+        **zero_point_flags,
     }
     values = {
         **star_values(stars),
@@ -211,6 +238,7 @@ def make_catalog(survey, penalty=None, zero_point=None, config=None, threads=Non
         "Gaia_parallax_err": gaia_error,
         "training_set": np.asarray(stars["training_set"]),
         "sample": folds.labels,
+        "Gaia_zero_point": added,
         **predicted,
         "combined_parallax": combined,
         "combined_parallax_err": combined_error,
@@ -227,6 +255,35 @@ def _predict_folds(survey, labels, models, threads):
         ln_parallax[rows] = models[other].predict_ln(survey.features, rows, threads)
         ln_error[rows] = models[other].predict_ln_error(survey.feature_errors, rows, threads)
     return ln_parallax, ln_error
+
+
+def _zero_points(stars, labels, models):
+    """What each star's Gaia parallax has added [mas], by the rule of the model that predicts it, and flags of it."""
+    added, outside = np.empty(len(stars)), None
+    for fold, other in _PREDICTED_BY.items():
+        model, rows = models[other], labels == fold
+        values, out_of_range = added_to_parallax(stars, _zero_point_rule(model), model.zero_point)
+        added[rows] = values[rows]
+        if out_of_range is not None:
+            outside = np.zeros(len(stars), dtype=bool) if outside is None else outside
+            outside[rows] = out_of_range[rows]
+    return added, {} if outside is None else {"zero_point_out_of_range": outside}
+
+
+def _zero_point_rule(model):
+    return model.metadata.get("zero_point_rule", CONSTANT)
+
+
+def _extrapolating(survey, labels, models, threads):
+    """The flag of stars unlike the training stars of the model that predicts them, if both models know theirs."""
+    outside = np.zeros(survey.n_stars, dtype=bool)
+    for fold, other in _PREDICTED_BY.items():
+        rows = labels == fold
+        answer = extrapolates(models[other], survey.features, rows, threads)
+        if answer is None:
+            return {}
+        outside[rows] = answer
+    return {"extrapolation": outside}
 
 
 def _combine(spec, spec_error, gaia, gaia_error):
@@ -262,6 +319,7 @@ def _header(survey, config, folds, models):
             "NTRAIN": int(model.n_stars),
             "PENALT": float(model.penalty),
             "ZEROPT": float(model.zero_point),
+            "ZPRULE": _zero_point_rule(model),
             "NNONZ": int(model.n_nonzero),
             "OBJECT": float(model.result.objective),
             "KKTVIO": float(model.result.kkt_violation),

@@ -5,17 +5,17 @@ from typing import NamedTuple
 import numpy as np
 from astropy.table import Column, Table
 
-from spfast.data.cuts import ASPCAPFLAG_BAD, STARFLAG_BAD
-
 __all__ = [
+    "CLIPPED_SHARE",
     "COLUMNS",
+    "EXTENT_SHARE",
     "FLAGS",
+    "MASKED_SHARE",
     "OUTLIER_SIGMA",
     "build_table",
     "flag_cards",
     "pack_flags",
     "prediction_values",
-    "star_flags",
     "star_values",
 ]
 
@@ -34,7 +34,7 @@ _TRIG, _SPECT = "pos.parallax.trig", "pos.parallax.spect"
 #: The catalog's columns in order, the paper's Table 1 first; a prediction table has some of them.
 COLUMNS = {
     "2MASS_ID": ColumnSpec("U", "", "meta.id;meta.main", "2MASS designation: the APOGEE_ID"),
-    "Gaia_parallax": ColumnSpec("f8", "mas", _TRIG, "Gaia parallax, the zero point added (ZEROPT_A, ZEROPT_B)"),
+    "Gaia_parallax": ColumnSpec("f8", "mas", _TRIG, "Gaia parallax, the zero point added (Gaia_zero_point)"),
     "Gaia_parallax_err": ColumnSpec("f8", "mas", f"stat.error;{_TRIG}", "Error of the Gaia parallax as published"),
     "spec_parallax": ColumnSpec("f8", "mas", _SPECT, "Spectrophotometric parallax (Hogg et al. 2019, Eq. 4)"),
     "spec_parallax_err": ColumnSpec(
@@ -45,6 +45,7 @@ COLUMNS = {
     "source_id": ColumnSpec("i8", "", "meta.id", "Gaia source identifier, -1 if none"),
     "ra": ColumnSpec("f8", "deg", "pos.eq.ra;meta.main", "Right ascension"),
     "dec": ColumnSpec("f8", "deg", "pos.eq.dec;meta.main", "Declination"),
+    "Gaia_zero_point": ColumnSpec("f8", "mas", _TRIG, "What has been added to Gaia's parallax in Gaia_parallax"),
     "ln_spec_parallax": ColumnSpec("f8", "", _SPECT, "ln(spec_parallax / mas), in which the errors are Gaussian"),
     "ln_spec_parallax_err": ColumnSpec("f8", "", f"stat.error;{_SPECT}", "Error of ln_spec_parallax"),
     "combined_parallax": ColumnSpec(
@@ -54,11 +55,15 @@ COLUMNS = {
     "distance": ColumnSpec("f8", "kpc", "pos.distance", "1/spec_parallax: the median for a Gaussian ln_spec_parallax"),
     "distance_16": ColumnSpec("f8", "kpc", "pos.distance;stat.min", "16th percentile of distance, same Gaussian"),
     "distance_84": ColumnSpec("f8", "kpc", "pos.distance;stat.max", "84th percentile of distance, same Gaussian"),
-    "flags": ColumnSpec("i4", "", "meta.code.qual", "Warnings, one bit each (FLAGBIT0, ...); 0: none"),
+    "flags": ColumnSpec("i4", "", "meta.code.qual", "Warnings, one bit each (FLAG0, ...); 0: none"),
 }
 
 #: Share of a spectrum's pixels that may be masked before a flag says so.
-_MASKED_SHARE = 0.1
+MASKED_SHARE = 0.1
+#: Share of a spectrum's pixels that may stand at a bound of the clipped flux before a flag says so.
+CLIPPED_SHARE = 0.01
+#: Share of a model's training stars that count as inside; a star farther out than these extrapolates.
+EXTENT_SHARE = 0.999
 #: Difference of the two parallaxes that is flagged, in units of its error.
 OUTLIER_SIGMA = 5.0
 
@@ -68,9 +73,15 @@ FLAGS = {
     "parallax_outlier": f"Gaia_parallax and spec_parallax differ by more than {OUTLIER_SIGMA:.0f} sigma",
     "starflag_bad": "a bad bit of APOGEE's STARFLAG is set (0, 3, 18, 22)",
     "aspcapflag_bad": "a bad bit of APOGEE's ASPCAPFLAG is set (STAR_BAD or a parameter's)",
-    "many_masked_pixels": f"more than {_MASKED_SHARE:.0%} of the spectrum's pixels are masked",
+    "many_masked_pixels": f"more than {MASKED_SHARE:.0%} of the spectrum's pixels are masked",
     "not_converged": "the model that predicts the star stopped before its tolerance",
     "seen_in_training": "the star was in the model's training set: not independent of Gaia",
+    "extrapolation": f"farther out in the model's own features than {EXTENT_SHARE:.1%} of its training stars",
+    "clipped_flux": f"more than {CLIPPED_SHARE:.0%} of the spectrum's pixels stand at a bound of the clipped flux",
+    "starflag_warning": "a warning bit of APOGEE's STARFLAG is set (2, 4, 9-13, 16, 17, 19-21)",
+    "aspcapflag_warning": "a warning bit of APOGEE's ASPCAPFLAG is set (0-14)",
+    "gaia_quality": "Gaia's astrometry fails the training set's cuts on visibility periods or chi-squared",
+    "zero_point_out_of_range": "outside the range of Gaia's zero point (nearest value taken) or unknown (median)",
 }
 
 
@@ -110,18 +121,6 @@ def prediction_values(ln_parallax, ln_error):
         }
 
 
-def star_flags(survey):
-    """The flags that depend on the star's spectrum alone (dict of bool arrays)."""
-    starflag, aspcapflag = (np.asarray(survey.stars[name], dtype=np.int64) for name in ("STARFLAG", "ASPCAPFLAG"))
-    masked = np.asarray(survey.stars["n_bad_pixels"])
-    return {
-        # -1 is a survey's "no such flag", not all bits set.
-        "starflag_bad": (starflag > 0) & (starflag & STARFLAG_BAD != 0),
-        "aspcapflag_bad": (aspcapflag > 0) & (aspcapflag & ASPCAPFLAG_BAD != 0),
-        "many_masked_pixels": masked > _MASKED_SHARE * survey.layout.n_pixels,
-    }
-
-
 def pack_flags(flags, n_stars):
     """Pack named bool arrays into the bits of `FLAGS` (int32 array, shape (n_stars,)).
 
@@ -140,7 +139,7 @@ def pack_flags(flags, n_stars):
 
 def flag_cards(names):
     """Header cards that name the bits a table uses (dict of str)."""
-    return {f"FLAGBIT{bit}": f"{name}: {text}" for bit, (name, text) in enumerate(FLAGS.items()) if name in names}
+    return {f"FLAG{bit}": f"{name}: {text}" for bit, (name, text) in enumerate(FLAGS.items()) if name in names}
 
 
 def build_table(values, meta):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from spfast.data.survey import open_survey
+from spfast.data.zero_point import CONSTANT
 from spfast.errors import BadInputError
 from spfast.model.result import load_model
 from spfast.products.tables import is_table, read_table
@@ -66,7 +67,7 @@ def _describe_model(model):
         ("trained on", f"{model.n_stars:,} stars"),
         ("coefficients", f"{model.n_features:,}; {model.n_nonzero:,} penalised ones are not zero"),
         ("penalty", f"{model.penalty:g}"),
-        ("zero point", f"{model.zero_point:g} mas added to Gaia parallaxes"),
+        ("zero point", _zero_point(model)),
         ("objective", f"{result.objective:.10g}"),
         ("KKT violation", f"{result.kkt_violation:.3g}"),
         ("converged", "yes" if result.converged else f"no: {result.message}"),
@@ -76,6 +77,11 @@ def _describe_model(model):
     lines += [(label, str(metadata[key])) for key, label in names.items() if key in metadata]
     lines += _config_lines(metadata.get("config"))
     return lines + _config_lines(metadata.get("survey_config"), "survey config")
+
+
+def _zero_point(model):
+    rule = model.metadata.get("zero_point_rule", CONSTANT)
+    return f"{model.zero_point:g} mas added to Gaia parallaxes" if rule == CONSTANT else f"star by star: {rule}"
 
 
 def _describe_table(table):

@@ -6,7 +6,8 @@ import numpy as np
 
 from spfast import __version__
 from spfast.errors import SpfastWarning
-from spfast.products.columns import build_table, flag_cards, pack_flags, prediction_values, star_flags, star_values
+from spfast.products.columns import build_table, flag_cards, pack_flags, prediction_values, star_values
+from spfast.products.flags import extrapolates, star_flags
 from spfast.selection.seen import seen_in_training
 
 __all__ = ["HEADER_COMMENTS", "predict_survey"]
@@ -55,6 +56,9 @@ def predict_survey(model, survey, threads=None):
     ln_parallax = model.predict_ln(survey.features, threads=threads)
     ln_error = model.predict_ln_error(survey.feature_errors, threads=threads)
     flags = {"not_converged": np.full(survey.n_stars, not model.result.converged), **star_flags(survey)}
+    outside = extrapolates(model, survey.features, threads=threads)
+    if outside is not None:
+        flags["extrapolation"] = outside
     if "training_stars" in model.metadata:
         flags["seen_in_training"] = seen_in_training(model.metadata["training_stars"], survey.stars)
     else:

@@ -182,6 +182,8 @@ def _fold_name(name):
 
 def _zero_points(catalog, fold, zero_point):
     """What each star's Gaia_parallax has had added [mas] (float64 array): ours says so for each fold."""
+    if zero_point is None and "Gaia_zero_point" in catalog.colnames:
+        return float_column(catalog, "Gaia_zero_point")
     values = np.full(len(fold), _PAPER_ZERO_POINT if zero_point is None else float(zero_point))
     if zero_point is None:
         # A star's Gaia_parallax carries the zero point of the model that predicts it, trained on the other fold.

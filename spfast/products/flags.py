@@ -1,0 +1,157 @@
+"""Which stars carry which warning: spectrum, pipeline, Gaia, and how far they are from their model's training stars."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from spfast.config import Config
+from spfast.data.continuum import CHIPS
+from spfast.data.cuts import ASPCAPFLAG_BAD, STARFLAG_BAD, good_astrometry
+from spfast.errors import BadInputError
+from spfast.model.predict import linear_predictor
+from spfast.products.columns import CLIPPED_SHARE, EXTENT_SHARE, MASKED_SHARE
+from spfast.products.tables import float_column
+
+__all__ = ["clipped_share", "extrapolates", "star_flags", "with_training_extent"]
+
+#: APOGEE_STARFLAG bits that ask for care without condemning the spectrum: bright neighbour (2), low S/N (4),
+#: persistence (9-13), suspect velocity or line width (16, 17), visits with bad velocities left out (19-21).
+STARFLAG_WARNING = sum(1 << bit for bit in (2, 4, 9, 10, 11, 12, 13, 16, 17, 19, 20, 21))
+#: APOGEE_ASPCAPFLAG bits 0-14: the warnings of the parameter pipeline (each parameter's, chi-squared, S/N, grid holes).
+ASPCAPFLAG_WARNING = (1 << 15) - 1
+
+#: Rows looked at together: 8 MB of a survey.
+_BLOCK = 256
+#: A pixel stands at a clip bound when its ln flux is this close to it: float32 and the kernel's own logarithm.
+_CLIP_TOLERANCE = 1e-4
+
+
+def star_flags(survey):
+    """The flags that depend on the star's observation alone (dict of bool arrays, shape (n_stars,)).
+
+    Parameters
+    ----------
+    survey : Survey
+        Its configuration says where flux was clipped and what the Training Set asks of Gaia's astrometry.
+    """
+    stars = survey.stars
+    starflag, aspcapflag = (np.maximum(np.asarray(stars[name], dtype=np.int64), 0) for name in _PIPELINE_FLAGS)
+    config = _survey_config(survey)
+    return {
+        "starflag_bad": starflag & STARFLAG_BAD != 0,
+        "aspcapflag_bad": aspcapflag & ASPCAPFLAG_BAD != 0,
+        "many_masked_pixels": np.asarray(stars["n_bad_pixels"]) > MASKED_SHARE * survey.layout.n_pixels,
+        "clipped_flux": clipped_share(survey) > CLIPPED_SHARE,
+        "starflag_warning": starflag & STARFLAG_WARNING != 0,
+        "aspcapflag_warning": aspcapflag & ASPCAPFLAG_WARNING != 0,
+        "gaia_quality": np.isfinite(float_column(stars, "parallax")) & ~good_astrometry(stars, config),
+    }
+
+
+#: -1 in these is a survey's "no such flag", not all bits set.
+_PIPELINE_FLAGS = ("STARFLAG", "ASPCAPFLAG")
+
+
+def _survey_config(survey):
+    stored = survey.info.get("config") or {}
+    known = {name: stored[name] for name in ("training", "features") if name in stored}
+    return Config().replace(**known)
+
+
+def clipped_share(survey):
+    """Return the share of each star's pixels at a bound of the clipped flux (float64 array, shape (n_stars,)).
+
+    Parameters
+    ----------
+    survey : Survey
+    """
+    bounds = _survey_config(survey).features
+    low, high = np.log(bounds.flux_min) + _CLIP_TOLERANCE, np.log(bounds.flux_max) - _CLIP_TOLERANCE
+    first = survey.layout.n_unpenalized
+    share = np.empty(survey.n_stars)
+    for start in range(0, survey.n_stars, _BLOCK):
+        pixels = survey.features[start : start + _BLOCK, first:]
+        at_bound = np.count_nonzero(pixels >= np.float32(high), axis=1)
+        at_bound += np.count_nonzero(pixels <= np.float32(low), axis=1)
+        share[start : start + _BLOCK] = at_bound / max(survey.layout.n_pixels, 1)
+    return share
+
+
+def with_training_extent(model, features, rows, threads=None):
+    """Return the model with a note of where its training stars lie, so that it can tell a star unlike them.
+
+    Parameters
+    ----------
+    model : FittedModel
+        With a layout.
+    features : float32 array, shape (n_stars, n_features)
+    rows : bool mask or int array
+        The training stars.
+    threads : int, optional
+
+    Returns
+    -------
+    FittedModel
+        Its ``metadata["training_extent"]`` holds the centre and the inverse covariance of the training stars in the
+        space of the magnitudes and of each chip's contribution to ln parallax, and the squared Mahalanobis distance
+        there that all but 1 in 1,000 of them keep within. Coordinates in which they do not differ are left out.
+    """
+    points = _coordinates(model, features, rows, threads)
+    centre = points.mean(axis=0)
+    covariance = np.atleast_2d(np.cov(points, rowvar=False, bias=True))
+    inverse = np.linalg.pinv(covariance, rcond=1e-10, hermitian=True)
+    limit = np.quantile(_squared_distance(points, centre, inverse), EXTENT_SHARE)
+    extent = {"centre": centre.tolist(), "inverse_covariance": inverse.tolist(), "limit": float(limit)}
+    return replace(model, metadata={**model.metadata, "training_extent": extent})
+
+
+def extrapolates(model, features, rows=None, threads=None):
+    """Say which stars lie farther out than the model's training stars, in the model's own features.
+
+    Parameters
+    ----------
+    model : FittedModel
+        From `with_training_extent`, or read from a file that one was saved to.
+    features : float32 array, shape (n_stars, n_features)
+        In the model's layout.
+    rows : bool mask or int array, optional
+    threads : int, optional
+
+    Returns
+    -------
+    bool array, shape (n_rows,), or None
+        None if the model does not know where its training stars lie.
+    """
+    extent = model.metadata.get("training_extent")
+    if extent is None:
+        return None
+    points = _coordinates(model, features, rows, threads)
+    centre, inverse = np.array(extent["centre"]), np.array(extent["inverse_covariance"])
+    if centre.shape != (points.shape[1],) or inverse.shape != (centre.size, centre.size):
+        raise BadInputError(
+            f"model: its training extent has {centre.size} coordinates, its layout {points.shape[1]}; fit it again"
+        )
+    # Written so that a NaN distance is outside.
+    return ~(_squared_distance(points, centre, inverse) <= extent["limit"])
+
+
+def _coordinates(model, features, rows, threads):
+    """Magnitudes, then what each chip adds to ln parallax (float64 array, shape (n_rows, n_magnitudes + 3)).
+
+    One pass over the rows for each coordinate group; only the pixels that the model uses matter, through their sum.
+    """
+    layout = model.layout
+    rows = slice(None) if rows is None else rows
+    magnitudes = np.asarray(features[:, 1 : layout.n_unpenalized][rows], dtype=np.float64)
+    parts = []
+    for low, high in CHIPS:
+        # NaN wavelengths (constant, magnitudes) compare false.
+        on_chip = (layout.wavelength > low) & (layout.wavelength < high)
+        which = None if isinstance(rows, slice) else rows
+        parts.append(linear_predictor(features, np.where(on_chip, model.coef, 0.0), which, threads))
+    return np.column_stack([magnitudes, *parts])
+
+
+def _squared_distance(points, centre, inverse):
+    offset = points - centre
+    return np.einsum("ni,ij,nj->n", offset, inverse, offset)
