@@ -9,6 +9,7 @@ _PUBLIC = {
     "open_survey": "spfast.data.survey",
     "fit": "spfast.model.fit",
     "fit_path": "spfast.model.path",
+    "fit_zero_point": "spfast.model",
     "penalty_max": "spfast.model",
     "FittedModel": "spfast.model.result",
     "load_model": "spfast.model.result",

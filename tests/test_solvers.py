@@ -265,3 +265,24 @@ def test_history_tells_the_whole_story():
     assert (np.diff(history["objective"]) <= 1e-9 * result.objective).all()
     assert (np.diff(history["n_passes"]) > 0).all()
     assert (np.diff(history["seconds"]) > 0).all()
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_exact_distance_modulus(solver):
+    problem = small_problem(500, 40, dtype=np.float64)
+    layout = spfast.model.layout.FeatureLayout(tuple(range(250, 290)))
+    options = {"layout": layout, "tolerance": 1e-6, "solver": solver}
+    free = spfast.fit(*problem.arguments, 5.0, **options)
+    exact = spfast.fit(*problem.arguments, 5.0, exact_distance_modulus=True, **options)
+    assert exact.result.converged
+    assert abs(exact.coef[1:9].sum() + 0.2 * np.log(10)) < 1e-12
+    assert exact.result.objective > free.result.objective
+    shifted = problem.design.copy()
+    shifted[:, 1:9] += 1.7
+    np.testing.assert_allclose(exact.predict(shifted), 10 ** (-0.2 * 1.7) * exact.predict(problem.design), rtol=1e-10)
+    # Optimal on the plane: no way along it is downhill.
+    gradient = reference.gradient(problem.design, exact.coef, problem.parallax, problem.error**-2.0)
+    along = gradient[:9] - np.r_[0.0, np.full(8, gradient[1:9].mean())]
+    assert np.abs(along).max() <= 1.01 * exact.result.tolerance
+    with pytest.raises(BadInputError, match="needs a layout"):
+        spfast.fit(*problem.arguments, 5.0, exact_distance_modulus=True)

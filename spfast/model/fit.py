@@ -8,6 +8,7 @@ from astropy import units
 
 from spfast.errors import BadInputError, ConvergenceWarning, SpfastWarning
 from spfast.kernels.team import Team
+from spfast.model.layout import MAGNITUDE
 from spfast.model.objective import Objective
 from spfast.model.predict import check_design, resolve_rows
 from spfast.model.result import FittedModel
@@ -19,6 +20,8 @@ __all__ = ["SOLVERS", "TrainingData", "find_start", "fit", "make_model", "run_so
 
 #: Solvers by name.
 SOLVERS = {"prox-newton": prox_newton, "owlqn": owlqn}
+#: Sum of the magnitudes' coefficients of ln parallax if parallax scales as 10^(-0.2 magnitude).
+MAGNITUDE_SUM = -0.2 * np.log(10.0)
 #: Named starts.
 STARTS = ("photometric", "burn-in")
 #: The paper's burn-in uses stars above this raw parallax signal-to-noise.
@@ -39,6 +42,7 @@ def fit(
     start="photometric",
     tolerance=1e-3,
     max_iterations=None,
+    exact_distance_modulus=False,
     threads=None,
     layout=None,
     metadata=None,
@@ -69,6 +73,9 @@ def fit(
         On the largest violation of the optimality conditions, in units of the penalty.
     max_iterations : int, optional
         The solver's own limit by default.
+    exact_distance_modulus : bool
+        Hold the magnitudes' coefficients to a sum of -0.2 ln 10, so that m more in every magnitude of a star multiplies
+        its parallax by exactly 10^(-0.2 m); needs a layout.
     threads : int, optional
         All processors by default; the answer does not depend on it.
     layout : FeatureLayout, optional
@@ -106,7 +113,18 @@ def fit(
     if solver not in SOLVERS:
         raise BadInputError(f"solver {solver!r}: expected one of {', '.join(SOLVERS)}")
     with Team(threads) as team:
-        data = TrainingData(features, parallax, parallax_error, penalty, penalized, rows, zero_point, layout, team)
+        data = TrainingData(
+            features,
+            parallax,
+            parallax_error,
+            penalty,
+            penalized,
+            rows,
+            zero_point,
+            layout,
+            team,
+            exact_distance_modulus,
+        )
         begin = find_start(data, start, SOLVERS[solver], tolerance)
         result = run_solver(data.objective, begin, solver, tolerance, max_iterations)
     return make_model(data, penalty, result, layout, metadata)
@@ -115,7 +133,19 @@ def fit(
 class TrainingData:
     """Checked input of a fit: the objective, and what the model will remember of it (arguments as in `fit`)."""
 
-    def __init__(self, features, parallax, parallax_error, penalty, penalized, rows, zero_point, layout, team):
+    def __init__(
+        self,
+        features,
+        parallax,
+        parallax_error,
+        penalty,
+        penalized,
+        rows,
+        zero_point,
+        layout,
+        team,
+        exact_distance_modulus=False,
+    ):
         design = check_design(features)
         n_stars, n_features = design.shape
         if layout is not None and layout.n_features != n_features:
@@ -139,7 +169,8 @@ class TrainingData:
         if not (isinstance(penalty, numbers.Real) and np.isfinite(penalty) and penalty >= 0):
             raise BadInputError(f"penalty is {penalty!r}, expected a finite number, zero or larger")
         penalties = np.where(self.penalized, float(penalty), 0.0)
-        self.objective = Objective(design, self.rows, raw + self.zero_point, ivar, penalties, team)
+        condition = _distance_modulus(layout, penalties) if exact_distance_modulus else None
+        self.objective = Objective(design, self.rows, raw + self.zero_point, ivar, penalties, team, condition)
 
 
 def find_start(data, start, solve, tolerance):
@@ -155,6 +186,7 @@ def find_start(data, start, solve, tolerance):
         coef, name = np.array(start, dtype=np.float64), "the given start"
         if coef.shape != (objective.n_features,) or not np.isfinite(coef).all():
             raise BadInputError(f"start: shape {coef.shape}, expected {objective.n_features} finite coefficients")
+    objective.meet_condition(coef)
     eta = np.empty(objective.n_rows)
     value = objective.smooth(coef, eta, np.empty(objective.n_features))
     if not np.isfinite(value) or objective.has_underflowed(eta):
@@ -207,16 +239,20 @@ def _burn_in(data, solve, tolerance):
         raise BadInputError(
             f"start 'burn-in': no training star has parallax/error > {BURN_IN_SIGNAL:g}; use start='photometric'"
         )
-    first = Objective(
-        objective.design,
-        objective.rows[bright],
-        objective.parallax[bright],
-        objective.ivar[bright],
-        objective.penalties,
-        objective.team,
-    )
     unit = objective.penalties.max(initial=0.0) or 1.0
-    return solve(first, paper_start(objective.n_features), tolerance * unit).coef
+    begin = paper_start(objective.n_features)
+    objective.meet_condition(begin)
+    return solve(objective.subset(bright), begin, tolerance * unit).coef
+
+
+def _distance_modulus(layout, penalties):
+    """The condition that the magnitudes' coefficients sum to -0.2 ln 10; the paper leaves the sum free."""
+    if layout is None:
+        raise BadInputError("exact_distance_modulus: needs a layout that says which columns are magnitudes")
+    vector = np.array([kind == MAGNITUDE for kind in layout.kinds], dtype=np.float64)
+    if not vector.any() or penalties[vector > 0].any():
+        raise BadInputError("exact_distance_modulus: expected unpenalised magnitudes; check layout and penalized")
+    return vector, MAGNITUDE_SUM
 
 
 def _in_mas(value, name):

@@ -6,6 +6,9 @@ Hogg, Eilers & Rix (2019), Eq. 1-3::
 
 A sum over stars, not a mean. ``penalties_j`` is the paper's lambda for a penalised column (a pixel) and zero for the
 others (constant, magnitudes); columns are neither scaled nor centred, so lambda has the unit of a gradient [1/feature].
+
+One linear condition ``vector . coef = value`` may hold on the unpenalised columns, e.g. that the magnitudes'
+coefficients sum to -0.2 ln 10: a solver then moves along the plane where it does, and gradients are projected onto it.
 """
 
 import numpy as np
@@ -42,19 +45,29 @@ class Objective:
         Of those stars, zero point added.
     penalties : float64 array, shape (n_features,)
     team : spfast.kernels.team.Team
+    condition : tuple of (float64 array of shape (n_features,), float), optional
+        Vector and value of the linear condition; the vector is zero on penalised columns.
 
     Attributes
     ----------
     n_passes : int
         Reads of the rows so far, value and gradient together or predictor alone.
+    wide : int64 array, shape (n_wide,)
+        The unpenalised columns, if they are few.
+    moves : float64 array, shape (n_wide, n_moves)
+        Orthonormal directions in which their coefficients may move.
     """
 
-    def __init__(self, design, rows, parallax, ivar, penalties, team):
+    def __init__(self, design, rows, parallax, ivar, penalties, team, condition=None):
         self.design, self.rows, self.team = design, rows, team
         self.parallax, self.ivar, self.penalties = parallax, ivar, penalties
         self.n_rows, self.n_features = rows.size, design.shape[1]
         self.n_passes = 0
         self.wide = wide_columns(penalties)
+        self.moves = np.eye(self.wide.size)
+        self._condition = condition
+        if condition is not None:
+            self.moves = np.linalg.svd(condition[0][None, self.wide])[2][1:].T.copy()
         self._bounds = exp_linear.segment_bounds(rows.size, exp_linear.N_SEGMENTS)
         self._values = np.empty(exp_linear.N_SEGMENTS)
         self._gradients = np.empty((exp_linear.N_SEGMENTS, self.n_features))
@@ -64,6 +77,17 @@ class Objective:
         other = object.__new__(Objective)
         other.__dict__.update(self.__dict__, penalties=penalties, n_passes=0)
         return other
+
+    def with_parallax(self, parallax):
+        """The same stars with other parallaxes (shares all buffers)."""
+        other = object.__new__(Objective)
+        other.__dict__.update(self.__dict__, parallax=parallax, n_passes=0)
+        return other
+
+    def subset(self, mask):
+        """The objective of some of the rows (bool array, shape (n_rows,))."""
+        part = [values[mask] for values in (self.rows, self.parallax, self.ivar)]
+        return Objective(self.design, *part, self.penalties, self.team, self._condition)
 
     def smooth(self, coef, eta, gradient):
         """Half chi-squared at ``coef``; writes the linear predictor and the gradient (one pass).
@@ -95,7 +119,15 @@ class Objective:
             self._gradients,
         )
         exp_linear.add_segments(self._gradients, gradient)
+        if self._condition is not None:
+            gradient[self.wide] = self.moves @ (self.moves.T @ gradient[self.wide])
         return float(self._values.sum())
+
+    def meet_condition(self, coef):
+        """Move ``coef`` the shortest way to where the condition holds, in place."""
+        if self._condition is not None:
+            vector, value = self._condition
+            coef += vector * (value - vector @ coef) / (vector @ vector)
 
     def chi_squared_half(self, eta):
         """Half chi-squared of given linear predictors (no pass)."""

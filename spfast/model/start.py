@@ -40,27 +40,30 @@ def photometric_start(objective):
     if free.size == 0:
         return coef
     columns = objective.design[objective.rows[:, None], free].astype(np.float64)
-    part = damped_newton(columns, objective, _log_linear(columns, objective), 0.0)
-    if objective.has_underflowed(columns @ part):
+    objective.meet_condition(coef)
+    moves = objective.moves if free.size == objective.wide.size else np.eye(free.size)
+    offset = columns @ coef[free]
+    part = damped_newton(columns @ moves, objective, _log_linear(columns @ moves, objective, offset), offset)
+    if objective.has_underflowed(columns @ (moves @ part) + offset):
         total = objective.ivar.sum()
         mean = float(objective.ivar @ objective.parallax / total) if total > 0 else 0.0
         raise BadInputError(
             f"the best prediction for these {objective.n_rows} stars is zero: their inverse-variance mean parallax is "
             f"{mean:.4g} mas, expected positive; check its sign, the zero point and the errors"
         )
-    coef[free] = part
+    coef[free] += moves @ part
     return coef
 
 
-def _log_linear(columns, objective):
+def _log_linear(columns, objective, offset):
     parallax, ivar = objective.parallax, objective.ivar
     signal = parallax * np.sqrt(ivar)
     bright = signal > _LOG_SIGNAL
     if bright.sum() >= 2 * columns.shape[1]:
-        weight, target = signal[bright, None], np.log(parallax[bright])
+        weight, target = signal[bright, None], np.log(parallax[bright]) - offset[bright]
         return np.linalg.lstsq(weight * columns[bright], weight[:, 0] * target, rcond=1e-10)[0]
     # Too few: the same prediction for all, as far as the columns can make one.
     total = ivar.sum()
     mean = float(ivar @ parallax) / total if total > 0 else 0.0
     level = max(mean, 1.0 / np.sqrt(total)) if total > 0 else 1.0
-    return np.linalg.lstsq(columns, np.full(columns.shape[0], np.log(level)), rcond=1e-10)[0]
+    return np.linalg.lstsq(columns, np.log(level) - offset, rcond=1e-10)[0]

@@ -25,6 +25,8 @@ class WorkingGram:
 
     Attributes
     ----------
+    weights : float64 array, shape (n_rows,)
+        Those of the last `reset`, None before it.
     columns : int64 array, shape (n,)
         The working set, in the order of the Gram's rows.
     free : float64 array, shape (n_rows, n_unpenalized)
@@ -36,6 +38,7 @@ class WorkingGram:
         self.unpenalized = unpenalized
         self._dtype = objective.design.dtype
         self.columns = np.empty(0, dtype=np.int64)
+        self.weights = None
         self._store = np.zeros((0, 0), dtype=self._dtype)
         self.free = objective.design[objective.rows[:, None], unpenalized].astype(np.float64)
 
@@ -56,7 +59,8 @@ class WorkingGram:
     def reset(self, weights, columns):
         """Start again with other weights and columns."""
         self.weights = weights
-        self._whiten = whitening(self.free, weights)
+        moves = self._objective.moves
+        self._whiten = moves @ whitening(self.free @ moves, weights)
         self._directions = self.free @ self._whiten
         self.columns = np.empty(0, dtype=np.int64)
         self._coupling = np.empty((self._whiten.shape[1], 0))
@@ -85,20 +89,25 @@ class WorkingGram:
         kernels.mirror(self._store, old, n)
         self._coupling = np.concatenate([self._coupling, self._explained[:, old:] + new], axis=1)
 
-    def keep(self, mask):
-        """Drop the columns where ``mask`` is False (no pass)."""
-        index = np.flatnonzero(mask)
-        if index.size == self.n:
-            return
-        self._store[: index.size, : index.size] = self._store[np.ix_(index, index)]
-        self.columns = self.columns[index]
-        self._coupling = self._coupling[:, index]
-        self._remainder = self._remainder[:, index]
-        self._explained = np.ascontiguousarray(self._explained[:, index])
-
     def reduced_gradient(self, gradient):
         """The gradient on the working set after the unpenalised columns have moved to their optimum (shape (n,))."""
         return gradient[self.columns] - self._coupling.T @ (self._whiten.T @ gradient[self.unpenalized])
+
+    def inverse_products(self, gradients):
+        """Return ``g_k H^-1 g_l`` over the working set and the unpenalised columns.
+
+        Parameters
+        ----------
+        gradients : float64 array, shape (n_features, n)
+
+        Returns
+        -------
+        products : float64 array, shape (n, n)
+        """
+        directions = self._whiten.T @ gradients[self.unpenalized]
+        reduced = gradients[self.columns] - self._coupling.T @ directions
+        matrix = self.matrix.astype(np.float64)
+        return directions.T @ directions + reduced.T @ np.linalg.lstsq(matrix, reduced, rcond=1e-10)[0]
 
     def unpenalized_step(self, gradient, step):
         """The unpenalised columns' step that goes with ``step`` on the working set (shape (n_unpenalized,))."""

@@ -31,7 +31,7 @@ def owlqn(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state=None)
     coef = coef.copy()
     eta, gradient = np.empty(objective.n_rows), np.empty(objective.n_features)
     value = objective.smooth(coef, eta, gradient) + objective.penalty(coef)
-    scaling = _Scaling(objective, objective.curvature(eta))
+    scaling = _Scaling(objective, coef, objective.curvature(eta))
     pairs = _Pairs(objective.n_features)
     pseudo, violations = np.empty_like(coef), np.empty_like(coef)
     inner = scaling.inward(coef)
@@ -83,16 +83,18 @@ def _search(objective, scaling, inner, direction, pseudo, value, eta, gradient):
 class _Scaling:
     """Coordinates in which the unpenalised columns are orthonormal, and orthogonal to the others, under the weights.
 
-    ``coef_wide = whiten (inner_wide - explained coef_rest)``; the penalised coefficients are their own coordinates, so
-    the L1 term is as it was.
+    ``coef_wide = fixed + whiten (inner_wide - explained coef_rest)``; the penalised coefficients are their own
+    coordinates, so the L1 term is as it was.
     """
 
-    def __init__(self, objective, weights):
+    def __init__(self, objective, coef, weights):
         self._wide = objective.wide
         rows, design = objective.rows, objective.design
         columns = design[rows[:, None], self._wide].astype(np.float64)
-        self._whiten = whitening(columns, weights)
+        self._whiten = objective.moves @ whitening(columns @ objective.moves, weights)
         self._unwhiten = np.linalg.pinv(self._whiten)
+        # What of the start no direction reaches stays: the part that a condition fixes, or that has no data.
+        self._fixed = coef[self._wide] - self._whiten @ (self._unwhiten @ coef[self._wide])
         directions = columns @ self._whiten
         self._explained = explained_by(directions, weights, design, rows, slice(None))
         self._explained[:, self._wide] = 0.0
@@ -106,7 +108,7 @@ class _Scaling:
 
     def outward(self, inner):
         coef = inner.copy()
-        coef[self._wide] = self._whiten @ (inner[self._used] - self._explained @ inner)
+        coef[self._wide] = self._fixed + self._whiten @ (inner[self._used] - self._explained @ inner)
         return coef
 
     def gradient(self, gradient):

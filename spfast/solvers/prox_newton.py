@@ -57,7 +57,6 @@ class NewtonState:
         self.eliminated = objective.wide
         self.gram = WorkingGram(objective, self.eliminated)
         self.scratch = new_scratch()
-        self.weights = None
 
 
 def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state=None):
@@ -128,8 +127,8 @@ def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state
             break
         coef, value, full_step = moved
         if _unpenalized_lag(coef, gradient, penalties, gram.unpenalized, violations):
-            free = gram.unpenalized
-            coef[free] = damped_newton(gram.free, objective, coef[free], eta - gram.free @ coef[free])
+            moves = objective.moves
+            coef[gram.unpenalized] += moves @ damped_newton(gram.free @ moves, objective, np.zeros(moves.shape[1]), eta)
             value = objective.smooth(coef, eta, gradient) + objective.penalty(coef)
     else:
         worst = kkt_violations(coef, gradient, penalties, violations)
@@ -152,7 +151,7 @@ def _update_gram(state, objective, coef, gradient, violations, eta, always, exac
     gram, penalties = state.gram, objective.penalties
     weights = objective.curvature(eta, exact)
     total = np.abs(weights).sum()
-    change = np.inf if state.weights is None else np.abs(weights - state.weights).sum() / total
+    change = np.inf if gram.weights is None else np.abs(weights - gram.weights).sum() / total
     inside = np.zeros(coef.size, dtype=bool)
     inside[gram.columns] = True
     inside[gram.unpenalized] = True
@@ -167,7 +166,6 @@ def _update_gram(state, objective, coef, gradient, violations, eta, always, exac
     if change > _STALE or (slow and change > _STALE_IF_SLOW):
         columns = gram.columns
         stays = (coef[columns] != 0.0) | (np.abs(gradient[columns]) >= _PRUNE_SHARE * penalties[columns])
-        state.weights = weights
         gram.reset(weights, np.unique(np.concatenate([columns[stays], new, always])))
     else:
         gram.append(new)
