@@ -16,8 +16,8 @@ from spfast.errors import BadInputError, SpfastWarning
 from spfast.products.catalog import HEADER_COMMENTS, fit_folds, fit_stars, make_catalog, resolve_config
 from spfast.products.columns import COLUMNS, FLAGS
 from spfast.products.predictions import predict_survey
+from spfast.products.table1 import TABLE_1
 from spfast.products.tables import SUFFIXES, check_output, new_file, read_table, write_table
-from spfast.products.validation import TABLE_1
 
 PENALTY = 20.0
 

@@ -5,8 +5,9 @@ import pytest
 from astropy.table import MaskedColumn, Table
 
 from spfast.errors import BadInputError
+from spfast.products.table1 import TABLE_1
 from spfast.products.tables import read_table, write_table
-from spfast.products.validation import MEASURES, TABLE_1, format_validation, validate
+from spfast.products.validation import MEASURES, format_validation, validate
 
 N = 40_000
 SCATTER = 0.08
