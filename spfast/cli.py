@@ -115,7 +115,7 @@ def run_demo(args):
     _say(args, f"3. Fit one model to each fold and predict the other fold: {catalog_path}")
     catalog = _make_catalog(args, survey, config, catalog_path)
     _say(args, f"4. Compare with Gaia, and with the truth that only a simulation knows: {results[1]}")
-    _validate(args, catalog, read_table(download / "truth.fits"), None, results[1])
+    _validate(args, catalog, read_table(download / "truth.fits"), results[1])
     _say(
         args,
         f"That was with {survey.n_stars:,} stars, the paper had 44,784: the more to train on, the less scatter.\n"
@@ -240,23 +240,41 @@ def _make_catalog(args, survey, config, path, model_folder=None):
 
 
 def run_validate(args):
-    """The paper's measures of a catalog."""
-    from spfast.products.tables import check_output, read_table
+    """Every check of a catalog that the given files allow; each table after the first beside it, under its own name."""
+    from spfast.data.survey import open_survey
+    from spfast.products.checks import check_names, format_checks, load_models, run_checks
+    from spfast.products.tables import check_output, read_table, write_table
 
     path = check_output(args.output, args.overwrite) if args.output else None
-    truth = read_table(args.truth) if args.truth else None
-    _validate(args, read_table(args.catalog), truth, args.zero_point, path)
+    catalog = read_table(args.catalog)
+    material = {
+        "truth": read_table(args.truth) if args.truth else None,
+        "survey": open_survey(args.survey) if args.survey else None,
+        "models": load_models(args.models) if args.models else None,
+        "other": read_table(args.compare) if args.compare else None,
+        "members": read_table(args.clusters) if args.clusters else None,
+    }
+    paths = {}
+    if path is not None:
+        names = check_names(**material)
+        paths = {name: path if name == names[0] else path.with_stem(f"{path.stem}_{name}") for name in names}
+        for output in paths.values():
+            check_output(output, args.overwrite)
+    tables = run_checks(catalog, **material, zero_point=args.zero_point, law=args.law, threads=args.threads)
+    print(format_checks(tables))
+    for name, output in paths.items():
+        write_table(tables[name], output, args.overwrite)
+        _say(args, f"wrote {output}")
 
 
-def _validate(args, catalog, truth, zero_point, path):
+def _validate(args, catalog, truth, path):
     from spfast.products.tables import write_table
     from spfast.products.validation import format_validation, validate
 
-    scores = validate(catalog, truth, zero_point)
+    scores = validate(catalog, truth)
     print(format_validation(scores))
-    if path is not None:
-        write_table(scores, path, args.overwrite)
-        _say(args, f"wrote {path}")
+    write_table(scores, path, args.overwrite)
+    _say(args, f"wrote {path}")
 
 
 def run_info(args):
@@ -319,26 +337,44 @@ def _parser():
     sub = command("predict", run_predict, "Apply a saved model to a survey, new stars included.")
     sub.add_argument("model", metavar="MODEL", help="model file written by spfast fit or catalog --models")
     sub.add_argument("survey", metavar="SURVEY", help="survey folder")
-    _output_table(sub, required=True)
+    _output_table(sub)
     _overwrite(sub)
 
     sub = command("catalog", run_catalog, "Fit a model to each fold, predict each star by the model that never saw it.")
     sub.add_argument("survey", metavar="SURVEY", help="survey folder")
-    _output_table(sub, required=True)
+    _output_table(sub)
     sub.add_argument("--models", metavar="DIR", help="also save the two models: DIR/model_A.npz and DIR/model_B.npz")
     _fit_options(sub)
     _overwrite(sub)
 
-    sub = command("validate", run_validate, "Score a catalog by the paper's measures.")
+    sub = command(
+        "validate", run_validate, "Score a catalog: the paper's measures, its errors, and what else is asked."
+    )
     sub.add_argument("catalog", metavar="CATALOG", help="table with the seven columns of Table 1")
     sub.add_argument("--truth", metavar="FILE", help="table with APOGEE_ID and true_parallax [mas]")
+    sub.add_argument("--survey", metavar="SURVEY", help="its survey: coverage by G, H-W2 and S/N, trends of residuals")
+    sub.add_argument(
+        "--models",
+        action="append",
+        metavar="DIR|MODEL",
+        help="models to compare two by two and, with --survey, to redden stars for: a folder of catalog --models or a "
+        "file; may be given again",
+    )
+    sub.add_argument("--compare", metavar="OTHER", help="another catalog, matched by 2MASS_ID")
+    sub.add_argument("--clusters", metavar="FILE", help="members: 2MASS_ID, cluster and, if known, distance [kpc]")
+    sub.add_argument("--law", default="wang2019", metavar="LAW", help="extinction law: wang2019 (default) or yuan2013")
     sub.add_argument(
         "--zero-point",
         type=float,
         metavar="MAS",
         help="what Gaia_parallax has had added [mas] (default: what the catalog's header says, else 0.0483)",
     )
-    _output_table(sub, required=False)
+    sub.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="table to write the measures to: .fits .ecsv .vot .csv .parquet; the others beside it: FILE_coverage, ...",
+    )
     _overwrite(sub)
 
     sub = command("info", run_info, "Say what a survey, model or catalog is, how it was made, whether it is whole.")
@@ -367,9 +403,9 @@ def _fit_options(sub):
     )
 
 
-def _output_table(sub, required):
+def _output_table(sub):
     sub.add_argument(
-        "-o", "--output", required=required, metavar="FILE", help="table to write: .fits .ecsv .vot .csv .parquet"
+        "-o", "--output", required=True, metavar="FILE", help="table to write: .fits .ecsv .vot .csv .parquet"
     )
 
 
