@@ -16,7 +16,7 @@ help:
 	@sed -n 's/^#   //p' Makefile
 
 demo: $(VENV)/installed-core
-	$(VENV)/bin/spfast demo demo/
+	$(VENV)/bin/spfast demo demo/ --overwrite
 
 test: $(VENV)/installed-test
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
