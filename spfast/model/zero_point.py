@@ -56,6 +56,7 @@ def fit_zero_point(
     rows=None,
     first=0.0483,
     tolerance=1e-3,
+    exact_distance_modulus=None,
     threads=None,
     layout=None,
     metadata=None,
@@ -66,6 +67,10 @@ def fit_zero_point(
     ----------
     features, parallax, parallax_error, penalty, penalized, rows, tolerance, threads, layout, metadata
         As in `spfast.fit`.
+    exact_distance_modulus : bool, optional
+        As in `spfast.fit`; by default True where the layout has magnitudes. Without it the magnitudes' sum and the
+        offset do each other's work: on a mock the offset comes out 0.013 mas (six of its errors) too large, with it
+        0.004 mas too small.
     covariates : float array, shape (n_stars, n_covariates), optional
         What the offset is linear in, one row for each row of ``features``; a column of ones (a constant offset) by
         default. Centre them, so that the constant is the offset of a typical star.
@@ -96,7 +101,20 @@ def fit_zero_point(
     if covariates.ndim != 2 or covariates.shape[0] != n_stars or covariates.shape[1] == 0:
         raise BadInputError(f"covariates: shape {covariates.shape}, expected ({n_stars}, n_covariates)")
     with Team(threads) as team:
-        data = TrainingData(features, parallax, parallax_error, penalty, penalized, rows, 0.0, layout, team)
+        if exact_distance_modulus is None:
+            exact_distance_modulus = layout is not None and bool(layout.magnitudes)
+        data = TrainingData(
+            features,
+            parallax,
+            parallax_error,
+            penalty,
+            penalized,
+            rows,
+            0.0,
+            layout,
+            team,
+            exact_distance_modulus,
+        )
         chosen = covariates[data.rows]
         if not np.isfinite(chosen).all():
             raise BadInputError("covariates: not finite for some training stars; leave those stars out with rows=")
