@@ -108,8 +108,9 @@ def surviving_pixels(models):
     Examples
     --------
     >>> import numpy as np, spfast
+    >>> from spfast.model.layout import FeatureLayout
     >>> from spfast.products.stability import surviving_pixels
-    >>> layout = spfast.FeatureLayout((500, 600), magnitudes=("K",))
+    >>> layout = FeatureLayout((500, 600), magnitudes=("K",))
     >>> x = np.column_stack([np.ones(4), [0.0, 1, 0, 1], [0.0, 0, 1, 1], [0.0, 1, 1, 0]])
     >>> model = spfast.fit(x, np.exp(x @ [0, -0.4, 0.3, 0]), np.full(4, 0.01), penalty=1.0, layout=layout)
     >>> surviving_pixels({"A": model})["pixel", "n_models"].as_array().tolist()
