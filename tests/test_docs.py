@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import spfast
+
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = [path for path in sorted(DOCS.glob("*.rst")) if ">>>" in path.read_text(encoding="utf-8")]
 
@@ -19,3 +21,8 @@ def test_examples_give_what_they_show(page, tmp_path, monkeypatch):
 
 def test_there_are_examples():
     assert "quickstart.rst" in [page.name for page in PAGES]
+
+
+def test_every_public_name_is_documented():
+    documented = {line.split(".")[-1] for line in (DOCS / "api.rst").read_text(encoding="utf-8").split()}
+    assert set(spfast.__all__) - {"__version__"} <= documented

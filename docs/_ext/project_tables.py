@@ -12,7 +12,22 @@ from docutils.parsers.rst import Directive
 from spfast.config import Config
 from spfast.data.columns import STAR_COLUMNS
 from spfast.products.columns import COLUMNS, FLAGS
+from spfast.products.compare import COMPARISON
+from spfast.products.coverage import CALIBRATION, COVERAGE
+from spfast.products.reddening import REDDENING
+from spfast.products.stability import STABILITY
+from spfast.products.trends import TRENDS
 from spfast.products.validation import MEASURES
+
+CHECKS = {
+    "measures": MEASURES,
+    "calibration": CALIBRATION,
+    "coverage": COVERAGE,
+    "trends": TRENDS,
+    "reddening": REDDENING,
+    "stability": STABILITY,
+    "comparison": COMPARISON,
+}
 
 _KINDS = {"U": "text", "f8": "float64", "f4": "float32", "i8": "int64", "i4": "int32", "u1": "uint8", "?": "bool"}
 #: Characters of a line of code that the pages show without scrolling.
@@ -44,11 +59,19 @@ class FlagBits(Directive):
         return [_table(("Flag", "Bit", "Value", "Meaning"), (28, 8, 8, 56), rows)]
 
 
-class ValidationMeasures(Directive):
-    """The columns of validate's table."""
+class CheckColumns(Directive):
+    """The columns of one of validate's tables, named as `run_checks` names it."""
+
+    required_arguments = 1
 
     def run(self):
-        return [_table(("Column", "Meaning"), (20, 80), list(MEASURES.items()))]
+        columns = CHECKS[self.arguments[0]]
+        rows = [(name, text if isinstance(text, str) else _with_unit(*text)) for name, text in columns.items()]
+        return [_table(("Column", "Meaning"), (20, 80), rows)]
+
+
+def _with_unit(unit, text):
+    return f"{text} [{unit}]" if unit else text
 
 
 class DefaultConfiguration(Directive):
@@ -94,6 +117,6 @@ def setup(app):
     app.add_directive("star-columns", StarColumns)
     app.add_directive("catalog-columns", CatalogColumns)
     app.add_directive("flag-bits", FlagBits)
-    app.add_directive("validation-measures", ValidationMeasures)
+    app.add_directive("check-columns", CheckColumns)
     app.add_directive("default-configuration", DefaultConfiguration)
     return {"parallel_read_safe": True}
