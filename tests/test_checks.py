@@ -128,6 +128,17 @@ def test_errors_too_small_show_and_the_total_error_is_taken(honest):
     assert one(table, reference="truth", stars="all")["within_68"] == pytest.approx(0.68, abs=0.015)
 
 
+def test_gaia_errors_are_inflated_as_the_header_says(honest):
+    catalog = honest[0].copy()
+    catalog["Gaia_parallax_err"] /= np.where(catalog["sample"] == "A", 1.5, 2.0)
+    small = one(coverage(catalog), reference="gaia", stars="all")
+    assert small["within_68"] < 0.62
+    catalog.meta.update(INFLAT_B=1.5, INFLAT_A=2.0)  # stars of fold A are predicted by model B
+    table = coverage(catalog)
+    assert one(table, reference="gaia", stars="all")["within_68"] == pytest.approx(0.68, abs=0.015)
+    assert 1.5 < table.meta["INFLAT"] < 2.0
+
+
 def test_trend_is_found():
     catalog, stars, truth = mock(seed=4, lean=0.02)
     table = residual_trends(catalog, stars, truth)

@@ -164,7 +164,8 @@ def _cell(value, spec):
 
 
 def _error_name(table):
-    return table.meta["ERRCOL"]
+    inflation = table.meta["INFLAT"]
+    return table.meta["ERRCOL"] + (f", Gaia's errors times {inflation:.2f}" if inflation != 1.0 else "")
 
 
 def _format_calibration(table):

@@ -48,7 +48,8 @@ def calibration(catalog, truth=None):
     ----------
     catalog : astropy Table
         The seven columns of Table 1; ``spec_parallax_err_total`` is the error where there is one: ``meta["ERRCOL"]``
-        of the answer says which error was taken.
+        of the answer says which error was taken, ``meta["INFLAT"]`` by what Gaia's were multiplied (the
+        catalog's header says that).
     truth : astropy Table, optional
         ``APOGEE_ID`` and ``true_parallax`` [mas].
 
@@ -69,7 +70,7 @@ def calibration(catalog, truth=None):
         for level in _LEVELS:
             share = float(np.mean(z <= _limit(level)))
             rows.append((reference, level, share, _binomial(level, z.size), z.size))
-    return described_table(rows, CALIBRATION, {"ERRCOL": stars.total_error_name})
+    return described_table(rows, CALIBRATION, _errors_taken(stars))
 
 
 def coverage(catalog, truth=None, stars=None):
@@ -129,7 +130,11 @@ def coverage(catalog, truth=None, stars=None):
                 chosen = known & (part == i)
                 if chosen.any():
                     rows.append((reference, name, float(edges[i]), float(edges[i + 1]), *_shares(z[chosen])))
-    return described_table(rows, COVERAGE, {"ERRCOL": values.total_error_name})
+    return described_table(rows, COVERAGE, _errors_taken(values))
+
+
+def _errors_taken(stars):
+    return {"ERRCOL": stars.total_error_name, "INFLAT": float(np.mean(stars.gaia_inflation))}
 
 
 def _shares(z):

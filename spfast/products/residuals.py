@@ -25,7 +25,8 @@ def residuals(stars, truth=None):
     """Return the residuals against Gaia and, if there is a truth, against it.
 
     Against Gaia it is ``(spec - gaia) / spec``: divided by the well measured parallax, so that a negative Gaia parallax
-    is as good as any other. Against the truth it is ``ln(spec / true)``, in which the error is Gaussian.
+    is as good as any other; Gaia's errors are multiplied by what the catalog's header says of them. Against the truth
+    it is ``ln(spec / true)``, in which the error is Gaussian.
 
     Parameters
     ----------
@@ -49,9 +50,8 @@ def residuals(stars, truth=None):
         raise BadInputError("the catalog has no star with both a Gaia and a spectrophotometric parallax to compare")
     with np.errstate(divide="ignore", invalid="ignore"):
         fraction = stars.total_error / stars.spec
-        found = [
-            Residuals("gaia", 1.0 - stars.gaia / stars.spec, np.hypot(fraction, stars.gaia_error / stars.spec), both)
-        ]
+        gaia_fraction = stars.gaia_inflation * stars.gaia_error / stars.spec
+        found = [Residuals("gaia", 1.0 - stars.gaia / stars.spec, np.hypot(fraction, gaia_fraction), both)]
         if truth is not None:
             true = true_parallaxes(stars.names, truth)
             found.append(Residuals("truth", np.log(stars.spec / true), fraction, usable & (true > 0)))

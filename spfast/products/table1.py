@@ -55,6 +55,8 @@ class CatalogValues:
         ``spec_parallax_err_total`` where the catalog has it, else ``spec_error``.
     total_error_name : str
         Which of the two that is.
+    gaia_inflation : float64 array
+        What Gaia's errors have to be multiplied with, by the catalog's header; else 1.
     fold : str array
     training, best : bool array
         In the training set; and there with a raw Gaia parallax of at least 20 times its error.
@@ -69,6 +71,7 @@ class CatalogValues:
     spec_error: np.ndarray
     total_error: np.ndarray
     total_error_name: str
+    gaia_inflation: np.ndarray
     fold: np.ndarray
     training: np.ndarray
     best: np.ndarray
@@ -113,6 +116,7 @@ def catalog_values(catalog, zero_point=None):
         spec_error=spec_error,
         total_error=float_column(catalog, _TOTAL_ERROR) if has_total else spec_error,
         total_error_name=_TOTAL_ERROR if has_total else "spec_parallax_err",
+        gaia_inflation=_by_fold(catalog, fold, "INFLAT", 1.0),
         fold=fold,
         training=training,
         best=best,
@@ -170,13 +174,16 @@ def _fold_name(name):
 
 def _zero_points(catalog, fold, zero_point):
     """What each star's Gaia_parallax has had added [mas] (float64 array): ours says so for each star."""
-    if zero_point is None and "Gaia_zero_point" in catalog.colnames:
+    if zero_point is not None:
+        return np.full(len(fold), float(zero_point))
+    if "Gaia_zero_point" in catalog.colnames:
         return float_column(catalog, "Gaia_zero_point")
-    values = np.full(len(fold), _PAPER_ZERO_POINT if zero_point is None else float(zero_point))
-    if zero_point is None:
-        # A star's Gaia_parallax carries the zero point of the model that predicts it, trained on the other fold.
-        for own, other in (("A", "B"), ("B", "A")):
-            stored = catalog.meta.get(f"ZEROPT_{other}")
-            if stored is not None:
-                values[fold == own] = float(stored)
+    return _by_fold(catalog, fold, "ZEROPT", _PAPER_ZERO_POINT)
+
+
+def _by_fold(catalog, fold, key, default):
+    """A number of the header for each star (float64 array): that of the model that predicts it, of the other fold."""
+    values = np.full(len(fold), float(default))
+    for own, other in (("A", "B"), ("B", "A")):
+        values[fold == own] = float(catalog.meta.get(f"{key}_{other}", default))
     return values
