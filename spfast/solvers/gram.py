@@ -89,6 +89,15 @@ class WorkingGram:
         kernels.mirror(self._store, old, n)
         self._coupling = np.concatenate([self._coupling, self._explained[:, old:] + new], axis=1)
 
+    def keep(self, mask):
+        """Drop the columns where ``mask`` (bool array, shape (n,)) is False; no pass."""
+        index = np.flatnonzero(mask)
+        self._store[: index.size, : index.size] = self._store[np.ix_(index, index)]
+        self.columns = self.columns[index]
+        self._coupling = self._coupling[:, index]
+        self._remainder = self._remainder[:, index]
+        self._explained = np.ascontiguousarray(self._explained[:, index])
+
     def reduced_gradient(self, gradient):
         """The gradient on the working set after the unpenalised columns have moved to their optimum (shape (n,))."""
         return gradient[self.columns] - self._coupling.T @ (self._whiten.T @ gradient[self.unpenalized])

@@ -27,17 +27,19 @@ _EXACT_BELOW = 3.0
 _TOLERANCES = 1e3
 #: The working set grows by the worst violators: at most this many, or this share of the non-zeros.
 _MIN_GROWTH, _GROWTH_SHARE = 100, 0.3
-#: Zeros whose gradient is below this share of the penalty leave the working set when it is rebuilt.
-_PRUNE_SHARE = 0.9
-#: The Gram is rebuilt when the weights have changed by this share of their sum ...
-_STALE = 0.03
-#: ... or by this share when the violation does not fall to a third.
+#: Zeros whose gradient is below this share of the penalty leave the working set when it is rebuilt, or when they are
+#: more than a tenth of it.
+_PRUNE_SHARE, _PRUNE_FROM = 0.9, 0.1
+#: The Gram is rebuilt when the weights have changed by this share of their sum for every so many columns (a rebuild
+#: costs the square of their number, an iteration with old weights only a pass) ...
+_STALE, _STALE_COLUMNS = 0.03, 500
+#: ... or by this share, if the last step left a violation on an unchanged working set of more than a quarter.
 _STALE_IF_SLOW = 0.003
-_SLOW = 1.0 / 3.0
+_SLOW = 0.25
 #: The subproblem is solved to this share of the violation.
 _INNER_SHARE = 0.1
 #: The unpenalised columns are fitted again alone when their violation is this many times all others'.
-_LAG = 10.0
+_LAG = 2.0
 #: Iterations without a smaller violation or a smaller objective after which rounding, not the data, decides.
 _PATIENCE = 6
 _SMALLEST_DECREASE = 1e-9
@@ -57,6 +59,7 @@ class NewtonState:
         self.eliminated = objective.wide
         self.gram = WorkingGram(objective, self.eliminated)
         self.scratch = new_scratch()
+        self.exact = False
 
 
 def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state=None):
@@ -87,7 +90,7 @@ def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state
     value = objective.smooth(coef, eta, gradient) + objective.penalty(coef)
     best_violation, best_value, since_best, previous = np.inf, np.inf, 0, np.inf
     unit = penalties.max(initial=0.0) or _TOLERANCES * tolerance
-    full_step = True
+    full_step = grew = True
     message = "iteration limit"
     for _ in range(max_iterations):
         worst = kkt_violations(coef, gradient, penalties, violations)
@@ -102,7 +105,8 @@ def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state
             message = "stopped: the violation no longer falls (rounding)"
             break
         exact = full_step and worst < _EXACT_BELOW * unit
-        _update_gram(state, objective, coef, gradient, violations, eta, always, exact, slow=worst > _SLOW * previous)
+        slow = not grew and violations[gram.columns].max(initial=0.0) > _SLOW * previous
+        grew = _update_gram(state, objective, coef, gradient, violations, eta, always, exact, slow)
         previous = worst
         columns = gram.columns
         step, _ = minimize_quadratic(
@@ -147,7 +151,7 @@ def _unpenalized_lag(coef, gradient, penalties, unpenalized, violations):
 
 
 def _update_gram(state, objective, coef, gradient, violations, eta, always, exact, slow):
-    """Bring the working set and its Gram up to date."""
+    """Bring the working set and its Gram up to date; say whether it grew."""
     gram, penalties = state.gram, objective.penalties
     weights = objective.curvature(eta, exact)
     total = np.abs(weights).sum()
@@ -163,9 +167,15 @@ def _update_gram(state, objective, coef, gradient, violations, eta, always, exac
         carried = coef[ranked] != 0.0
         outside = np.concatenate([ranked[carried], ranked[~carried][:limit]])
     new = np.sort(outside)
-    if change > _STALE or (slow and change > _STALE_IF_SLOW):
-        columns = gram.columns
-        stays = (coef[columns] != 0.0) | (np.abs(gradient[columns]) >= _PRUNE_SHARE * penalties[columns])
+    columns = gram.columns
+    stays = (coef[columns] != 0.0) | (np.abs(gradient[columns]) >= _PRUNE_SHARE * penalties[columns])
+    stays |= np.isin(columns, always)
+    stale = change > _STALE * max(1.0, columns.size / _STALE_COLUMNS)
+    if stale or exact > state.exact or (slow and change > _STALE_IF_SLOW):
+        state.exact = exact
         gram.reset(weights, np.unique(np.concatenate([columns[stays], new, always])))
-    else:
-        gram.append(new)
+        return new.size > 0
+    if np.count_nonzero(~stays) > _PRUNE_FROM * columns.size:
+        gram.keep(stays)
+    gram.append(new)
+    return new.size > 0
