@@ -18,6 +18,9 @@ EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 130, 141
 #: Data releases whose layout of files `simulate` imitates.
 RELEASES = ("dr14", "dr16", "dr17", "dr19")
 
+#: What `tune` compares, and how it chooses (as in spfast.selection.choice, which is too slow to import for --help).
+SCORES, CHOICES = ("chi_squared", "scatter"), ("minimum", "one-standard-error")
+
 #: Stars of the demo: enough that a model means something, few enough for two minutes.
 DEMO_STARS = 4000
 
@@ -79,15 +82,19 @@ def _say(args, text):
 def _config(args):
     """The configuration: the preset, the file over it, the options over both."""
     given = {
-        "fit": {"penalty": "penalty", "solver": "solver"},
+        "fit": {"solver": "solver"},
         "folds": {"seed": "seed", "split": "split"},
     }
     overrides = {
         section: {key: getattr(args, option) for key, option in keys.items() if getattr(args, option, None) is not None}
         for section, keys in given.items()
     }
+    if getattr(args, "penalty", None) is not None:
+        from spfast.products.fitting import penalty_settings
+
+        overrides["fit"] |= penalty_settings(args.penalty)
     if getattr(args, "zero_point", None) is not None:
-        from spfast.products.catalog import zero_point_settings
+        from spfast.products.fitting import zero_point_settings
 
         overrides["fit"] |= zero_point_settings(args.zero_point)
     return load_config(args.config, args.preset, overrides)
@@ -177,7 +184,7 @@ def run_fit(args):
 
     path = check_output(args.output, args.overwrite, suffixes=(".npz",))
     survey = open_survey(args.survey)
-    model = fit_stars(survey, _config(args), args.fold, args.threads)
+    model = fit_stars(survey, _config(args), args.fold, args.threads, args.quiet)
     model.save(path)
     _print_model(args, model)
     _say(args, f"wrote {path}")
@@ -191,6 +198,37 @@ def _print_model(args, model):
         f"{model.n_nonzero:,} of {int(model.penalized.sum()):,} pixels used, objective {result.objective:.8g}, "
         f"KKT violation {result.kkt_violation:.2g}, {result.n_passes} passes in {result.seconds:.1f} s",
     )
+    if "tuning" in model.metadata:
+        _say(args, f"    chosen: {model.metadata['tuning']['summary']}")
+
+
+def run_tune(args):
+    """The cross-validated grid of penalties and zero points."""
+    from spfast.data.survey import open_survey
+    from spfast.products.tables import check_output, write_table
+    from spfast.products.tune import HEADER_COMMENTS, tune
+
+    path = check_output(args.output, args.overwrite) if args.output else None
+    resume = path.with_name(f"{path.name}.points.jsonl") if path else None
+    tuning, table = tune(
+        open_survey(args.survey),
+        args.penalties,
+        args.zero_points,
+        _config(args),
+        args.folds,
+        args.repeats,
+        args.score,
+        args.choice,
+        resume=resume,
+        threads=args.threads,
+        say=lambda text: _say(args, text),
+        quiet=args.quiet,
+    )
+    if path:
+        write_table(table, path, args.overwrite, HEADER_COMMENTS)
+        resume.unlink()
+        _say(args, f"wrote {path}: {len(table):,} points")
+    print(tuning.summary)
 
 
 def run_predict(args):
@@ -227,7 +265,7 @@ def _make_catalog(args, survey, config, path, model_folder=None):
     from spfast.products.catalog import HEADER_COMMENTS, fit_folds, make_catalog
     from spfast.products.tables import write_table
 
-    models = fit_folds(survey, config, args.threads)
+    models = fit_folds(survey, config, args.threads, args.quiet)
     for fold, model in models.items():
         _print_model(args, model)
         if model_folder:
@@ -334,6 +372,25 @@ def _parser():
     _fit_options(sub)
     _overwrite(sub)
 
+    sub = command("tune", run_tune, "Cross-validate penalty and zero point. An interrupted run with -o goes on.")
+    sub.add_argument("survey", metavar="SURVEY", help="survey folder")
+    default = Config().tune
+    for name, metavar, values in (
+        ("--penalties", "L", default.penalties),
+        ("--zero-points", "MAS", default.zero_points),
+    ):
+        text = f"grid, or one number to keep fixed (default: {' '.join(f'{value:g}' for value in values)})"
+        sub.add_argument(name, type=float, nargs="+", metavar=metavar, help=text)
+    sub.add_argument(
+        "--folds", type=_count, default=2, metavar="K", help="folds; 2: the catalog's A and B (default: 2)"
+    )
+    sub.add_argument("--repeats", type=_count, default=1, metavar="R", help="splits into K folds (default: 1)")
+    sub.add_argument("--score", choices=SCORES, help=f"on stars held out (default: {default.score})")
+    sub.add_argument("--choice", choices=CHOICES, help=f"which point to choose (default: {default.choice})")
+    _solver_options(sub)
+    sub.add_argument("-o", "--output", metavar="FILE", help="table of all points: .ecsv .fits .vot .csv .parquet")
+    _overwrite(sub)
+
     sub = command("predict", run_predict, "Apply a saved model to a survey, new stars included.")
     sub.add_argument("model", metavar="MODEL", help="model file written by spfast fit or catalog --models")
     sub.add_argument("survey", metavar="SURVEY", help="survey folder")
@@ -386,15 +443,23 @@ def _parser():
 def _fit_options(sub):
     default = Config().fit
     sub.add_argument(
-        "--penalty", type=float, metavar="L", help=f"L1 penalty lambda on the pixels (default: {default.penalty:g})"
+        "--penalty",
+        type=_number_or_word,
+        metavar="L|auto",
+        help=f"L1 penalty lambda on the pixels (default: {default.penalty:g}); auto: chosen for each model by folds "
+        "within its own training stars",
     )
     sub.add_argument(
         "--zero-point",
         type=_number_or_word,
         metavar="MAS|RULE",
-        help=f"added to every Gaia parallax [mas] (default: {default.zero_point:g}); lindegren2021: Gaia DR3's own, "
-        "star by star (pip install 'spfast[zeropoint]')",
+        help=f"added to every Gaia parallax [mas] (default: {default.zero_point:g}); auto: chosen as the penalty; "
+        "lindegren2021: Gaia DR3's own, star by star (pip install 'spfast[zeropoint]')",
     )
+    _solver_options(sub)
+
+
+def _solver_options(sub):
     sub.add_argument("--solver", choices=("prox-newton", "owlqn"), help="minimiser (default: prox-newton)")
     sub.add_argument(
         "--split",

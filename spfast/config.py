@@ -62,20 +62,23 @@ class FeatureConfig:
 class FitConfig:
     """The objective and its solver (paper Eq. 1-3)."""
 
-    penalty: float = 30.0  # lambda
+    penalty: float = 30.0  # lambda under the rule "constant"
+    penalty_rule: str = "constant"  # or "auto": by cross-validation within the model's own training stars
     zero_point: float = 0.0483  # added to every Gaia parallax [mas] under the rule "constant"
-    zero_point_rule: str = "constant"  # or "lindegren2021": Gaia DR3's zero point of each star, subtracted
+    zero_point_rule: str = "constant"  # "lindegren2021": Gaia DR3's of each star, subtracted; "auto": as the penalty
     solver: str = "prox-newton"  # or "owlqn"
     start: str = "photometric"  # or "burn-in": the paper's two stages
     tolerance: float = 1e-3  # on the KKT violation, in units of lambda
     max_iterations: int = 0  # 0: the solver's own default
+    exact_distance_modulus: bool = False  # the magnitudes' coefficients sum to -0.2 ln 10
+    intrinsic_scatter: bool = False  # weights 1/(sigma^2 + (s model)^2), s and model from stars held out
 
 
 @dataclass(frozen=True)
 class FoldConfig:
     """How stars are split into A and B (PAPER 7)."""
 
-    split: str = "auto"  # "random_index" (Gaia's, parity), "hash" (of source_id), "auto": the first if there, else the second
+    split: str = "auto"  # "random_index" (Gaia's, parity), "hash" (of source_id); "auto": the first if it is there
     seed: int = 0  # enters the hash
     group: str = ""  # column of the star table whose equal values stay in one fold; empty: none
 
@@ -99,6 +102,17 @@ class GalaxyConfig:
 
 
 @dataclass(frozen=True)
+class TuneConfig:
+    """Cross-validation: of `spfast tune`, of the rule "auto", and for the error budget."""
+
+    penalties: tuple = (100.0, 50.0, 25.0, 12.5)  # lambda; a choice on an edge makes the grid grow
+    zero_points: tuple = (0.009, 0.029, 0.049, 0.069)  # [mas]; likewise
+    score: str = "chi_squared"  # of stars held out; or "scatter": the paper's, of the best of them
+    choice: str = "minimum"  # or "one-standard-error"
+    inner_folds: int = 5  # within a model's training stars: for "auto" and for the error budget
+
+
+@dataclass(frozen=True)
 class Config:
     """The resolved configuration of a run; stored with every survey, model and catalog."""
 
@@ -110,6 +124,7 @@ class Config:
     fit: FitConfig = field(default_factory=FitConfig)
     folds: FoldConfig = field(default_factory=FoldConfig)
     galaxy: GalaxyConfig = field(default_factory=GalaxyConfig)
+    tune: TuneConfig = field(default_factory=TuneConfig)
 
     def to_dict(self):
         """Return the configuration as nested plain dictionaries (for JSON and headers)."""
@@ -200,6 +215,15 @@ def _checked(section, name, key, value, where):
     kind = type(getattr(section, key))
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
+    if kind is tuple:
+        return _numbers(name, key, value, where)
     if type(value) is not kind:
         raise BadInputError(f"{where}: [{name}] {key} is {value!r}, expected a {kind.__name__}")
     return value
+
+
+def _numbers(name, key, value, where):
+    """A grid of numbers from a list (tuple of float)."""
+    if not isinstance(value, list | tuple) or not value or not all(type(number) in (int, float) for number in value):
+        raise BadInputError(f"{where}: [{name}] {key} is {value!r}, expected a list of numbers")
+    return tuple(float(number) for number in value)

@@ -75,14 +75,16 @@ def test_columns(catalog, survey):
 
 
 def test_values_follow_from_each_other(catalog):
-    spec, error = catalog["spec_parallax"], catalog["spec_parallax_err"]
+    spec, error = catalog["spec_parallax"], catalog["spec_parallax_err_total"]
+    assert np.all(error > catalog["spec_parallax_err"])
     np.testing.assert_allclose(np.exp(catalog["ln_spec_parallax"]), spec, rtol=1e-14)
     np.testing.assert_allclose(catalog["ln_spec_parallax_err"] * spec, error, rtol=1e-14)
     np.testing.assert_allclose(catalog["distance"] * spec, 1.0, rtol=1e-14)
     ln_ratio = np.log(catalog["distance_84"] / catalog["distance_16"])
     np.testing.assert_allclose(ln_ratio, 2 * catalog["ln_spec_parallax_err"], rtol=1e-10)
 
-    gaia, gaia_error = catalog["Gaia_parallax"], catalog["Gaia_parallax_err"]
+    inflation = np.where(catalog["sample"] == "A", catalog.meta["INFLAT_B"], catalog.meta["INFLAT_A"])
+    gaia, gaia_error = catalog["Gaia_parallax"], inflation * catalog["Gaia_parallax_err"]
     weights = np.array([1 / error**2, 1 / gaia_error**2])
     mean = (weights * [spec, gaia]).sum(axis=0) / weights.sum(axis=0)
     np.testing.assert_allclose(catalog["combined_parallax"][1:], mean[1:], rtol=1e-13)
@@ -145,7 +147,7 @@ def test_a_poisoned_parallax_does_not_move_its_own_prediction(catalog, tmp_path)
 
     poisoned = make_catalog(tiny_survey(tmp_path / "survey", edit=poison)[0], penalty=PENALTY, threads=1)
     same_fold = np.asarray(catalog["sample"] == catalog["sample"][star])
-    for name in ("spec_parallax", "spec_parallax_err", "distance"):
+    for name in ("spec_parallax", "spec_parallax_err", "spec_parallax_err_total", "distance", "distance_84"):
         np.testing.assert_array_equal(poisoned[name][same_fold], catalog[name][same_fold])
     # The poison did something: to the model of the star's fold, which predicts the others.
     assert np.all(poisoned["spec_parallax"][~same_fold] != catalog["spec_parallax"][~same_fold])

@@ -222,8 +222,9 @@ def test_warnings_are_one_line(work, tmp_path, capsys):
     out = tmp_path / "catalog.fits"
     assert run("catalog", work / "survey", "-o", out, "--config", slow, "--penalty", 20) == 0
     err = capsys.readouterr().err.splitlines()
-    assert len(err) == 2
-    assert all(line.startswith("spfast: warning: prox-newton ") for line in err)
+    assert len(err) == 4  # two models, and the fits for stars held out of each
+    assert sum(line.startswith("spfast: warning: prox-newton ") for line in err) == 2
+    assert sum(line.startswith("spfast: warning: 5 of 5 fits for held-out stars ") for line in err) == 2
     table = read_table(out)
     assert np.all(table["flags"] & 0b100000)
     assert table.meta["CONVRG_A"] is False

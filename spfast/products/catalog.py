@@ -3,13 +3,9 @@
 import json
 
 import numpy as np
-from astropy import units
 
 from spfast import __version__
-from spfast.config import Config
-from spfast.data.zero_point import CONSTANT, ZERO_POINT_RULES, added_to_parallax
-from spfast.errors import BadInputError
-from spfast.model.fit import fit
+from spfast.data.zero_point import CONSTANT, added_to_parallax
 from spfast.products.columns import (
     OUTLIER_SIGMA,
     build_table,
@@ -18,10 +14,10 @@ from spfast.products.columns import (
     prediction_values,
     star_values,
 )
-from spfast.products.flags import extrapolates, star_flags, with_training_extent
+from spfast.products.fitting import fit_folds, fit_stars, measure_budget, resolve_config, used_configs
+from spfast.products.flags import extrapolates, star_flags
 from spfast.products.tables import float_column
 from spfast.selection.folds import FOLDS, fold_labels
-from spfast.selection.seen import encode_stars
 
 __all__ = ["HEADER_COMMENTS", "fit_folds", "fit_stars", "make_catalog", "resolve_config"]
 
@@ -37,6 +33,10 @@ _MODEL_CARDS = {
     "OBJECT": "objective of model {} at its solution",
     "KKTVIO": "KKT violation of model {} (as the penalty)",
     "CONVRG": "whether model {} reached its tolerance",
+    "SCATTR": "intrinsic scatter s of ln parallax, model {}",
+    "INFLAT": "factor k on Gaia's errors, from model {}",
+    "NHELD": "stars held out to measure them, model {}",
+    "TUNED": "how model {}'s numbers were chosen",
 }
 
 #: Comments of the header's cards; model A is the one trained on fold A, which predicts the stars of fold B.
@@ -45,139 +45,11 @@ HEADER_COMMENTS = {
     "SPFVERS": "version of spfast",
     "SURVHASH": "survey: SHA-256 of its arrays and stars",
     "FOLDRULE": "how stars are split into A and B",
-    "CONFIG": "configuration of fit and folds (JSON)",
+    "ERRCOL": "column of the error in logarithms and distances",
+    "CONFIG": "configuration of fit, folds, tuning (JSON)",
     "SURVCONF": "configuration of the survey (JSON)",
     **{f"{key}_{fold}": text.format(fold) for fold in FOLDS for key, text in _MODEL_CARDS.items()},
 }
-
-
-def resolve_config(config=None, penalty=None, zero_point=None):
-    """Return the configuration with the caller's own penalty and zero point.
-
-    Parameters
-    ----------
-    config : Config, optional
-        The defaults if left out.
-    penalty : float, optional
-    zero_point : float [mas], Quantity or str, optional
-        A number, or the name of a rule such as "lindegren2021".
-
-    Returns
-    -------
-    Config
-
-    Examples
-    --------
-    >>> from astropy import units
-    >>> from spfast.products.catalog import resolve_config
-    >>> resolve_config(zero_point=40 * units.uas).fit.zero_point
-    0.04
-    """
-    config = Config() if config is None else config
-    given = {}
-    if penalty is not None:
-        given["penalty"] = float(penalty)
-    if zero_point is not None:
-        given |= zero_point_settings(zero_point)
-    return config.replace(fit=given)
-
-
-def zero_point_settings(zero_point):
-    """The settings of section ``fit`` that a number [mas] or Quantity, or a rule's name, stands for (dict).
-
-    Examples
-    --------
-    >>> from spfast.products.catalog import zero_point_settings
-    >>> zero_point_settings("lindegren2021")
-    {'zero_point_rule': 'lindegren2021'}
-    """
-    if isinstance(zero_point, str):
-        if zero_point not in ZERO_POINT_RULES:
-            raise BadInputError(f"zero point {zero_point!r}: expected mas, or one of {', '.join(ZERO_POINT_RULES)}")
-        return {"zero_point_rule": zero_point}
-    return {"zero_point": float(units.Quantity(zero_point, units.mas).value), "zero_point_rule": CONSTANT}
-
-
-def fit_stars(survey, config=None, fold=None, threads=None):
-    """Fit a model to a survey's training set, or to one fold of it.
-
-    Parameters
-    ----------
-    survey : Survey
-    config : Config, optional
-        Its ``fit`` and ``folds`` sections are used.
-    fold : str, optional
-        ``"A"`` or ``"B"``; by default all training stars.
-    threads : int, optional
-        All processors by default.
-
-    Returns
-    -------
-    FittedModel
-        Its metadata says which stars it saw (`seen_in_training` reads it), the survey, the fold and the configuration.
-
-    Raises
-    ------
-    BadInputError
-        For an unknown fold, or if there is no training star.
-    """
-    config = Config() if config is None else config
-    if fold not in (None, *FOLDS):
-        raise BadInputError(f"fold is {fold!r}, expected one of {', '.join(FOLDS)}")
-    stars = survey.stars
-    folds = fold_labels(stars, config.folds)
-    parallax, parallax_error = float_column(stars, "parallax"), float_column(stars, "parallax_error")
-    rule, zero_point = config.fit.zero_point_rule, config.fit.zero_point
-    if rule != CONSTANT:
-        parallax, zero_point = parallax + added_to_parallax(stars, rule)[0], 0.0
-    rows = np.asarray(stars["training_set"], dtype=bool) & np.isfinite(parallax) & (parallax_error > 0)
-    if fold is not None:
-        rows &= folds.labels == fold
-    if not rows.any():
-        where = f"fold {fold}" if fold else "the survey"
-        raise BadInputError(f"{survey.path}: no training star in {where}; loosen [training] and ingest again")
-    model = fit(
-        survey.features,
-        parallax,
-        parallax_error,
-        penalty=config.fit.penalty,
-        penalized=survey.layout.penalized,
-        rows=rows,
-        zero_point=zero_point,
-        solver=config.fit.solver,
-        start=config.fit.start,
-        tolerance=config.fit.tolerance,
-        max_iterations=config.fit.max_iterations or None,
-        threads=threads,
-        layout=survey.layout,
-        metadata={
-            "spfast_version": __version__,
-            "survey_hash": survey.survey_hash,
-            "fold": fold or "all",
-            "fold_rule": folds.rule,
-            "zero_point_rule": rule,
-            **_configs(survey, config),
-            "training_stars": encode_stars(stars[rows]),
-        },
-    )
-    return with_training_extent(model, survey.features, rows, threads)
-
-
-def fit_folds(survey, config=None, threads=None):
-    """Fit one model to each fold's training stars.
-
-    Parameters
-    ----------
-    survey : Survey
-    config : Config, optional
-    threads : int, optional
-
-    Returns
-    -------
-    dict of FittedModel
-        Under ``"A"`` and ``"B"``: the fold that each was trained on.
-    """
-    return {fold: fit_stars(survey, config, fold, threads) for fold in FOLDS}
 
 
 def make_catalog(survey, penalty=None, zero_point=None, config=None, threads=None, models=None):
@@ -187,11 +59,12 @@ def make_catalog(survey, penalty=None, zero_point=None, config=None, threads=Non
     ----------
     survey : Survey
         Features, their errors, and the stars with their Gaia parallaxes.
-    penalty, zero_point : float, optional
+    penalty, zero_point : float or str, optional
         Instead of the configuration's; ``zero_point`` [mas] is added to every Gaia parallax, or is a rule's name:
-        "lindegren2021" takes Gaia DR3's zero point of each star.
+        "lindegren2021" takes Gaia DR3's zero point of each star. "auto", for either: chosen for each model by inner
+        folds of its own training stars, so that no star's parallax has a say in its own prediction.
     config : Config, optional
-        Its ``fit`` and ``folds`` sections are used.
+        Its ``fit``, ``folds`` and ``tune`` sections are used.
     threads : int, optional
         All processors by default.
     models : dict of FittedModel, optional
@@ -213,20 +86,23 @@ def make_catalog(survey, penalty=None, zero_point=None, config=None, threads=Non
     models = {fold: models[fold].for_layout(survey.layout) for fold in FOLDS}
     stars = survey.stars
     folds = fold_labels(stars, config.folds)
-    predicted = prediction_values(*_predict_folds(survey, folds.labels, models, threads))
-    spec, spec_error = predicted["spec_parallax"], predicted["spec_parallax_err"]
+    budgets = {fold: measure_budget(survey, config, fold, models[fold], threads) for fold in FOLDS}
+    predicted = prediction_values(*_predict_folds(survey, folds.labels, models, budgets, threads))
+    spec, spec_error = predicted["spec_parallax"], predicted["spec_parallax_err_total"]
 
     added, zero_point_flags = _zero_points(stars, folds.labels, models)
-    converged = np.empty(survey.n_stars, dtype=bool)
+    converged, inflation = np.empty(survey.n_stars, dtype=bool), np.empty(survey.n_stars)
     for fold, other in _PREDICTED_BY.items():
         converged[folds.labels == fold] = models[other].result.converged
+        inflation[folds.labels == fold] = budgets[other].gaia_inflation
     gaia, gaia_error = float_column(stars, "parallax") + added, float_column(stars, "parallax_error")
     missing = ~(np.isfinite(gaia) & (gaia_error > 0))
     gaia[missing] = gaia_error[missing] = np.nan
-    combined, combined_error = _combine(spec, spec_error, gaia, gaia_error)
+    inflated = inflation * gaia_error
+    combined, combined_error = _combine(spec, spec_error, gaia, inflated)
     flags = {
         "no_gaia_parallax": missing,
-        "parallax_outlier": np.abs(spec - gaia) > OUTLIER_SIGMA * np.hypot(spec_error, gaia_error),
+        "parallax_outlier": np.abs(spec - gaia) > OUTLIER_SIGMA * np.hypot(spec_error, inflated),
         "not_converged": ~converged,
         **star_flags(survey),
         **_extrapolating(survey, folds.labels, models, threads),
@@ -244,17 +120,18 @@ def make_catalog(survey, penalty=None, zero_point=None, config=None, threads=Non
         "combined_parallax_err": combined_error,
         "flags": pack_flags(flags, survey.n_stars),
     }
-    return build_table(values, {**_header(survey, config, folds, models), **flag_cards(flags)})
+    return build_table(values, {**_header(survey, config, folds, models, budgets), **flag_cards(flags)})
 
 
-def _predict_folds(survey, labels, models, threads):
-    """Each star's ln(parallax / mas) and its error by the model of the other fold."""
-    ln_parallax, ln_error = np.empty(survey.n_stars), np.empty(survey.n_stars)
+def _predict_folds(survey, labels, models, budgets, threads):
+    """Each star's ln(parallax / mas), its error from the features and its total error, by the other fold's model."""
+    ln_parallax, ln_error, total = (np.empty(survey.n_stars) for _ in range(3))
     for fold, other in _PREDICTED_BY.items():
         rows = labels == fold
         ln_parallax[rows] = models[other].predict_ln(survey.features, rows, threads)
         ln_error[rows] = models[other].predict_ln_error(survey.feature_errors, rows, threads)
-    return ln_parallax, ln_error
+        total[rows] = budgets[other].ln_error(rows, ln_error[rows])
+    return ln_parallax, ln_error, total
 
 
 def _zero_points(stars, labels, models):
@@ -295,22 +172,15 @@ def _combine(spec, spec_error, gaia, gaia_error):
     return np.where(np.isnan(gaia), spec, mean), np.where(np.isnan(gaia), spec_error, error)
 
 
-def _configs(survey, config):
-    """The configuration of the fit and the folds, and that of the survey when it was built (dict of two)."""
-    later = ("fit", "folds")
-    used = {key: value for key, value in config.to_dict().items() if key in ("preset", *later)}
-    built = {key: value for key, value in (survey.info.get("config") or {}).items() if key not in later}
-    return {"config": used, "survey_config": built}
-
-
-def _header(survey, config, folds, models):
+def _header(survey, config, folds, models, budgets):
     # Neither a date nor a duration: the same input gives the same bytes.
-    configs = _configs(survey, config)
+    configs = used_configs(survey, config)
     header = {
         "PRODUCT": "spfast catalog",
         "SPFVERS": __version__,
         "SURVHASH": survey.survey_hash,
         "FOLDRULE": folds.rule,
+        "ERRCOL": "spec_parallax_err_total",
         "CONFIG": json.dumps(configs["config"]),
         "SURVCONF": json.dumps(configs["survey_config"]),
     }
@@ -324,6 +194,10 @@ def _header(survey, config, folds, models):
             "OBJECT": float(model.result.objective),
             "KKTVIO": float(model.result.kkt_violation),
             "CONVRG": bool(model.result.converged),
+            "SCATTR": float(budgets[fold].intrinsic_scatter),
+            "INFLAT": float(budgets[fold].gaia_inflation),
+            "NHELD": int(budgets[fold].n_held_out),
+            "TUNED": model.metadata.get("tuning", {}).get("summary", "given"),
         }
         header |= {f"{key}_{fold}": value for key, value in numbers.items()}
     return header

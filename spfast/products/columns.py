@@ -47,9 +47,14 @@ COLUMNS = {
     "dec": ColumnSpec("f8", "deg", "pos.eq.dec;meta.main", "Declination"),
     "Gaia_zero_point": ColumnSpec("f8", "mas", _TRIG, "What has been added to Gaia's parallax in Gaia_parallax"),
     "ln_spec_parallax": ColumnSpec("f8", "", _SPECT, "ln(spec_parallax / mas), in which the errors are Gaussian"),
-    "ln_spec_parallax_err": ColumnSpec("f8", "", f"stat.error;{_SPECT}", "Error of ln_spec_parallax"),
+    "ln_spec_parallax_err": ColumnSpec(
+        "f8", "", f"stat.error;{_SPECT}", "Its error: the total one, where there is one"
+    ),
+    "spec_parallax_err_total": ColumnSpec(
+        "f8", "mas", f"stat.error;{_SPECT}", "Error of spec_parallax: features, coefficients and intrinsic scatter"
+    ),
     "combined_parallax": ColumnSpec(
-        "f8", "mas", "pos.parallax", "Inverse-variance mean of spec_parallax and Gaia_parallax, the first if alone"
+        "f8", "mas", "pos.parallax", "Mean of spec_parallax and Gaia_parallax by their variances, the first if alone"
     ),
     "combined_parallax_err": ColumnSpec("f8", "mas", "stat.error;pos.parallax", "Error of combined_parallax"),
     "distance": ColumnSpec("f8", "kpc", "pos.distance", "1/spec_parallax: the median for a Gaussian ln_spec_parallax"),
@@ -95,30 +100,41 @@ def star_values(stars):
     }
 
 
-def prediction_values(ln_parallax, ln_error):
-    """The columns that follow from the predicted ln(parallax / mas) and its error (dict of arrays).
+def prediction_values(ln_parallax, features_ln_error, total_ln_error=None):
+    """The columns that follow from the predicted ln(parallax / mas) and its errors (dict of arrays).
 
     The error of the linear predictor is Gaussian, so percentiles of the distance are those of ln parallax.
+
+    Parameters
+    ----------
+    ln_parallax, features_ln_error : float64 array, shape (n_stars,)
+        The error is that of Eq. 5.
+    total_ln_error : float64 array, shape (n_stars,), optional
+        With all that is known of the model; the error of ln parallax and distance where it is given.
 
     Examples
     --------
     >>> import numpy as np
     >>> from spfast.products.columns import prediction_values
-    >>> values = prediction_values(np.log([0.5]), np.array([0.1]))
+    >>> values = prediction_values(np.log([0.5]), np.array([0.05]), np.array([0.1]))
     >>> [float(values[name][0].round(3)) for name in ("spec_parallax_err", "distance_16", "distance", "distance_84")]
-    [0.05, 1.81, 2.0, 2.21]
+    [0.025, 1.81, 2.0, 2.21]
     """
+    ln_error = features_ln_error if total_ln_error is None else total_ln_error
     with np.errstate(over="ignore"):
         parallax = np.exp(ln_parallax)
-        return {
+        values = {
             "spec_parallax": parallax,
-            "spec_parallax_err": parallax * ln_error,
+            "spec_parallax_err": parallax * features_ln_error,
             "ln_spec_parallax": ln_parallax,
             "ln_spec_parallax_err": ln_error,
             "distance": np.exp(-ln_parallax),
             "distance_16": np.exp(-ln_parallax - ln_error),
             "distance_84": np.exp(-ln_parallax + ln_error),
         }
+        if total_ln_error is not None:
+            values["spec_parallax_err_total"] = parallax * total_ln_error
+    return values
 
 
 def pack_flags(flags, n_stars):

@@ -1,0 +1,107 @@
+"""Which point of a cross-validated grid to take, and where the grid has to grow."""
+
+import math
+
+import numpy as np
+
+from spfast.errors import BadInputError
+
+__all__ = ["CHOICES", "SCORES", "choose", "grow"]
+
+#: Scores, the smaller the better, and what weighs a fold's score in the mean over folds.
+SCORES = {"chi_squared": "n_test", "scatter": "n_best"}
+#: How a point is chosen.
+CHOICES = ("minimum", "one-standard-error")
+
+
+def choose(points, score="chi_squared", choice="minimum"):
+    """Choose a point of the grid.
+
+    Parameters
+    ----------
+    points : list of dict
+        One for each split and point of the grid, with ``penalty``, ``zero_point``, the scores and their counts.
+    score : str
+        ``"chi_squared"`` or ``"scatter"``.
+    choice : str
+        ``"minimum"`` of the mean score (of equal ones the largest penalty), or ``"one-standard-error"``: the largest
+        penalty, at any zero point, whose score exceeds the minimum's by no more than the standard error of that
+        difference over the folds. The difference is taken fold by fold: what all models share of a fold's noise,
+        most of it, says nothing about which is better.
+
+    Returns
+    -------
+    chosen, minimum : tuple of float
+        (penalty, zero point).
+    means : dict
+        Mean score under (penalty, zero point).
+
+    Raises
+    ------
+    BadInputError
+        For an unknown score or choice, or if no fold has a finite score.
+
+    Examples
+    --------
+    >>> from spfast.selection.choice import choose
+    >>> grid = {10.0: (1.3, 1.1), 20.0: (1.0, 1.1), 40.0: (0.98, 1.15)}
+    >>> points = [
+    ...     {"repeat": 0, "held_out": str(f), "penalty": p, "zero_point": 0.0, "n_test": 50, "chi_squared": scores[f]}
+    ...     for p, scores in grid.items() for f in (0, 1)
+    ... ]
+    >>> choose(points)[0], choose(points, choice="one-standard-error")[0]
+    ((20.0, 0.0), (40.0, 0.0))
+    """
+    if score not in SCORES:
+        raise BadInputError(f"score {score!r}: expected one of {', '.join(SCORES)}")
+    if choice not in CHOICES:
+        raise BadInputError(f"choice {choice!r}: expected one of {', '.join(CHOICES)}")
+    folds = sorted({(point["repeat"], point["held_out"]) for point in points})
+    grid = sorted({(point["penalty"], point["zero_point"]) for point in points}, key=lambda p: (-p[0], p[1]))
+    values = np.full((len(folds), len(grid)), np.nan)
+    weights = np.zeros(len(folds))
+    for point in points:
+        fold = folds.index((point["repeat"], point["held_out"]))
+        values[fold, grid.index((point["penalty"], point["zero_point"]))] = point[score]
+        weights[fold] = point[SCORES[score]]
+    used = weights > 0
+    values, weights = values[used], weights[used] / max(weights.sum(), 1.0)
+    means = weights @ values
+    if not np.isfinite(means).any():
+        raise BadInputError(f"no fold has a finite {score}; the best stars may be too few, use score 'chi_squared'")
+    best = int(np.nanargmin(means))
+    chosen = best
+    if choice == "one-standard-error":
+        difference = values - values[:, [best]]
+        error = np.std(difference, axis=0, ddof=1) / math.sqrt(len(values)) if len(values) > 1 else np.zeros(len(grid))
+        within = np.flatnonzero(means - means[best] <= error)  # the grid is ordered from the largest penalty
+        largest = [i for i in within if grid[i][0] == grid[within[0]][0]]
+        chosen = min(largest, key=lambda i: means[i])
+    return grid[chosen], grid[best], dict(zip(grid, means.tolist(), strict=True))
+
+
+def grow(values, taken, geometric):
+    """Return the value to add to a grid whose edge was taken, or None if none was or the grid is a single value.
+
+    Parameters
+    ----------
+    values : sequence of float
+    taken : iterable of float
+        Values chosen.
+    geometric : bool
+        Whether the grid goes by ratios (penalties) or by steps (zero points).
+
+    Examples
+    --------
+    >>> from spfast.selection.choice import grow
+    >>> grow([10.0, 20.0, 40.0], [40.0], geometric=True), grow([10.0, 20.0, 40.0], [20.0], geometric=True)
+    (80.0, None)
+    """
+    grid = sorted(values)
+    if len(grid) < 2:
+        return None
+    for edge, neighbour in ((grid[0], grid[1]), (grid[-1], grid[-2])):
+        if edge in taken:
+            # Rounded, so that a grid that has grown shows plain numbers.
+            return float(f"{edge * edge / neighbour if geometric else 2 * edge - neighbour:.6g}")
+    return None

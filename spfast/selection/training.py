@@ -1,0 +1,167 @@
+"""The stars that a choice or a model may look at, and one way to fit any of them."""
+
+import warnings
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from spfast.errors import BadInputError, ConvergenceWarning
+from spfast.model.fit import fit
+from spfast.model.layout import FeatureLayout
+from spfast.selection.folds import fold_labels, k_fold_labels, labels_digest
+
+__all__ = ["Split", "Splits", "TrainingSet", "make_splits", "warn_of_unconverged"]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Training stars of a survey, or of one fold of it; nothing here copies the design matrix.
+
+    Attributes
+    ----------
+    features, feature_errors : float32 array, shape (n_stars, n_features)
+        Of the whole survey.
+    layout : FeatureLayout
+    parallax : float64 array, shape (n_stars,) [mas]
+        Without the zero point that a fit adds.
+    gaia_error : float64 array, shape (n_stars,) [mas]
+        As published.
+    fit_error : float64 array, shape (n_stars,) [mas]
+        One over the square root of the weights of a fit: ``gaia_error``, or more.
+    rows : int64 array
+        The training stars.
+    options : dict
+        Further arguments of every fit: solver, tolerance, threads, ...
+    """
+
+    features: np.ndarray = field(repr=False)
+    feature_errors: np.ndarray = field(repr=False)
+    layout: FeatureLayout = field(repr=False)
+    parallax: np.ndarray = field(repr=False)
+    gaia_error: np.ndarray = field(repr=False)
+    fit_error: np.ndarray = field(repr=False)
+    rows: np.ndarray
+    options: dict
+
+    @property
+    def threads(self):
+        return self.options.get("threads")
+
+    def fit(self, penalty, zero_point, rows=None, start=None, metadata=None):
+        """Fit some of the training stars, all by default (FittedModel); ``start`` are coefficients nearby."""
+        options = self.options if start is None else {**self.options, "start": start}
+        return fit(
+            self.features,
+            self.parallax,
+            self.fit_error,
+            penalty=penalty,
+            penalized=self.layout.penalized,
+            rows=self.rows if rows is None else rows,
+            zero_point=zero_point,
+            layout=self.layout,
+            metadata=metadata,
+            **options,
+        )
+
+    def fit_silently(self, penalty, zero_point, rows, start):
+        """As `fit`, without a warning if it does not converge: one of many, whose caller counts."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return self.fit(penalty, zero_point, rows, start)
+
+    def with_fit_error(self, fit_error):
+        """The same stars under other weights."""
+        return replace(self, fit_error=fit_error)
+
+
+@dataclass(frozen=True)
+class Split:
+    """One way to hold stars out.
+
+    Attributes
+    ----------
+    repeat : int
+        Which of the repeated splits.
+    held_out : str
+        Name of the fold that is not trained on.
+    train, test : int64 array
+        Rows of the survey.
+    """
+
+    repeat: int
+    held_out: str
+    train: np.ndarray = field(repr=False)
+    test: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """All splits of a cross-validation, how they were made, and a digest of every star's labels."""
+
+    splits: tuple
+    rule: str
+    digest: str
+
+
+def make_splits(stars, rows, n_folds, repeats=1, config=None):
+    """Divide training stars into folds, once or several times.
+
+    Parameters
+    ----------
+    stars : astropy Table
+        The survey's; the labels do not depend on the order of its rows.
+    rows : int64 array
+        The training stars.
+    n_folds : int
+        2: first the folds A and B of the catalog; otherwise K folds by a hash.
+    repeats : int
+        Splits, with one seed after the other.
+    config : FoldConfig, optional
+        Rule of A and B, seed and group.
+
+    Returns
+    -------
+    Splits
+
+    Raises
+    ------
+    BadInputError
+        If a fold has no training star.
+    """
+    splits, digests, rules = [], [], []
+    seed, group = (config.seed, config.group) if config else (0, "")
+    for repeat in range(repeats):
+        if n_folds == 2 and repeat == 0:
+            folds = fold_labels(stars, config)
+            labels, rule = folds.labels, folds.rule
+        else:
+            labels = k_fold_labels(stars, n_folds, seed + repeat, group).astype(np.str_)
+            rule = f"splitmix64 of source_id (APOGEE_ID without one), seed {seed + repeat}, modulo {n_folds}"
+        rules.append(rule)
+        digests.append(labels_digest(stars, labels))
+        for name in np.unique(labels):
+            held_out = labels[rows] == name
+            if held_out.all() or not held_out.any():
+                raise BadInputError(
+                    f"folds: fold {name} holds {held_out.sum()} of {rows.size} training stars; use fewer folds"
+                )
+            splits.append(Split(repeat, str(name), rows[~held_out], rows[held_out]))
+    return Splits(tuple(splits), " | ".join(rules), " ".join(digests))
+
+
+def warn_of_unconverged(converged):
+    """Warn once of all the fits to held-in folds that did not reach their tolerance.
+
+    Parameters
+    ----------
+    converged : sequence of bool
+        One for each fit.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If any is False.
+    """
+    missed = sum(not done for done in converged)
+    if missed:
+        warnings.warn(f"{missed} of {len(converged)} fits for held-out stars did not converge", ConvergenceWarning, 3)
