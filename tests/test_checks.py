@@ -12,6 +12,7 @@ from spfast.errors import BadInputError
 from spfast.model.layout import MAGNITUDES, FeatureLayout, grid_wavelength
 from spfast.products.catalog import fit_folds, resolve_config
 from spfast.products.checks import check_names, format_checks, load_models, run_checks
+from spfast.products.columns import FLAGS
 from spfast.products.compare import compare_catalogs
 from spfast.products.covariates import COVARIATES, covariates
 from spfast.products.coverage import calibration, coverage
@@ -122,6 +123,12 @@ def test_errors_too_small_show_and_the_total_error_is_taken(honest):
     share = one(coverage(half, truth), reference="truth", stars="all")
     assert share["within_68"] == pytest.approx(0.3829, abs=0.02)  # within half a sigma
     assert share["pull"] == pytest.approx(2.0, rel=0.03)
+    half["flags"] = np.where(np.arange(N) % 10, 0, 1 << list(FLAGS).index("extrapolation"))
+    assert "inside" not in coverage(half)["stars"]  # no header says what the bits mean
+    half.meta["FLAG7"] = "extrapolation"
+    table = coverage(half, truth)
+    assert one(table, reference="truth", stars="extrapolation")["n"] == N // 10
+    assert one(table, reference="truth", stars="inside")["n"] == N - N // 10
     half["spec_parallax_err_total"] = catalog["spec_parallax_err"]
     table = coverage(half, truth)
     assert table.meta["ERRCOL"] == "spec_parallax_err_total"

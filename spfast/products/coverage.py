@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.special import ndtri
 
+from spfast.products.columns import FLAGS
 from spfast.products.covariates import covariates
 from spfast.products.residuals import described_table, half_width, residuals
 from spfast.products.table1 import catalog_values
@@ -28,7 +29,10 @@ CALIBRATION = {
 #: Columns of `coverage`: unit and description.
 COVERAGE = {
     "reference": ("", "gaia (both errors count) or truth"),
-    "stars": ("", "all, training set, the rest, or fifths of G, H-W2 [mag], spectral S/N, parallax [mas]"),
+    "stars": (
+        "",
+        "all, training set, the rest, by the flag extrapolation, or fifths of G, H-W2 [mag], S/N, parallax [mas]",
+    ),
     "low": ("", "lower edge of the fifth"),
     "high": ("", "its upper edge"),
     "n": ("", "stars"),
@@ -110,7 +114,7 @@ def coverage(catalog, truth=None, stars=None):
     """
     values = catalog_values(catalog)
     every = np.ones_like(values.training)
-    groups = {"all": every, "training": values.training, "rest": ~values.training}
+    groups = {"all": every, "training": values.training, "rest": ~values.training, **_by_flag(catalog)}
     sorted_by = {} if stars is None else {k: v for k, v in covariates(values.names, stars).items() if k in _BY}
     sorted_by["parallax"] = values.spec
     rows = []
@@ -131,6 +135,15 @@ def coverage(catalog, truth=None, stars=None):
                 if chosen.any():
                     rows.append((reference, name, float(edges[i]), float(edges[i + 1]), *_shares(z[chosen])))
     return described_table(rows, COVERAGE, _errors_taken(values))
+
+
+def _by_flag(catalog):
+    """Stars like those of the training set and stars unlike them, if the catalog says which are which."""
+    bit = list(FLAGS).index("extrapolation")
+    if "flags" not in catalog.colnames or f"FLAG{bit}" not in catalog.meta:
+        return {}
+    outside = np.asarray(catalog["flags"]) & (1 << bit) != 0
+    return {"inside": ~outside, "extrapolation": outside}
 
 
 def _errors_taken(stars):

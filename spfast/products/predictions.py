@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 
 from spfast import __version__
+from spfast.data.zero_point import CONSTANT
 from spfast.errors import SpfastWarning
 from spfast.products.columns import build_table, flag_cards, pack_flags, prediction_values, star_values
 from spfast.products.flags import extrapolates, star_flags
@@ -21,6 +22,7 @@ HEADER_COMMENTS = {
     "MODFOLD": "fold that the model was trained on",
     "PENALTY": "L1 penalty of the model",
     "ZEROPT": "[mas] added to Gaia parallaxes in training",
+    "ZPRULE": "zero point rule in training",
     "CONVERGD": "whether the model reached its tolerance",
 }
 
@@ -77,6 +79,7 @@ def predict_survey(model, survey, threads=None):
         "MODFOLD": str(model.metadata.get("fold", "")),
         "PENALTY": float(model.penalty),
         "ZEROPT": float(model.zero_point),
+        "ZPRULE": str(model.metadata.get("zero_point_rule", CONSTANT)),
         "CONVERGD": bool(model.result.converged),
     }
     return build_table(values, {**header, **flag_cards(flags)})
