@@ -74,7 +74,7 @@ def figure_style():
         yield
 
 
-def new_axes(rows=1, columns=1, width=COLUMN_WIDTH, height=None, **options):
+def new_axes(rows=1, columns=1, width=COLUMN_WIDTH, height=None, layout="constrained", **options):
     """Return a new figure and its Axes, apart from pyplot and its list of open figures.
 
     Parameters
@@ -82,6 +82,8 @@ def new_axes(rows=1, columns=1, width=COLUMN_WIDTH, height=None, **options):
     rows, columns : int
     width, height : float [inch]
         Height: 0.8 of a panel's width for each row by default.
+    layout : str
+        matplotlib's layout engine; ``"compressed"`` for panels of equal aspect.
     **options
         Passed on to matplotlib's ``Figure.subplots``.
 
@@ -93,7 +95,7 @@ def new_axes(rows=1, columns=1, width=COLUMN_WIDTH, height=None, **options):
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height or 0.8 * width / columns * rows), layout="constrained")
+    figure = Figure(figsize=(width, height or 0.8 * width / columns * rows), layout=layout)
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, list(axes.ravel())
 
@@ -139,7 +141,7 @@ def points(ax, x, y, colour=None, limits=None, cmap="viridis", norm=None):
     if colour is None:
         ax.scatter(x[order], y[order], color="0.45", alpha=0.6, **options)
         return None
-    return ax.scatter(x[order], y[order], c=colour[order], cmap=cmap, norm=norm, alpha=0.85, **options)
+    return ax.scatter(x[order], y[order], c=colour[order], cmap=cmap, norm=norm, **options)
 
 
 def _cells(ax, x, y, colour, cmap, norm):

@@ -4,16 +4,10 @@ import numpy as np
 from astropy.table import Table
 
 from spfast.errors import BadInputError
-from spfast.products.tables import float_column
+from spfast.products.table1 import catalog_values, star_names, true_parallaxes
 
 __all__ = ["join_catalog", "match_names"]
 
-#: Catalog columns that every figure may ask for, with what a table lacking them is told.
-_NEEDED = ("2MASS_ID", "Gaia_parallax", "Gaia_parallax_err", "spec_parallax", "spec_parallax_err")
-#: Raw Gaia parallax over error of the "best" training stars (Hogg, Eilers & Rix 2019, Section 5).
-_BEST_SNR = 20.0
-#: The paper's zero point [mas], assumed where a catalog's header has none.
-_PAPER_ZERO_POINT = 0.0483
 #: Columns made of two magnitudes.
 _COLOURS = {
     "BP-RP": ("phot_bp_mean_mag", "phot_rp_mean_mag"),
@@ -37,8 +31,9 @@ def join_catalog(catalog, stars=None, truth=None):
     Returns
     -------
     table : astropy Table
-        The catalog's rows in their order; ``training`` and ``best`` (bool); from ``stars`` its own columns, the colours
-        ``BP-RP``, ``J-K`` and ``H-W2`` [mag]; from ``truth`` ``true_parallax`` [mas]. NaN where a star is not there.
+        The catalog's rows in their order, the paper's columns under the paper's names; ``training`` and ``best`` (bool),
+        ``Gaia_inflation``; from ``stars`` its own columns and the colours ``BP-RP``, ``J-K`` and ``H-W2`` [mag]; from
+        ``truth`` ``true_parallax`` [mas]. NaN where a star is not there.
 
     Raises
     ------
@@ -54,27 +49,35 @@ def join_catalog(catalog, stars=None, truth=None):
     >>> bool(table["best"][0])
     True
     """
-    missing = [name for name in (*_NEEDED, "training_set", "sample") if name not in catalog.colnames]
-    if missing:
-        raise BadInputError(f"the catalog has no column {missing[0]}; expected the columns of `spfast catalog`")
     if not len(catalog):
         raise BadInputError("the catalog has no star; nothing to draw")
-    table = Table(meta=dict(catalog.meta))
+    values = catalog_values(catalog)
+    table = Table({"2MASS_ID": values.names}, meta=dict(catalog.meta))
+    for name, array in (
+        ("Gaia_parallax", values.gaia),
+        ("Gaia_parallax_err", values.gaia_error),
+        ("spec_parallax", values.spec),
+        ("spec_parallax_err", values.spec_error),
+        ("Gaia_inflation", values.gaia_inflation),
+        ("sample", values.fold),
+        ("training", values.training),
+        ("best", values.best),
+    ):
+        table[name] = array
     for name in catalog.colnames:
-        table[name] = float_column(catalog, name) if name in _NEEDED[1:] else catalog[name]
-    fold = np.char.strip(np.asarray(catalog["sample"]).astype(np.str_))
-    table["sample"] = fold
-    table["training"] = np.isin(np.char.lower(np.asarray(catalog["training_set"]).astype(np.str_)), ("1", "1.0", "true"))
-    table["best"] = table["training"] & _best(table, fold)
+        if name not in table.colnames:
+            table[name] = catalog[name]
     if stars is not None:
-        rows = _rows(catalog, stars, "survey")
+        rows = match_names(values.names, stars["APOGEE_ID"])
+        if not (rows >= 0).any():
+            raise BadInputError("no star of the catalog is in the survey; do the two belong together?")
         for name in stars.colnames:
             if name not in table.colnames:
                 table[name] = _taken(stars[name], rows)
         for name, (blue, red) in _COLOURS.items():
             table[name] = np.asarray(table[blue], dtype=float) - np.asarray(table[red], dtype=float)
     if truth is not None:
-        table["true_parallax"] = _taken(float_column(truth, "true_parallax"), _rows(catalog, truth, "truth"))
+        table["true_parallax"] = true_parallaxes(values.names, truth)
     return table
 
 
@@ -87,18 +90,8 @@ def match_names(names, others):
     >>> match_names(["2M2", "2M9"], ["2M1", "2M 2"]).tolist()
     [1, -1]
     """
-    position = {"".join(str(name).split()): row for row, name in enumerate(others)}
-    return np.array([position.get("".join(str(name).split()), -1) for name in names], dtype=np.int64)
-
-
-def _rows(catalog, other, what):
-    key = next((name for name in ("APOGEE_ID", "2MASS_ID") if name in other.colnames), None)
-    if key is None:
-        raise BadInputError(f"the {what} has no column APOGEE_ID; it has {', '.join(other.colnames[:8])}")
-    rows = match_names(catalog["2MASS_ID"], other[key])
-    if not (rows >= 0).any():
-        raise BadInputError(f"no star of the catalog is in the {what}; do the two belong together?")
-    return rows
+    position = {name: row for row, name in enumerate(star_names(others))}
+    return np.array([position.get(name, -1) for name in star_names(names)], dtype=np.int64)
 
 
 def _taken(column, rows):
@@ -107,13 +100,3 @@ def _taken(column, rows):
     taken = values[rows]
     taken[rows < 0] = {"f": np.nan, "U": "", "S": b"", "b": False}.get(values.dtype.kind, -1)
     return taken
-
-
-def _best(table, fold):
-    """Whether the Gaia parallax, its zero point taken off again, is at least 20 times its error."""
-    raw = np.array(table["Gaia_parallax"])
-    for own, other in (("A", "B"), ("B", "A")):
-        raw[fold == own] -= float(table.meta.get(f"ZEROPT_{other}", _PAPER_ZERO_POINT))
-    error = np.asarray(table["Gaia_parallax_err"])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (error > 0) & (raw / error >= _BEST_SNR)
