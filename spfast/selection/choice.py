@@ -67,7 +67,7 @@ def choose(points, score="chi_squared", choice="minimum"):
     used = weights > 0
     values, weights = values[used], weights[used] / max(weights.sum(), 1.0)
     means = weights @ values
-    if not np.isfinite(means).any():
+    if not used.any() or not np.isfinite(means).any():
         raise BadInputError(f"no fold has a finite {score}; the best stars may be too few, use score 'chi_squared'")
     best = int(np.nanargmin(means))
     chosen = best

@@ -119,9 +119,11 @@ def cross_validate(
         _run(training, splits, penalties, zero_points, store, starts, quiet)
         wanted = [store.get(_key(s, p, z)) for s in splits for p in penalties for z in zero_points]
         chosen, minimum, means = choose(wanted, score, choice)
-        penalty = grow(penalties, (chosen[0], minimum[0]), geometric=True)
-        if penalty is not None and penalty > penalties[-1] and _all_zero(wanted, penalties[-1]):
-            penalty = None  # no pixel is used any more: a larger penalty is the same model
+        taken = (chosen[0], minimum[0])
+        if _all_zero(wanted, penalties[-1]):
+            # No pixel is used there: a larger penalty is the same model. None anywhere: a smaller one is needed.
+            taken = penalties[:1] if _all_zero(wanted, penalties[0]) else [p for p in taken if p != penalties[-1]]
+        penalty = grow(penalties, taken, geometric=True)
         zero_point = grow(zero_points, (chosen[1], minimum[1]), geometric=False)
         if penalty is None and zero_point is None:
             break
