@@ -1,4 +1,4 @@
-"""At full width, with three stars above S/N 20: the paper's start ends where every prediction is zero, ours does not."""
+"""At full width, three stars above S/N 20: the paper's start ends with every prediction zero, ours does not."""
 
 import numpy as np
 import pytest

@@ -47,7 +47,7 @@ def fit(
     layout=None,
     metadata=None,
 ):
-    """Fit ``parallax = exp(features . coef)`` with an L1 penalty (Hogg, Eilers & Rix 2019, Eq. 1-4).
+    """Fit ``parallax = exp(features @ coef)`` with an L1 penalty (Hogg, Eilers & Rix 2019, Eq. 1-4).
 
     The objective is stated in `spfast.model.objective`.
 

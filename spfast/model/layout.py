@@ -8,7 +8,7 @@ from spfast.errors import BadInputError
 
 __all__ = ["FeatureLayout", "MAGNITUDES", "N_GRID", "grid_wavelength"]
 
-#: Pixels of the APOGEE rest-frame grid, log10 of the first wavelength and its step (FORMATS.md: CRVAL1, CDELT1).
+#: Pixels of the APOGEE rest-frame grid, log10 of the first wavelength and its step (CRVAL1 and CDELT1 of the files).
 N_GRID = 8575
 GRID_LOG10_START = 4.179
 GRID_LOG10_STEP = 6e-6
@@ -65,6 +65,7 @@ class FeatureLayout:
 
     @property
     def n_pixels(self):
+        """Pixel columns."""
         return len(self.pixels)
 
     @property
@@ -74,6 +75,7 @@ class FeatureLayout:
 
     @property
     def n_features(self):
+        """All columns."""
         return self.n_unpenalized + self.n_pixels
 
     @property

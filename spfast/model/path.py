@@ -33,9 +33,12 @@ def fit_path(
     ----------
     penalties : sequence of float
         The grid of lambda, in any order; all positive.
-    features, parallax, parallax_error, penalized, rows, zero_point, solver, start, tolerance, max_iterations, threads,
-    layout, metadata
-        As in `spfast.fit`; ``start`` is that of the largest penalty.
+    features, parallax, parallax_error, penalized, rows, zero_point, solver, tolerance
+        As in `spfast.fit`.
+    start
+        As in `spfast.fit`, of the largest penalty.
+    max_iterations, threads, layout, metadata
+        As in `spfast.fit`.
 
     Returns
     -------

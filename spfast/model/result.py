@@ -21,7 +21,7 @@ _SCHEMA = 1
 
 @dataclass(frozen=True)
 class FittedModel:
-    """Coefficients of ``parallax = exp(x . coef)`` (Hogg, Eilers & Rix 2019, Eq. 4) and how they were found.
+    """Coefficients of ``parallax = exp(features @ coef)`` (Hogg, Eilers & Rix 2019, Eq. 4) and how they were found.
 
     Attributes
     ----------
@@ -52,6 +52,7 @@ class FittedModel:
 
     @property
     def n_features(self):
+        """Columns of the design matrix."""
         return self.coef.size
 
     @property
@@ -60,7 +61,17 @@ class FittedModel:
         return int(np.count_nonzero(self.coef[self.penalized]))
 
     def predict_ln(self, features, rows=None, threads=None):
-        """Return ln of the predicted parallax (float64 array, shape (n_rows,)) [ln mas]."""
+        """Predict ln of the parallax, where the likelihood is Gaussian.
+
+        Parameters
+        ----------
+        features, rows, threads
+            As in `predict`.
+
+        Returns
+        -------
+        ln_parallax : float64 array, shape (n_rows,) [ln mas]
+        """
         return linear_predictor(features, self.coef, rows, threads)
 
     def predict(self, features, rows=None, threads=None):
@@ -88,7 +99,18 @@ class FittedModel:
             return np.exp(self.predict_ln(features, rows, threads))
 
     def predict_ln_error(self, feature_errors, rows=None, threads=None):
-        """Return the error of ln parallax from the features' errors (float64 array, shape (n_rows,))."""
+        """Propagate independent feature errors into ln parallax (Eq. 5 without its leading factor).
+
+        Parameters
+        ----------
+        feature_errors : float32 or float64 array, C order, shape (n_stars, n_features)
+        rows, threads
+            As in `predict`.
+
+        Returns
+        -------
+        ln_error : float64 array, shape (n_rows,) [ln mas]
+        """
         return ln_error(feature_errors, self.coef, rows, threads)
 
     def predict_error(self, features, feature_errors, rows=None, threads=None):
@@ -152,7 +174,17 @@ class FittedModel:
         )
 
     def save(self, path):
-        """Write the model to one file (numpy's ``.npz``, no pickle), whole or not at all."""
+        """Write the model to one file (numpy's ``.npz``, no pickle), whole or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Raises
+        ------
+        BadInputError
+            If it cannot be written.
+        """
         path = Path(path)
         scalars = {k: v for k, v in asdict(self.result).items() if k not in ("coef", "history")}
         header = {
@@ -218,5 +250,27 @@ class FittedModel:
 
 
 def load_model(path):
-    """Read a model file; see `FittedModel.load`."""
+    """Read a model file that `FittedModel.save` or ``spfast fit`` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    FittedModel
+
+    Raises
+    ------
+    BadInputError
+        If the file is missing, damaged or not a model.
+
+    Examples
+    --------
+    >>> import spfast
+    >>> spfast.load_model("absent.npz")
+    Traceback (most recent call last):
+    ...
+    spfast.errors.BadInputError: absent.npz: no such model file; make one with `spfast fit`
+    """
     return FittedModel.load(path)

@@ -68,6 +68,7 @@ class Recorder:
         self._rows = []
 
     def add(self, value, violation, coef, n_working):
+        """Note where the minimisation stands now."""
         self._rows.append(
             (
                 time.perf_counter() - self._start,
@@ -80,6 +81,7 @@ class Recorder:
         )
 
     def result(self, coef, tolerance, message):
+        """Make the result from the last row noted."""
         history = np.array(self._rows, dtype=HISTORY_DTYPE)
         last = history[-1]
         return SolverResult(

@@ -44,6 +44,7 @@ class WorkingGram:
 
     @property
     def n(self):
+        """Columns in the working set."""
         return self.columns.size
 
     @property
