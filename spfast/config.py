@@ -12,7 +12,7 @@ __all__ = ["Config", "PRESETS", "load_config"]
 
 @dataclass(frozen=True)
 class SampleConfig:
-    """Cuts that define the Parent Sample (PAPER 1-3; paper Eq. 6, 7)."""
+    """Cuts that define the Parent Sample (Hogg, Eilers & Rix 2019, Sec. 4; Eq. 6, 7)."""
 
     logg_min: float = 0.0  # exclusive [dex]
     logg_max: float = 2.2  # inclusive [dex]
@@ -25,7 +25,7 @@ class SampleConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Cuts that define the Training Set (paper Eq. 8-10)."""
+    """Cuts that define the Training Set (Hogg, Eilers & Rix 2019, Eq. 8-10)."""
 
     parallax_error_max: float = 0.1  # exclusive [mas]
     visibility_periods_min: int = 8  # inclusive
@@ -34,7 +34,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class NormalizationConfig:
-    """Pseudo-continuum and bad pixels (PAPER 9-11)."""
+    """Pseudo-continuum and bad pixels."""
 
     continuum_file: str = ""  # pixel indices on the 8575 grid; empty: found from the survey's own spectra
     continuum_share: float = 0.25  # of the pixels, when found from the spectra
@@ -50,7 +50,7 @@ class NormalizationConfig:
 
 @dataclass(frozen=True)
 class FeatureConfig:
-    """From normalised spectra and magnitudes to the feature row (PAPER 12-13; paper Eq. 11)."""
+    """From normalised spectra and magnitudes to the feature row (Hogg, Eilers & Rix 2019, Eq. 11)."""
 
     flux_min: float = 0.01
     flux_max: float = 1.2
@@ -76,7 +76,7 @@ class FitConfig:
 
 @dataclass(frozen=True)
 class FoldConfig:
-    """How stars are split into A and B (PAPER 7)."""
+    """How stars are split into A and B."""
 
     split: str = "auto"  # "random_index" (Gaia's, parity), "hash" (of source_id); "auto": the first if it is there
     seed: int = 0  # enters the hash
@@ -141,7 +141,7 @@ class Config:
         return _merge(self, sections, "configuration")
 
 
-#: What each preset changes from the default (PAPER.md: the authors' code where it differs from the text).
+#: What each preset changes from the default: the authors' code where it differs from the text.
 PRESETS = {
     "default": {},
     "hogg2019": {
