@@ -82,7 +82,7 @@ def _say(args, text):
 def _config(args):
     """The configuration: the preset, the file over it, the options over both."""
     given = {
-        "fit": {"solver": "solver"},
+        "fit": {"solver": "solver", "exact_distance_modulus": "exact_distance_modulus"},
         "folds": {"seed": "seed", "split": "split"},
     }
     overrides = {
@@ -315,6 +315,31 @@ def _validate(args, catalog, truth, path):
     _say(args, f"wrote {path}")
 
 
+def run_report(args):
+    """The HTML report of a catalog."""
+    from spfast.data.survey import open_survey
+    from spfast.products.checks import load_models
+    from spfast.products.report import make_report
+    from spfast.products.tables import read_table
+
+    page = make_report(
+        read_table(args.catalog),
+        open_survey(args.survey),
+        args.output,
+        models=load_models([args.models]) if args.models else None,
+        truth=read_table(args.truth) if args.truth else None,
+        tune=read_table(args.tune) if args.tune else None,
+        members=read_table(args.clusters) if args.clusters else None,
+        other=read_table(args.compare) if args.compare else None,
+        images=args.images,
+        config=_config(args),
+        overwrite=args.overwrite,
+        threads=args.threads,
+        quiet=args.quiet,
+    )
+    _say(args, f"wrote {page}")
+
+
 def run_info(args):
     """What a file or folder of ours is."""
     from spfast.products.info import describe
@@ -434,6 +459,27 @@ def _parser():
     )
     _overwrite(sub)
 
+    sub = command("report", run_report, "Draw every figure of a catalog and write one HTML page about it.")
+    sub.add_argument("catalog", metavar="CATALOG", help="table that spfast catalog wrote")
+    sub.add_argument("--survey", required=True, metavar="SURVEY", help="the survey folder it was made from")
+    sub.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to make: report.html and figures/")
+    sub.add_argument("--models", metavar="DIR", help="folder of catalog --models: coefficients, convergence, reddening")
+    sub.add_argument("--truth", metavar="FILE", help="table with APOGEE_ID and true_parallax [mas]")
+    sub.add_argument("--tune", metavar="FILE", help="table that spfast tune wrote")
+    sub.add_argument(
+        "--clusters",
+        metavar="FILE",
+        help="members: 2MASS_ID, cluster and, if known, distance [kpc] (default: selected around twelve known clusters)",
+    )
+    sub.add_argument("--compare", metavar="OTHER", help="another catalog, matched by 2MASS_ID")
+    sub.add_argument(
+        "--images",
+        choices=("inside", "beside"),
+        default="inside",
+        help="images in the page or next to it (default: inside)",
+    )
+    _overwrite(sub)
+
     sub = command("info", run_info, "Say what a survey, model or catalog is, how it was made, whether it is whole.")
     sub.add_argument("path", metavar="SURVEY|MODEL|CATALOG", help="folder or file")
     sub.add_argument("--verify", action="store_true", help="read every byte of a survey and compare with its hashes")
@@ -454,12 +500,19 @@ def _fit_options(sub):
         type=_number_or_word,
         metavar="MAS|RULE",
         help=f"added to every Gaia parallax [mas] (default: {default.zero_point:g}); auto: chosen as the penalty; "
+        "fit: with the coefficients, the distance modulus exact; "
         "lindegren2021: Gaia DR3's own, star by star (pip install 'spfast[zeropoint]')",
     )
     _solver_options(sub)
 
 
 def _solver_options(sub):
+    sub.add_argument(
+        "--exact-distance-modulus",
+        action="store_true",
+        default=None,
+        help="hold the magnitudes' coefficients to a sum of -0.2 ln 10, as distance asks (default: the data choose the sum)",
+    )
     sub.add_argument("--solver", choices=("prox-newton", "owlqn"), help="minimiser (default: prox-newton)")
     sub.add_argument(
         "--split",

@@ -65,7 +65,7 @@ class FitConfig:
     penalty: float = 30.0  # lambda under the rule "constant"
     penalty_rule: str = "constant"  # or "auto": by cross-validation within the model's own training stars
     zero_point: float = 0.0483  # added to every Gaia parallax [mas] under the rule "constant"
-    zero_point_rule: str = "constant"  # "lindegren2021": Gaia DR3's of each star, subtracted; "auto": as the penalty
+    zero_point_rule: str = "constant"  # "auto": as the penalty; "fit": with the coefficients; "lindegren2021": DR3's
     solver: str = "prox-newton"  # or "owlqn"
     start: str = "photometric"  # or "burn-in": the paper's two stages
     tolerance: float = 1e-3  # on the KKT violation, in units of lambda

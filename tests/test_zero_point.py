@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 from problems import small_problem
+from tiny import ZERO_POINT, tiny_survey
 
 import spfast
+import spfast.products.catalog
+import spfast.products.fitting
 from spfast.errors import BadInputError
 
 
@@ -60,3 +63,24 @@ def test_bad_covariates_are_refused():
         spfast.fit_zero_point(*problem.arguments, 3.0, np.ones(100), problem.penalized)
     with pytest.raises(BadInputError, match="not finite"):
         spfast.fit_zero_point(*problem.arguments, 3.0, np.full((100, 1), np.nan), problem.penalized)
+
+
+def test_catalog_fits_its_zero_points(tmp_path):
+    survey, _ = tiny_survey(tmp_path / "survey", 1500)
+    models = {}
+    for fold in "AB":
+        models[fold] = spfast.products.catalog.fit_stars(survey, fold=fold, config=fitted_config())
+        sigma = models[fold].metadata["zero_point_fit"]["covariance"][0][0] ** 0.5
+        assert abs(models[fold].zero_point + ZERO_POINT) < 3 * sigma
+        assert abs(models[fold].coef[1:9].sum() + 0.2 * np.log(10)) < 1e-9
+    catalog = spfast.make_catalog(survey, zero_point="fit", models=models)
+    for fold, other in (("A", "B"), ("B", "A")):
+        rows = np.asarray(catalog["sample"]) == fold
+        added = np.asarray(catalog["Gaia_parallax"])[rows] - np.asarray(survey.stars["parallax"])[rows]
+        np.testing.assert_allclose(added, models[other].zero_point, atol=1e-9)
+        assert catalog.meta[f"ZEROPT_{fold}"] == models[fold].zero_point
+        assert "fitted with the coefficients" in catalog.meta[f"TUNED_{fold}"]
+
+
+def fitted_config():
+    return spfast.products.fitting.resolve_config(zero_point="fit")

@@ -1,6 +1,7 @@
 """From a survey and a configuration to models: training stars, the choice of penalty and zero point, one fit a fold."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from astropy import units
@@ -9,7 +10,9 @@ from spfast import __version__
 from spfast.config import Config
 from spfast.data.zero_point import CONSTANT, ZERO_POINT_RULES, added_to_parallax
 from spfast.errors import BadInputError
-from spfast.products.flags import with_training_extent
+from spfast.kernels.team import side_by_side
+from spfast.model import fit_zero_point
+from spfast.products.flags import distance_from_training, with_training_extent
 from spfast.products.tables import float_column
 from spfast.selection.crossval import cross_validate
 from spfast.selection.errors import held_out_predictions, measure_errors
@@ -21,6 +24,10 @@ __all__ = ["AUTO", "fit_folds", "fit_stars", "measure_budget", "resolve_config",
 
 #: The rule by which a penalty or a zero point is chosen within a model's own training stars.
 AUTO = "auto"
+#: The rule by which a model's zero point is fitted jointly with its coefficients.
+FIT = "fit"
+#: Rules under which a model has one zero point, kept with it.
+_ONE_NUMBER = (CONSTANT, AUTO, FIT)
 PENALTY_RULES = (CONSTANT, AUTO)
 
 #: Sections of the configuration that a survey knows nothing of.
@@ -37,7 +44,7 @@ def resolve_config(config=None, penalty=None, zero_point=None):
     penalty : float or str, optional
         A number or "auto".
     zero_point : float [mas], Quantity or str, optional
-        A number, or the name of a rule: "auto", "lindegren2021".
+        A number, or the name of a rule: "auto", "fit", "lindegren2021".
 
     Returns
     -------
@@ -80,8 +87,8 @@ def zero_point_settings(zero_point):
     {'zero_point_rule': 'lindegren2021'}
     """
     if isinstance(zero_point, str):
-        if zero_point not in (*ZERO_POINT_RULES, AUTO):
-            known = ", ".join((*ZERO_POINT_RULES, AUTO))
+        if zero_point not in (*ZERO_POINT_RULES, AUTO, FIT):
+            known = ", ".join((*ZERO_POINT_RULES, AUTO, FIT))
             raise BadInputError(f"zero point {zero_point!r}: expected mas, or one of {known}")
         return {"zero_point_rule": zero_point}
     return {"zero_point": float(units.Quantity(zero_point, units.mas).value), "zero_point_rule": CONSTANT}
@@ -111,7 +118,7 @@ def training_set(survey, config, fold=None, threads=None):
         raise BadInputError(f"fold is {fold!r}, expected one of {', '.join(FOLDS)}")
     stars, settings = survey.stars, config.fit
     parallax, parallax_error = float_column(stars, "parallax"), float_column(stars, "parallax_error")
-    if settings.zero_point_rule not in (CONSTANT, AUTO):
+    if settings.zero_point_rule not in _ONE_NUMBER:
         parallax = parallax + added_to_parallax(stars, settings.zero_point_rule)[0]
     rows = np.asarray(stars["training_set"], dtype=bool) & np.isfinite(parallax) & (parallax_error > 0)
     if fold is not None:
@@ -172,7 +179,7 @@ def fit_stars(survey, config=None, fold=None, threads=None, quiet=True):
         "survey_hash": survey.survey_hash,
         "fold": fold or "all",
         "fold_rule": fold_labels(survey.stars, config.folds).rule,
-        "zero_point_rule": CONSTANT if rule == AUTO else rule,
+        "zero_point_rule": CONSTANT if rule in _ONE_NUMBER else rule,
         **used_configs(survey, config),
         "training_stars": encode_stars(survey.stars[training.rows]),
     }
@@ -182,13 +189,16 @@ def fit_stars(survey, config=None, fold=None, threads=None, quiet=True):
         pilot = {"penalty": penalty, "zero_point": zero_point}
         pilot_model = training.fit(penalty, zero_point)
         held_out = held_out_predictions(pilot_model, training, splits)
-        pilot["intrinsic_scatter"] = measure_errors(pilot_model, training, splits, held_out).intrinsic_scatter
+        pilot["intrinsic_scatter"] = measure_errors(pilot_model, training, splits, held_out=held_out).intrinsic_scatter
         metadata["weights"] = pilot
         training = _reweighted(training, pilot, held_out)
         penalty, zero_point, tuning = _choose(training, splits, config, quiet)
     if tuning is not None:
         metadata["tuning"] = tuning
-    model = training.fit(penalty, zero_point, metadata=metadata)
+    if rule == FIT:
+        model = _fit_with_zero_point(training, penalty, zero_point, metadata)
+    else:
+        model = training.fit(penalty, zero_point, metadata=metadata)
     return with_training_extent(model, survey.features, training.rows, threads)
 
 
@@ -208,7 +218,17 @@ def fit_folds(survey, config=None, threads=None, quiet=True):
     dict of FittedModel
         Under ``"A"`` and ``"B"``: the fold that each was trained on.
     """
-    return {fold: fit_stars(survey, config, fold, threads, quiet) for fold in FOLDS}
+    config = Config() if config is None else config
+    jobs = [partial(_fit_fold, survey, config, fold, quiet) for fold in FOLDS]
+    if AUTO in (config.fit.penalty_rule, config.fit.zero_point_rule) or config.fit.intrinsic_scatter:
+        models = [job(threads) for job in jobs]  # many fits each, with progress bars of their own
+    else:
+        models = side_by_side(jobs, threads)
+    return dict(zip(FOLDS, models, strict=True))
+
+
+def _fit_fold(survey, config, fold, quiet, threads):
+    return fit_stars(survey, config, fold, threads, quiet)
 
 
 def measure_budget(survey, config, fold, model, threads=None):
@@ -233,7 +253,8 @@ def measure_budget(survey, config, fold, model, threads=None):
     if pilot is not None:
         pilot_model = training.fit(pilot["penalty"], pilot["zero_point"])
         training = _reweighted(training, pilot, held_out_predictions(pilot_model, training, splits))
-    return measure_errors(model, training, splits)
+    unlikeness = distance_from_training(model, survey.features, training.rows, threads)
+    return measure_errors(model, training, splits, unlikeness)
 
 
 def used_configs(survey, config):
@@ -254,7 +275,7 @@ def _choose(training, splits, config, quiet):
     settings, tune = config.fit, config.tune
     if settings.penalty_rule not in PENALTY_RULES:
         raise BadInputError(f"penalty rule {settings.penalty_rule!r}: expected one of {', '.join(PENALTY_RULES)}")
-    zero_point = settings.zero_point if settings.zero_point_rule in (CONSTANT, AUTO) else 0.0
+    zero_point = settings.zero_point if settings.zero_point_rule in _ONE_NUMBER else 0.0
     if AUTO not in (settings.penalty_rule, settings.zero_point_rule):
         return settings.penalty, zero_point, None
     found = cross_validate(
@@ -269,6 +290,28 @@ def _choose(training, splits, config, quiet):
     grid = [{"penalty": p, "zero_point": z, "score": mean} for (p, z), mean in found.means.items()]
     noted = {"summary": found.summary, "grid": grid, "notes": list(found.notes), "inner_folds": found.n_splits}
     return found.penalty, found.zero_point, noted
+
+
+def _fit_with_zero_point(training, penalty, first, metadata):
+    """Coefficients and zero point together; the distance modulus is exact then, or they do each other's work."""
+    found = fit_zero_point(
+        training.features,
+        training.parallax,
+        training.fit_error,
+        penalty,
+        penalized=training.layout.penalized,
+        rows=training.rows,
+        first=first,
+        tolerance=training.options["tolerance"],
+        threads=training.threads,
+        layout=training.layout,
+        metadata=metadata,
+    )
+    sigma = float(found.covariance[0, 0]) ** 0.5
+    summary = f"zero point {found.model.zero_point:.4f} +- {sigma:.4f} mas fitted with the coefficients"
+    tuning = found.model.metadata.get("tuning")
+    summary = summary if tuning is None else f"{tuning['summary']}; {summary}"
+    return replace(found.model, metadata={**found.model.metadata, "tuning": {**(tuning or {}), "summary": summary}})
 
 
 def _reweighted(training, pilot, held_out):
