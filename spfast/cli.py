@@ -511,7 +511,7 @@ def _solver_options(sub):
         "--exact-distance-modulus",
         action="store_true",
         default=None,
-        help="hold the magnitudes' coefficients to a sum of -0.2 ln 10, as distance asks (default: the data choose the sum)",
+        help="hold the magnitudes' coefficients to a sum of -0.2 ln 10, as distances ask (default: free)",
     )
     sub.add_argument("--solver", choices=("prox-newton", "owlqn"), help="minimiser (default: prox-newton)")
     sub.add_argument(
