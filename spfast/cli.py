@@ -469,7 +469,7 @@ def _parser():
     sub.add_argument(
         "--clusters",
         metavar="FILE",
-        help="members: 2MASS_ID, cluster and, if known, distance [kpc] (default: selected around twelve known clusters)",
+        help="members: 2MASS_ID, cluster and, if known, distance [kpc] (default: found around twelve known clusters)",
     )
     sub.add_argument("--compare", metavar="OTHER", help="another catalog, matched by 2MASS_ID")
     sub.add_argument(

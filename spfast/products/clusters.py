@@ -1,7 +1,6 @@
 """Star clusters as a check: who is a member, and what the members' parallaxes say together."""
 
 import numpy as np
-from astropy import units
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
@@ -80,8 +79,8 @@ def members_from_table(names, membership):
     names : sequence of str
         2MASS names of the catalog's stars.
     membership : astropy Table
-        ``2MASS_ID`` or ``APOGEE_ID``, ``cluster``, and optionally ``distance`` [kpc] and ``distance_error``, the same in
-        all rows of a cluster.
+        ``2MASS_ID`` or ``APOGEE_ID``, ``cluster``, and optionally ``distance`` [kpc], the same in all rows of a
+        cluster.
 
     Returns
     -------
@@ -145,7 +144,9 @@ def select_members(table, centres=None):
         for column, name, width in _CRITERIA:
             if name in centres.colnames and np.isfinite(centre[name]):
                 if column not in table.colnames:
-                    raise BadInputError(f"members are selected by {column}, which is missing; give the catalog's survey")
+                    raise BadInputError(
+                        f"members are selected by {column}, which is missing; give the catalog's survey"
+                    )
                 # Missing values are NaN, and NaN is no member.
                 rows = rows[np.abs(float_column(table[rows], column) - centre[name]) < width]
         if rows.size:

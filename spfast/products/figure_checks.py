@@ -1,4 +1,4 @@
-"""The figures by which a run is judged, panel by panel: cuts, cross-validation, errors, trends, spectra, convergence."""
+"""The figures by which a run is judged, panel by panel: cuts, errors, trends, spectra, convergence."""
 
 import numpy as np
 
@@ -6,7 +6,16 @@ from spfast.data.continuum import chip_pixels
 from spfast.errors import BadInputError
 from spfast.model.layout import grid_wavelength
 from spfast.products.figure_style import COLOURS, points
-from spfast.products.figures import QUANTITIES, REFERENCES, count_note, finite_rows, plain_ticks, sample_rows, span, values_of
+from spfast.products.figures import (
+    QUANTITIES,
+    REFERENCES,
+    count_note,
+    finite_rows,
+    plain_ticks,
+    sample_rows,
+    span,
+    values_of,
+)
 
 __all__ = [
     "plot_convergence",
@@ -15,7 +24,6 @@ __all__ = [
     "plot_pulls",
     "plot_spectrum",
     "plot_trend",
-    "plot_tuning",
 ]
 
 
@@ -36,7 +44,7 @@ def plot_cut_flow(cut_flow, ax):
     ax.barh(place, left, height=0.62, color=COLOURS["sky"])
     ax.barh(place, lost, left=left, height=0.62, color=COLOURS["orange"], alpha=0.5)
     for i, (n, gone) in enumerate(zip(left, lost, strict=True)):
-        text = f"{n:,}" + (f"  (−{gone:,})" if gone else "")
+        text = f"{n:,}" + (f"  ({_MINUS}{gone:,})" if gone else "")
         ax.annotate(text, (n + gone, i), xytext=(3, 0), textcoords="offset points", va="center", fontsize="x-small")
     ax.set_yticks(place, names)
     ax.invert_yaxis()
@@ -45,6 +53,8 @@ def plot_cut_flow(cut_flow, ax):
     ax.set_xlim(0, 1.22 * max(left.max(), 1))
     ax.set_xlabel("stars left (blue), gone by the cut (orange)")
 
+
+_MINUS = "\N{MINUS SIGN}"
 
 #: Errors of the spectrophotometric parallax that a catalog may have, and how a figure names them.
 _ERRORS = {
@@ -90,11 +100,18 @@ def plot_pulls(table, ax, sample="training", reference="gaia"):
         density = np.histogram(pull, edges)[0] / pull.size / np.diff(edges)
         ax.stairs(density, edges, color=COLOURS[colour], label=label, linewidth=1.1)
     grid = np.linspace(-6.0, 6.0, 241)
-    ax.plot(grid, np.exp(-0.5 * grid**2) / np.sqrt(2.0 * np.pi), color="black", linestyle="--", linewidth=0.8, label="unit Gaussian")
+    ax.plot(
+        grid,
+        np.exp(-0.5 * grid**2) / np.sqrt(2.0 * np.pi),
+        color="black",
+        linestyle="--",
+        linewidth=0.8,
+        label="unit Gaussian",
+    )
     ax.set_xlim(-6.0, 6.0)
     ax.set_ylim(0.0, 1.75 * ax.get_ylim()[1])
     other = {"gaia": "Gaia", "truth": "truth"}[reference]
-    ax.set_xlabel(rf"($\varpi^\mathrm{{(sp)}}$ − {other}) / error")
+    ax.set_xlabel(rf"($\varpi^\mathrm{{(sp)}}$ {_MINUS} {other}) / error")
     ax.set_ylabel("density")
     ax.set_title(f"{_sample_name(sample)}, {pull.size:,} stars", fontsize="medium")
     ax.legend(loc="upper left")
@@ -182,7 +199,7 @@ def plot_trend(table, ax, quantity, sample="training", reference="gaia"):
         ax.errorbar(centre, middle, yerr=error, color=COLOURS["blue"], marker="o", markersize=2.5, zorder=5)
     ax.set_xlabel(QUANTITIES[quantity][0])
     name = "Gaia" if reference == "gaia" else "true"
-    ax.set_ylabel(rf"($\varpi^\mathrm{{(sp)}}$ − {name}) / $\varpi^\mathrm{{(sp)}}$")
+    ax.set_ylabel(rf"($\varpi^\mathrm{{(sp)}}$ {_MINUS} {name}) / $\varpi^\mathrm{{(sp)}}$")
     count_note(ax, rows, x, y)
 
 

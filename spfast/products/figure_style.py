@@ -151,9 +151,7 @@ def _cells(ax, x, y, colour, cmap, norm):
     box = ax.get_window_extent()
     longer = max(box.width, box.height)
     shape = [max(int(_CELLS * side / longer), 20) for side in (box.width, box.height)]
-    edges = [
-        np.linspace(*sorted(lim), n + 1) for lim, n in zip((ax.get_xlim(), ax.get_ylim()), shape, strict=True)
-    ]
+    edges = [np.linspace(*sorted(lim), n + 1) for lim, n in zip((ax.get_xlim(), ax.get_ylim()), shape, strict=True)]
     number = np.histogram2d(x, y, bins=edges)[0]
     if colour is None:
         values, cmap, norm = number, "Greys", LogNorm(1.0, max(number.max(), 10.0))

@@ -294,7 +294,9 @@ def plot_map(cells, ax, quantity="FE_H", arrows=True):
         options = {"angles": "xy", "scale_units": "xy", "scale": scale, "width": 0.004, "headwidth": 3.5}
         field = ax.quiver(x, y, cells["v_x"], cells["v_y"], pivot="middle", edgecolor="white", linewidth=0.3, **options)
         ax.quiverkey(field, 0.82, 0.05, 200.0, "200 km/s", labelpos="N", labelsep=0.03, coordinates="axes")
-    ax.plot(cells.meta["sun_x"], 0.0, marker="*", color="white", markeredgecolor="black", markersize=8, linestyle="none")
+    ax.plot(
+        cells.meta["sun_x"], 0.0, marker="*", color="white", markeredgecolor="black", markersize=8, linestyle="none"
+    )
     ax.plot(0.0, 0.0, marker="+", color="black", markersize=8, linestyle="none")
     ax.set_xlim(min(x_edges[0], -8.5) - size, max(x_edges[-1], 0.0) + size)
     ax.set_ylim(y_edges[0] - size, y_edges[-1] + size)
@@ -350,7 +352,7 @@ def _within(values, limits):
 
 
 def _mark_lines(ax):
-    """Thin lines at known wavelengths with their names, in as many rows as there are; a line without room is left out."""
+    """Thin lines at known wavelengths with their names, in a few rows; a line without room is left out."""
     low, high = ax.get_xlim()
     room, ends = 0.016 * (high - low), [-np.inf] * len(_NAME_ROWS)
     for where, name in sorted((w, name) for name, places in SPECTRAL_LINES.items() for w in places):

@@ -1,4 +1,4 @@
-"""Where the stars are in the Galaxy and how they move: astropy's Galactocentric frame, every number in the configuration."""
+"""Where the stars are in the Galaxy and how they move: astropy's Galactocentric frame, all of it configured."""
 
 import numpy as np
 from astropy import units
@@ -155,7 +155,12 @@ def map_cells(table, config=None):
         },
         units={"x": "kpc", "y": "kpc", "v_x": "km/s", "v_y": "km/s"},
     )
-    cells.meta = {"cell": config.map_cell, "sun_x": -config.sun_distance, "n_used": int(disc.sum()), "n_all": len(table)}
+    cells.meta = {
+        "cell": config.map_cell,
+        "sun_x": -config.sun_distance,
+        "n_used": int(disc.sum()),
+        "n_all": len(table),
+    }
     return cells
 
 

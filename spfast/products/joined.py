@@ -31,8 +31,8 @@ def join_catalog(catalog, stars=None, truth=None):
     Returns
     -------
     table : astropy Table
-        The catalog's rows in their order, the paper's columns under the paper's names; ``training`` and ``best`` (bool),
-        ``Gaia_inflation``; from ``stars`` its own columns and the colours ``BP-RP``, ``J-K`` and ``H-W2`` [mag]; from
+        The catalog's rows in their order, the paper's columns under the paper's names; ``training`` and ``best``
+        (bool), ``Gaia_inflation``; from ``stars`` its own columns and the colours ``BP-RP``, ``J-K`` and ``H-W2`` [mag]; from
         ``truth`` ``true_parallax`` [mas]. NaN where a star is not there.
 
     Raises
@@ -96,7 +96,9 @@ def match_names(names, others):
 
 def _taken(column, rows):
     """Rows of a column; NaN, an empty text, False or -1 where the row is -1."""
-    values = np.ma.filled(np.ma.asarray(column).astype(float), np.nan) if column.dtype.kind == "f" else np.asarray(column)
+    values = (
+        np.ma.filled(np.ma.asarray(column).astype(float), np.nan) if column.dtype.kind == "f" else np.asarray(column)
+    )
     taken = values[rows]
     taken[rows < 0] = {"f": np.nan, "U": "", "S": b"", "b": False}.get(values.dtype.kind, -1)
     return taken

@@ -1,0 +1,185 @@
+"""What the report says in words and tables: which columns, key numbers, and the warnings that stand at its top."""
+
+import numpy as np
+
+__all__ = ["TABLES", "card_rows", "find_warnings", "key_numbers"]
+
+#: Tables of `run_checks` in the report: title, how to read it, columns (heading, format).
+TABLES = {
+    "measures": (
+        "Scatter and bias",
+        "The paper's measures. Best: training stars whose raw Gaia parallax is at least 20 times its error; there the "
+        "scatter is mostly the method's. The published catalog claims better than 9%.",
+        {
+            "reference": ("against", ""),
+            "sample": ("sample", ""),
+            "fold": ("fold", ""),
+            "n": ("stars", ",d"),
+            "scatter_16_84": ("scatter", ".1%"),
+            "scatter_2_97": ("2.5 to 97.5%", ".1%"),
+            "bias": ("bias", "+.1%"),
+            "chi2_median": ("median χ²", ".2f"),
+            "pull": ("pull", ".2f"),
+            "beats_gaia": ("beats Gaia", ".0%"),
+        },
+    ),
+    "calibration": (
+        "Calibration",
+        "Share of stars within the central interval of their error: both columns should agree.",
+        {"reference": ("against", ""), "level": ("should", ".0%"), "share": ("does", ".1%"), "n": ("stars", ",d")},
+    ),
+    "trends": (
+        "Trends",
+        "Straight lines through the fractional residuals, one quantity at a time; a slope of several of its errors is "
+        "a bias that the quantity knows of.",
+        {
+            "reference": ("against", ""),
+            "quantity": ("with", ""),
+            "per": ("per", ""),
+            "n": ("stars", ",d"),
+            "slope": ("slope", "+.2%"),
+            "slope_error": ("error", ".2%"),
+        },
+    ),
+    "clusters": (
+        "Star clusters",
+        "Means of the members' parallaxes: Gaia's by inverse variance, the spectrophotometric ones in the logarithm, "
+        "where their errors are Gaussian. Errors that all members of a cluster share are not in the errors of the "
+        "means.",
+        {
+            "cluster": ("cluster", ""),
+            "n": ("members", ",d"),
+            "gaia": ("Gaia [mas]", ".4f"),
+            "gaia_error": ("error", ".4f"),
+            "spec": ("spectro. [mas]", ".4f"),
+            "spec_error": ("error", ".4f"),
+            "difference": ("difference [sigma]", "+.1f"),
+            "chi2": ("χ² per d.o.f.", ".2f"),
+            "literature": ("literature [mas]", ".4f"),
+        },
+    ),
+    "reddening": (
+        "Reddening put in by hand",
+        "Stars of low extinction, reddened and predicted again: how ln parallax moves with the extinction in K. A "
+        "model that knows dust does not move.",
+        {
+            "model": ("model", ""),
+            "law": ("law", ""),
+            "n": ("stars", ",d"),
+            "slope": ("slope", "+.4f"),
+            "modulus": ("mag/mag", "+.3f"),
+            "at_half": ("parallax at 0.5 mag", "+.1%"),
+        },
+    ),
+    "stability": (
+        "Stability",
+        "The models two by two: what they share although they were trained on different stars.",
+        {
+            "first": ("first", ""),
+            "second": ("second", ""),
+            "pixels_first": ("pixels", ",d"),
+            "pixels_second": ("pixels of second", ",d"),
+            "pixels_both": ("both", ",d"),
+            "pixels_by_chance": ("by chance", ".0f"),
+            "near": ("near", ".0%"),
+            "near_by_chance": ("near by chance", ".0%"),
+            "sum_first": ("sum of magnitudes", "+.4f"),
+            "sum_second": ("of second", "+.4f"),
+            "corr_predictions": ("correlation", ".4f"),
+            "scatter": ("scatter", ".1%"),
+        },
+    ),
+    "comparison": (
+        "Against the other catalog",
+        "The same stars in both catalogs: how their spectrophotometric parallaxes differ.",
+        {
+            "stars": ("stars", ""),
+            "low": ("from [kpc]", ".1f"),
+            "high": ("to [kpc]", ".1f"),
+            "n": ("number", ",d"),
+            "bias": ("bias", "+.2%"),
+            "bias_error": ("error", ".2%"),
+            "scatter": ("scatter", ".1%"),
+            "pull": ("pull", ".2f"),
+            "error_ratio": ("errors", ".2f"),
+        },
+    ),
+}
+
+#: The row of the calibration that is one sigma, and how far its share may be off.
+_LEVEL, _SHARE_MAX = 0.68, 0.05
+#: A bias, a share of masked pixels and a number of training stars beyond which there is a warning.
+_BIAS_MAX, _MASK_SHARE, _TRAINING_MIN = 0.03, 0.05, 5000
+
+
+def key_numbers(table, survey, checks):
+    """What a reader asks first: (label, value, explanation) for the top of the page."""
+    rows = [
+        ("stars", f"{len(table):,}", f"{int(np.count_nonzero(table['training'])):,} of them in the training set"),
+        ("features", f"{survey.n_features:,}", f"{survey.layout.n_pixels:,} pixels of the spectrum among them"),
+    ]
+    for reference, sample, label in (("gaia", "best", "scatter where Gaia is best"), ("truth", "parent", "true error")):
+        for row in checks["measures"]:
+            if (row["reference"], row["sample"], row["fold"]) == (reference, sample, "all"):
+                what = "half the 16 to 84% width of the fractional difference"
+                rows.append((label, f"{row['scatter_16_84']:.1%}", f"{what}, {row['n']:,} stars"))
+    for row in checks["calibration"]:
+        if np.isclose(row["level"], _LEVEL):
+            other = {"gaia": "Gaia", "truth": "the truth"}[row["reference"]]
+            rows.append(
+                (f"within one sigma of {other}", f"{row['share']:.1%}", f"{row['level']:.1%} for honest errors")
+            )
+    return rows
+
+
+def find_warnings(table, survey, models, checks, tune=None):
+    """What a reader must know before believing anything (list of str)."""
+    meta, found = table.meta, []
+    if meta.get("SURVHASH") and meta["SURVHASH"] != survey.survey_hash:
+        found.append("The catalog was made from another survey than the one given: its hash differs.")
+    missing = int(np.count_nonzero(np.char.str_len(np.asarray(table["APOGEE_ID"]).astype(np.str_)) == 0))
+    if missing:
+        found.append(
+            f"{missing:,} of the catalog's {len(table):,} stars are not in the survey: figures leave them out."
+        )
+    for fold in "AB":
+        if str(meta.get(f"CONVRG_{fold}", True)).lower() in ("false", "f", "0"):
+            found.append(f"Model {fold} stopped before its tolerance: its predictions are those of an unfinished fit.")
+        n_train = meta.get(f"NTRAIN_{fold}")
+        if n_train is not None and int(n_train) < _TRAINING_MIN:
+            found.append(
+                f"Model {fold} had only {int(n_train):,} training stars (the paper: 14,000): expect a larger scatter."
+            )
+    for fold, model in models.items():
+        if model.metadata.get("survey_hash") not in (None, survey.survey_hash):
+            found.append(f"Model {fold} was fitted to another survey than the one given.")
+    for row in checks["measures"]:
+        if row["fold"] == "all" and row["sample"] in ("best", "parent"):
+            where = f"{row['sample']} stars against {'Gaia' if row['reference'] == 'gaia' else 'the truth'}"
+            if row["sample"] == "best" and abs(row["bias"]) > _BIAS_MAX:
+                found.append(f"The median of {where} is off by {row['bias']:+.1%}.")
+    for row in checks["calibration"]:
+        if np.isclose(row["level"], _LEVEL) and abs(row["share"] - row["level"]) > _SHARE_MAX:
+            small = "small" if row["share"] < row["level"] else "large"
+            other = {"gaia": "Gaia's parallax", "truth": "the true parallax"}[row["reference"]]
+            found.append(
+                f"Errors look too {small}: {row['share']:.1%} of {row['n']:,} stars lie within one sigma of {other}, "
+                f"not {row['level']:.1%}."
+            )
+    if "spec_parallax_err_total" not in table.colnames:
+        found.append("The catalog has no total errors: what it gives comes from spectrum and magnitudes alone.")
+    masked = np.asarray(table["n_bad_pixels"]) > _MASK_SHARE * survey.layout.n_pixels
+    if masked.any():
+        found.append(f"{int(masked.sum()):,} stars have more than {_MASK_SHARE:.0%} of their pixels masked.")
+    if tune is not None and str(tune.meta.get("SURVHASH", survey.survey_hash)) != survey.survey_hash:
+        found.append("The cross-validation table belongs to another survey.")
+    return found
+
+
+#: Header cards that have a place of their own on the page.
+_SHOWN_ELSEWHERE = ("CONFIG", "SURVCONF", "FLAGBIT", "TCOMM", "TUCD")
+
+
+def card_rows(catalog):
+    """The catalog's header as (keyword, value), without what the page shows elsewhere."""
+    return [(key, str(value)) for key, value in catalog.meta.items() if not key.startswith(_SHOWN_ELSEWHERE)]
