@@ -15,7 +15,7 @@ from spfast.products.columns import (
     star_values,
 )
 from spfast.products.fitting import fit_folds, fit_stars, measure_budget, resolve_config, used_configs
-from spfast.products.flags import extrapolates, star_flags
+from spfast.products.flags import extrapolates, spectral_unlikeness, star_flags
 from spfast.products.tables import float_column
 from spfast.selection.folds import FOLDS, fold_labels
 
@@ -34,6 +34,7 @@ _MODEL_CARDS = {
     "KKTVIO": "KKT violation of model {} (as the penalty)",
     "CONVRG": "whether model {} reached its tolerance",
     "SCATTR": "intrinsic scatter s of ln parallax, model {}",
+    "SCATGR": "s^2 grows as unlikeness to this, model {}",
     "INFLAT": "factor k on Gaia's errors, from model {}",
     "NHELD": "stars held out to measure them, model {}",
     "TUNED": "how model {}'s numbers were chosen",
@@ -130,7 +131,8 @@ def _predict_folds(survey, labels, models, budgets, threads):
         rows = labels == fold
         ln_parallax[rows] = models[other].predict_ln(survey.features, rows, threads)
         ln_error[rows] = models[other].predict_ln_error(survey.feature_errors, rows, threads)
-        total[rows] = budgets[other].ln_error(rows, ln_error[rows])
+        unlikeness = spectral_unlikeness(models[other], survey.features, rows, threads)
+        total[rows] = budgets[other].ln_error(rows, ln_error[rows], unlikeness)
     return ln_parallax, ln_error, total
 
 
@@ -195,6 +197,7 @@ def _header(survey, config, folds, models, budgets):
             "KKTVIO": float(model.result.kkt_violation),
             "CONVRG": bool(model.result.converged),
             "SCATTR": float(budgets[fold].intrinsic_scatter),
+            "SCATGR": float(budgets[fold].growth),
             "INFLAT": float(budgets[fold].gaia_inflation),
             "NHELD": int(budgets[fold].n_held_out),
             "TUNED": model.metadata.get("tuning", {}).get("summary", "given"),

@@ -12,7 +12,7 @@ from spfast.data.zero_point import CONSTANT, ZERO_POINT_RULES, added_to_parallax
 from spfast.errors import BadInputError
 from spfast.kernels.team import side_by_side
 from spfast.model import fit_zero_point
-from spfast.products.flags import distance_from_training, with_training_extent
+from spfast.products.flags import spectral_unlikeness, with_training_extent
 from spfast.products.tables import float_column
 from spfast.selection.crossval import cross_validate
 from spfast.selection.errors import held_out_predictions, measure_errors
@@ -253,7 +253,7 @@ def measure_budget(survey, config, fold, model, threads=None):
     if pilot is not None:
         pilot_model = training.fit(pilot["penalty"], pilot["zero_point"])
         training = _reweighted(training, pilot, held_out_predictions(pilot_model, training, splits))
-    unlikeness = distance_from_training(model, survey.features, training.rows, threads)
+    unlikeness = spectral_unlikeness(model, survey.features, training.rows, threads)
     return measure_errors(model, training, splits, unlikeness)
 
 

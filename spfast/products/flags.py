@@ -12,7 +12,7 @@ from spfast.model.predict import linear_predictor
 from spfast.products.columns import CLIPPED_SHARE, EXTENT_SHARE, MASKED_SHARE
 from spfast.products.tables import float_column
 
-__all__ = ["clipped_share", "extrapolates", "star_flags", "with_training_extent"]
+__all__ = ["clipped_share", "extrapolates", "spectral_unlikeness", "star_flags", "with_training_extent"]
 
 #: APOGEE_STARFLAG bits that ask for care without condemning the spectrum: bright neighbour (2), low S/N (4),
 #: persistence (9-13), suspect velocity or line width (16, 17), visits with bad velocities left out (19-21).
@@ -126,13 +126,50 @@ def extrapolates(model, features, rows=None, threads=None):
     if extent is None:
         return None
     points = _coordinates(model, features, rows, threads)
+    centre, inverse = _centre_and_inverse(extent, points)
+    # Written so that a NaN distance is outside.
+    return ~(_squared_distance(points, centre, inverse) <= extent["limit"])
+
+
+def spectral_unlikeness(model, features, rows=None, threads=None):
+    """How far stars are from the middle of a model's training stars, in what each chip adds to ln parallax.
+
+    Magnitudes are left out: they carry the distance, along which the model is right wherever a star is.
+
+    Parameters
+    ----------
+    model : FittedModel
+        From `with_training_extent`, or read from a file that one was saved to.
+    features, rows, threads
+        As in `extrapolates`.
+
+    Returns
+    -------
+    float64 array, shape (n_rows,)
+        The squared Mahalanobis distance over the number of its coordinates: 1 in the mean of the training stars. 1 for
+        all where training stars do not differ, or the model does not know where they lie.
+    """
+    extent = model.metadata.get("training_extent")
+    points = _coordinates(model, features, rows, threads)
+    if extent is None:
+        return np.ones(len(points))
+    centre, inverse = _centre_and_inverse(extent, points)
+    chips = slice(-len(CHIPS), None)
+    covariance = np.linalg.pinv(inverse, rcond=1e-10, hermitian=True)[chips, chips]
+    rank = np.linalg.matrix_rank(covariance, hermitian=True)
+    if rank == 0:
+        return np.ones(len(points))
+    inverse = np.linalg.pinv(covariance, rcond=1e-10, hermitian=True)
+    return _squared_distance(points[:, chips], centre[chips], inverse) / rank
+
+
+def _centre_and_inverse(extent, points):
     centre, inverse = np.array(extent["centre"]), np.array(extent["inverse_covariance"])
     if centre.shape != (points.shape[1],) or inverse.shape != (centre.size, centre.size):
         raise BadInputError(
             f"model: its training extent has {centre.size} coordinates, its layout {points.shape[1]}; fit it again"
         )
-    # Written so that a NaN distance is outside.
-    return ~(_squared_distance(points, centre, inverse) <= extent["limit"])
+    return centre, inverse
 
 
 def _coordinates(model, features, rows, threads):

@@ -2,10 +2,12 @@
 
 For a star that the model did not see::
 
-    parallax_gaia - parallax_spec ~ N(0, (k sigma_gaia)^2 + parallax_spec^2 (sigma_features^2 + sigma_coef^2 + s^2))
+    parallax_gaia - parallax_spec ~ N(0, (k sigma_gaia)^2 + parallax_spec^2 (sigma_features^2 + sigma_coef^2 + s^2 u^b))
 
-with errors of ln parallax from features (Hogg, Eilers & Rix 2019, Eq. 5) and from coefficients. k and s are found by
-maximum likelihood on the training stars, each predicted by a model of inner folds that did not see it.
+with errors of ln parallax from features (Hogg, Eilers & Rix 2019, Eq. 5) and from coefficients, and u how unlike the
+training stars a star is (1 in their mean): what a model that is linear in the features leaves out grows away from
+their middle. k, s and b are found by maximum likelihood on the training stars, each predicted by a model of inner
+folds that did not see it.
 """
 
 from dataclasses import dataclass
@@ -21,9 +23,9 @@ __all__ = ["ErrorBudget", "fit_scatter", "held_out_predictions", "measure_errors
 
 #: Residuals of the outlier component have this many times the others' standard deviation.
 _OUTLIER_WIDTH = 5.0
-#: Where the search for (k, s, share of outliers) begins, and what they may be.
-_START = (1.0, 0.08, 0.005)
-_LOG_BOUNDS = ((-1.0, 1.5), (-9.0, 0.5), (-12.0, -1.5))
+#: Where the search for (k, s, share of outliers, b) begins, and what (ln k, ln s, logit of the share, b) may be.
+_START = (1.0, 0.08, 0.005, 0.5)
+_BOUNDS = ((-1.0, 1.5), (-9.0, 0.5), (-12.0, -1.5), (0.0, 2.0))
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,9 @@ class ErrorBudget:
     Attributes
     ----------
     intrinsic_scatter : float
-        s, of ln parallax.
+        s, of ln parallax, for a star as unlike the others as training stars are in the mean.
+    growth : float
+        b: the scatter's square grows as the b-th power of how unlike the training stars a star is.
     gaia_inflation : float
         k.
     outlier_share : float
@@ -44,12 +48,13 @@ class ErrorBudget:
     """
 
     intrinsic_scatter: float
+    growth: float
     gaia_inflation: float
     outlier_share: float
     n_held_out: int
     coefficients: CoefficientErrors
 
-    def ln_error(self, rows, features_ln_error):
+    def ln_error(self, rows, features_ln_error, unlikeness):
         """Total error of ln parallax of stars that the model did not see.
 
         Parameters
@@ -57,21 +62,23 @@ class ErrorBudget:
         rows : bool mask or int array
         features_ln_error : float64 array, shape (n_rows,)
             `FittedModel.predict_ln_error` of these rows.
+        unlikeness : float64 array, shape (n_rows,)
+            u of these stars.
 
         Returns
         -------
         float64 array, shape (n_rows,)
         """
         coefficients = self.coefficients.variance(rows, self.gaia_inflation, self.intrinsic_scatter)
-        return np.sqrt(features_ln_error**2 + coefficients + self.intrinsic_scatter**2)
+        return np.sqrt(features_ln_error**2 + coefficients + self.intrinsic_scatter**2 * unlikeness**self.growth)
 
     def to_dict(self):
         """The numbers alone, for a model's metadata (dict)."""
-        names = ("intrinsic_scatter", "gaia_inflation", "outlier_share", "n_held_out")
+        names = ("intrinsic_scatter", "growth", "gaia_inflation", "outlier_share", "n_held_out")
         return {name: getattr(self, name) for name in names}
 
 
-def measure_errors(model, training, splits, held_out=None):
+def measure_errors(model, training, splits, unlikeness=None, held_out=None):
     """Measure a model's error budget on its own training stars, each predicted without itself.
 
     Parameters
@@ -81,6 +88,9 @@ def measure_errors(model, training, splits, held_out=None):
         What it was fitted to.
     splits : sequence of Split
         Inner folds.
+    unlikeness : float64 array, shape (n_rows,), optional
+        u of the training stars, in the order of ``training.rows``; 1 by default, so that the scatter is the same for
+        all.
     held_out : tuple, optional
         What `held_out_predictions` returned, if it was called already.
 
@@ -93,13 +103,16 @@ def measure_errors(model, training, splits, held_out=None):
     terms = coefficients.held_out_terms(len(splits))
     predicted = np.exp(ln_parallax)
     gaia = training.gaia_error[training.rows]
-    k, s, outliers = fit_scatter(
+    unlikeness = np.ones(training.rows.size) if unlikeness is None else unlikeness
+    k, s, growth, outliers = fit_scatter(
         training.parallax[training.rows] + model.zero_point - predicted,
         per_inflation=gaia**2 + predicted**2 * terms["gaia"],
         known=predicted**2 * (ln_error**2 + terms["features"]),
-        per_scatter=predicted**2 * (1.0 + terms["intrinsic"]),
+        per_scatter=predicted**2,
+        per_coefficients=predicted**2 * terms["intrinsic"],
+        unlikeness=unlikeness,
     )
-    return ErrorBudget(s, k, outliers, int(training.rows.size), coefficients)
+    return ErrorBudget(s, growth, k, outliers, int(training.rows.size), coefficients)
 
 
 def held_out_predictions(model, training, splits):
@@ -137,29 +150,33 @@ def held_out_predictions(model, training, splits):
     return ln_parallax, ln_error
 
 
-def fit_scatter(residual, per_inflation, known, per_scatter):
-    """Find k and s of residuals whose variance is ``k^2 per_inflation + known + s^2 per_scatter``.
+def fit_scatter(residual, per_inflation, known, per_scatter, per_coefficients, unlikeness):
+    """Find k, s and b of residuals by maximum likelihood.
 
-    Maximum likelihood under a Gaussian, a small share of outliers in a second one five times as wide.
+    Their variance is ``k^2 per_inflation + known + s^2 (per_scatter u^b + per_coefficients)``.
+
+    The likelihood is a Gaussian, with a small share of outliers in a second one five times as wide.
 
     Parameters
     ----------
     residual : float64 array, shape (n,)
-    per_inflation, known, per_scatter : float64 array, shape (n,)
+    per_inflation, known, per_scatter, per_coefficients : float64 array, shape (n,)
         In the square of the residual's unit.
+    unlikeness : float64 array, shape (n,)
+        u; b stays at its start if it is the same for all.
 
     Returns
     -------
-    k, s, outlier_share : float
+    k, s, b, outlier_share : float
 
     Examples
     --------
     >>> import numpy as np
     >>> from spfast.selection.errors import fit_scatter
     >>> rng = np.random.default_rng(0)
-    >>> sigma, value = rng.uniform(0.02, 0.1, 20000), rng.uniform(0.1, 2.0, 20000)
+    >>> sigma, value, none = rng.uniform(0.02, 0.1, 20000), rng.uniform(0.1, 2.0, 20000), np.zeros(20000)
     >>> residual = 1.2 * sigma * rng.normal(size=20000) + 0.1 * value * rng.normal(size=20000)
-    >>> k, s, _ = fit_scatter(residual, sigma**2, np.zeros(20000), value**2)
+    >>> k, s, _, _ = fit_scatter(residual, sigma**2, none, value**2, none, none + 1.0)
     >>> round(k, 1), round(s, 2)
     (1.2, 0.1)
     """
@@ -167,16 +184,16 @@ def fit_scatter(residual, per_inflation, known, per_scatter):
     def minus_ln_likelihood(parameters):
         k, s = np.exp(parameters[:2])
         share = expit(parameters[2])
-        variance = k**2 * per_inflation + known + s**2 * per_scatter
+        scatter = s**2 * (per_scatter * unlikeness ** parameters[3] + per_coefficients)
+        variance = k**2 * per_inflation + known + scatter
         z2 = residual**2 / variance
-        wide = _OUTLIER_WIDTH**2
         ordinary = np.log1p(-share) - 0.5 * z2
-        outlying = np.log(share / _OUTLIER_WIDTH) - 0.5 * z2 / wide
+        outlying = np.log(share / _OUTLIER_WIDTH) - 0.5 * z2 / _OUTLIER_WIDTH**2
         return float(np.sum(0.5 * np.log(variance) - np.logaddexp(ordinary, outlying)))
 
-    k, s, share = _START
-    start = np.array([np.log(k), np.log(s), np.log(share / (1.0 - share))])
+    k, s, share, growth = _START
+    start = np.array([np.log(k), np.log(s), np.log(share / (1.0 - share)), growth])
     # Not relying on gradients: s may go to zero, where the likelihood is flat in ln s.
-    options = {"xatol": 1e-4, "fatol": 1e-4, "maxiter": 2000, "maxfev": 4000}
-    found = minimize(minus_ln_likelihood, start, method="Nelder-Mead", bounds=_LOG_BOUNDS, options=options)
-    return float(np.exp(found.x[0])), float(np.exp(found.x[1])), float(expit(found.x[2]))
+    options = {"xatol": 1e-4, "fatol": 1e-4, "maxiter": 4000, "maxfev": 8000}
+    found = minimize(minus_ln_likelihood, start, method="Nelder-Mead", bounds=_BOUNDS, options=options).x
+    return float(np.exp(found[0])), float(np.exp(found[1])), float(found[3]), float(expit(found[2]))
