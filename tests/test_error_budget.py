@@ -1,0 +1,165 @@
+"""Errors that are true: coefficients against repeated noise, scatter and inflation put in and found, coverage."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from problems import small_problem
+from tiny import tiny_survey
+
+from spfast.model.layout import FeatureLayout
+from spfast.products.catalog import fit_folds, make_catalog, resolve_config
+from spfast.products.fitting import measure_budget, training_set
+from spfast.products.flags import spectral_unlikeness
+from spfast.selection.coefficients import CoefficientErrors
+from spfast.selection.errors import fit_scatter, held_out_predictions, measure_errors
+from spfast.selection.training import Split, TrainingSet
+
+SCATTER, INFLATION = 0.12, 1.3
+
+
+@pytest.fixture(scope="module")
+def training():
+    """Stars without feature errors whose parallaxes follow the model, and only some of them are trained on."""
+    problem = small_problem(n_stars=500, n_pixels=20)
+    layout = FeatureLayout(tuple(range(100, 120)))
+    errors = np.full_like(problem.design, 1e-9)
+    rows = np.arange(0, 500, 2)
+    error = problem.error
+    return TrainingSet(problem.design, errors, layout, problem.parallax, error, error, rows, {"threads": 1}), problem
+
+
+@pytest.fixture(scope="module")
+def scattered(tmp_path_factory):
+    """A survey whose true parallaxes scatter about the model, with Gaia errors that are too small; and the truth."""
+    rng = np.random.default_rng(8)
+    offset, noise = np.exp(rng.normal(0.0, SCATTER, 3000)), rng.normal(size=3000)
+    true = {}
+
+    def edit(stars):
+        errors = np.asarray(stars["parallax_error"])
+        true["parallax"] = model_parallax * offset
+        stars["parallax"] = true["parallax"] - 0.0483 + INFLATION * errors * noise
+
+    folder = tmp_path_factory.mktemp("scattered")
+    model_parallax = np.asarray(tiny_survey(folder / "first", n_stars=3000)[1]["true_parallax"])
+    survey, _ = tiny_survey(folder / "survey", n_stars=3000, edit=edit)
+    return survey, true["parallax"]
+
+
+def test_scatter_inflation_and_growth_come_back():
+    rng = np.random.default_rng(2)
+    n = 20_000
+    sigma, value, unlike = rng.uniform(0.02, 0.1, n), rng.uniform(0.1, 2.0, n), rng.gamma(1.5, 1 / 1.5, n)
+    known = (0.05 * value) ** 2
+    residual = rng.normal(size=n) * np.sqrt((1.2 * sigma) ** 2 + known + 0.01 * value**2 * unlike**0.8)
+    residual[::100] *= 8.0
+    k, s, growth, outliers = fit_scatter(residual, sigma**2, known, value**2, np.zeros(n), unlike)
+    assert k == pytest.approx(1.2, rel=0.03)
+    assert s == pytest.approx(0.1, rel=0.03)
+    assert growth == pytest.approx(0.8, abs=0.06)
+    assert 0.003 < outliers < 0.03
+
+
+def test_no_scatter_is_found_where_there_is_none():
+    rng = np.random.default_rng(3)
+    sigma = rng.uniform(0.02, 0.1, 5000)
+    none = np.zeros(5000)
+    k, s, _, _ = fit_scatter(sigma * rng.normal(size=5000), sigma**2, none, none + 0.25, none, none + 1.0)
+    assert k == pytest.approx(1.0, abs=0.04)
+    assert s < 0.02
+
+
+def test_coefficient_errors_are_the_spread_over_repeated_noise(training):
+    stars, problem = training
+    rng = np.random.default_rng(4)
+    true = np.exp(problem.design.astype(float) @ problem.truth)
+    model = stars.fit(0.02, 0.0)
+    others = np.arange(1, 500, 2)
+    error = np.sqrt(CoefficientErrors(model, stars).variance(others, INFLATION, 0.0))
+    spread = []
+    for _ in range(150):
+        noisy = replace(stars, parallax=true + INFLATION * stars.gaia_error * rng.normal(size=500))
+        spread.append(noisy.fit_silently(0.02, 0.0, stars.rows, model.coef).predict_ln(problem.design, others))
+    assert np.median(np.std(spread, axis=0) / error) == pytest.approx(1.0, abs=0.08)
+
+
+def test_held_out_terms_are_those_without_the_star(training):
+    stars, _ = training
+    model = stars.fit(3.0, 0.0)
+    errors = CoefficientErrors(model, stars)
+    terms = errors.held_out_terms(5)
+    part = stars.features[stars.rows][:, errors.columns].astype(float)
+    ivar = stars.gaia_error[stars.rows] ** -2
+    weights = ivar * np.exp(2 * model.predict_ln(stars.features, stars.rows))
+    for star in (0, 17, 101):
+        rest = np.arange(len(part)) != star
+        curvature = (part[rest] * weights[rest, None]).T @ part[rest]
+        response = np.linalg.solve(curvature, part[star])
+        shift = part[rest] @ response
+        for source, noise in (("gaia", weights), ("intrinsic", weights**2)):
+            expected = np.sum(noise[rest] * shift**2) * 5 / 4
+            assert terms[source][star] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_star_is_held_out_of_its_own_prediction(training):
+    stars, _ = training
+    model = stars.fit(3.0, 0.0)
+    splits = [Split(0, str(i), np.delete(stars.rows, np.s_[i::5]), stars.rows[i::5]) for i in range(5)]
+    before, _ = held_out_predictions(model, stars, splits)
+    poisoned = stars.parallax.copy()
+    poisoned[stars.rows[3]] += 3.0
+    after, _ = held_out_predictions(model, replace(stars, parallax=poisoned), splits)
+    np.testing.assert_array_equal(after[3::5], before[3::5])
+    assert np.all(np.delete(after != before, np.s_[3::5]))
+
+
+def test_budget_of_a_model_that_is_right(training):
+    stars, _ = training
+    splits = [Split(0, str(i), np.delete(stars.rows, np.s_[i::5]), stars.rows[i::5]) for i in range(5)]
+    budget = measure_errors(stars.fit(1.0, 0.0), stars, splits)
+    assert budget.gaia_inflation == pytest.approx(1.0, abs=0.15)
+    assert budget.intrinsic_scatter < 0.06
+    assert budget.n_held_out == 250
+
+
+def test_catalog_errors_are_true(scattered):
+    survey, true = scattered
+    catalog = make_catalog(survey, penalty=20.0)
+    for fold in "AB":
+        assert catalog.meta[f"SCATTR_{fold}"] == pytest.approx(SCATTER, abs=0.03)
+        assert catalog.meta[f"INFLAT_{fold}"] == pytest.approx(INFLATION, abs=0.12)
+    pull = (np.asarray(catalog["ln_spec_parallax"]) - np.log(true)) / catalog["ln_spec_parallax_err"]
+    p16, p84 = np.percentile(pull, [16, 84])
+    assert (p84 - p16) / 2 == pytest.approx(1.0, abs=0.07)
+    assert np.mean(np.abs(pull) < 1.96) == pytest.approx(0.95, abs=0.02)
+    assert np.all(catalog["spec_parallax_err_total"] > catalog["spec_parallax_err"])
+    combined = (catalog["combined_parallax"] - true) / catalog["combined_parallax_err"]
+    p16, p84 = np.percentile(combined, [16, 84])
+    assert (p84 - p16) / 2 == pytest.approx(1.0, abs=0.07)
+
+
+def test_scatter_in_the_weights_helps_where_there_is_scatter(scattered):
+    survey, true = scattered
+    config = resolve_config(penalty=20.0).replace(fit={"intrinsic_scatter": True})
+    models = fit_folds(survey, config)
+    for model in models.values():
+        assert model.metadata["weights"]["intrinsic_scatter"] == pytest.approx(SCATTER, abs=0.03)
+    weighted = make_catalog(survey, config=config, models=models)
+    plain = make_catalog(survey, penalty=20.0)
+    spread = [np.std(np.log(catalog["spec_parallax"] / true)) for catalog in (weighted, plain)]
+    assert spread[0] < spread[1]
+    pull = (np.asarray(weighted["ln_spec_parallax"]) - np.log(true)) / weighted["ln_spec_parallax_err"]
+    assert np.std(pull) == pytest.approx(1.0, abs=0.1)
+    budget = measure_budget(survey, config, "A", models["A"])
+    assert budget.to_dict()["intrinsic_scatter"] == weighted.meta["SCATTR_A"]
+
+
+def test_unlikeness_is_one_in_the_mean(scattered):
+    survey, _ = scattered
+    config = resolve_config(penalty=20.0)
+    model = fit_folds(survey, config)["A"]
+    rows = training_set(survey, config, "A").rows
+    assert np.mean(spectral_unlikeness(model, survey.features, rows)) == pytest.approx(1.0, abs=1e-6)
+    unaware = replace(model, metadata={})
+    np.testing.assert_array_equal(spectral_unlikeness(unaware, survey.features, rows), 1.0)
