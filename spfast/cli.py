@@ -19,7 +19,7 @@ EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 130, 141
 RELEASES = ("dr14", "dr16", "dr17", "dr19")
 
 #: What `tune` compares, and how it chooses (as in spfast.selection.choice, which is too slow to import for --help).
-SCORES, CHOICES = ("chi_squared", "scatter"), ("minimum", "one-standard-error")
+SCORES, CHOICES = ("chi_squared", "likelihood", "scatter"), ("minimum", "one-standard-error")
 
 #: Stars of the demo: enough that a model means something, few enough for two minutes.
 DEMO_STARS = 4000

@@ -107,7 +107,7 @@ class TuneConfig:
 
     penalties: tuple = (100.0, 50.0, 25.0, 12.5)  # lambda; a choice on an edge makes the grid grow
     zero_points: tuple = (0.009, 0.029, 0.049, 0.069)  # [mas]; likewise
-    score: str = "chi_squared"  # of stars held out; or "scatter": the paper's, of the best of them
+    score: str = "chi_squared"  # of stars held out; "likelihood", with intrinsic scatter; "scatter": the paper's
     choice: str = "minimum"  # or "one-standard-error"
     inner_folds: int = 5  # within a model's training stars: for "auto" and for the error budget
 

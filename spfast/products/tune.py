@@ -23,6 +23,7 @@ POINT_COLUMNS = {
     "n_train": ("", "stars trained on"),
     "n_test": ("", "stars held out"),
     "chi_squared": ("", "mean of (parallax - prediction)^2 / error^2 of the stars held out"),
+    "likelihood": ("", "mean minus ln likelihood of the same, with the intrinsic scatter that suits them best"),
     "n_best": ("", "stars held out with raw parallax/error >= 20"),
     "scatter": ("", "half the 16-84 percentile width of (prediction - parallax) / parallax of those"),
     "n_nonzero": ("", "pixels with a coefficient that is not zero"),

@@ -9,7 +9,7 @@ from spfast.errors import BadInputError
 __all__ = ["CHOICES", "SCORES", "choose", "grow"]
 
 #: Scores, the smaller the better, and what weighs a fold's score in the mean over folds.
-SCORES = {"chi_squared": "n_test", "scatter": "n_best"}
+SCORES = {"chi_squared": "n_test", "likelihood": "n_test", "scatter": "n_best"}
 #: How a point is chosen.
 CHOICES = ("minimum", "one-standard-error")
 
@@ -22,7 +22,7 @@ def choose(points, score="chi_squared", choice="minimum"):
     points : list of dict
         One for each split and point of the grid, with ``penalty``, ``zero_point``, the scores and their counts.
     score : str
-        ``"chi_squared"`` or ``"scatter"``.
+        ``"chi_squared"``, ``"likelihood"`` or ``"scatter"``.
     choice : str
         ``"minimum"`` of the mean score (of equal ones the largest penalty), or ``"one-standard-error"``: the largest
         penalty, at any zero point, whose score exceeds the minimum's by no more than the standard error of that

@@ -4,6 +4,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.progress import Progress
@@ -15,6 +16,8 @@ __all__ = ["BEST_SNR", "Tuning", "cross_validate"]
 
 #: "Best" stars: raw Gaia parallax over error at least this (Hogg, Eilers & Rix 2019).
 BEST_SNR = 20.0
+#: The intrinsic scatter of ln parallax is looked for below this.
+_MAX_SCATTER = 1.0
 #: A grid grows by one value at a time, at most this often.
 _MAX_GROWTH = 12
 
@@ -85,8 +88,10 @@ def cross_validate(
         Likewise.
     score, choice : str
         As in `spfast.selection.choice.choose`; ``chi_squared`` is the mean over held-out stars of
-        ``(parallax + zero point - prediction)^2 / fit_error^2``; ``scatter`` half the 16-84 percentile width of
-        ``(prediction - parallax) / parallax`` of held-out stars with raw parallax/error >= 20.
+        ``(parallax + zero point - prediction)^2 / fit_error^2``; ``likelihood`` the mean of minus ln likelihood under
+        the variance ``gaia_error^2 + (s prediction)^2``, with the s that suits the held-out stars best: nearby stars,
+        whose errors are far below any model's scatter, do not decide alone; ``scatter`` half the 16-84 percentile
+        width of ``(prediction - parallax) / parallax`` of held-out stars with raw parallax/error >= 20.
     store : PointStore, optional
         Points that are known already; new ones are added.
     say : callable, optional
@@ -173,6 +178,7 @@ def _score(training, split, model):
         "n_train": int(split.train.size),
         "n_test": int(rows.size),
         "chi_squared": float(np.mean(((parallax - predicted) / training.fit_error[rows]) ** 2)),
+        "likelihood": _minus_ln_likelihood(parallax - predicted, training.gaia_error[rows], predicted),
         "n_best": int(np.count_nonzero(best)),
         "scatter": scatter,
         "n_nonzero": model.n_nonzero,
@@ -180,6 +186,14 @@ def _score(training, split, model):
         "converged": model.result.converged,
         "seconds": model.result.seconds,
     }
+
+
+def _minus_ln_likelihood(residual, error, predicted):
+    def of(scatter):
+        variance = error**2 + (scatter * predicted) ** 2
+        return float(np.mean(0.5 * residual**2 / variance + 0.5 * np.log(variance)))
+
+    return float(minimize_scalar(of, bounds=(0.0, _MAX_SCATTER), method="bounded").fun)
 
 
 def _key(split, penalty, zero_point):
