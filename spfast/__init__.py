@@ -14,6 +14,7 @@ _PUBLIC = {
     "FittedModel": "spfast.model.result",
     "load_model": "spfast.model.result",
     "make_catalog": "spfast.products.catalog",
+    "tune": "spfast.products.tune",
     "validate": "spfast.products.validation",
     "Config": "spfast.config",
     "load_config": "spfast.config",

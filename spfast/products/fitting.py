@@ -139,7 +139,8 @@ def training_set(survey, config, fold=None, threads=None):
             "start": settings.start,
             "tolerance": settings.tolerance,
             "max_iterations": settings.max_iterations or None,
-            "exact_distance_modulus": settings.exact_distance_modulus,
+            # A zero point fitted with the coefficients needs it, of the fits for held-out stars as well.
+            "exact_distance_modulus": settings.exact_distance_modulus or settings.zero_point_rule == FIT,
             "threads": threads,
         },
     )
