@@ -223,9 +223,13 @@ class FittedModel:
             If the file is missing, damaged or not a model.
         """
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                header = json.loads(str(archive["header"]))
-                coef, penalized, history = archive["coef"], archive["penalized"], archive["history"]
+            with open(path, "rb") as file:
+                if not zipfile.is_zipfile(file):
+                    raise ValueError("it is no .npz file")
+                file.seek(0)
+                with np.load(file, allow_pickle=False) as archive:
+                    header = json.loads(str(archive["header"]))
+                    coef, penalized, history = archive["coef"], archive["penalized"], archive["history"]
             if header["format"] != _FORMAT or header["schema"] != _SCHEMA or coef.shape != penalized.shape:
                 raise ValueError("not of this format")
             layout = None if header["layout"] is None else FeatureLayout.from_dict(header["layout"])
