@@ -97,6 +97,7 @@ class GalaxyConfig:
     map_height: float = 0.5  # the map's stars are nearer the plane than this [kpc]
     map_angle: float = 6.0  # or than this angle seen from the Galactic centre [deg]
     map_v_z: float = 100.0  # and move across the plane by less than this [km/s]
+    map_reach: float = 15.0  # and no farther from the Sun along x or y than this [kpc]
     map_cell: float = 1.0  # side of a cell [kpc]
     map_cell_stars: int = 5  # stars that a cell needs
 

@@ -62,7 +62,7 @@ def literature_clusters():
     --------
     >>> from spfast.products.clusters import literature_clusters
     >>> clusters = literature_clusters()
-    >>> len(clusters), clusters["cluster"][0], float(clusters["distance"][0])
+    >>> len(clusters), str(clusters["cluster"][0]), float(clusters["distance"][0])
     (12, 'M67', 0.889)
     """
     table = Table(rows=_LITERATURE, names=tuple(_COLUMNS))

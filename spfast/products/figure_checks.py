@@ -182,11 +182,8 @@ def plot_trend(table, ax, quantity, sample="training", reference="gaia"):
         x_range = tuple(np.exp(x_range))
     reach = np.clip(1.3 * np.abs(np.percentile(y, [5, 95])).max(), 0.1, 1.5)
     limits = (x_range, (-reach, reach))
-    if logarithmic and x.size > 20_000:  # the cells of `points` are linear
-        ax.set_xlim(*x_range)
-        ax.set_ylim(-reach, reach)
-    else:
-        points(ax, x, y, limits=limits)
+    # Whole numbers in few cells would make stripes of the contours.
+    points(ax, x, y, limits=limits, contours=quantity != "n_bad_pixels")
     ax.axhline(0.0, color="black", linewidth=0.8, zorder=4)
     n_bins = min(_BINS, x.size // _BIN_STARS)
     if n_bins:

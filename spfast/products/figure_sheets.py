@@ -245,7 +245,7 @@ SHEETS = (
         "true_trends",
         "Residuals against the truth",
         "The same against the true parallaxes of a simulation, for all stars: here the width is the error of the "
-        "method.",
+        "method. Look for flat medians.",
         "Nine panels of the fractional difference from the true parallax against magnitude, colour, temperature, "
         "gravity, abundances, signal to noise, latitude and masked pixels.",
         _true_trends,
@@ -276,8 +276,8 @@ SHEETS = (
     Sheet(
         "precision",
         "Where the spectrophotometric parallax wins",
-        "Magnitude against distance; blue where the spectrophotometric error is smaller than Gaia's, red where it is "
-        "larger. Look for blue beyond a few kpc. (Figure 5 of the paper.)",
+        "Magnitude against distance; blue where the spectrophotometric error (the total one, where the catalog has it) "
+        "is smaller than Gaia's, red where it is larger. Look for blue beyond a few kpc. (Figure 5 of the paper.)",
         "G magnitude against distance, coloured by the logarithm of the ratio of Gaia's error to the "
         "spectrophotometric one.",
         _precision,

@@ -108,7 +108,7 @@ def save_figure(figure, stem):
     return paths
 
 
-def points(ax, x, y, colour=None, limits=None, cmap="viridis", norm=None):
+def points(ax, x, y, colour=None, limits=None, cmap="viridis", norm=None, contours=True):
     """Draw stars as points, or as small cells with their mean colour where there are too many to see.
 
     Cells come with contours around half and nine tenths of the stars in the frame. Points are drawn in a random but
@@ -124,6 +124,8 @@ def points(ax, x, y, colour=None, limits=None, cmap="viridis", norm=None):
         Of x and y; an axis may run backwards.
     cmap : str
     norm : matplotlib Normalize, optional
+    contours : bool
+        Draw them over cells.
 
     Returns
     -------
@@ -134,7 +136,7 @@ def points(ax, x, y, colour=None, limits=None, cmap="viridis", norm=None):
         ax.set_xlim(limits[0])
         ax.set_ylim(limits[1])
     if x.size > _DENSE:
-        return _cells(ax, x, y, colour, cmap, norm)
+        return _cells(ax, x, y, colour, cmap, norm, contours)
     order = np.random.default_rng(0).permutation(x.size)
     size = max(_MARKER * (100.0 / max(x.size, 100)) ** _MARKER_POWER, _MARKER_MIN)
     options = {"s": size, "linewidths": 0.0, "rasterized": x.size > _RASTERIZED, "zorder": 2}
@@ -144,14 +146,18 @@ def points(ax, x, y, colour=None, limits=None, cmap="viridis", norm=None):
     return ax.scatter(x[order], y[order], c=colour[order], cmap=cmap, norm=norm, **options)
 
 
-def _cells(ax, x, y, colour, cmap, norm):
+def _cells(ax, x, y, colour, cmap, norm, contours):
     from matplotlib.colors import LogNorm
     from scipy.ndimage import gaussian_filter
 
     box = ax.get_window_extent()
     longer = max(box.width, box.height)
     shape = [max(int(_CELLS * side / longer), 20) for side in (box.width, box.height)]
-    edges = [np.linspace(*sorted(lim), n + 1) for lim, n in zip((ax.get_xlim(), ax.get_ylim()), shape, strict=True)]
+    scales = ax.get_xscale(), ax.get_yscale()
+    edges = [
+        (np.geomspace if scale == "log" else np.linspace)(*sorted(limits), n + 1)
+        for scale, limits, n in zip(scales, (ax.get_xlim(), ax.get_ylim()), shape, strict=True)
+    ]
     number = np.histogram2d(x, y, bins=edges)[0]
     if colour is None:
         values, cmap, norm = number, "Greys", LogNorm(1.0, max(number.max(), 10.0))
@@ -164,7 +170,7 @@ def _cells(ax, x, y, colour, cmap, norm):
     ordered = np.sort(smooth.ravel())[::-1]
     total = np.cumsum(ordered) / ordered.sum()
     levels = [ordered[np.searchsorted(total, share)] for share in _ENCLOSED]
-    if levels[0] < levels[1]:
+    if contours and levels[0] < levels[1]:
         centres = [(e[1:] + e[:-1]) / 2 for e in edges]
         ax.contour(*centres, smooth.T, levels=levels, colors=["0.25", "black"], linewidths=0.6, zorder=3)
     return mesh

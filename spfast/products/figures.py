@@ -52,6 +52,12 @@ def values_of(table, name):
     return float_column(table, name)
 
 
+def best_error(table):
+    """The total error of the spectrophotometric parallax where the catalog has it, else that of the features."""
+    total = "spec_parallax_err_total"
+    return values_of(table, total if total in table.colnames else "spec_parallax_err")
+
+
 def sample_rows(table, sample):
     """Which rows are in a sample of `SAMPLES` (bool array)."""
     if sample not in SAMPLES:
@@ -235,7 +241,7 @@ def plot_precision(table, ax, distance_max=20.0):
 
     g, spec = values_of(table, "phot_g_mean_mag"), values_of(table, "spec_parallax")
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.log10(values_of(table, "Gaia_parallax_err") / values_of(table, "spec_parallax_err"))
+        ratio = np.log10(values_of(table, "Gaia_parallax_err") / best_error(table))
         distance = 1.0 / spec
     rows = finite_rows("Figure 5", g, distance, ratio)
     x, y = distance[rows], g[rows]
@@ -258,8 +264,8 @@ _MAPS = {
     "n": ("stars in the cell", "viridis"),
     "distance_error": ("median error of the distance [%]", "magma_r"),
 }
-#: Length of the longest arrows in cells, for this velocity [km/s].
-_ARROW_CELLS, _ARROW_VELOCITY = 1.3, 250.0
+#: Length of the longest arrows in cells, for this velocity [km/s], and how many stand side by side.
+_ARROW_CELLS, _ARROW_VELOCITY, _ARROWS = 1.3, 250.0, 20
 
 
 def plot_map(cells, ax, quantity="FE_H", arrows=True):
@@ -282,7 +288,7 @@ def plot_map(cells, ax, quantity="FE_H", arrows=True):
     size, x, y = cells.meta["cell"], np.asarray(cells["x"]), np.asarray(cells["y"])
     values = np.asarray(cells[quantity], dtype=float) * (100.0 if quantity == "distance_error" else 1.0)
     known = values[np.isfinite(values)]
-    norm = LogNorm(1.0, max(known.max(), 10.0)) if quantity == "n" else Normalize(*span(known, 3, 97, 0.0))
+    norm = LogNorm(known.min(), max(known.max(), 10.0)) if quantity == "n" else Normalize(*span(known, 3, 97, 0.0))
     half = size / 2
     x_edges, y_edges = (np.arange(a.min() - half, a.max() + size, size) for a in (x, y))
     grid = np.full((y_edges.size - 1, x_edges.size - 1), np.nan)
@@ -290,10 +296,15 @@ def plot_map(cells, ax, quantity="FE_H", arrows=True):
     mesh = ax.pcolormesh(x_edges, y_edges, grid, cmap=cmap, norm=norm, rasterized=True)
     ax.figure.colorbar(mesh, ax=ax, label=label, pad=0.02, aspect=25)
     if arrows:
-        scale = _ARROW_VELOCITY / (_ARROW_CELLS * size)
+        # No more arrows side by side than can be told apart.
+        step = max(1, round(max(grid.shape) / _ARROWS))
+        columns, rows = (np.floor(a / size).astype(int) for a in (x, y))
+        drawn = (columns % step == 0) & (rows % step == 0)
+        scale = _ARROW_VELOCITY / (_ARROW_CELLS * size * step)
         options = {"angles": "xy", "scale_units": "xy", "scale": scale, "width": 0.004, "headwidth": 3.5}
-        field = ax.quiver(x, y, cells["v_x"], cells["v_y"], pivot="middle", edgecolor="white", linewidth=0.3, **options)
-        ax.quiverkey(field, 0.82, 0.05, 200.0, "200 km/s", labelpos="N", labelsep=0.03, coordinates="axes")
+        options |= {"pivot": "middle", "edgecolor": "white", "linewidth": 0.3}
+        field = ax.quiver(x[drawn], y[drawn], cells["v_x"][drawn], cells["v_y"][drawn], **options)
+        ax.quiverkey(field, 0.72, 1.04, 200.0, "200 km/s", labelpos="E", coordinates="axes")
     ax.plot(
         cells.meta["sun_x"], 0.0, marker="*", color="white", markeredgecolor="black", markersize=8, linestyle="none"
     )

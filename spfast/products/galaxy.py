@@ -28,9 +28,8 @@ def galactocentric_frame(config=None):
     Examples
     --------
     >>> from spfast.products.galaxy import galactocentric_frame
-    >>> galactocentric_frame().galcen_v_sun
-    <CartesianDifferential (d_x, d_y, d_z) in km / s
-        (11.1, 245.8, 7.8)>
+    >>> galactocentric_frame().galcen_distance
+    <Quantity 8.122 kpc>
     """
     config = GalaxyConfig() if config is None else config
     return Galactocentric(
@@ -98,7 +97,8 @@ def map_cells(table, config=None):
     """Average the disc's stars in square cells of the Galactic plane (Hogg, Eilers & Rix 2019, Figure 6).
 
     A star counts if it is near the plane, \\|z\\| below ``map_height`` or below ``tan(map_angle)`` times its distance
-    from the Galactic centre, and does not leave it fast, \\|v_z\\| below ``map_v_z``.
+    from the Galactic centre, does not leave it fast, \\|v_z\\| below ``map_v_z``, and is within ``map_reach`` of the
+    Sun along x and y.
 
     Parameters
     ----------
@@ -110,7 +110,8 @@ def map_cells(table, config=None):
     -------
     cells : astropy Table
         One row a cell with enough stars: its centre ``x``, ``y`` [kpc], ``n``, mean ``v_x``, ``v_y`` [km/s], ``FE_H``
-        and ``ALPHA_M`` [dex], and ``distance_error``, the median fractional error of the distance. ``meta`` holds the
+        and ``ALPHA_M`` [dex], and ``distance_error``, the median fractional error of the distance
+        (the total one, where the catalog has it). ``meta`` holds the
         cell's size, the Sun's place and how many stars were used.
 
     Raises
@@ -123,7 +124,8 @@ def map_cells(table, config=None):
     x, y, z = (np.asarray(place[name]) for name in "xyz")
     height = np.maximum(config.map_height, np.tan(np.radians(config.map_angle)) * np.hypot(x, y))
     with np.errstate(invalid="ignore"):
-        disc = (np.abs(z) < height) & (np.abs(np.asarray(place["v_z"])) < config.map_v_z)
+        disc = np.maximum(np.abs(x + config.sun_distance), np.abs(y)) < config.map_reach
+        disc &= (np.abs(z) < height) & (np.abs(np.asarray(place["v_z"])) < config.map_v_z)
     columns, rows = (np.floor(axis[disc] / config.map_cell).astype(np.int64) for axis in (x, y))
     (columns, rows), which, number = np.unique(
         np.stack([columns, rows]), axis=1, return_inverse=True, return_counts=True
@@ -141,7 +143,9 @@ def map_cells(table, config=None):
     def per_cell(values, average):
         return np.array([average(part) for part in np.split(values[disc][order], bounds)])[enough]
 
-    error = np.asarray(table["spec_parallax_err"]) / np.asarray(table["spec_parallax"])
+    total = "spec_parallax_err_total"
+    error = np.asarray(table[total if total in table.colnames else "spec_parallax_err"])
+    error = error / np.asarray(table["spec_parallax"])
     cells = Table(
         {
             "x": (columns[enough] + 0.5) * config.map_cell,

@@ -32,8 +32,8 @@ def join_catalog(catalog, stars=None, truth=None):
     -------
     table : astropy Table
         The catalog's rows in their order, the paper's columns under the paper's names; ``training`` and ``best``
-        (bool), ``Gaia_inflation``; from ``stars`` its own columns and the colours ``BP-RP``, ``J-K`` and ``H-W2`` [mag]; from
-        ``truth`` ``true_parallax`` [mas]. NaN where a star is not there.
+        (bool), ``Gaia_inflation``; from ``stars`` its own columns and the colours ``BP-RP``, ``J-K``, ``H-W2`` [mag];
+        from ``truth`` ``true_parallax`` [mas]. NaN where a star is not there.
 
     Raises
     ------

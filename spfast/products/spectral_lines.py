@@ -4,8 +4,8 @@ __all__ = ["SPECTRAL_LINES"]
 
 #: Species and wavelengths in vacuum [Angstrom]. Atoms and OH: lines of Smith et al. (2013, ApJ 765, 16), air converted
 #: to vacuum, and Ce II of Cunha et al. (2017, ApJ 844, 145). CO: heads of the second-overtone bands 3-0 to 9-6, from
-#: the constants of Huber & Herzberg (1979). Br: hydrogen n to 4 from Rydberg's formula. DIB: the diffuse interstellar band
-#: (Zasowski et al. 2015, ApJ 798, 35), in the star's rest frame only where the cloud moves along.
+#: the constants of Huber & Herzberg (1979). Br: hydrogen n to 4 from Rydberg's formula. DIB: the diffuse
+#: interstellar band (Zasowski et al. 2015, ApJ 798, 35), in the star's rest frame only where the cloud moves along.
 SPECTRAL_LINES = {
     "Fe": (15211.7, 15298.7, 15595.8, 15625.9, 15636.2, 15666.3, 15985.1, 16045.0, 16157.7, 16169.4, 16491.2),
     "Mg": (15745.0, 15753.2, 15770.1, 15883.8, 15890.5, 15958.8),
