@@ -1,0 +1,48 @@
+"""Draws the figures of ``docs/gallery.rst`` from 6,000 mock stars: ``python docs/make_gallery.py [FOLDER]``."""
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from spfast.products.catalog import fit_folds, make_catalog
+from spfast.products.figure_sheets import SHEETS, FigureData, draw_sheet
+from spfast.products.figure_style import figure_style
+from spfast.products.joined import join_catalog
+from spfast.products.tables import read_table
+from spfast.products.tune import tune
+from spfast.simulate import simulate_survey
+
+STARS, SEED = 6000, 11
+#: Dots per inch, and colours of each image: small enough to be kept with the source.
+DPI, PALETTE = 110, 128
+#: The simulator makes no cluster, and nothing is cut from a survey that it writes directly.
+WITHOUT = ("clusters", "cut_flow")
+
+
+def main(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as work:
+        survey = simulate_survey(Path(work) / "survey", STARS, seed=SEED, quiet=True)
+        models = fit_folds(survey)
+        catalog = make_catalog(survey, models=models)
+        _, grid = tune(survey, penalties=(15, 30, 60, 120), zero_points=(0.029, 0.049, 0.069), quiet=True)
+        truth = read_table(survey.path / "truth.fits")
+        data = FigureData(join_catalog(catalog, survey.stars, truth), survey, models, tune=grid)
+        for sheet in SHEETS:
+            if sheet.name not in WITHOUT:
+                figure = draw_sheet(sheet, data)
+                buffer = io.BytesIO()
+                with figure_style():
+                    figure.text(0.997, 0.003, "mock", ha="right", va="bottom", color="#D55E00", fontsize=7)
+                    figure.savefig(buffer, dpi=DPI)
+                image = Image.open(buffer).convert("RGB").quantize(PALETTE, dither=Image.Dither.NONE)
+                image.save(folder / f"{sheet.name}.png", optimize=True)
+        print(f"best stars: {int(np.count_nonzero(data.table['best']))}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "images" / "gallery")
