@@ -141,7 +141,7 @@ def points(ax, x, y, colour=None, limits=None, cmap="viridis", norm=None, contou
     size = max(_MARKER * (100.0 / max(x.size, 100)) ** _MARKER_POWER, _MARKER_MIN)
     options = {"s": size, "linewidths": 0.0, "rasterized": x.size > _RASTERIZED, "zorder": 2}
     if colour is None:
-        ax.scatter(x[order], y[order], color="0.45", alpha=0.6, **options)
+        ax.scatter(x[order], y[order], color="0.6", alpha=0.5, **options)
         return None
     return ax.scatter(x[order], y[order], c=colour[order], cmap=cmap, norm=norm, **options)
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from spfast.errors import BadInputError
+from spfast.products.figures import plain_ticks
 from spfast.products.tables import float_column
 
 __all__ = ["plot_tuning"]
@@ -52,6 +53,7 @@ def plot_tuning(tune, ax, score="chi_squared"):
     ax.plot(*best[:1], means[best], marker="*", markersize=10, color="#D55E00", markeredgecolor="black", zorder=5,
             linestyle="none", label=rf"best: $\lambda = {best[0]:g}$, {best[1]:+.3g} mas")  # fmt: skip
     ax.set_xscale("log")
+    plain_ticks(ax.xaxis)
     ax.set_xlabel(r"penalty $\lambda$")
     ax.set_ylabel(_SCORES[score])
     ax.margins(y=0.1)

@@ -294,7 +294,9 @@ def plot_map(cells, ax, quantity="FE_H", arrows=True):
     grid = np.full((y_edges.size - 1, x_edges.size - 1), np.nan)
     grid[((y - y_edges[0]) // size).astype(int), ((x - x_edges[0]) // size).astype(int)] = values
     mesh = ax.pcolormesh(x_edges, y_edges, grid, cmap=cmap, norm=norm, rasterized=True)
-    ax.figure.colorbar(mesh, ax=ax, label=label, pad=0.02, aspect=25)
+    bar = ax.figure.colorbar(mesh, ax=ax, label=label, pad=0.02, aspect=25)
+    if quantity == "n":
+        plain_ticks(bar.ax.yaxis)
     if arrows:
         # No more arrows side by side than can be told apart.
         step = max(1, round(max(grid.shape) / _ARROWS))
@@ -402,5 +404,5 @@ def plot_magnitude_coefficients(models, ax):
     ax.minorticks_off()
     ax.set_ylabel("coefficient [per mag]")
     low, high = ax.get_ylim()
-    ax.set_ylim(low, high + 0.35 * (high - low))
+    ax.set_ylim(low - 0.05 * (high - low), high + 0.35 * (high - low))
     ax.legend(loc="upper right")
