@@ -33,7 +33,7 @@ clean:
 
 # What each environment needs beyond the core; the stamp is renewed when pyproject.toml changes.
 $(VENV)/installed-core: extras =
-$(VENV)/installed-test: extras = [test,fast,parquet,plot]
+$(VENV)/installed-test: extras = [test,fast,parquet,report,zeropoint]
 $(VENV)/installed-docs: extras = [docs]
 $(VENV)/installed-dev: extras = [dev]
 

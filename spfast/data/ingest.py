@@ -25,6 +25,8 @@ from spfast.progress import Progress
 
 __all__ = ["ingest"]
 
+#: The sections of the configuration that a survey depends on.
+_SECTIONS = ("sample", "training", "normalization", "features")
 #: Stars copied at a time when the survey's arrays are written.
 _BLOCK = 256
 
@@ -166,7 +168,7 @@ def _with_gaia(stars, gaia, config):
 def _fingerprint(inputs, config, stars, spectra):
     """Identify a build: what goes in, down to each spectrum's size and time, and the configuration."""
     digest = hashlib.sha256()
-    settings = {name: value for name, value in config.to_dict().items() if name not in ("fit", "folds")}
+    settings = {name: value for name, value in config.to_dict().items() if name in _SECTIONS}
     digest.update(json.dumps([[i["sha256"] for i in inputs.values()], settings], sort_keys=True).encode())
     for star, file in zip(stars["APOGEE_ID"], stars["FILE"], strict=True):
         status = os.stat(os.path.join(spectra, file))

@@ -31,7 +31,7 @@ _ONE_NUMBER = (CONSTANT, AUTO, FIT)
 PENALTY_RULES = (CONSTANT, AUTO)
 
 #: Sections of the configuration that a survey knows nothing of.
-_LATER = ("fit", "folds", "tune")
+_LATER = ("fit", "folds", "tune", "galaxy")
 
 
 def resolve_config(config=None, penalty=None, zero_point=None):
