@@ -22,7 +22,7 @@ __all__ = ["NewtonState", "prox_newton"]
 MAX_ITERATIONS = 100
 #: Below this violation, in units of the penalty, the model has the exact second derivatives: Gauss-Newton weights are
 #: safe from afar but converge by a factor of three an iteration, the exact ones quadratically.
-_EXACT_BELOW = 3.0
+_EXACT_BELOW = 20.0
 #: The unit when nothing is penalised: this many tolerances.
 _TOLERANCES = 1e3
 #: The working set grows by the worst violators: at most this many, or this share of the non-zeros.
@@ -94,6 +94,11 @@ def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state
     message = "iteration limit"
     for _ in range(max_iterations):
         worst = kkt_violations(coef, gradient, penalties, violations)
+        if worst > tolerance and _unpenalized_lag(violations, gram.unpenalized, tolerance):
+            moves = objective.moves
+            coef[gram.unpenalized] += moves @ damped_newton(gram.free @ moves, objective, np.zeros(moves.shape[1]), eta)
+            value = objective.smooth(coef, eta, gradient) + objective.penalty(coef)
+            worst = kkt_violations(coef, gradient, penalties, violations)
         recorder.add(value, worst, coef, gram.n)
         if worst <= tolerance:
             message = "converged"
@@ -130,24 +135,19 @@ def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state
             message = "stopped: no step lowers the objective"
             break
         coef, value, full_step = moved
-        if _unpenalized_lag(coef, gradient, penalties, gram.unpenalized, violations):
-            moves = objective.moves
-            coef[gram.unpenalized] += moves @ damped_newton(gram.free @ moves, objective, np.zeros(moves.shape[1]), eta)
-            value = objective.smooth(coef, eta, gradient) + objective.penalty(coef)
     else:
         worst = kkt_violations(coef, gradient, penalties, violations)
         recorder.add(value, worst, coef, gram.n)
     return recorder.result(coef, tolerance, message)
 
 
-def _unpenalized_lag(coef, gradient, penalties, unpenalized, violations):
+def _unpenalized_lag(violations, unpenalized, tolerance):
     """Whether the unpenalised columns are so far from their optimum that the other columns' gradients mean little."""
     if unpenalized.size == 0:
         return False
-    kkt_violations(coef, gradient, penalties, violations)
-    lag = violations[unpenalized].max()
-    violations[unpenalized] = 0.0
-    return lag > _LAG * violations.max()
+    others = violations.copy()
+    others[unpenalized] = 0.0
+    return violations[unpenalized].max() > max(_LAG * others.max(), tolerance)
 
 
 def _update_gram(state, objective, coef, gradient, violations, eta, always, exact, slow):
