@@ -1,6 +1,7 @@
 """The command ``spfast``: parses, calls, prints; no maths."""
 
 import argparse
+import logging
 import os
 import sys
 import traceback
@@ -41,6 +42,8 @@ def main(argv=None):
     args = _parser().parse_args(argv)
     try:
         with warnings.catch_warnings():
+            if args.quiet:
+                logging.getLogger("spfast").setLevel(logging.ERROR)
             warnings.simplefilter("always", SpfastWarning)
             warnings.showwarning = _show_warning
             args.run(args)
@@ -340,6 +343,17 @@ def run_report(args):
     _say(args, f"wrote {page}")
 
 
+def run_warmup(args):
+    """Compile every kernel now, so that no later command waits for it."""
+    from spfast.warmup import warm_up
+
+    seconds, compiling = warm_up(threads=args.threads)
+    _say(
+        args,
+        f"ran every kernel in {seconds:.1f} s, {compiling:.1f} s of them compiling what was not on disk yet",
+    )
+
+
 def run_info(args):
     """What a file or folder of ours is."""
     from spfast.products.info import describe
@@ -483,6 +497,8 @@ def _parser():
     sub = command("info", run_info, "Say what a survey, model or catalog is, how it was made, whether it is whole.")
     sub.add_argument("path", metavar="SURVEY|MODEL|CATALOG", help="folder or file")
     sub.add_argument("--verify", action="store_true", help="read every byte of a survey and compare with its hashes")
+
+    command("warmup", run_warmup, "Compile every kernel now and keep it on disk; later commands start at once.")
     return parser
 
 

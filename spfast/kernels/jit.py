@@ -1,8 +1,67 @@
-"""How every kernel is compiled: one decorator, one set of floating-point liberties."""
+"""How every kernel is compiled: one decorator, one set of floating-point liberties, one line on how long it took."""
+
+import logging
+import time
 
 import numba
+from numba.core import event
 
 #: Liberties that keep NaN and infinity: sums may be re-ordered into lanes and fused, signed zeros merged.
 FASTMATH = frozenset({"reassoc", "contract", "arcp", "nsz"})
+#: Compiling for longer than this is worth a line [s].
+_WORTH_A_LINE = 1.0
 
-jit = numba.njit(nogil=True, cache=True, fastmath=set(FASTMATH), error_model="numpy")
+
+def jit(function):
+    """Compile a kernel when it is first called, and keep it on disk; without a place to write, anew in each process."""
+    options = {"nogil": True, "fastmath": set(FASTMATH), "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # neither the package's folder nor the user's can be written to
+        return numba.njit(**options)(function)
+
+
+class _CompileClock(event.Listener):
+    """Adds up the time that numba compiles functions of this package; a kernel compiled for another counts once."""
+
+    def __init__(self):
+        self.seconds, self._depth, self._said = 0.0, 0, False
+
+    def on_start(self, event):
+        if self._is_ours(event):
+            if self._depth == 0:
+                self._begin = time.perf_counter()
+            self._depth += 1
+
+    def on_end(self, event):
+        if self._is_ours(event) and self._depth > 0:
+            self._depth -= 1
+            if self._depth == 0:
+                self.seconds += time.perf_counter() - self._begin
+
+    def say(self):
+        if self.seconds > _WORTH_A_LINE and not self._said:
+            self._said = True
+            # A warning's level, so that it is seen where no logging is set up; `logging` turns it off.
+            logging.getLogger("spfast").warning(
+                "spfast: compiled its kernels in %.0f s; kept on disk for the next time where that can be written",
+                self.seconds,
+            )
+
+    @staticmethod
+    def _is_ours(event):
+        return event.data["dispatcher"].py_func.__module__.startswith("spfast.")
+
+
+_CLOCK = _CompileClock()
+event.register("numba:compile", _CLOCK)
+
+
+def compile_seconds():
+    """Seconds that this process has spent on compiling kernels."""
+    return _CLOCK.seconds
+
+
+def say_compile_time():
+    """Log one line, at most once a process, if compiling took more than a second."""
+    _CLOCK.say()

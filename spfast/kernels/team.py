@@ -5,6 +5,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 from spfast.errors import BadInputError
+from spfast.kernels.jit import say_compile_time
 
 __all__ = ["Team", "resolve_threads", "side_by_side"]
 
@@ -47,6 +48,7 @@ class Team:
     def __exit__(self, exc_type, exc, traceback):
         if self._pool is not None:
             self._pool.shutdown()
+        say_compile_time()
 
     def run(self, kernel, n_pieces, *args):
         """Call ``kernel(first, last, *args)`` on contiguous shares of ``range(n_pieces)``.

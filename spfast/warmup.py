@@ -1,0 +1,69 @@
+"""Compile every kernel before it is needed: a fit, a prediction and a spectrum too small to take any time."""
+
+import time
+import warnings
+
+import numpy as np
+
+from spfast.data.features import SpectrumFeatures
+from spfast.kernels.jit import compile_seconds
+from spfast.model.fit import SOLVERS, fit
+from spfast.model.layout import N_GRID
+
+__all__ = ["warm_up"]
+
+#: A problem just large enough that its fits visit every kernel: its support fills more than one panel of the factor.
+_N_STARS, _N_FREE, _N_FEATURES = 300, 3, 120
+_PENALTY = 0.1
+
+
+def warm_up(threads=None):
+    """Run every kernel once, in float32 and float64.
+
+    Parameters
+    ----------
+    threads : int, optional
+        All processors by default.
+
+    Returns
+    -------
+    seconds, compile_seconds : float
+        The time it took, and how much of that was compiling: next to nothing if all kernels were on disk already.
+
+    Examples
+    --------
+    >>> from spfast.warmup import warm_up
+    >>> seconds, compiling = warm_up(threads=1)
+    >>> seconds >= compiling
+    True
+    """
+    begin, before = time.perf_counter(), compile_seconds()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whether so small a fit converges does not matter
+        for dtype in (np.float32, np.float64):
+            for solver in SOLVERS:
+                _fit_and_predict(dtype, solver, threads)
+        _normalise()
+    return time.perf_counter() - begin, compile_seconds() - before
+
+
+def _fit_and_predict(dtype, solver, threads):
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(_N_STARS, _N_FEATURES)).astype(dtype)
+    features[:, 0] = 1.0
+    coef = np.where(np.arange(_N_FEATURES) < 2 * _N_FREE, 0.1, 0.0)
+    error = np.full(_N_STARS, 0.05)
+    parallax = np.exp(features @ coef) + error * rng.normal(size=_N_STARS)
+    penalized = np.arange(_N_FEATURES) >= _N_FREE
+    model = fit(features, parallax, error, _PENALTY, penalized=penalized, solver=solver, threads=threads)
+    model.predict_error(features, np.full_like(features, 0.01), threads=threads)
+
+
+def _normalise():
+    maker = SpectrumFeatures(np.arange(0, N_GRID, 3))
+    for normalized in (True, False):
+        for dtype in (np.float32, np.float64):
+            flux, error = np.ones((2, 1, N_GRID), dtype)
+            mask = np.zeros((1, N_GRID), np.int32)
+            for pixel_mask in (None, mask):
+                maker.rows(flux, 0.01 * error, pixel_mask, normalized=normalized)
