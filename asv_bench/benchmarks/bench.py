@@ -1,0 +1,193 @@
+"""Kernels, solvers, path, prediction, normalisation, ingest, start-up: by number of training stars and of threads.
+
+Ratios (``track_``) are of the same moment on the same machine; the times beside them are only good to compare commits.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.problem import PENALTY, SEED, ZERO_POINT, make_survey, open_problem
+from benchmarks.yardsticks import matrix_sum, two_gemv
+
+#: Training stars and threads. Problem F itself (14,113) takes minutes: asv_bench/problem_f.py.
+SIZES, THREADS = [1000, 4000], [1, 2]
+ROUNDS = 15
+
+
+def _median_ratio(function, yardstick, rounds=ROUNDS):
+    """The median ratio of two functions' times, taken in turn."""
+    function(), yardstick()
+    ratios = []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        function()
+        middle = time.perf_counter()
+        yardstick()
+        ratios.append((middle - begin) / (time.perf_counter() - middle))
+    return float(np.median(ratios))
+
+
+class _OnSurvey:
+    """Benchmarks on surveys that are simulated once, with a fixed seed, and memory-mapped."""
+
+    params = (SIZES, THREADS)
+    param_names = ("N", "threads")
+    timeout = 600
+
+    def setup_cache(self):
+        folder = Path("surveys").resolve()  # asv runs this in a folder of its own and keeps it for all benchmarks
+        return {n: str(make_survey(n, n_folds=1, folder=folder)) for n in SIZES}
+
+    def setup(self, surveys, n, threads):
+        import spfast
+
+        self.problem = open_problem(surveys[n], n).warm()
+        self.options = self.problem.arguments(threads=threads) | {"penalty": self.penalty(n)}
+        self.fit = lambda **more: spfast.fit(*self.problem.data, **(self.options | more))
+
+    @staticmethod
+    def penalty(n):
+        """As strong for fewer stars as Problem F's is for its own."""
+        return PENALTY * np.sqrt(n / 14113)
+
+
+class Kernels(_OnSurvey):
+    def setup(self, surveys, n, threads):
+        from spfast.kernels.team import Team
+
+        super().setup(surveys, n, threads)
+        objective = self.problem.objective(Team(threads), self.penalty(n))
+        coef = self.fit().coef
+        eta, gradient = np.empty(objective.n_rows), np.empty(objective.n_features)
+        self.fused = lambda: objective.smooth(coef, eta, gradient)
+        self.sum = matrix_sum(objective)
+        self.gemv = two_gemv(self.problem.features, self.problem.rows, coef)
+        self.fused()
+
+    def time_fused(self, surveys, n, threads):
+        self.fused()
+
+    def track_fused_in_sums_of_x(self, surveys, n, threads):
+        return _median_ratio(self.fused, self.sum)
+
+    def track_fused_in_two_gemv(self, surveys, n, threads):
+        if threads != int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())):
+            return float("nan")  # BLAS has its own number of threads, fixed when numpy is imported
+        return _median_ratio(self.fused, self.gemv)
+
+
+class Solvers(_OnSurvey):
+    def setup(self, surveys, n, threads):
+        super().setup(surveys, n, threads)
+        self.model = self.fit()
+
+    def time_cold_fit(self, surveys, n, threads):
+        self.fit()
+
+    def time_further_zero_point(self, surveys, n, threads):
+        self.fit(start=self.model.coef, zero_point=ZERO_POINT + 0.02)
+
+    def track_cold_fit_reads_of_x(self, surveys, n, threads):
+        return self.model.result.n_passes
+
+    def track_owlqn_above_optimum_after_200_iterations(self, surveys, n, threads):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = self.fit(solver="owlqn", max_iterations=200).result.objective
+        return value / self.model.result.objective - 1.0
+
+    def time_path(self, surveys, n, threads):
+        import spfast
+
+        options = {name: value for name, value in self.options.items() if name != "penalty"}
+        spfast.fit_path(*self.problem.data, penalties=self.penalty(n) * np.geomspace(10.0, 0.5, 6), **options)
+
+    def time_predict(self, surveys, n, threads):
+        self.model.predict(self.problem.features, threads=threads)
+
+    def time_predict_error(self, surveys, n, threads):
+        self.model.predict_error(self.problem.features, self.problem.feature_errors, threads=threads)
+
+
+class PeakMemory(_OnSurvey):
+    params = (SIZES, [2])
+
+    def track_anonymous_memory_of_a_fit(self, surveys, n, threads):
+        code = (
+            "import sys; sys.argv = ['', '--threads', '2', '--peak-of', *sys.argv[1:]]; "
+            "import problem_f; problem_f.main()"
+        )
+        folder = str(Path(__file__).resolve().parents[1])
+        call = [sys.executable, "-c", code, surveys[n], str(n)]
+        return json.loads(subprocess.run(call, cwd=folder, check=True, capture_output=True, text=True).stdout)["peak"]
+
+    track_anonymous_memory_of_a_fit.unit = "MiB"
+
+
+class Normalisation:
+    params = ([100],)
+    param_names = ("spectra",)
+
+    def setup(self, n_spectra):
+        from spfast.data.features import SpectrumFeatures
+        from spfast.model.layout import N_GRID
+
+        rng = np.random.default_rng(SEED)
+        self.flux = (1.0 + 0.05 * rng.normal(size=(n_spectra, N_GRID))).astype(np.float32)
+        self.error = np.full_like(self.flux, 0.01)
+        self.maker = SpectrumFeatures(np.arange(0, N_GRID, 3))
+        self.maker.rows(self.flux, self.error)
+
+    def time_rows(self, n_spectra):
+        self.maker.rows(self.flux, self.error)
+
+
+class Ingest:
+    params = ([100], THREADS)
+    param_names = ("stars", "threads")
+    number, repeat, timeout = 1, 3, 600
+
+    def setup_cache(self):
+        from spfast.simulate import simulate_download
+
+        folder = Path("download").resolve()
+        simulate_download(folder, 100, seed=SEED, quiet=True)
+        return str(folder)
+
+    def time_ingest(self, download, n_stars, threads):
+        from spfast.data.ingest import ingest
+
+        folder = Path(download)
+        with tempfile.TemporaryDirectory() as out:
+            ingest(
+                next(folder.glob("allStar-*.fits")),
+                folder,
+                folder / "gaia.fits",
+                Path(out) / "survey",
+                threads=threads,
+                quiet=True,
+            )
+
+
+class StartUp:
+    timeout = 600
+
+    def time_import(self):
+        subprocess.run([sys.executable, "-c", "import spfast"], check=True)
+
+    def track_compile_seconds(self):
+        with tempfile.TemporaryDirectory() as cache:
+            code = "from spfast.warmup import warm_up; print(warm_up()[1])"
+            environment = os.environ | {"NUMBA_CACHE_DIR": cache}
+            call = [sys.executable, "-c", code]
+            return float(subprocess.run(call, env=environment, check=True, capture_output=True, text=True).stdout)
+
+    track_compile_seconds.unit = "s"
