@@ -5,7 +5,7 @@ import pytest
 import reference
 from problems import small_problem
 
-from spfast.kernels import cholesky, exp_linear, gram, uncertainty
+from spfast.kernels import cholesky, exp_linear, panels, uncertainty
 from spfast.kernels.coordinate_descent import descend, exact_step, multiply
 from spfast.kernels.l1 import align, kkt_violations, l1_norm, orthant_step, pseudo_gradient, soft_threshold
 from spfast.kernels.lbfgs import two_loop
@@ -161,36 +161,51 @@ def test_reduced_newton_step_is_the_full_one():
     np.testing.assert_allclose(working.unpenalized_step(gradient, step), full[:9], rtol=1e-6)
 
 
-def test_outer_tiles_cover_the_upper_triangle_once():
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_panel_products_cover_the_upper_triangle_once(dtype, sign):
     rng = np.random.default_rng(0)
-    for n in (1, 2, 17, 64, 65, 300):
-        block = np.zeros((8, n + 2))
-        block[:, :n] = rng.normal(size=(8, n))
-        out = np.zeros((n + 2, n + 2))
-        tiles = gram.upper_tiles(0, 0, n)
-        gram.add_outer_tiles(0, len(tiles), block, 8, tiles, np.ones(8), out)
-        np.testing.assert_allclose(np.triu(out[:n, :n]), np.triu((block.T @ block)[:n, :n]), atol=1e-12)
-        gram.mirror(out, 0, n)
-        np.testing.assert_allclose(out[:n, :n], (block.T @ block)[:n, :n], atol=1e-12)
+    for n, old, depth in ((1, 0, 1), (24, 0, 3), (25, 0, 7), (210, 0, 300), (210, 130, 40), (500, 499, 5)):
+        n_panels = -(-n // panels.WIDTH)
+        block = np.zeros((n_panels, depth + 2, panels.WIDTH), dtype=dtype)
+        matrix = rng.integers(-8, 9, (depth, n)).astype(dtype)  # small whole numbers: sums are exact in any order
+        for j in range(n):
+            block[j // panels.WIDTH, :depth, j % panels.WIDTH] = matrix[:, j]
+        out = np.ones((n_panels * panels.WIDTH,) * 2, dtype=dtype)
+        tiles = panels.panel_tiles(old, n)
+        panels.add_panel_products(0, len(tiles), block, depth, tiles, dtype(sign), out)
+        expected = 1 + sign * (matrix.T @ matrix)
+        upper = np.triu_indices(n)
+        new = upper[1] >= old
+        np.testing.assert_array_equal(out[upper][new], expected[upper][new])
+
+
+def test_panel_products_without_compilation_are_the_same():
+    rng = np.random.default_rng(3)
+    left, right = rng.normal(size=(9, 4)), rng.normal(size=(9, 24))
+    expected = np.ones((4, 24)) - left.T @ right
+    out = np.ones((4, 24))
+    panels._add_product(left, right, -1.0, out)
+    np.testing.assert_allclose(out, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("n", [1, 5, 64, 65, 200])
 def test_cholesky_solves(n):
-    from spfast.solvers.quadratic import factor_support
+    from spfast.solvers.quadratic import factor_support, new_scratch
 
     rng = np.random.default_rng(n)
     root = rng.normal(size=(n, 2 * n + 3))
     matrix = root @ root.T
     store = np.zeros((n + 3, n + 3))
     store[:n, :n] = matrix
-    factor = np.zeros((n + 2 + n % 2, n + 2 + n % 2))
-    assert factor_support(store, np.arange(n), factor, Team(2))
+    scratch = new_scratch()
+    factor = factor_support(store, np.arange(n), scratch, Team(2))
     vector = rng.normal(size=n)
     solved = vector.copy()
     cholesky.solve_factored(factor, n, solved)
     np.testing.assert_allclose(matrix @ solved, vector, atol=1e-4 * np.abs(vector).max())
     store[0, 0] = -1.0
-    assert not factor_support(store, np.arange(n), factor, Team(1))
+    assert factor_support(store, np.arange(n), scratch, Team(1)) is None
 
 
 def test_coordinate_descent_reaches_the_optimality_conditions():

@@ -1,13 +1,14 @@
-"""Blocked Cholesky factorisation of a symmetric positive matrix, on the Gram matrix's own rank-8 tiles."""
+"""Blocked Cholesky factorisation of a symmetric positive matrix, on the Gram matrix's own panels."""
 
 import math
 
 import numpy as np
 
 from spfast.kernels.jit import jit
+from spfast.kernels.panels import WIDTH
 
-#: Rows of one panel; a multiple of eight.
-PANEL = 64
+#: Rows of one step, and columns of a piece of it.
+STEP, PIECE = 64, 64
 
 
 @jit
@@ -33,8 +34,8 @@ def factor_diagonal(matrix, begin, end):
 def solve_panel(first, last, matrix, begin, end, n):
     """Finish the rows ``begin`` to ``end`` of ``R`` right of the diagonal block, in pieces of 64 columns."""
     for piece in range(first, last):
-        left = end + 64 * piece
-        right = min(left + 64, n)
+        left = end + PIECE * piece
+        right = min(left + PIECE, n)
         for i in range(begin, end):
             row = matrix[i, left:right]
             for k in range(begin, i):
@@ -45,6 +46,17 @@ def solve_panel(first, last, matrix, begin, end, n):
             inverse = matrix.dtype.type(1.0 / matrix[i, i])
             for j in range(row.size):
                 row[j] *= inverse
+
+
+@jit
+def copy_panels(first, last, matrix, begin, end, n, panels):
+    """Copy the rows ``begin`` to ``end`` of ``R`` right of the diagonal block to panels, zeros past ``n``."""
+    for p in range(first, last):
+        left = end + WIDTH * p
+        for i in range(begin, end):
+            target = panels[p, i - begin]
+            for j in range(WIDTH):
+                target[j] = matrix[i, left + j] if left + j < n else 0
 
 
 @jit
@@ -69,7 +81,7 @@ def gather_square(first, last, gram, index, ridge, out):
     """Copy 64 rows a piece of ``gram[index][:, index]`` to ``out``, its diagonal times ``1 + ridge``."""
     n = index.size
     for piece in range(first, last):
-        for a in range(64 * piece, min(64 * piece + 64, n)):
+        for a in range(PIECE * piece, min(PIECE * piece + PIECE, n)):
             row = gram[index[a]]
             target = out[a]
             for b in range(a, n):

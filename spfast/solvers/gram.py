@@ -3,6 +3,7 @@
 import numpy as np
 
 from spfast.kernels import gram as kernels
+from spfast.kernels.panels import add_panel_products, panel_tiles
 from spfast.solvers.whitening import explained_by, whitening
 
 __all__ = ["WorkingGram"]
@@ -85,9 +86,9 @@ class WorkingGram:
         self._remainder = np.concatenate([self._remainder, new], axis=1)
         self._grow(n)
         # The directions' own Gram is the identity, so this is the Schur complement.
-        self._store[:n, old:n] = raw[n_directions : n_directions + n, n_directions + old : n_directions + n]
-        self._store[:n, old:n] -= (self._remainder.T @ new).astype(self._dtype)
-        kernels.mirror(self._store, old, n)
+        pieces = -(-(n - old) // kernels.COMPLEMENT_COLUMNS)
+        team = self._objective.team
+        team.run(kernels.complement_columns, pieces, raw, n_directions, self._remainder, old, n, self._store)
         self._coupling = np.concatenate([self._coupling, self._explained[:, old:] + new], axis=1)
 
     def keep(self, mask):
@@ -127,28 +128,28 @@ class WorkingGram:
         """Upper triangle of the weighted Gram of directions and columns; of the columns past ``old``, all rows."""
         objective, n_directions = self._objective, self._whiten.shape[1]
         size = n_directions + self.n
-        even = size + size % 2 + 2
-        raw = np.zeros((even, even), dtype=self._dtype)
-        n_block = kernels.block_rows(even, objective.n_rows)
-        block = np.zeros((n_block, even), dtype=self._dtype)
-        signs = np.empty(n_block, dtype=self._dtype)
-        tiles = kernels.upper_tiles(0, n_directions + old, size)
-        for begin in range(0, objective.n_rows, n_block):
-            objective.team.run(
-                kernels.gather_rows,
-                n_block,
-                objective.design,
-                objective.rows,
-                begin,
-                self.weights,
-                self.unpenalized,
-                self._whiten,
-                self.columns,
-                self._explained,
-                block,
-                signs,
-            )
-            objective.team.run(kernels.add_outer_tiles, len(tiles), block, n_block, tiles, signs, raw)
+        block = kernels.new_block(size, objective.n_rows, self._dtype)
+        n_panels, n_block, width = block.shape
+        raw = np.zeros((n_panels * width, n_panels * width), dtype=self._dtype)
+        tiles = panel_tiles(n_directions + old, size)
+        for part, sign in ((self.weights > 0.0, 1), (self.weights < 0.0, -1)):
+            rows, weights = objective.rows[part], np.abs(self.weights[part])
+            for begin in range(0, rows.size, n_block):
+                here = slice(begin, begin + n_block)
+                depth = min(n_block, rows.size - begin)
+                objective.team.run(
+                    kernels.gather_rows,
+                    depth,
+                    objective.design,
+                    rows[here],
+                    weights[here],
+                    self.unpenalized,
+                    self._whiten,
+                    self.columns,
+                    self._explained,
+                    block,
+                )
+                objective.team.run(add_panel_products, len(tiles), block, depth, tiles, self._dtype.type(sign), raw)
         objective.n_passes += 1
         return raw
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from spfast.kernels import cholesky, gram
+from spfast.kernels import cholesky
 from spfast.kernels.coordinate_descent import descend, exact_step, multiply
 from spfast.kernels.l1 import kkt_violations
+from spfast.kernels.panels import WIDTH, add_panel_products, panel_tiles
 
 __all__ = ["minimize_quadratic"]
 
@@ -16,15 +17,17 @@ _MAX_ROUNDS = 60
 
 
 class _Scratch:
-    """A buffer for the support's factor that is kept between calls."""
+    """Buffers for the support's factor that are kept between calls."""
 
     def __init__(self):
         self.factor = np.zeros((0, 0))
 
     def square(self, n, dtype):
-        if self.factor.shape[0] < n + 2 or self.factor.dtype != dtype:
-            size = n + n // 4 + 2
-            self.factor = np.zeros((size + size % 2, size + size % 2), dtype=dtype)
+        """A square buffer with room for ``n`` rows and the panel that the last of them is in."""
+        if self.factor.shape[0] < n + WIDTH or self.factor.dtype != dtype:
+            size = n + n // 4 + WIDTH
+            self.factor = np.zeros((size, size), dtype=dtype)
+            self.panels = np.empty((-(-size // WIDTH), cholesky.STEP, WIDTH), dtype=dtype)
         return self.factor
 
 
@@ -91,8 +94,8 @@ def _newton_on_support(store, gradient, coef, point, penalties, team, scratch):
     team.run(multiply, -(-point.size // 64), store, moved, delta[moved], image)
     slope = gradient[support] + image[support]
     target = slope + penalties[support] * np.sign(point[support])
-    factor = scratch.square(n, store.dtype)
-    if not factor_support(store, support, factor, team):
+    factor = factor_support(store, support, scratch, team)
+    if factor is None:
         return
     direction = -target
     cholesky.solve_factored(factor, n, direction)
@@ -105,16 +108,20 @@ def _newton_on_support(store, gradient, coef, point, penalties, team, scratch):
     point[support] = moved_to
 
 
-def factor_support(store, support, factor, team):
+def factor_support(store, support, scratch, team):
+    """Factor the Gram of the support; None where it is not positive."""
     n = support.size
-    minus = np.full(cholesky.PANEL, -1, dtype=factor.dtype)
-    team.run(cholesky.gather_square, -(-n // 64), store, support, _RIDGE, factor)
-    for begin in range(0, n, cholesky.PANEL):
-        end = min(begin + cholesky.PANEL, n)
+    factor = scratch.square(n, store.dtype)
+    team.run(cholesky.gather_square, -(-n // cholesky.PIECE), store, support, _RIDGE, factor)
+    for begin in range(0, n, cholesky.STEP):
+        end = min(begin + cholesky.STEP, n)
         if not cholesky.factor_diagonal(factor, begin, end):
-            return False
+            return None
         if end < n:
-            team.run(cholesky.solve_panel, -(-(n - end) // 64), factor, begin, end, n)
-            tiles = gram.upper_tiles(end, end, n)
-            team.run(gram.add_outer_tiles, len(tiles), factor[begin:end], end - begin, tiles, minus, factor)
-    return True
+            team.run(cholesky.solve_panel, -(-(n - end) // cholesky.PIECE), factor, begin, end, n)
+            n_panels = -(-(n - end) // WIDTH)
+            team.run(cholesky.copy_panels, n_panels, factor, begin, end, n, scratch.panels)
+            tiles = panel_tiles(0, n - end)
+            minus = factor.dtype.type(-1)
+            team.run(add_panel_products, len(tiles), scratch.panels, end - begin, tiles, minus, factor[end:, end:])
+    return factor
