@@ -2,17 +2,18 @@
 
 import os
 import re
-import warnings
+import zlib
 from typing import NamedTuple
 
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
-from astropy.utils.exceptions import AstropyUserWarning
 
-from spfast.data.columns import closest_names
-from spfast.errors import BadInputError
-from spfast.model.layout import N_GRID
+from spfast.data.columns import STAR_COLUMNS, closest_names
+from spfast.data.inputs import check_plausible, column_values
+from spfast.data.untrusted import check_file
+from spfast.errors import BadInputError, reading
+from spfast.model.layout import GRID_LOG10_START, GRID_LOG10_STEP, N_GRID
 
 __all__ = ["SpectrumFiles", "Spectrum", "fits_library", "read_allstar", "spectrum_reader"]
 
@@ -68,15 +69,31 @@ def read_allstar(path):
     BadInputError
         If it cannot be read, is truncated, has no row, or lacks a column.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message=".*truncated", category=AstropyUserWarning)
-            with fits.open(path, memmap=not str(path).endswith(".gz")) as hdus:
-                return _allstar_columns(_allstar_hdu(hdus, path), path)
-    except (OSError, ValueError, TypeError, EOFError, AstropyUserWarning) as error:
-        if isinstance(error, BadInputError):
-            raise
-        raise BadInputError(f"{path}: cannot be read as an allStar table ({_first_line(error)})") from None
+    check_file(path)
+    with (
+        reading(path, "cannot be read as an allStar table"),
+        fits.open(path, memmap=not str(path).endswith(".gz"), disable_image_compression=True) as hdus,
+    ):
+        hdu = _allstar_hdu(hdus, path)
+        found = _find_columns(hdu.columns.names, path)
+        if hdu.data is None or not len(hdu.data):
+            raise BadInputError(f"{path}: the allStar table has no rows")
+        columns = {ours: (np.array(hdu.data[name]), hdu.columns[name].unit) for ours, name in found.items()}
+    table = Table()
+    for ours, (values, unit) in columns.items():
+        kind = _COLUMNS[ours][0]
+        values = column_values(values, kind, f"{path}: column {found[ours]}", unit, _unit(ours))
+        if kind.startswith("f"):
+            values[values < _MISSING_BELOW] = np.nan
+        if ours[0] in "JHK":
+            values[values > _MISSING_MAGNITUDE] = np.nan
+        table[ours] = values
+    check_plausible(table, path)
+    return table
+
+
+def _unit(ours):
+    return STAR_COLUMNS[ours].unit if ours in STAR_COLUMNS else ""
 
 
 def _allstar_hdu(hdus, path):
@@ -90,35 +107,20 @@ def _allstar_hdu(hdus, path):
     return tables[0]
 
 
-def _allstar_columns(hdu, path):
-    names = {name.upper(): name for name in reversed(hdu.columns.names)}
-    found = {ours: next((names[a] for a in aliases if a in names), None) for ours, (_, aliases) in _COLUMNS.items()}
-    for ours in _REQUIRED:
-        if found[ours] is None:
+def _find_columns(names, path):
+    """Our name of each column that the table has, and the table's own."""
+    by_upper = {name.upper(): name for name in reversed(names)}
+    found = {}
+    for ours, (_, aliases) in _COLUMNS.items():
+        own = next((by_upper[alias] for alias in aliases if alias in by_upper), None)
+        if own is not None:
+            found[ours] = own
+        elif ours in _REQUIRED:
             raise BadInputError(
-                f"{path}: no column {ours} (or {', '.join(_COLUMNS[ours][1][1:]) or 'another name of it'}); "
-                f"{closest_names(ours, hdu.columns.names)}"
+                f"{path}: no column {ours} (or {', '.join(aliases[1:]) or 'another name of it'}); "
+                f"{closest_names(ours, names)}"
             )
-    data = hdu.data
-    if data is None or not len(data):
-        raise BadInputError(f"{path}: the allStar table has no rows")
-    table = Table()
-    for ours, (kind, _) in _COLUMNS.items():
-        if found[ours] is None:
-            continue
-        values = np.asarray(data[found[ours]])
-        if values.ndim != 1:
-            raise BadInputError(f"{path}: column {found[ours]} has shape {values.shape}, expected one value a row")
-        if kind == "U":
-            table[ours] = np.char.strip(values.astype("U"))
-            continue
-        values = values.astype(kind)
-        if kind.startswith("f"):
-            values[values < _MISSING_BELOW] = np.nan
-        if ours[0] in "JHK":
-            values[values > _MISSING_MAGNITUDE] = np.nan
-        table[ours] = values
-    return table
+    return found
 
 
 class SpectrumFiles:
@@ -264,27 +266,50 @@ def spectrum_reader(library=None):
 
     def read_spectrum(path):
         path = os.fspath(path)
-        try:
-            return read(path)
-        except FileNotFoundError:
-            raise BadInputError(f"{path}: no such file") from None
-        except (OSError, ValueError, TypeError, IndexError, KeyError, AstropyUserWarning) as error:
-            if isinstance(error, BadInputError):
-                raise
-            raise BadInputError(f"{path}: damaged or not FITS ({_first_line(error)})") from None
+        if not os.path.isfile(path):
+            raise BadInputError(f"{path}: no such file")
+        check_file(path)
+        with reading(path, "damaged or not FITS", "download it again"):
+            _check_grid(path)
+            # CFITSIO takes brackets in a name as instructions: rows to select, a file to copy to.
+            return (_read_astropy if set(path) & set("[](){}") else read)(path)
 
     return read_spectrum
 
 
+#: Where HDU 1's header is found, blocks of the primary header before it included.
+_HEAD_SIZE = 1 << 16
+#: Cards that place the pixels; a tenth of a pixel anywhere on the grid is allowed for rounding.
+_GRID_CARDS = {
+    b"CRVAL1": (GRID_LOG10_START, 0.1 * GRID_LOG10_STEP),
+    b"CDELT1": (GRID_LOG10_STEP, 0.1 * GRID_LOG10_STEP / N_GRID),
+    b"CRPIX1": (1.0, 0.1),
+}
+
+
+def _check_grid(path):
+    """Refuse a spectrum whose header puts its pixels at other wavelengths; read as bytes, as headers are slow."""
+    with open(path, "rb") as file:
+        head = file.read(_HEAD_SIZE)
+    if head.startswith(b"\x1f\x8b"):
+        head = zlib.decompressobj(wbits=31).decompress(head, _HEAD_SIZE)
+    _, _, head = head.partition(b"XTENSION=")
+    head, _, _ = head.partition(b"END" + 77 * b" ")
+    for key, (expected, tolerance) in _GRID_CARDS.items():
+        card = re.search(rb"%-8b= *([-+.0-9EeDd]+)" % key, head)
+        if card and not abs(float(card[1].upper().replace(b"D", b"E")) - expected) <= tolerance:
+            raise BadInputError(
+                f"{path}: HDU 1 has {key.decode()} = {card[1].decode()}, expected {expected:g}: another wavelength "
+                "grid than APOGEE's combined spectra"
+            )
+
+
 def _read_astropy(path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AstropyUserWarning)
-        warnings.filterwarnings("error", message=".*truncated", category=AstropyUserWarning)
-        with fits.open(path, memmap=False, lazy_load_hdus=True, disable_image_compression=True) as hdus:
-            shape = getattr(hdus[1], "shape", ())  # a table has none
-            has_mask = _has_mask(path, shape, lambda: hdus[3].header["BITPIX"] > 0)
-            rows = [hdus[extension].section[0] if len(shape) == 2 else hdus[extension].data for extension in (1, 2)]
-            mask = (hdus[3].section[0] if len(shape) == 2 else hdus[3].data) if has_mask else None
+    with fits.open(path, memmap=False, lazy_load_hdus=True, disable_image_compression=True) as hdus:
+        shape = getattr(hdus[1], "shape", ())  # a table has none
+        has_mask = _has_mask(path, shape, lambda: hdus[3].header["BITPIX"] > 0)
+        rows = [hdus[extension].section[0] if len(shape) == 2 else hdus[extension].data for extension in (1, 2)]
+        mask = (hdus[3].section[0] if len(shape) == 2 else hdus[3].data) if has_mask else None
     return _spectrum(path, *rows, mask)
 
 
@@ -320,7 +345,3 @@ def _spectrum(path, flux, flux_error, mask):
         with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which is a bad pixel
             flux, flux_error = flux.astype(np.float32), flux_error.astype(np.float32)
     return Spectrum(flux, flux_error, None if mask is None else mask.astype(np.int32), mask is None)
-
-
-def _first_line(error):
-    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__

@@ -5,13 +5,17 @@ import numpy as np
 from spfast.data.photometry import tmass_key
 from spfast.errors import BadInputError
 
-__all__ = ["POLICIES", "best_gaia_rows", "best_rows", "join_wise", "match_gaia"]
+__all__ = ["POLICIES", "best_gaia_rows", "best_rows", "check_places", "join_wise", "match_gaia"]
 
 #: Recorded with every survey.
 POLICIES = {
     "duplicates": "of the allStar rows of one APOGEE_ID that have a spectrum file: the highest SNR, ties by row order",
     "several_gaia_sources": "smallest angular_distance if given, else brightest phot_g_mean_mag, ties by row order",
 }
+
+
+#: Degrees that half of the matched stars may be apart in the two tables.
+_APART_MAX = 1 / 60
 
 
 def best_rows(keys, order):
@@ -72,6 +76,34 @@ def match_gaia(apogee_id, gaia):
     """
     rows = best_gaia_rows(gaia)
     return _lookup(tmass_key(apogee_id), np.asarray(gaia["key"])[rows], rows)
+
+
+def check_places(stars, gaia):
+    """Refuse a match whose stars are in other places in the two tables: hours for degrees, or keys of other stars.
+
+    Parameters
+    ----------
+    stars, gaia : astropy Table
+        Row by row the same star; ``ra``, ``dec`` [deg] are compared if both tables have them.
+
+    Raises
+    ------
+    BadInputError
+        If half of the stars are more than a minute of arc apart; proper motion is seconds at most.
+    """
+    if any(name not in table.colnames for table in (stars, gaia) for name in ("ra", "dec")):
+        return
+    ra, dec, other_ra, other_dec = (np.radians(table[name]) for table in (stars, gaia) for name in ("ra", "dec"))
+    # The haversine formula: exact for small angles.
+    cosines = np.cos(dec) * np.cos(other_dec)
+    square = np.sin((dec - other_dec) / 2) ** 2 + cosines * np.sin((ra - other_ra) / 2) ** 2
+    apart = np.degrees(2 * np.arcsin(np.sqrt(np.minimum(square, 1.0))))
+    apart = apart[np.isfinite(apart)]
+    if apart.size and np.median(apart) > _APART_MAX:
+        raise BadInputError(
+            f"allStar and Gaia table: the {apart.size} matched stars are {np.median(apart):.3g} deg apart (median), "
+            "expected seconds of arc; is ra in hours, or are the 2MASS keys those of other stars?"
+        )
 
 
 def join_wise(gaia, wise):

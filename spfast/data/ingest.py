@@ -14,7 +14,7 @@ from spfast.data.apogee import SpectrumFiles, fits_library, read_allstar, spectr
 from spfast.data.build import Journal, build_rows, read_rows
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
 from spfast.data.continuum import chip_pixels, find_continuum_pixels, read_continuum_file, rough_normalize
-from spfast.data.crossmatch import POLICIES, best_rows, join_wise, match_gaia
+from spfast.data.crossmatch import POLICIES, best_rows, check_places, join_wise, match_gaia
 from spfast.data.cuts import CutFlow, cut_apogee, cut_photometry, training_set
 from spfast.data.features import PIXMASK_BAD, fill_rows
 from spfast.data.photometry import read_gaia, read_wise
@@ -138,7 +138,9 @@ def _parent_sample(allstar, spectra, gaia, wise, config):
     stars = cut_apogee(stars, flow, config)
     rows = match_gaia(stars["APOGEE_ID"], gaia_table)
     stars = stars[flow.apply("Gaia source", rows >= 0, lambda i: "its 2MASS key is not in the Gaia table")]
-    stars = cut_photometry(_with_gaia(stars, gaia_table[rows[rows >= 0]], config), flow, config)
+    gaia_table = gaia_table[rows[rows >= 0]]
+    check_places(stars, gaia_table)
+    stars = cut_photometry(_with_gaia(stars, gaia_table, config), flow, config)
     emptied = flow.emptied_by()
     if emptied is not None:
         counts = ", ".join(f"{name}: {left}" for name, left in flow.counts)

@@ -1,16 +1,14 @@
 """Gaia and WISE tables in any of five formats, under Gaia's own names and units."""
 
-import warnings
-import zlib
 from pathlib import Path
-from xml.parsers.expat import ExpatError
 
 import numpy as np
-from astropy import units
 from astropy.table import MaskedColumn, Table
 
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS, closest_names
-from spfast.errors import BadInputError
+from spfast.data.inputs import check_plausible, column_values
+from spfast.data.untrusted import check_file
+from spfast.errors import BadInputError, reading
 
 __all__ = ["read_gaia", "read_table", "read_wise", "tmass_key"]
 
@@ -47,10 +45,6 @@ _FORMATS = {
 }
 
 
-#: What five formats' parsers raise for a file that is not theirs, or is cut short.
-_UNREADABLE = (OSError, ValueError, TypeError, LookupError, EOFError, Warning, ExpatError, zlib.error)
-
-
 def read_gaia(path):
     """Read a Gaia table (joined with 2MASS's key, and with WISE or not).
 
@@ -77,6 +71,7 @@ def read_gaia(path):
     for name in _OPTIONAL:
         if _find(table, name) is not None:
             result[name] = _values(table, name, path)
+    check_plausible(result, path)
     return result
 
 
@@ -105,6 +100,7 @@ def read_wise(path):
         result = Table({"source_id": _values(table, "source_id", path)})
     for name in _WISE:
         result[name] = _values(table, name, path)
+    check_plausible(result, path)
     return result
 
 
@@ -135,18 +131,9 @@ def read_table(path):
     }.get(_FORMATS[suffix], {})
     if not path.is_file():
         raise BadInputError(f"{path}: no such file; check the path")
-    try:
-        with warnings.catch_warnings():
-            # Archives' units and VOTable versions are seldom to the letter; a truncated file, though, is no table.
-            warnings.simplefilter("ignore")
-            warnings.filterwarnings("error", message=".*truncated")
-            table = (
-                _read_parquet(path) if suffix == ".parquet" else Table.read(path, format=_FORMATS[suffix], **options)
-            )
-    except ImportError:
-        raise BadInputError(f"{path}: {suffix} needs pyarrow; install it with `pip install spfast[parquet]`") from None
-    except _UNREADABLE as error:
-        raise BadInputError(f"{path}: cannot be read as {_FORMATS[suffix]} ({_first_line(error)})") from None
+    check_file(path, votable=_FORMATS[suffix] == "votable")
+    with reading(path, f"cannot be read as {_FORMATS[suffix]}"):
+        table = _read_parquet(path) if suffix == ".parquet" else Table.read(path, format=_FORMATS[suffix], **options)
     if not len(table):
         raise BadInputError(f"{path}: the table has no rows")
     return table
@@ -154,7 +141,10 @@ def read_table(path):
 
 def _read_parquet(path):
     """Read with pyarrow alone (astropy's reader needs pandas too); missing values stay masked, integers integers."""
-    from pyarrow import parquet
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise BadInputError(f"{path}: .parquet needs pyarrow; install it with `pip install spfast[parquet]`") from None
 
     table = Table()
     stored = parquet.read_table(path)
@@ -207,8 +197,7 @@ def _key(table, path):
     for name in _KEY_NAMES:
         column = _find(table, name)
         if column is not None:
-            values = table[column]
-            return tmass_key(values.filled("") if hasattr(values, "filled") else values)
+            return tmass_key(column_values(_plain(table[column]), "U", f"{path}: column {column}"))
     raise BadInputError(
         f"{path}: no 2MASS key column (one of {', '.join(_KEY_NAMES)}); {closest_names('tmass_id', table.colnames)}"
     )
@@ -221,34 +210,12 @@ def _values(table, name, path):
         raise BadInputError(f"{path}: no column {name}; {closest_names(name, table.colnames)}")
     column = {**STAR_COLUMNS, **DR3_COLUMNS}.get(name)
     kind, unit = (column.kind, column.unit) if column else ("f8", "")
-    values, given = table[found], getattr(table[found], "unit", None)
-    if kind == "U":
-        values = values.filled("") if hasattr(values, "filled") else values
-        return np.char.strip(np.asarray(values).astype("U"))
+    where, values = f"{path}: column {found}", table[found]
     if name == "source_id" and values.dtype.kind not in "iu":
-        raise BadInputError(f"{path}: column {found} is {values.dtype.name}, expected 64-bit integers; digits are lost")
-    mask = np.zeros(len(values), bool) | getattr(values, "mask", False)
-    try:
-        numbers = np.asarray(np.ma.getdata(values)).astype("f8" if kind.startswith("f") else values.dtype)
-        finite = np.isfinite(numbers)
-    except (ValueError, TypeError):
-        raise BadInputError(f"{path}: column {found} is {values.dtype.name}, expected numbers") from None
-    if kind.startswith("i"):
-        mask |= ~finite
-        return np.where(mask, -1, np.where(mask, 0, numbers).astype("i8")).astype(kind)
-    numbers[mask] = np.nan
-    return (numbers * _unit_factor(given, unit, found, path)).astype(kind)
+        raise BadInputError(f"{where} is {values.dtype.name}, expected 64-bit integers; digits are lost")
+    return column_values(_plain(values), kind, where, getattr(values, "unit", None), unit)
 
 
-def _unit_factor(given, expected, found, path):
-    """Return what turns a column's unit into ours; a unit that astropy does not know is taken to be ours."""
-    if given is None or not expected or isinstance(given, units.UnrecognizedUnit):
-        return 1.0
-    try:
-        return units.Unit(given).to(units.Unit(expected))
-    except units.UnitConversionError:
-        raise BadInputError(f"{path}: column {found} is in {given}, expected {expected} or a unit like it") from None
-
-
-def _first_line(error):
-    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+def _plain(column):
+    """A column without astropy: a plain or masked array; objects of it (times, places) are no numbers and no text."""
+    return np.ma.MaskedArray(column) if hasattr(column, "mask") else np.asarray(column)
