@@ -149,12 +149,14 @@ def path(table, problem, one_cold):
 
 
 def zero_points(table, problem, one_cold):
-    model, samples = fit(problem), []
-    for k in range(1, ARGS.repeat + 1):
-        start, moved = model.coef, ZERO_POINT + 0.02 * k
-        seconds, model = timed(lambda start=start, moved=moved: fit(problem, start=start, zero_point=moved))
-        assert model.result.converged
-        samples.append(seconds)
+    options, samples = problem.arguments(0, ARGS.threads), []
+    zero_point = options.pop("zero_point")
+    with spfast.Fitter(*problem.data, penalized=problem.layout.penalized, **options) as fitter:
+        fitter.fit(PENALTY, zero_point)
+        for k in range(1, ARGS.repeat + 1):
+            seconds, model = timed(lambda k=k: fitter.fit(PENALTY, zero_point + 0.02 * k))
+            assert model.result.converged
+            samples.append(seconds)
     table.samples["zero point"] = samples
     median = float(np.median(samples))
     table.add(f"each further zero point, +0.02 mas ({median:.2f} s)", 0.25, median / one_cold, "x", "one cold fit")

@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "open_survey": "spfast.data.survey",
     "fit": "spfast.model.fit",
+    "Fitter": "spfast.model.fit",
     "fit_path": "spfast.model.path",
     "fit_zero_point": "spfast.model",
     "penalty_max": "spfast.model",

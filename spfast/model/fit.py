@@ -1,27 +1,22 @@
 """One fit, from arrays to a model: check the input, find a start, run a solver."""
 
-import numbers
 import warnings
 
 import numpy as np
-from astropy import units
 
 from spfast.errors import BadInputError, ConvergenceWarning, SpfastWarning
 from spfast.kernels.team import Team
-from spfast.model.layout import MAGNITUDE
-from spfast.model.objective import Objective
-from spfast.model.predict import check_design, resolve_rows
 from spfast.model.result import FittedModel
 from spfast.model.start import paper_start, photometric_start
+from spfast.model.training_data import TrainingData
+from spfast.solvers.base import StartError
 from spfast.solvers.owlqn import owlqn
-from spfast.solvers.prox_newton import prox_newton
+from spfast.solvers.prox_newton import NewtonState, prox_newton
 
-__all__ = ["SOLVERS", "TrainingData", "find_start", "fit", "make_model", "run_solver"]
+__all__ = ["SOLVERS", "Fitter", "TrainingData", "find_start", "fit", "make_model", "run_solver", "warn_unconverged"]
 
 #: Solvers by name.
 SOLVERS = {"prox-newton": prox_newton, "owlqn": owlqn}
-#: Sum of the magnitudes' coefficients of ln parallax if parallax scales as 10^(-0.2 magnitude).
-MAGNITUDE_SUM = -0.2 * np.log(10.0)
 #: Named starts.
 STARTS = ("photometric", "burn-in")
 #: The paper's burn-in uses stars above this raw parallax signal-to-noise.
@@ -110,103 +105,154 @@ def fit(
     >>> model.n_nonzero, model.result.converged
     (2, True)
     """
-    if solver not in SOLVERS:
-        raise BadInputError(f"solver {solver!r}: expected one of {', '.join(SOLVERS)}")
-    with Team(threads) as team:
-        data = TrainingData(
-            features,
-            parallax,
-            parallax_error,
-            penalty,
-            penalized,
-            rows,
-            zero_point,
-            layout,
-            team,
-            exact_distance_modulus,
-        )
-        begin = find_start(data, start, SOLVERS[solver], tolerance)
-        result = run_solver(data.objective, begin, solver, tolerance, max_iterations)
-    return make_model(data, penalty, result, layout, metadata)
+    options = {"solver": solver, "tolerance": tolerance, "max_iterations": max_iterations, "threads": threads}
+    options |= {"exact_distance_modulus": exact_distance_modulus, "layout": layout}
+    with Fitter(features, parallax, parallax_error, penalized, rows, **options) as fitter:
+        model = fitter.fit(penalty, zero_point, start, metadata)
+    warn_unconverged(model.result, solver)
+    return model
 
 
-class TrainingData:
-    """Checked input of a fit: the objective, and what the model will remember of it (arguments as in `fit`)."""
+class Fitter:
+    """Fits to the same stars at several penalties and zero points: what one has worked out serves the next.
+
+    Each fit begins where the nearest of the earlier ones ended and takes over the Gram matrix of its working set. That
+    saves most of the time; where a fit ends depends on what came before, within its tolerance.
+
+    Parameters
+    ----------
+    features, parallax, parallax_error, penalized, rows, solver, tolerance, max_iterations, exact_distance_modulus, \
+threads, layout
+        As in `fit`.
+
+    Raises
+    ------
+    BadInputError
+        If the input cannot be used.
+
+    Examples
+    --------
+    >>> import numpy as np, spfast
+    >>> rng = np.random.default_rng(1)
+    >>> x = np.column_stack([np.ones(300), rng.normal(size=(300, 20))])
+    >>> parallax = np.exp(-1.0 + 0.5 * x[:, 1]) + 0.02 * rng.normal(size=300)
+    >>> with spfast.Fitter(x, parallax, np.full(300, 0.02), penalized=np.arange(21) > 0) as fitter:
+    ...     models = [fitter.fit(2000.0, zero_point) for zero_point in (0.0, 0.02)]
+    >>> [model.n_nonzero for model in models]
+    [1, 1]
+    """
 
     def __init__(
         self,
         features,
         parallax,
         parallax_error,
-        penalty,
-        penalized,
-        rows,
-        zero_point,
-        layout,
-        team,
+        penalized=None,
+        rows=None,
+        solver="prox-newton",
+        tolerance=1e-3,
+        max_iterations=None,
         exact_distance_modulus=False,
+        threads=None,
+        layout=None,
     ):
-        design = check_design(features)
-        n_stars, n_features = design.shape
-        if layout is not None and layout.n_features != n_features:
-            raise BadInputError(f"features: {n_features} columns, the layout has {layout.n_features}")
-        self.zero_point = float(_in_mas(zero_point, "zero_point"))
-        self.penalized = _mask(penalized, layout, n_features)
-        self.rows = resolve_rows(rows, n_stars)
-        if self.rows.size == 0:
-            raise BadInputError("rows: no star is selected for training; loosen the cuts or check the fold")
-        raw = _values(parallax, "parallax", n_stars)[self.rows]
-        error = _values(parallax_error, "parallax_error", n_stars)[self.rows]
-        _refuse("parallax", ~np.isfinite(raw), self.rows, "a finite number in mas")
-        _refuse("parallax_error", ~(error > 0), self.rows, "a positive number in mas")
-        with np.errstate(divide="ignore", over="ignore"):
-            ivar = 1.0 / error**2
-        if not np.isfinite(ivar).all() or not ivar.any():
-            raise BadInputError(
-                "parallax_error: the weights 1/error^2 are all zero or overflow; expected errors in mas"
-            )
-        self.signal = raw / error
-        if not (isinstance(penalty, numbers.Real) and np.isfinite(penalty) and penalty >= 0):
-            raise BadInputError(f"penalty is {penalty!r}, expected a finite number, zero or larger")
-        penalties = np.where(self.penalized, float(penalty), 0.0)
-        condition = _distance_modulus(layout, penalties) if exact_distance_modulus else None
-        self.objective = Objective(design, self.rows, raw + self.zero_point, ivar, penalties, team, condition)
+        if solver not in SOLVERS:
+            raise BadInputError(f"solver {solver!r}: expected one of {', '.join(SOLVERS)}")
+        self.solver, self.tolerance, self.max_iterations, self.layout = solver, tolerance, max_iterations, layout
+        self._team = Team(threads)
+        data = (features, parallax, parallax_error, 1.0, penalized, rows, 0.0, layout, self._team)
+        self.data = TrainingData(*data, exact_distance_modulus)
+        self._known, self._state = {}, None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, exc_type, exc, traceback):
+        self._team.__exit__(exc_type, exc, traceback)
+
+    def fit(self, penalty, zero_point=0.0, start=None, metadata=None):
+        """Fit at one penalty and zero point; whether it converged is in the result, without a warning.
+
+        Parameters
+        ----------
+        penalty, zero_point, metadata
+            As in `spfast.fit`.
+        start : str or float64 array, optional
+            As in `spfast.fit`; by default the nearest of the earlier fits, ``"photometric"`` for the first one.
+
+        Returns
+        -------
+        FittedModel
+        """
+        data = self.data
+        data.move(penalty, zero_point)
+        if start is None:
+            nearest = min(self._known, key=lambda at: self._distance(at, penalty, data.zero_point), default=None)
+            start = "photometric" if nearest is None else self._known[nearest]
+        if self._state is None and penalty > 0 and self.solver == "prox-newton":
+            self._state = NewtonState(data.objective)
+        state = self._state if penalty > 0 else None  # without a penalty the working set is another
+        coef = find_start(data, start, SOLVERS[self.solver], self.tolerance)
+        result = _solve(data.objective, coef, self.solver, self.tolerance, self.max_iterations, state)
+        self._known[float(penalty), data.zero_point] = result.coef
+        return make_model(data, penalty, result, self.layout, metadata)
+
+    @staticmethod
+    def _distance(at, penalty, zero_point):
+        ratio = abs(np.log(at[0] / penalty)) if at[0] > 0 and penalty > 0 else np.inf
+        return abs(at[1] - zero_point), ratio
 
 
 def find_start(data, start, solve, tolerance):
-    """Return coefficients to begin from; a start that under- or overflows gives way to the photometric one."""
+    """Return coefficients to begin from: those given, or by one of the named starts."""
     objective = data.objective
     if isinstance(start, str):
         if start not in STARTS:
             raise BadInputError(f"start {start!r}: expected one of {', '.join(STARTS)} or an array of coefficients")
         if start == "photometric":
             return photometric_start(objective)
-        coef, name = _burn_in(data, solve, tolerance), "the burn-in"
+        coef = _burn_in(data, solve, tolerance)
     else:
-        coef, name = np.array(start, dtype=np.float64), "the given start"
+        coef = np.array(start, dtype=np.float64)
         if coef.shape != (objective.n_features,) or not np.isfinite(coef).all():
             raise BadInputError(f"start: shape {coef.shape}, expected {objective.n_features} finite coefficients")
     objective.meet_condition(coef)
-    eta = np.empty(objective.n_rows)
-    value = objective.smooth(coef, eta, np.empty(objective.n_features))
-    if not np.isfinite(value) or objective.has_underflowed(eta):
-        how = "overflow" if not np.isfinite(value) else "underflow to zero, where the gradient vanishes"
-        warnings.warn(f"predictions of {name} {how}; starting from the magnitudes alone instead", SpfastWarning, 3)
-        return photometric_start(objective)
     return coef
 
 
 def run_solver(objective, coef, solver, tolerance, max_iterations=None, state=None):
-    """Run a solver from a start, refusing features that are not finite; warns when it does not converge."""
-    eta, gradient = np.empty(objective.n_rows), np.empty(objective.n_features)
+    """Run a solver from a start; warns when it does not converge.
+
+    A start whose predictions under- or overflow gives way to the photometric one, with a warning; features that are not
+    finite are refused.
+    """
+    result = _solve(objective, coef, solver, tolerance, max_iterations, state)
+    warn_unconverged(result, solver)
+    return result
+
+
+def _solve(objective, coef, solver, tolerance, max_iterations, state):
     limits = {} if not max_iterations else {"max_iterations": max_iterations}
     unit = objective.penalties.max(initial=0.0)
-    value = objective.smooth(coef, eta, gradient)
-    if not (np.isfinite(value) and np.isfinite(gradient).all()):
-        _refuse_features(objective)
     if unit == 0.0:
-        unit = _UNPENALIZED_UNIT * max(np.abs(gradient).max(), 1.0)
-    result = SOLVERS[solver](objective, coef, tolerance * unit, state=state, **limits)
+        gradient = np.empty(objective.n_features)
+        objective.smooth(coef, np.empty(objective.n_rows), gradient)
+        largest = np.abs(gradient).max()
+        unit = _UNPENALIZED_UNIT * (max(largest, 1.0) if np.isfinite(largest) else 1.0)
+    for last in (False, True):
+        try:
+            return SOLVERS[solver](objective, coef, tolerance * unit, state=state, **limits)
+        except StartError as error:
+            _refuse_features(objective)
+            if last:
+                raise BadInputError(f"start: predictions {error}; check the units of the features") from None
+            text = f"predictions of the start {error}; starting from the magnitudes alone instead"
+            warnings.warn(text, SpfastWarning, 4)
+            coef = photometric_start(objective)
+
+
+def warn_unconverged(result, solver):
+    """Warn of a result that did not reach its tolerance."""
     if not result.converged:
         warnings.warn(
             f"{solver} {result.message} after {result.n_iterations} iterations: violation {result.kkt_violation:.3g}, "
@@ -214,7 +260,6 @@ def run_solver(objective, coef, solver, tolerance, max_iterations=None, state=No
             ConvergenceWarning,
             3,
         )
-    return result
 
 
 def make_model(data, penalty, result, layout, metadata):
@@ -245,53 +290,6 @@ def _burn_in(data, solve, tolerance):
     return solve(objective.subset(bright), begin, tolerance * unit).coef
 
 
-def _distance_modulus(layout, penalties):
-    """The condition that the magnitudes' coefficients sum to -0.2 ln 10; the paper leaves the sum free."""
-    if layout is None:
-        raise BadInputError("exact_distance_modulus: needs a layout that says which columns are magnitudes")
-    vector = np.array([kind == MAGNITUDE for kind in layout.kinds], dtype=np.float64)
-    if not vector.any() or penalties[vector > 0].any():
-        raise BadInputError("exact_distance_modulus: expected unpenalised magnitudes; check layout and penalized")
-    return vector, MAGNITUDE_SUM
-
-
-def _in_mas(value, name):
-    if isinstance(value, units.Quantity):
-        try:
-            return value.to_value(units.mas)
-        except units.UnitConversionError:
-            raise BadInputError(f"{name}: unit {value.unit}, expected an angle such as mas") from None
-    return value
-
-
-def _values(values, name, n_stars):
-    values = np.ma.filled(np.ma.asarray(_in_mas(values, name)), np.nan)
-    if values.shape != (n_stars,):
-        raise BadInputError(
-            f"{name}: shape {values.shape}, expected one value for each of the {n_stars} rows of features"
-        )
-    return values.astype(np.float64)
-
-
-def _mask(penalized, layout, n_features):
-    if penalized is None:
-        return np.ones(n_features, dtype=bool) if layout is None else layout.penalized
-    penalized = np.asarray(penalized)
-    if penalized.dtype != bool or penalized.shape != (n_features,):
-        raise BadInputError(
-            f"penalized: {penalized.dtype} of shape {penalized.shape}, expected a boolean mask of {n_features} columns"
-        )
-    return penalized.copy()
-
-
-def _refuse(name, bad, rows, expected):
-    if bad.any():
-        raise BadInputError(
-            f"{name}: {bad.sum()} of the {rows.size} training stars have none (first: row {rows[np.argmax(bad)]}), "
-            f"expected {expected}; leave them out with rows="
-        )
-
-
 def _refuse_features(objective):
     for row in objective.rows:
         bad = ~np.isfinite(objective.design[row])
@@ -300,4 +298,3 @@ def _refuse_features(objective):
                 f"features: row {row}, column {np.argmax(bad)} is {objective.design[row, np.argmax(bad)]}, "
                 "expected finite numbers; clean the row or leave it out with rows="
             )
-    raise BadInputError("start: predictions overflow; use start='photometric'")

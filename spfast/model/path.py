@@ -4,9 +4,8 @@ import numpy as np
 
 from spfast.errors import BadInputError
 from spfast.kernels.team import Team
-from spfast.model.fit import SOLVERS, TrainingData, find_start, make_model, run_solver
+from spfast.model.fit import Fitter, TrainingData, warn_unconverged
 from spfast.model.start import photometric_start
-from spfast.solvers.prox_newton import NewtonState
 
 __all__ = ["fit_path", "penalty_max"]
 
@@ -23,6 +22,7 @@ def fit_path(
     start="photometric",
     tolerance=1e-3,
     max_iterations=None,
+    exact_distance_modulus=False,
     threads=None,
     layout=None,
     metadata=None,
@@ -37,7 +37,7 @@ def fit_path(
         As in `spfast.fit`.
     start
         As in `spfast.fit`, of the largest penalty.
-    max_iterations, threads, layout, metadata
+    max_iterations, exact_distance_modulus, threads, layout, metadata
         As in `spfast.fit`.
 
     Returns
@@ -63,19 +63,14 @@ def fit_path(
     grid = np.asarray(penalties, dtype=np.float64)
     if grid.ndim != 1 or grid.size == 0 or not (np.isfinite(grid).all() and (grid > 0).all()):
         raise BadInputError(f"penalties: got {penalties!r}, expected a list of positive numbers")
-    if solver not in SOLVERS:
-        raise BadInputError(f"solver {solver!r}: expected one of {', '.join(SOLVERS)}")
     models = [None] * grid.size
-    with Team(threads) as team:
-        first = grid.max()
-        data = TrainingData(features, parallax, parallax_error, first, penalized, rows, zero_point, layout, team)
-        coef = find_start(data, start, SOLVERS[solver], tolerance)
-        state = NewtonState(data.objective)
+    options = {"solver": solver, "tolerance": tolerance, "max_iterations": max_iterations, "threads": threads}
+    options |= {"exact_distance_modulus": exact_distance_modulus, "layout": layout}
+    with Fitter(features, parallax, parallax_error, penalized, rows, **options) as fitter:
         for i in np.argsort(-grid, kind="stable"):
-            objective = data.objective.with_penalties(np.where(data.penalized, grid[i], 0.0))
-            result = run_solver(objective, coef, solver, tolerance, max_iterations, state)
-            models[i] = make_model(data, grid[i], result, layout, metadata)
-            coef = result.coef
+            models[i] = fitter.fit(grid[i], zero_point, start, metadata)
+            warn_unconverged(models[i].result, solver)
+            start = None  # from the last one
     return models
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["Recorder", "SolverResult"]
+__all__ = ["Recorder", "SolverResult", "StartError", "first_pass"]
 
 #: One row of a history.
 HISTORY_DTYPE = np.dtype(
@@ -56,6 +56,28 @@ class SolverResult:
     seconds: float
     message: str
     history: np.ndarray = field(repr=False)
+
+
+class StartError(Exception):
+    """A start from which no solver can go on; the message says why."""
+
+
+def first_pass(objective, coef, eta, gradient):
+    """Half chi-squared at a start, its predictor and gradient written as by ``objective.smooth``.
+
+    Raises
+    ------
+    StartError
+        If predictions overflow, or are as good as zero, where the gradient vanishes; or if features are not finite.
+    """
+    value = objective.smooth(coef, eta, gradient)
+    if not np.isfinite(eta).all():
+        raise StartError("are not finite")
+    if not (np.isfinite(value) and np.isfinite(gradient).all()):
+        raise StartError("overflow")
+    if objective.has_underflowed(eta):
+        raise StartError("underflow to zero, where the gradient vanishes")
+    return value
 
 
 class Recorder:

@@ -8,7 +8,7 @@ import numpy as np
 
 from spfast.kernels.l1 import align, kkt_violations, orthant_step, pseudo_gradient
 from spfast.kernels.lbfgs import two_loop
-from spfast.solvers.base import Recorder
+from spfast.solvers.base import Recorder, first_pass
 from spfast.solvers.whitening import explained_by, whitening
 
 __all__ = ["owlqn"]
@@ -30,7 +30,7 @@ def owlqn(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state=None)
     penalties = objective.penalties
     coef = coef.copy()
     eta, gradient = np.empty(objective.n_rows), np.empty(objective.n_features)
-    value = objective.smooth(coef, eta, gradient) + objective.penalty(coef)
+    value = first_pass(objective, coef, eta, gradient) + objective.penalty(coef)
     scaling = _Scaling(objective, coef, objective.curvature(eta))
     pairs = _Pairs(objective.n_features)
     pseudo, violations = np.empty_like(coef), np.empty_like(coef)

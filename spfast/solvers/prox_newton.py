@@ -11,7 +11,7 @@ converge quadratically.
 import numpy as np
 
 from spfast.kernels.l1 import kkt_violations
-from spfast.solvers.base import Recorder
+from spfast.solvers.base import Recorder, first_pass
 from spfast.solvers.damped_newton import damped_newton
 from spfast.solvers.gram import WorkingGram
 from spfast.solvers.line_search import backtrack
@@ -60,6 +60,20 @@ class NewtonState:
         self.gram = WorkingGram(objective, self.eliminated)
         self.scratch = new_scratch()
         self.exact = False
+        self._end = None
+
+    def begin(self, objective, coef, eta, gradient):
+        """Half chi-squared at a start; no pass where the last minimisation on the same parallaxes ended there."""
+        if self._end is not None:
+            parallax, ivar, last, value, last_eta, last_gradient = self._end
+            if parallax is objective.parallax and ivar is objective.ivar and np.array_equal(coef, last):
+                eta[:], gradient[:] = last_eta, last_gradient
+                return value
+        return first_pass(objective, coef, eta, gradient)
+
+    def end(self, objective, coef, value, eta, gradient):
+        """Remember where a minimisation ended."""
+        self._end = objective.parallax, objective.ivar, coef, value, eta, gradient
 
 
 def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state=None):
@@ -69,7 +83,7 @@ def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state
     ----------
     objective : spfast.model.objective.Objective
     coef : float64 array, shape (n_features,)
-        Start; its objective must be finite.
+        Start.
     tolerance : float
         On the largest violation of the optimality conditions, in the units of the gradient.
     max_iterations : int
@@ -79,6 +93,11 @@ def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state
     Returns
     -------
     SolverResult
+
+    Raises
+    ------
+    StartError
+        If predictions over- or underflow at the start.
     """
     state = state or NewtonState(objective)
     gram, penalties = state.gram, objective.penalties
@@ -87,7 +106,7 @@ def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state
     coef = coef.copy()
     eta, gradient = np.empty(objective.n_rows), np.empty(objective.n_features)
     violations = np.empty(objective.n_features)
-    value = objective.smooth(coef, eta, gradient) + objective.penalty(coef)
+    value = state.begin(objective, coef, eta, gradient) + objective.penalty(coef)
     best_violation, best_value, since_best, previous = np.inf, np.inf, 0, np.inf
     unit = penalties.max(initial=0.0) or _TOLERANCES * tolerance
     full_step = grew = True
@@ -138,6 +157,7 @@ def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state
     else:
         worst = kkt_violations(coef, gradient, penalties, violations)
         recorder.add(value, worst, coef, gram.n)
+    state.end(objective, coef, value - objective.penalty(coef), eta, gradient)
     return recorder.result(coef, tolerance, message)
 
 
