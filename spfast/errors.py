@@ -64,9 +64,9 @@ def reading(path, failure, advice="is it whole?"):
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message=".*truncated")
             yield
-    except SpfastError:
-        raise
-    except Exception as error:  # noqa: BLE001 (see above)
+    except Exception as error:
         text = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, SpfastError) and text.startswith(str(path)):
+            raise
         reason = " ".join(text.split())[:_REASON_LENGTH].rstrip(".") or type(error).__name__
         raise BadInputError(f"{path}: {failure} ({reason}); {advice}") from None

@@ -25,7 +25,7 @@ def column_values(values, kind, where, given=None, unit=""):
 
     Parameters
     ----------
-    values : array or masked array
+    values : array, masked array or astropy Column
         As the file has it; numbers may be written as text.
     kind : str
         As in `StarColumn`.
@@ -54,7 +54,7 @@ def column_values(values, kind, where, given=None, unit=""):
     >>> values.round(6).tolist()
     [1000.0, nan]
     """
-    mask, plain = np.ma.getmaskarray(values), np.ma.getdata(values)
+    mask, plain = np.ma.getmaskarray(values), np.asarray(values)
     if plain.ndim != 1:
         raise BadInputError(f"{where} has shape {plain.shape}, expected one value a row")
     if kind == "U":

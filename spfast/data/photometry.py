@@ -197,7 +197,7 @@ def _key(table, path):
     for name in _KEY_NAMES:
         column = _find(table, name)
         if column is not None:
-            return tmass_key(column_values(_plain(table[column]), "U", f"{path}: column {column}"))
+            return tmass_key(column_values(table[column], "U", f"{path}: column {column}"))
     raise BadInputError(
         f"{path}: no 2MASS key column (one of {', '.join(_KEY_NAMES)}); {closest_names('tmass_id', table.colnames)}"
     )
@@ -213,9 +213,4 @@ def _values(table, name, path):
     where, values = f"{path}: column {found}", table[found]
     if name == "source_id" and values.dtype.kind not in "iu":
         raise BadInputError(f"{where} is {values.dtype.name}, expected 64-bit integers; digits are lost")
-    return column_values(_plain(values), kind, where, getattr(values, "unit", None), unit)
-
-
-def _plain(column):
-    """A column without astropy: a plain or masked array; objects of it (times, places) are no numbers and no text."""
-    return np.ma.MaskedArray(column) if hasattr(column, "mask") else np.asarray(column)
+    return column_values(values, kind, where, getattr(values, "unit", None), unit)

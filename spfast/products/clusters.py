@@ -185,7 +185,9 @@ def cluster_means(catalog, members, literature=None):
         of the members' ln spec_parallax about their mean for each degree of freedom, and the ``literature`` parallax.
     """
     literature = literature_clusters() if literature is None else literature
-    known = {str(row["cluster"]): row for row in literature} if "distance" in literature.colnames else {}
+    known = {}
+    if "distance" in literature.colnames:
+        known = dict(zip(map(str, literature["cluster"]), float_column(literature, "distance", "kpc"), strict=True))
     gaia, gaia_error, spec, spec_error = (
         float_column(catalog, name)
         for name in ("Gaia_parallax", "Gaia_parallax_err", "spec_parallax", "spec_parallax_err")
@@ -195,8 +197,8 @@ def cluster_means(catalog, members, literature=None):
         plain = _mean(gaia[stars], gaia_error[stars])
         logarithm = _mean(np.log(spec[stars]), spec_error[stars] / spec[stars])
         mean, error = np.exp(logarithm[0]), np.exp(logarithm[0]) * logarithm[1]
-        row = known.get(name)
-        distance = float(row["distance"]) if row is not None else np.nan
+        distance = known.get(name, np.nan)
+        distance = distance if distance > 0 else np.nan
         with np.errstate(invalid="ignore"):
             difference = (mean - plain[0]) / np.hypot(error, plain[1])
         rows.append((name, len(stars), *plain[:2], mean, error, difference, logarithm[2], 1.0 / distance, distance))

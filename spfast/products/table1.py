@@ -100,7 +100,7 @@ def catalog_values(catalog, zero_point=None):
         If a column is missing.
     """
     columns = {name: find_column(catalog, name, "the catalog") for name in TABLE_1}
-    gaia, gaia_error, spec, spec_error = (float_column(catalog, columns[name]) for name in TABLE_1[1:5])
+    gaia, gaia_error, spec, spec_error = (float_column(catalog, columns[name], "mas") for name in TABLE_1[1:5])
     has_total = _TOTAL_ERROR in catalog.colnames
     has_gaia = np.isfinite(gaia) & np.isfinite(gaia_error) & (gaia_error > 0)
     training = np.isin(np.char.lower(np.asarray(catalog[columns["training_set"]]).astype(np.str_)), _TRUE)
@@ -114,7 +114,7 @@ def catalog_values(catalog, zero_point=None):
         gaia_error=gaia_error,
         spec=spec,
         spec_error=spec_error,
-        total_error=float_column(catalog, _TOTAL_ERROR) if has_total else spec_error,
+        total_error=float_column(catalog, _TOTAL_ERROR, "mas") if has_total else spec_error,
         total_error_name=_TOTAL_ERROR if has_total else "spec_parallax_err",
         gaia_inflation=_by_fold(catalog, fold, "INFLAT", 1.0),
         fold=fold,
@@ -160,7 +160,7 @@ def true_parallaxes(names, truth):
         If a column is missing, or no star is in the truth.
     """
     keys = star_names(truth[find_column(truth, "2MASS_ID", "the truth table")])
-    values = float_column(truth, find_column(truth, "true_parallax", "the truth table"))
+    values = float_column(truth, find_column(truth, "true_parallax", "the truth table"), "mas")
     true = dict(zip(keys, values.tolist(), strict=True))
     matched = np.array([true.get(name, np.nan) for name in names])
     if not np.isfinite(matched).any():
@@ -177,7 +177,7 @@ def _zero_points(catalog, fold, zero_point):
     if zero_point is not None:
         return np.full(len(fold), float(zero_point))
     if "Gaia_zero_point" in catalog.colnames:
-        return float_column(catalog, "Gaia_zero_point")
+        return float_column(catalog, "Gaia_zero_point", "mas")
     return _by_fold(catalog, fold, "ZEROPT", _PAPER_ZERO_POINT)
 
 

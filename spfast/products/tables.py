@@ -11,9 +11,10 @@ import numpy as np
 from astropy import units
 from astropy.io import fits, votable
 from astropy.table import Column, Table
-from astropy.utils.exceptions import AstropyUserWarning
 
-from spfast.errors import BadInputError
+from spfast.data.inputs import column_values
+from spfast.data.untrusted import check_file
+from spfast.errors import BadInputError, reading
 
 __all__ = ["SUFFIXES", "check_output", "float_column", "is_table", "new_file", "read_table", "write_table"]
 
@@ -30,9 +31,6 @@ _MISSING_BELOW = -9990.0
 
 #: Characters of a string, and of a comment after it, that one card of 80 holds beside the keyword and the quotes.
 _CARD_STRING = 68
-
-#: What the readers of astropy raise for a file that is not what its suffix says.
-_READ_ERRORS = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, AstropyUserWarning)
 
 
 def check_output(path, overwrite=False, suffixes=SUFFIXES):
@@ -153,25 +151,33 @@ def read_table(path):
     name = path.name.lower()
     if not path.is_file():
         raise BadInputError(f"{path}: no such file; check the path")
-    try:
+    if not is_table(path):
+        raise BadInputError(f"{path}: unknown suffix; expected {' '.join(SUFFIXES)}")
+    check_file(path, votable=name.endswith(_VOTABLE_SUFFIXES))
+    with reading(path, f"cannot be read as a {path.suffix} table"):
         if name.endswith(_FITS_SUFFIXES):
             return _read_fits(path)
         if name.endswith(_VOTABLE_SUFFIXES):
             return _read_votable(path)
         if name.endswith(".parquet"):
             return _read_parquet(path)
-        if path.suffix.lower() in _ASCII_FORMATS:
-            return Table.read(path, format=_ASCII_FORMATS[path.suffix.lower()])
-    except BadInputError:
-        raise
-    except _READ_ERRORS as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BadInputError(f"{path}: cannot be read as a {path.suffix} table ({reason}); is it whole?") from None
-    raise BadInputError(f"{path}: unknown suffix; expected {' '.join(SUFFIXES)}")
+        return Table.read(path, format=_ASCII_FORMATS[path.suffix.lower()])
 
 
-def float_column(table, name):
-    """Return a column as float64 with NaN for masked values and for the -9999 of survey tables.
+def float_column(table, name, unit=""):
+    """Return a column as float64 with NaN for masked and infinite values and for the -9999 of survey tables.
+
+    Parameters
+    ----------
+    table : astropy Table
+    name : str
+    unit : str, optional
+        The unit it is wanted in; a column that does not say its own is taken to have it.
+
+    Raises
+    ------
+    BadInputError
+        If it is no column of numbers, or has a unit that cannot be converted.
 
     Examples
     --------
@@ -180,7 +186,8 @@ def float_column(table, name):
     >>> float_column(Table({"parallax": [1, -9999]}), "parallax").tolist()
     [1.0, nan]
     """
-    values = np.ma.filled(np.ma.asarray(table[name]).astype(np.float64), np.nan)
+    column = table[name]
+    values = column_values(column, "f8", f"column {name}", getattr(column, "unit", None), unit)
     return np.where(values < _MISSING_BELOW, np.nan, values)
 
 
