@@ -258,7 +258,7 @@ def download(tmp_path):
     """An allStar of three stars, a Gaia table for them, and a folder with their (empty) spectra."""
     names = [f"2M{i:08d}+{i:07d}" for i in range(3)]
     allstar = {name: np.ones(3) for name in ("J", "H", "K", "J_ERR", "H_ERR", "K_ERR", "SNR", "LOGG", "TEFF", "FE_H")}
-    Table({"APOGEE_ID": names, "RA": [1.0, 2, 3], "DEC": [1.0, 2, 3], **allstar}).write(tmp_path / "allStar.fits")
+    Table({"APOGEE_ID": names, "RA": np.ones(3), "DEC": np.ones(3), **allstar}).write(tmp_path / "allStar.fits")
     gaia = {name: np.ones(3) for name in GAIA_COLUMNS} | {"phot_variable_flag": ["NOT_AVAILABLE"] * 3}
     Table({"tmass_id": [name[2:] for name in names], "source_id": [1, 2, 3], **gaia}).write(tmp_path / "gaia.fits")
     (tmp_path / "spectra").mkdir()
