@@ -496,7 +496,7 @@ def _parser():
 
     sub = command("info", run_info, "Say what a survey, model or catalog is, how it was made, whether it is whole.")
     sub.add_argument("path", metavar="SURVEY|MODEL|CATALOG", help="folder or file")
-    sub.add_argument("--verify", action="store_true", help="read every byte of a survey and compare with its hashes")
+    sub.add_argument("--verify", action="store_true", help="read every byte and compare with the stored hashes")
 
     command("warmup", run_warmup, "Compile every kernel now and keep it on disk; later commands start at once.")
     return parser

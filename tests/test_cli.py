@@ -146,7 +146,7 @@ def test_info(work, tmp_path, capsys):
 def test_info_verifies(tmp_path, capsys):
     tiny_survey(tmp_path / "survey", n_stars=40)
     assert run("info", tmp_path / "survey", "--verify") == 0
-    assert "every byte as it was built" in capsys.readouterr().out
+    assert "every byte as it was written" in capsys.readouterr().out
     with open(tmp_path / "survey" / "features.npy", "r+b") as file:
         file.seek(-4, os.SEEK_END)
         file.write(b"\x00\x00\x00\x01")

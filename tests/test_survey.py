@@ -9,7 +9,7 @@ from astropy.table import Table
 from spfast.config import Config
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
 from spfast.data.features import MAGNITUDE_COLUMNS, fill_rows
-from spfast.data.survey import SurveyWriter, open_survey
+from spfast.data.survey import SurveyWriter, open_survey, verify_survey
 from spfast.errors import BadInputError
 from spfast.model.layout import FeatureLayout
 
@@ -58,7 +58,7 @@ def test_what_is_written_comes_back(tmp_path):
     assert survey.info["config"]["normalization"]["chebyshev_degree"] == 2
     assert survey.info["x"] == 1
     assert survey.rejected["detail"].tolist() == ["LOGG = 3.0"]
-    survey.verify()
+    verify_survey(survey.path)
 
 
 def test_star_table_has_every_column_with_unit_and_description(tmp_path):
@@ -107,7 +107,7 @@ def test_outputs_that_cannot_be(tmp_path):
 
 def test_a_damaged_survey_is_named(tmp_path):
     path = tmp_path / "s"
-    survey = write(path)[0]
+    write(path)
     with pytest.raises(BadInputError, match="no such folder"):
         open_survey(tmp_path / "none")
     with pytest.raises(BadInputError, match=r"has no survey\.json"):
@@ -140,4 +140,4 @@ def test_a_damaged_survey_is_named(tmp_path):
         open_survey(path)
     (path / "features.npy").write_bytes(whole["features.npy"][:-1] + b"\x11")
     with pytest.raises(BadInputError, match=r"features\.npy: changed since"):
-        survey.verify()
+        verify_survey(path)

@@ -160,13 +160,12 @@ def test_an_interrupted_run_goes_on(survey, tmp_path, monkeypatch):
     assert len(fits) == len(table) - 4
     whole, _ = tune(survey, **{**arguments, "resume": None})
     assert (resumed.penalty, resumed.zero_point) == (whole.penalty, whole.zero_point)
-    for key, mean in whole.means.items():
-        assert resumed.means[key] == pytest.approx(mean, rel=1e-4)
+    assert resumed.points == whole.points
 
 
 def test_points_of_another_run_are_not_taken(tmp_path):
     path = tmp_path / "points.jsonl"
-    PointStore(path, {"survey": "a"}).add(point("0", 10.0, 1.0))
+    PointStore(path, {"survey": "a"}).add(point("0", 10.0, 1.0), np.array([0.0, 0.1]))
     assert PointStore(path, {"survey": "a"}).n_resumed == 1
     assert PointStore(path, {"survey": "b"}).n_resumed == 0
     assert PointStore(path, {"survey": "a"}).n_resumed == 0
@@ -235,7 +234,6 @@ def test_command(survey, tmp_path, capsys):
     assert "tune: " in captured.err
     table = read_table(out)
     assert table.colnames == list(POINT_COLUMNS)
-    assert table["seconds"].unit == "s"
     assert [p.name for p in tmp_path.iterdir()] == ["tune.ecsv"]
     assert cli.main(["tune", str(survey.path), "-o", str(out)]) == 2
     assert "already exists" in capsys.readouterr().err

@@ -15,6 +15,8 @@ import numpy as np
 import spfast
 from spfast.data.continuum import chip_pixels
 from spfast.data.rows import LN_FLUX, LN_FLUX_ERROR, RowMaker
+from spfast.errors import BadInputError
+from spfast.files import RecordFile, put_on_disk, reserve
 from spfast.progress import Progress
 
 __all__ = ["Journal", "RowResults", "build_rows", "read_rows"]
@@ -28,7 +30,7 @@ _SYNC_INTERVAL = 10.0
 
 
 class Journal:
-    """What an interrupted build has done: a first line on what is built, then a line for each chunk of whole rows.
+    """What an interrupted build has done: a first record on what is built, then one for each chunk of whole rows.
 
     Parameters
     ----------
@@ -38,38 +40,29 @@ class Journal:
 
     def __init__(self, work):
         self.work = Path(work)
-        self.path = self.work / "journal.jsonl"
+        self._file = RecordFile(self.work / "journal.jsonl")
 
     def read(self):
-        """Return the head (dict or None) and the chunks' records (list of dict); a broken last line is ignored."""
-        lines = []
-        if self.path.is_file():
-            for line in self.path.read_text(encoding="utf-8").splitlines():
-                try:
-                    lines.append(json.loads(line))
-                except ValueError:
-                    break
-        return (lines[0], lines[1:]) if lines else (None, [])
+        """Return the head (dict or None) and the chunks' records (list of dict); none if the raw rows are not there."""
+        head, *records = self._file.read() or [None]
+        sizes = {path.stat().st_size for path in map(self.work.joinpath, (LN_FLUX, LN_FLUX_ERROR)) if path.is_file()}
+        return (None, []) if head is None or sizes != {head["n_bytes"]} else (head, records)
 
     def begin(self, head, n_rows):
         """Start a build: make the raw files, then the journal."""
         self.work.mkdir(parents=True)
+        n_bytes = n_rows * chip_pixels().size * 4
         for name in (LN_FLUX, LN_FLUX_ERROR):
-            with open(self.work / name, "wb") as file:
-                file.truncate(n_rows * chip_pixels().size * 4)
-        self.path.write_text(json.dumps(head) + "\n", encoding="utf-8")
+            reserve(self.work / name, n_bytes)
+        self._file.begin({**head, "n_bytes": n_bytes})
 
     def add(self, records):
         """Force the rows to the disk, and only then say that they are there."""
         if not records:
             return
         for name in (LN_FLUX, LN_FLUX_ERROR):
-            with open(self.work / name, "r+b") as file:
-                os.fsync(file.fileno())
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.writelines(json.dumps(record) + "\n" for record in records)
-            file.flush()
-            os.fsync(file.fileno())
+            put_on_disk(self.work / name)
+        self._file.append(records)
 
 
 class RowResults:
@@ -210,7 +203,10 @@ class _Worker:
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"a worker process ended with code {self._process.wait()} at row {start}")
-        return json.loads(line)
+        answer = json.loads(line)
+        if "error" in answer:
+            raise BadInputError(answer["error"])
+        return answer
 
     def _send(self, message):
         try:

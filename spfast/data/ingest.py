@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,10 @@ from spfast.data.crossmatch import POLICIES, best_rows, check_places, join_wise,
 from spfast.data.cuts import CutFlow, cut_apogee, cut_photometry, training_set
 from spfast.data.features import PIXMASK_BAD, fill_rows
 from spfast.data.photometry import read_gaia, read_wise
-from spfast.data.survey import WORK, SurveyWriter, file_sha256, is_partial, open_survey, partial_path
+from spfast.data.survey import WORK, SurveyWriter, clear_work, is_partial, open_survey, partial_path
 from spfast.errors import BadInputError, SpfastWarning
+from spfast.files import file_sha256
+from spfast.lock import hold
 from spfast.model.layout import FeatureLayout
 from spfast.progress import Progress
 
@@ -61,14 +64,22 @@ def ingest(allstar, spectra, gaia, out, wise=None, config=None, threads=None, qu
     Raises
     ------
     BadInputError
-        If an input cannot be used, no star is left, or ``out`` exists and is not this very survey.
+        If an input cannot be used or changes while it is read, no star is left, ``out`` exists and is not this very
+        survey, or another process is building it.
     """
     config = Config() if config is None else config
     if threads is not None and threads < 1:
         raise BadInputError(f"threads: {threads}, expected at least 1")
+    out = Path(out)
+    # A survey that is there is whole, and only read.
+    with nullcontext() if out.exists() else hold(out):
+        return _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet)
+
+
+def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet):
     norm = config.normalization
     continuum = read_continuum_file(norm.continuum_file, norm.chebyshev_degree) if norm.continuum_file else None
-    out, inputs = Path(out), {"allstar": allstar, "gaia": gaia, **({} if wise is None else {"wise": wise})}
+    inputs = {"allstar": allstar, "gaia": gaia, **({} if wise is None else {"wise": wise})}
     if norm.continuum_file:
         inputs["continuum"] = norm.continuum_file
     stars, flow = _parent_sample(allstar, spectra, gaia, wise, config)
@@ -86,6 +97,7 @@ def ingest(allstar, spectra, gaia, out, wise=None, config=None, threads=None, qu
         try:
             journal.begin(head, len(stars))
         except OSError as error:
+            shutil.rmtree(partial_path(out), ignore_errors=True)
             raise BadInputError(f"{out}: cannot be written ({error.strerror}); choose another output") from None
     job = {
         "root": os.path.realpath(spectra),
@@ -95,6 +107,8 @@ def ingest(allstar, spectra, gaia, out, wise=None, config=None, threads=None, qu
         "library": fits_library(),
     }
     results = build_rows(job, list(stars["FILE"]), journal, threads or _processors(), quiet)
+    if _fingerprint(inputs, config, stars, spectra) != fingerprint:
+        raise BadInputError(f"{spectra}: spectra changed while they were read; run again when they are all there")
     provenance = {
         "fingerprint": fingerprint,
         "inputs": {**inputs, "spectra": {"path": str(spectra), "fits_library": fits_library()}},
@@ -182,6 +196,7 @@ def _existing(out, fingerprint, quiet):
     survey = open_survey(out)
     if survey.info.get("fingerprint") != fingerprint:
         raise BadInputError(f"{out}: exists and was built from other inputs; remove it or choose another output")
+    clear_work(out)
     if not quiet:
         print(f"{out}: already whole, {survey.n_stars} stars; nothing to do")
     return survey

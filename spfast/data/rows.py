@@ -1,5 +1,6 @@
 """Spectrum files to rows on disk: what one worker does with a chunk of files, in this process or in one of its own."""
 
+import errno
 import json
 import os
 import sys
@@ -53,6 +54,11 @@ class RowMaker:
             ``start``, ``n``, ``n_bad`` (bad pixels of each row), ``n_unnormalized`` (apStar spectra among them),
             ``failed`` (index within the chunk, reason) and ``usable`` (pixels good in at least one row, packed bits in
             hex); plain values.
+
+        Raises
+        ------
+        BadInputError
+            If a file that was there is not, or the system cannot read it.
         """
         features = self._features
         features.reset_usable()
@@ -65,6 +71,8 @@ class RowMaker:
             try:
                 spectrum = self._read(path)
             except BadInputError as error:
+                if _is_out_of_reach(path, error):
+                    raise
                 failed.append([i, str(error).removeprefix(f"{path}: ")])
                 continue
             n_bad[i], failure = features.row(
@@ -80,7 +88,7 @@ class RowMaker:
                 failed.append([i, failure])
         for file, rows in zip(self._files, (ln_flux, ln_flux_error), strict=True):
             file.seek(start * features.pixels.size * rows.itemsize)
-            file.write(rows.data)
+            _write_all(file, rows)
         return {
             "start": start,
             "n": len(paths),
@@ -91,12 +99,29 @@ class RowMaker:
         }
 
 
+def _is_out_of_reach(path, error):
+    """Whether it is not the file that is bad: a disk or a network folder that is gone must not cost all its stars."""
+    cause = error.__context__
+    system = isinstance(cause, OSError) and cause.errno not in (None, errno.EACCES, errno.EPERM)
+    return system or not os.path.exists(path)
+
+
+def _write_all(file, rows):
+    """Write an array through a file without a buffer, which may take only part of it at a time."""
+    left = memoryview(rows).cast("B")
+    while left:
+        left = left[file.write(left) :]
+
+
 def main():
-    """Serve chunks: a job on the first line of standard input, then a chunk a line; a record a line comes back."""
+    """Serve chunks: a job on the first line of standard input, then a chunk a line; a record or an error comes back."""
     maker = RowMaker(json.loads(sys.stdin.readline()))
     for line in sys.stdin:
-        start, paths = json.loads(line)
-        sys.stdout.write(json.dumps(maker.chunk(start, paths)) + "\n")
+        try:
+            answer = maker.chunk(*json.loads(line))
+        except (BadInputError, OSError) as error:
+            answer = {"error": str(error)}
+        sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
     maker.close()
 

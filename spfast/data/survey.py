@@ -12,11 +12,13 @@ import numpy as np
 from astropy.table import Table
 
 import spfast
-from spfast.data.columns import conform_rejected, conform_stars
-from spfast.errors import BadInputError
+from spfast.data.columns import STAR_COLUMNS, conform_rejected, conform_stars
+from spfast.data.untrusted import check_file
+from spfast.errors import BadInputError, reading
+from spfast.files import BLANK_SEAL, file_sha256, is_sealed, put_on_disk, reserve, seal
 from spfast.model.layout import FeatureLayout
 
-__all__ = ["Survey", "SurveyWriter", "open_survey", "file_sha256"]
+__all__ = ["Survey", "SurveyWriter", "open_survey", "verify_survey"]
 
 #: Version of the folder's format; a reader refuses one that it does not know.
 SCHEMA = 1
@@ -25,6 +27,8 @@ ARRAYS = ("features", "feature_errors")
 #: Folder inside a partial survey for whatever its maker needs until it is whole; not part of the survey.
 WORK = "work"
 _FILES = {*(f"{name}.npy" for name in ARRAYS), "stars.fits", "rejected.ecsv", "survey.json"}
+#: Entries of survey.json that its readers need, and their types.
+_INFO = {"survey_hash": str, "n_rejected": int, "cut_flow": list, "versions": dict, "config": dict | None}
 _REBUILD = "build it again with `spfast ingest`"
 
 
@@ -64,20 +68,35 @@ class Survey:
         """Every star that did not make it, and the first cut or fault that stopped it (astropy Table)."""
         return Table.read(self.path / "rejected.ecsv", format="ascii.ecsv")
 
-    def verify(self):
-        """Read every byte again and compare with the stored hashes.
-
-        Raises
-        ------
-        BadInputError
-            Naming the first file that changed.
-        """
-        for name, expected in self.info["sha256"].items():
-            if file_sha256(self.path / name) != expected:
-                raise BadInputError(f"{self.path / name}: changed since the survey was built; {_REBUILD}")
-
     def __repr__(self):
         return f"<Survey {str(self.path)!r}: {self.n_stars} stars x {self.n_features} features>"
+
+
+def verify_survey(path):
+    """Read every byte of a survey and compare with the stored hashes.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Raises
+    ------
+    BadInputError
+        Naming the first file that changed, or is not there.
+    """
+    info_path = Path(path) / "survey.json"
+    hashes = _read_info(info_path).get("sha256")
+    if not isinstance(hashes, dict) or hashes.keys() != _FILES:
+        raise BadInputError(f"{info_path}: has no hash of every file, it is damaged or of an older spfast; {_REBUILD}")
+    if not is_sealed(info_path, str(hashes.pop("survey.json"))):
+        raise BadInputError(f"{info_path}: changed since the survey was built; {_REBUILD}")
+    for name, expected in hashes.items():
+        try:
+            changed = file_sha256(info_path.with_name(name)) != expected
+        except OSError as error:
+            raise BadInputError(f"{info_path.with_name(name)}: cannot be read ({error.strerror}); {_REBUILD}") from None
+        if changed:
+            raise BadInputError(f"{info_path.with_name(name)}: changed since the survey was built; {_REBUILD}")
 
 
 def open_survey(path):
@@ -105,33 +124,55 @@ def open_survey(path):
     spfast.errors.BadInputError: no/such/folder: no such folder; expected a survey made by `spfast ingest`
     """
     path = Path(path)
-    if not path.is_dir():
-        raise BadInputError(f"{path}: no such folder; expected a survey made by `spfast ingest`")
+    info = _read_info(path / "survey.json")
     try:
-        info = json.loads((path / "survey.json").read_text(encoding="utf-8"))
         schema, layout = info["schema"], FeatureLayout.from_dict(info["layout"])
-    except FileNotFoundError:
-        raise BadInputError(f"{path}: has no survey.json; expected a survey made by `spfast ingest`") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise BadInputError(f"{path / 'survey.json'}: damaged ({error}); {_REBUILD}") from None
+    wrong = [name for name, kind in _INFO.items() if not isinstance(info.get(name), kind)]
+    if wrong:
+        raise BadInputError(f"{path / 'survey.json'}: damaged (no {wrong[0]} of its kind); {_REBUILD}")
     if schema != SCHEMA:
         raise BadInputError(f"{path}: survey format {schema}, expected {SCHEMA}; {_REBUILD}")
     arrays = [_open_array(path / f"{name}.npy", layout) for name in ARRAYS]
-    try:
-        stars = Table.read(path / "stars.fits", format="fits", hdu=1, mask_invalid=False, character_as_bytes=False)
-    except (OSError, ValueError) as error:
-        raise BadInputError(f"{path / 'stars.fits'}: cannot be read ({error}); {_REBUILD}") from None
+    stars = _read_stars(path / "stars.fits")
     for name, n_rows in [("feature_errors.npy", len(arrays[1])), ("stars.fits", len(stars))]:
         if n_rows != len(arrays[0]):
             raise BadInputError(f"{path / name}: {n_rows} rows, features.npy has {len(arrays[0])}; {_REBUILD}")
     return Survey(path, info, layout, stars, *arrays)
 
 
-def _open_array(path, layout):
+def _read_info(path):
+    """Read survey.json (dict)."""
+    if not path.parent.is_dir():
+        raise BadInputError(f"{path.parent}: no such folder; expected a survey made by `spfast ingest`")
     try:
-        array = np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
-        raise BadInputError(f"{path}: cannot be read ({error}); {_REBUILD}") from None
+        info = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(info, dict):
+            raise ValueError("no JSON object")
+    except FileNotFoundError:
+        raise BadInputError(f"{path.parent}: has no survey.json; expected a survey made by `spfast ingest`") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInputError(f"{path}: damaged ({error}); {_REBUILD}") from None
+    return info
+
+
+def _read_stars(path):
+    check_file(path)
+    with reading(path, "cannot be read", _REBUILD):
+        stars = Table.read(path, format="fits", hdu=1, mask_invalid=False, character_as_bytes=False)
+    for name, column in STAR_COLUMNS.items():
+        if name not in stars.colnames:
+            raise BadInputError(f"{path}: no column {name}; {_REBUILD}")
+        got, kind = stars[name], "b" if column.kind == "?" else column.kind[0]
+        if got.dtype.kind != kind or got.ndim != 1:
+            raise BadInputError(f"{path}: column {name} is {got.dtype} {got.shape}, expected {column.kind}; {_REBUILD}")
+    return stars
+
+
+def _open_array(path, layout):
+    with reading(path, "cannot be read", _REBUILD):
+        array = np.lib.format.open_memmap(path, mode="r")  # .npy alone, and never a pickle
     if array.ndim != 2 or array.dtype != np.float32 or not array.flags.c_contiguous:
         raise BadInputError(f"{path}: {array.dtype} of shape {array.shape}, expected 2-D float32, C order; {_REBUILD}")
     if array.shape[1] != layout.n_features:
@@ -173,7 +214,12 @@ class SurveyWriter:
         try:
             self.partial.mkdir(parents=True, exist_ok=True)
             self._map("w+", dtype=np.float32, shape=(int(n_stars), layout.n_features))
+            for name in ARRAYS:
+                path = self.partial / f"{name}.npy"
+                reserve(path, path.stat().st_size)
         except OSError as error:
+            self.features = self.feature_errors = None
+            self.__exit__(type(error), error, None)
             raise BadInputError(f"{self.path}: cannot be written ({error.strerror}); choose another output") from None
 
     def _map(self, mode, **options):
@@ -227,7 +273,8 @@ class SurveyWriter:
         self.features = self.feature_errors = None
         conform_stars(stars).write(self.partial / "stars.fits", format="fits", overwrite=True)
         rejected = conform_rejected(rejected)
-        rejected.write(self.partial / "rejected.ecsv", format="ascii.ecsv", overwrite=True)
+        rejected_path = self.partial / "rejected.ecsv"
+        rejected.write(rejected_path, format="ascii.ecsv", overwrite=True)
         hashes = {name: file_sha256(self.partial / name) for name in (*(f"{a}.npy" for a in ARRAYS), "stars.fits")}
         info = {
             "schema": SCHEMA,
@@ -235,7 +282,7 @@ class SurveyWriter:
             "n_features": shape[1],
             "n_rejected": len(rejected),
             "arrays": {f"{name}.npy": {"shape": shape, "dtype": "float32", "order": "C"} for name in ARRAYS},
-            "sha256": hashes,
+            "sha256": hashes | {"rejected.ecsv": file_sha256(rejected_path), "survey.json": BLANK_SEAL},
             "survey_hash": hashlib.sha256("".join(hashes.values()).encode()).hexdigest(),
             "versions": _versions(),
             "config": None if config is None else config.to_dict(),
@@ -245,12 +292,19 @@ class SurveyWriter:
         }
         with open(self.partial / "survey.json", "w", encoding="utf-8") as file:
             json.dump(info, file, indent=1)
-        for name in _FILES:
-            _sync(self.partial / name)
-        shutil.rmtree(self.partial / WORK, ignore_errors=True)
+        seal(self.partial / "survey.json")
+        for name in (*_FILES, "."):
+            put_on_disk(self.partial / name)
         os.replace(self.partial, self.path)
-        _sync(self.path.parent)
+        put_on_disk(self.path.parent)
+        # Only now: an end before the new name must find all that the build needs to go on.
+        clear_work(self.path)
         return open_survey(self.path)
+
+
+def clear_work(path):
+    """Remove what the maker of a survey, now whole, has needed."""
+    shutil.rmtree(Path(path) / WORK, ignore_errors=True)
 
 
 def partial_path(path):
@@ -262,23 +316,6 @@ def partial_path(path):
 def is_partial(path):
     """Say whether a folder holds nothing but what an unfinished survey does."""
     return {child.name for child in Path(path).iterdir()} <= {WORK, *_FILES}
-
-
-def file_sha256(path):
-    """Return the sha256 of a file's bytes (str, hex)."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path):
-    """Ask the system to put a file, or a folder's list of names, on the disk: a rename must not outrun its content."""
-    if os.name == "nt" and path.is_dir():
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _versions():

@@ -1,22 +1,24 @@
 """A fitted model: its coefficients, what they belong to, predictions, and one file without pickle."""
 
 import json
-import os
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from spfast.errors import BadInputError
+from spfast.errors import BadInputError, reading
+from spfast.files import BLANK_SEAL, is_sealed, new_file, seal
 from spfast.model.layout import FeatureLayout
 from spfast.model.predict import linear_predictor, ln_error
-from spfast.solvers.base import SolverResult
+from spfast.solvers.base import HISTORY_DTYPE, SolverResult
 
 __all__ = ["FittedModel", "load_model"]
 
 _FORMAT = "spfast model"
 _SCHEMA = 1
+#: What a model file may unpack to: a hundred times one of 7,500 columns.
+_SIZE_MAX = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -197,21 +199,21 @@ class FittedModel:
             "layout": None if self.layout is None else self.layout.to_dict(),
             "metadata": self.metadata,
         }
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            with open(temporary, "wb") as file:
-                np.savez(
-                    file,
-                    header=np.array(json.dumps(header, sort_keys=True)),
-                    coef=self.coef,
-                    penalized=self.penalized,
-                    history=self.result.history,
-                )
-            os.replace(temporary, path)
+            with new_file(path) as partial:
+                with open(partial, "wb") as file:
+                    np.savez(
+                        file,
+                        header=np.array(json.dumps(header, sort_keys=True)),
+                        coef=self.coef,
+                        penalized=self.penalized,
+                        history=self.result.history,
+                    )
+                with zipfile.ZipFile(partial, "a") as archive:
+                    archive.comment = BLANK_SEAL.encode()
+                seal(partial)
         except OSError as error:
             raise BadInputError(f"{path}: cannot write the model ({error.strerror}); check the folder") from None
-        finally:
-            temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path):
@@ -222,35 +224,46 @@ class FittedModel:
         BadInputError
             If the file is missing, damaged or not a model.
         """
-        try:
-            with open(path, "rb") as file:
-                if not zipfile.is_zipfile(file):
-                    raise ValueError("it is no .npz file")
-                file.seek(0)
-                with np.load(file, allow_pickle=False) as archive:
-                    header = json.loads(str(archive["header"]))
-                    coef, penalized, history = archive["coef"], archive["penalized"], archive["history"]
-            if header["format"] != _FORMAT or header["schema"] != _SCHEMA or coef.shape != penalized.shape:
-                raise ValueError("not of this format")
-            layout = None if header["layout"] is None else FeatureLayout.from_dict(header["layout"])
-            if layout is not None and layout.n_features != coef.size:
-                raise ValueError("its layout does not fit its coefficients")
-            return cls(
-                coef,
-                penalized,
-                header["penalty"],
-                header["zero_point"],
-                header["n_stars"],
-                SolverResult(coef=coef, history=history, **header["result"]),
-                layout,
-                header["metadata"],
-            )
-        except FileNotFoundError:
-            raise BadInputError(f"{path}: no such model file; make one with `spfast fit`") from None
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise BadInputError(
-                f"{path}: not a whole spfast model ({error}); make it again with `spfast fit`"
-            ) from None
+        if not Path(path).is_file():
+            raise BadInputError(f"{path}: no such model file; make one with `spfast fit`")
+        with reading(path, "not a whole spfast model", "make it again with `spfast fit`"), open(path, "rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is no .npz file")
+            with zipfile.ZipFile(file) as archive:
+                if not is_sealed(path, archive.comment.decode("ascii", "replace") or "none"):
+                    raise ValueError("it changed since it was written")
+                if sum(member.file_size for member in archive.infolist()) > _SIZE_MAX:
+                    raise ValueError(f"it unpacks to more than {_SIZE_MAX >> 20} MiB")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                header = json.loads(str(archive["header"]))
+                coef, penalized, history = archive["coef"], archive["penalized"], archive["history"]
+            return cls._from_parts(header, coef, penalized, history)
+
+    @classmethod
+    def _from_parts(cls, header, coef, penalized, history):
+        """A model from what its file holds; ValueError, KeyError or TypeError if that does not fit together."""
+        if header["format"] != _FORMAT or header["schema"] != _SCHEMA:
+            raise ValueError("not of this format")
+        if coef.ndim != 1 or coef.dtype != np.float64 or not np.isfinite(coef).all():
+            raise ValueError(f"its coefficients are {coef.dtype} of shape {coef.shape}, expected finite float64")
+        if penalized.shape != coef.shape or penalized.dtype != bool or history.dtype != HISTORY_DTYPE:
+            raise ValueError("its arrays do not fit together")
+        layout = None if header["layout"] is None else FeatureLayout.from_dict(header["layout"])
+        if layout is not None and layout.n_features != coef.size:
+            raise ValueError("its layout does not fit its coefficients")
+        if not isinstance(header["metadata"], dict) or type(header["n_stars"]) is not int:
+            raise ValueError("its header is not of this format")
+        return cls(
+            coef,
+            penalized,
+            float(header["penalty"]),
+            float(header["zero_point"]),
+            header["n_stars"],
+            SolverResult(coef=coef, history=history, **header["result"]),
+            layout,
+            header["metadata"],
+        )
 
 
 def load_model(path):

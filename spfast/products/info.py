@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from spfast.data.survey import open_survey
+from spfast.data.survey import open_survey, verify_survey
 from spfast.data.zero_point import CONSTANT
 from spfast.errors import BadInputError
 from spfast.model.result import load_model
-from spfast.products.tables import is_table, read_table
+from spfast.products.tables import is_table, read_table, verify_table
 
 __all__ = ["describe"]
+
+_WHOLE = "yes, every byte as it was written"
 
 
 def describe(path, verify=False):
@@ -21,7 +23,7 @@ def describe(path, verify=False):
     ----------
     path : path-like
     verify : bool
-        Read a survey's arrays and star table again and compare them with their stored hashes.
+        Read every byte and compare with the stored hashes (a model's are compared in any case).
 
     Returns
     -------
@@ -35,17 +37,19 @@ def describe(path, verify=False):
     """
     path = Path(path)
     if path.is_dir():
+        if verify:
+            verify_survey(path)
         return _describe_survey(open_survey(path), verify)
     if not path.exists():
         raise BadInputError(f"{path}: no such file or folder; expected a survey, a model or a catalog")
     if is_table(path):
-        return _describe_table(read_table(path))
+        if verify:
+            verify_table(path)
+        return _describe_table(read_table(path), verify)
     return _describe_model(load_model(path))
 
 
 def _describe_survey(survey, verify):
-    if verify:
-        survey.verify()
     info, layout = survey.info, survey.layout
     training = int(np.count_nonzero(survey.stars["training_set"]))
     features = f"a constant, {len(layout.magnitudes)} magnitudes, {layout.n_pixels:,} pixels"
@@ -54,7 +58,7 @@ def _describe_survey(survey, verify):
         ("stars", f"{survey.n_stars:,}, of which {training:,} in the training set; {info['n_rejected']:,} rejected"),
         ("features", f"{survey.n_features:,}: {features}"),
         ("hash", survey.survey_hash),
-        ("whole", "yes, every byte as it was built" if verify else "yes by its shapes; --verify reads every byte"),
+        ("whole", _WHOLE if verify else "yes by its shapes; --verify reads every byte"),
     ]
     lines += [("cut", f"{n_left:8,d}  {cut}") for cut, n_left in info["cut_flow"]]
     return [*lines, ("versions", _pairs(info["versions"])), *_config_lines(info.get("config"))]
@@ -64,6 +68,7 @@ def _describe_model(model):
     result, metadata = model.result, model.metadata
     lines = [
         ("what", "a model"),
+        ("whole", _WHOLE),
         ("trained on", f"{model.n_stars:,} stars"),
         ("coefficients", f"{model.n_features:,}; {model.n_nonzero:,} penalised ones are not zero"),
         ("penalty", f"{model.penalty:g}"),
@@ -84,9 +89,11 @@ def _zero_point(model):
     return f"{model.zero_point:g} mas added to Gaia parallaxes" if rule == CONSTANT else f"star by star: {rule}"
 
 
-def _describe_table(table):
+def _describe_table(table, verified):
     product = str(table.meta.get("PRODUCT", "a table that does not say what made it"))
     lines = [("what", product), ("rows", f"{len(table):,}")]
+    if verified:
+        lines.append(("whole", _WHOLE))
     for key, value in table.meta.items():
         if key in ("CONFIG", "SURVCONF") and product.startswith("spfast"):
             lines += _config_lines(json.loads(value), key)

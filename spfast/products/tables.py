@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import warnings
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,17 @@ from astropy.table import Column, Table
 from spfast.data.inputs import column_values
 from spfast.data.untrusted import check_file
 from spfast.errors import BadInputError, reading
+from spfast.files import BLANK_SEAL, is_sealed, new_file, seal
 
-__all__ = ["SUFFIXES", "check_output", "float_column", "is_table", "new_file", "read_table", "write_table"]
+__all__ = [
+    "SUFFIXES",
+    "check_output",
+    "float_column",
+    "is_table",
+    "read_table",
+    "verify_table",
+    "write_table",
+]
 
 #: Suffixes that tables are written to; what each keeps beyond the values is in `write_table`.
 SUFFIXES = (".fits", ".ecsv", ".vot", ".csv", ".parquet")
@@ -28,6 +36,9 @@ _ASCII_FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".mrt": "ascii.mrt
 #: The longest FITS keyword and what surveys write for "no value" (-9999, -9999.99).
 _KEYWORD_LENGTH = 8
 _MISSING_BELOW = -9990.0
+
+#: Keyword of a table's own hash.
+_SEAL = "SHA256"
 
 #: Characters of a string, and of a comment after it, that one card of 80 holds beside the keyword and the quotes.
 _CARD_STRING = 68
@@ -75,23 +86,12 @@ def is_table(path):
     return Path(path).name.lower().endswith(suffixes)
 
 
-@contextmanager
-def new_file(path):
-    """Yield a temporary name beside ``path``, renamed to it when the block ends well and removed when it does not."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def write_table(table, path, overwrite=False, comments=None):
     """Write a table in the format that the suffix names.
 
     FITS keeps units, descriptions (``TCOMMn``), UCDs (``TUCDn``) and ``table.meta`` as header cards; ECSV, VOTable and
-    Parquet keep the same in their own ways; CSV keeps the values only.
+    Parquet keep the same in their own ways, and all of them the file's own hash (``SHA256``), which `verify_table`
+    checks; CSV keeps the values only.
 
     Parameters
     ----------
@@ -111,6 +111,7 @@ def write_table(table, path, overwrite=False, comments=None):
     """
     path = check_output(path, overwrite)
     suffix = path.suffix.lower()
+    table = Table(table, copy=False, meta={**table.meta, _SEAL: BLANK_SEAL})
     with new_file(path) as partial:
         if suffix == ".fits":
             _fits_hdu(table, comments or {}).writeto(partial, output_verify="exception")
@@ -120,6 +121,29 @@ def write_table(table, path, overwrite=False, comments=None):
             _write_parquet(table, partial)
         else:
             table.write(partial, format=_ASCII_FORMATS[suffix])
+        if suffix != ".csv":
+            seal(partial)
+
+
+def verify_table(path):
+    """Compare every byte of a table that `write_table` wrote with the hash in it.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Raises
+    ------
+    BadInputError
+        If it cannot be read, has no hash, or changed since it was written.
+    """
+    digest = read_table(path).meta.get(_SEAL)
+    if digest is None:
+        raise BadInputError(
+            f"{path}: has no {_SEAL} to compare with: a CSV table, not one of ours, or damaged; make it again, as FITS"
+        )
+    if not is_sealed(path, str(digest)):
+        raise BadInputError(f"{path}: changed since it was written; make it again")
 
 
 def read_table(path):

@@ -29,7 +29,6 @@ POINT_COLUMNS = {
     "n_nonzero": ("", "pixels with a coefficient that is not zero"),
     "kkt_violation": ("", "largest violation of the optimality conditions, as the penalty"),
     "converged": ("", "whether it is below the tolerance"),
-    "seconds": ("s", "wall time of the fit"),
 }
 
 #: Comments of the header's cards.
@@ -86,7 +85,8 @@ def tune(
     fold : str, optional
         Only the training stars of fold A or B (give ``n_folds`` of three or more then).
     resume : path-like, optional
-        File of the points so far: read if it fits this survey, configuration and folds, and written point by point.
+        File of the points so far: read if it fits this survey, configuration, folds and grid, and written point by
+        point. A run that goes on from it gives the same bits as one that was never interrupted.
     threads : int, optional
         All processors by default.
     say : callable, optional
@@ -110,12 +110,20 @@ def tune(
     training = training_set(survey, config, fold, threads)
     splits = make_splits(survey.stars, training.rows, n_folds, repeats, config.folds)
     fixed = {key: value for key, value in config.to_dict()["fit"].items() if key not in ("penalty", "zero_point")}
+    # All that the points depend on, the grid as well: fits start from their neighbours on it.
+    settings = {
+        "penalties": list(config.tune.penalties if penalties is None else penalties),
+        "zero_points": list(config.tune.zero_points if zero_points is None else zero_points),
+        "score": config.tune.score if score is None else score,
+        "choice": config.tune.choice if choice is None else choice,
+    }
     identity = {
         "version": __version__,
         "survey": survey.survey_hash,
         "fit": fixed,
         "folds": splits.digest,
         "fold": fold,
+        "tune": settings,
     }
     store = PointStore(resume, identity)
     if say is not None and store.n_resumed:
@@ -123,13 +131,10 @@ def tune(
     tuning = cross_validate(
         training,
         splits.splits,
-        config.tune.penalties if penalties is None else penalties,
-        config.tune.zero_points if zero_points is None else zero_points,
-        config.tune.score if score is None else score,
-        config.tune.choice if choice is None else choice,
-        store,
-        say,
-        quiet,
+        **settings,
+        store=store,
+        say=say,
+        quiet=quiet,
     )
     return tuning, tune_table(tuning, survey, config, splits)
 

@@ -119,9 +119,9 @@ def cross_validate(
     if penalties[0] <= 0:
         raise BadInputError(f"penalties: got {penalties[0]:g}, expected positive numbers")
     store = PointStore() if store is None else store
-    starts, notes = {}, []
+    notes = []
     while True:
-        _run(training, splits, penalties, zero_points, store, starts, quiet)
+        _run(training, splits, penalties, zero_points, store, quiet)
         wanted = [store.get(_key(s, p, z)) for s in splits for p in penalties for z in zero_points]
         chosen, minimum, means = choose(wanted, score, choice)
         taken = (chosen[0], minimum[0])
@@ -147,16 +147,15 @@ def cross_validate(
     return Tuning(*chosen, minimum, means, wanted, tuple(notes), score, choice, len(splits))
 
 
-def _run(training, splits, penalties, zero_points, store, starts, quiet):
+def _run(training, splits, penalties, zero_points, store, quiet):
     """Fit and score what the store does not have, each from the nearest coefficients of the same split."""
     tasks = [(s, z, p) for s in splits for z in zero_points for p in penalties[::-1] if _key(s, p, z) not in store]
     with Progress("tune", len(tasks), quiet or not tasks) as progress:
         for split, zero_point, penalty in tasks:
-            known = starts.setdefault((split.repeat, split.held_out), {})
+            known = store.starts(split.repeat, split.held_out)
             nearest = min(known, key=lambda at: (abs(at[1] - zero_point), abs(np.log(at[0] / penalty))), default=None)
             model = training.fit_silently(penalty, zero_point, split.train, known.get(nearest))
-            known[penalty, zero_point] = model.coef
-            store.add(_score(training, split, model))
+            store.add(_score(training, split, model), model.coef)
             progress.advance()
 
 
@@ -184,7 +183,6 @@ def _score(training, split, model):
         "n_nonzero": model.n_nonzero,
         "kkt_violation": model.result.kkt_violation,
         "converged": model.result.converged,
-        "seconds": model.result.seconds,
     }
 
 

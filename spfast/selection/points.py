@@ -1,21 +1,24 @@
-"""Points of a cross-validated grid, kept line by line in a file, so that an interrupted run goes on."""
+"""Points of a cross-validated grid, kept one by one in a file, so that an interrupted run goes on."""
 
 import json
-import os
 from pathlib import Path
+
+import numpy as np
+
+from spfast.files import RecordFile
 
 __all__ = ["PointStore"]
 
 
 class PointStore:
-    """Scores by split, penalty and zero point; in memory, and in a file of JSON lines if there is a path.
+    """Scores and coefficients by split, penalty and zero point; in memory, and in a file if there is a path.
 
     Parameters
     ----------
     path : path-like, optional
-        Written line by line; read back if it exists and was begun with the same identity.
+        Written point by point; read back if it exists and was begun with the same identity.
     identity : dict, optional
-        All that the scores depend on apart from their place on the grid.
+        All that points depend on apart from their place on the grid.
 
     Attributes
     ----------
@@ -25,29 +28,19 @@ class PointStore:
     """
 
     def __init__(self, path=None, identity=None):
-        self.path = None if path is None else Path(path)
-        self.points, self._index = [], {}
-        identity = json.loads(json.dumps(identity or {}))
-        if self.path is not None:
-            whole = self._read(identity)
-            if not self.points:
-                whole = json.dumps(identity, sort_keys=True) + "\n"
-            # Written anew without a line that was cut short by the interruption.
-            temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-            temporary.write_text(whole, encoding="utf-8")
-            os.replace(temporary, self.path)
+        self.points, self._index, self._starts = [], {}, {}
+        self._file = None if path is None else RecordFile(Path(path))
+        if self._file is not None:
+            identity = json.loads(json.dumps(identity or {}))
+            head, *records = self._file.read() or [None]
+            if head == identity:
+                for point, (size, index, values) in records:
+                    coef = np.zeros(size)
+                    coef[index] = values
+                    self._keep(point, coef)
+            else:
+                self._file.begin(identity)
         self.n_resumed = len(self.points)
-
-    def _read(self, identity):
-        if not self.path.is_file():
-            return ""
-        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith("\n") and _parsed(line) is not None]
-        if not whole or _parsed(whole[0]) != identity:
-            return ""
-        for line in whole[1:]:
-            self._keep(_parsed(line))
-        return "".join(whole)
 
     @staticmethod
     def key(point):
@@ -61,23 +54,24 @@ class PointStore:
         """The point under a key, or None."""
         return self._index.get(key)
 
-    def add(self, point):
-        """Keep a point and write it through to the disk."""
-        self._keep(point)
-        if self.path is not None:
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(point) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+    def starts(self, repeat, held_out):
+        """The coefficients of a split's points under (penalty, zero point), in the order they came (dict).
 
-    def _keep(self, point):
-        if self.key(point) not in self._index:
+        They come back from the file to the last bit: a fit that starts from one of them is the same fit in a run that
+        goes on as in one that was never interrupted.
+        """
+        return self._starts.setdefault((repeat, held_out), {})
+
+    def add(self, point, coef):
+        """Keep a point and its coefficients (float64 array, few that are not zero), and put them on the disk."""
+        self._keep(point, coef)
+        if self._file is not None:
+            index = np.flatnonzero(coef)
+            self._file.append([[point, [coef.size, index.tolist(), coef[index].tolist()]]])
+
+    def _keep(self, point, coef):
+        key = self.key(point)
+        if key not in self._index:
             self.points.append(point)
-        self._index[self.key(point)] = point
-
-
-def _parsed(line):
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
+        self._index[key] = point
+        self.starts(*key[:2])[key[2:]] = coef

@@ -13,6 +13,7 @@ from spfast.data.features import PIXMASK_BAD, SpectrumFeatures, fill_rows
 from spfast.data.survey import SurveyWriter
 from spfast.errors import BadInputError
 from spfast.kernels.team import Team
+from spfast.lock import hold
 from spfast.model.layout import FeatureLayout
 from spfast.progress import Progress
 from spfast.simulate.population import BANDS
@@ -74,6 +75,7 @@ def simulate_survey(out, n_stars, seed=0, config=None, threads=None, quiet=False
         "n_training": int(np.sum(table["training_set"])),
     }
     with (
+        hold(out),
         SurveyWriter(out, layout, n_stars) as writer,
         Team(threads) as team,
         Progress("simulate", n_stars, quiet) as progress,

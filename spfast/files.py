@@ -1,0 +1,162 @@
+"""Files that are whole or not there: renamed into place, room on the disk taken first, hashes in them."""
+
+import errno
+import hashlib
+import json
+import os
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = [
+    *("BLANK_SEAL", "RecordFile", "file_sha256", "is_sealed", "leftovers", "new_file", "put_on_disk", "reserve", "seal")
+]
+
+#: Stands in a file where its own sha256 will be: no other text that a file is likely to hold.
+BLANK_SEAL = hashlib.sha256(b"spfast").hexdigest()
+
+#: What a file system answers that cannot set room aside.
+_CANNOT_RESERVE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+@contextmanager
+def new_file(path):
+    """Yield a temporary name beside ``path``, renamed to it when the block ends well and removed when it does not."""
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        put_on_disk(partial)
+        os.replace(partial, path)
+        put_on_disk(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def leftovers(path):
+    """Temporary files of `new_file` that processes killed before their end have left (list of Path)."""
+    path = Path(path)
+    start, end = f".{path.name}.", ".partial"
+    return [
+        child
+        for child in path.parent.iterdir()
+        if child.name.startswith(start) and child.name.endswith(end) and child.name[len(start) : -len(end)].isdigit()
+    ]
+
+
+def put_on_disk(path):
+    """Ask the system to put a file, or a folder's list of names, on the disk: a rename must not outrun its content."""
+    if os.name == "nt" and Path(path).is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def reserve(path, n_bytes):
+    """Make a file this long and take its room on the disk now.
+
+    A full disk is an error here; met later, in a write to a memory map, it would end the process without a word.
+
+    Raises
+    ------
+    OSError
+        If there is no room.
+    """
+    with open(path, "ab") as file:
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, n_bytes)
+        except OSError as error:
+            if error.errno not in _CANNOT_RESERVE:
+                raise
+        file.truncate(n_bytes)
+
+
+def file_sha256(path):
+    """Return the sha256 of a file's bytes (str, hex)."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal(path):
+    """Write the sha256 of a file, taken with `BLANK_SEAL` in it, over that text.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from spfast.files import BLANK_SEAL, is_sealed, seal
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "a.txt")
+    ...     _ = path.write_text(f"sha256: {BLANK_SEAL}, one and two")
+    ...     seal(path)
+    ...     whole = is_sealed(path, path.read_text()[8:72])
+    ...     _ = path.write_text(path.read_text().replace("two", "too"))
+    ...     whole, is_sealed(path, path.read_text()[8:72])
+    (True, False)
+    """
+    with open(path, "r+b") as file:
+        place = file.read().index(BLANK_SEAL.encode())
+        digest = file_sha256(path)
+        file.seek(place)
+        file.write(digest.encode())
+
+
+def is_sealed(path, digest):
+    """Whether a file holds its own sha256 (str, hex), as `seal` wrote it there."""
+    content = Path(path).read_bytes()
+    unsealed = content.replace(digest.encode(), BLANK_SEAL.encode(), 1)
+    return unsealed != content and hashlib.sha256(unsealed).hexdigest() == digest
+
+
+class RecordFile:
+    """JSON records, one a line behind its checksum, in a file that grows; a damaged line ends what counts as written.
+
+    Parameters
+    ----------
+    path : path-like
+    """
+
+    def __init__(self, path):
+        self.path, self._length = Path(path), 0
+
+    def read(self):
+        """Return the records up to the first that is not whole (list)."""
+        records, self._length = [], 0
+        content = self.path.read_bytes() if self.path.is_file() else b""
+        for line in content.splitlines(keepends=True):
+            checksum, _, text = line.partition(b" ")
+            if not line.endswith(b"\n") or checksum != _checksum(text.rstrip(b"\n")):
+                break
+            records.append(json.loads(text))
+            self._length += len(line)
+        return records
+
+    def begin(self, head):
+        """Start the file anew with one record."""
+        content = _line(head)
+        with new_file(self.path) as partial:
+            partial.write_bytes(content)
+        self._length = len(content)
+
+    def append(self, records):
+        """Add records after the last whole one and put them on the disk; `read` or `begin` came before."""
+        content = b"".join(map(_line, records))
+        with open(self.path, "r+b") as file:
+            file.truncate(self._length)
+            file.seek(self._length)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        self._length += len(content)
+
+
+def _line(record):
+    text = json.dumps(record).encode("ascii")
+    return _checksum(text) + b" " + text + b"\n"
+
+
+def _checksum(text):
+    return b"%08x" % zlib.crc32(text)

@@ -1,0 +1,124 @@
+"""One writer at a time for an output: whoever comes second is told who is at work."""
+
+import json
+import os
+import platform
+import time
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+from spfast.errors import BadInputError, LockWarning
+from spfast.files import leftovers
+
+try:
+    import fcntl
+except ImportError:  # no such thing on Windows
+    fcntl = None
+
+__all__ = ["hold"]
+
+
+@contextmanager
+def hold(path):
+    """Keep other processes from writing an output while the block runs.
+
+    The lock is the kernel's (``flock`` of a hidden file beside the output), so it ends with the process that holds it,
+    however that ends: a lock file that was left behind locks nothing. On Linux it also holds between machines that
+    share a folder by NFS; where a file system has no locks at all, a warning says so and the block runs.
+
+    Parameters
+    ----------
+    path : path-like
+        The file or folder to be written.
+
+    Raises
+    ------
+    BadInputError
+        If another process holds it, or the folder cannot be written to.
+
+    Warns
+    -----
+    LockWarning
+        If the file system, or the operating system, has no locks.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from spfast.lock import hold
+    >>> with tempfile.TemporaryDirectory() as folder, hold(pathlib.Path(folder, "catalog.fits")):
+    ...     sorted(path.name for path in pathlib.Path(folder).iterdir())
+    ['.catalog.fits.lock']
+    """
+    path = Path(path)
+    lock = path.with_name(f".{path.name}.lock")
+    made = [parent for parent in path.parents if not parent.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _acquire(lock, path)
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be written ({error.strerror}); choose another output") from None
+    try:
+        for left in leftovers(path):
+            left.unlink(missing_ok=True)
+        yield
+    finally:
+        # Removed while it is still locked: who has opened it meanwhile sees that it lost its name, and asks again.
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)
+        for parent in made:
+            if not any(parent.iterdir()):
+                parent.rmdir()
+
+
+def _acquire(lock, path):
+    """Return a descriptor of the locked file, with this process's name in it."""
+    while True:
+        # No link is followed: a file elsewhere must not be overwritten through one that somebody left here.
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        try:
+            if not _lock(descriptor, path) or _is_still(lock, descriptor):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, json.dumps(_this_process()).encode(), 0)
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _lock(descriptor, path):
+    """Lock a file; False where there are no locks."""
+    try:
+        if fcntl is None:
+            raise OSError(0, "not on this operating system")
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        raise BadInputError(
+            f"{path}: {_holder(descriptor)} is writing it; wait until it is done, or choose another output"
+        ) from None
+    except OSError as error:
+        text = f"{path}: the file system has no locks ({error.strerror}); see to it that nothing else writes it"
+        warnings.warn(text, LockWarning, stacklevel=2)
+        return False
+
+
+def _is_still(lock, descriptor):
+    try:
+        return os.path.samestat(os.stat(lock), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _this_process():
+    since = time.strftime("%Y-%m-%d %H:%M:%S %z")
+    return {"pid": os.getpid(), "host": platform.node() or "this host", "since": since}
+
+
+def _holder(descriptor):
+    try:
+        holder = json.loads(os.pread(descriptor, 1000, 0))
+        return f"process {holder['pid']} on {holder['host']}, since {holder['since']},"
+    except (ValueError, KeyError, TypeError):  # it has only just begun
+        return "another process"
