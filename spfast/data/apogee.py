@@ -72,7 +72,8 @@ def read_allstar(path):
     check_file(path)
     with (
         reading(path, "cannot be read as an allStar table"),
-        fits.open(path, memmap=not str(path).endswith(".gz"), disable_image_compression=True) as hdus,
+        open(path, "rb") as file,
+        fits.open(file, memmap=not str(path).endswith(".gz"), disable_image_compression=True) as hdus,
     ):
         hdu = _allstar_hdu(hdus, path)
         found = _find_columns(hdu.columns.names, path)
@@ -294,6 +295,8 @@ def _check_grid(path):
     if head.startswith(b"\x1f\x8b"):
         head = zlib.decompressobj(wbits=31).decompress(head, _HEAD_SIZE)
     _, _, head = head.partition(b"XTENSION=")
+    if head and not head.lstrip().startswith(b"'IMAGE"):
+        raise BadInputError(f"{path}: HDU 1 is no image; not an apStar or aspcapStar file")
     head, _, _ = head.partition(b"END" + 77 * b" ")
     for key, (expected, tolerance) in _GRID_CARDS.items():
         card = re.search(rb"%-8b= *([-+.0-9EeDd]+)" % key, head)
@@ -305,12 +308,15 @@ def _check_grid(path):
 
 
 def _read_astropy(path):
-    with fits.open(path, memmap=False, lazy_load_hdus=True, disable_image_compression=True) as hdus:
+    # Opened here: astropy leaves a file open that it cannot read.
+    options = {"memmap": False, "lazy_load_hdus": True, "disable_image_compression": True}
+    with open(path, "rb") as file, fits.open(file, **options) as hdus:
         shape = getattr(hdus[1], "shape", ())  # a table has none
         has_mask = _has_mask(path, shape, lambda: hdus[3].header["BITPIX"] > 0)
+        _check_shapes(path, shape, [getattr(hdu, "shape", ()) for hdu in hdus[2 : 4 if has_mask else 3]])
         rows = [hdus[extension].section[0] if len(shape) == 2 else hdus[extension].data for extension in (1, 2)]
         mask = (hdus[3].section[0] if len(shape) == 2 else hdus[3].data) if has_mask else None
-    return _spectrum(path, *rows, mask)
+    return _spectrum(*rows, mask)
 
 
 def _read_fitsio(path):
@@ -319,11 +325,13 @@ def _read_fitsio(path):
     with FITS(path) as hdus:
         shape = tuple(hdus[1].get_info().get("dims", ()))
         has_mask = _has_mask(path, shape, lambda: hdus[3].get_info()["img_equiv_type"] > 0)
+        others = [hdus[extension] for extension in ((2, 3) if has_mask else (2,))]
+        _check_shapes(path, shape, [tuple(hdu.get_info().get("dims", ())) for hdu in others])
         rows = [hdus[extension][0:1, :][0] if len(shape) == 2 else hdus[extension].read() for extension in (1, 2)]
         mask = (hdus[3][0:1, :][0] if len(shape) == 2 else hdus[3].read()) if has_mask else None
         if len(shape) == 2 and not path.endswith(".gz") and os.path.getsize(path) < hdus[3].get_offsets()["data_end"]:
             raise BadInputError(f"{path}: damaged or not FITS (truncated after the first row)")
-    return _spectrum(path, *rows, mask)
+    return _spectrum(*rows, mask)
 
 
 def _has_mask(path, shape, third_is_integer):
@@ -338,9 +346,16 @@ def _has_mask(path, shape, third_is_integer):
     return len(shape) == 2 or (not os.path.basename(path).startswith("aspcapStar") and third_is_integer())
 
 
-def _spectrum(path, flux, flux_error, mask):
-    if flux_error.shape != flux.shape or (mask is not None and mask.shape != flux.shape):
-        raise BadInputError(f"{path}: flux, error and mask differ in shape; not an apStar or aspcapStar file")
+def _check_shapes(path, shape, others):
+    """Before anything is read: a row of another image could have any length."""
+    if any(other != shape for other in others):
+        raise BadInputError(
+            f"{path}: HDU 1 has shape {shape}, those after it {', '.join(map(str, others))}; flux, error and mask of "
+            "an apStar or aspcapStar file have the same"
+        )
+
+
+def _spectrum(flux, flux_error, mask):
     if flux.dtype != np.float32 or flux_error.dtype != np.float32:
         with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which is a bad pixel
             flux, flux_error = flux.astype(np.float32), flux_error.astype(np.float32)

@@ -133,7 +133,13 @@ def read_table(path):
         raise BadInputError(f"{path}: no such file; check the path")
     check_file(path, votable=_FORMATS[suffix] == "votable")
     with reading(path, f"cannot be read as {_FORMATS[suffix]}"):
-        table = _read_parquet(path) if suffix == ".parquet" else Table.read(path, format=_FORMATS[suffix], **options)
+        if suffix == ".parquet":
+            table = _read_parquet(path)
+        elif _FORMATS[suffix] == "fits":
+            with open(path, "rb") as file:  # opened here: astropy leaves a file open that it cannot read
+                table = Table.read(file, format="fits", **options)
+        else:
+            table = Table.read(path, format=_FORMATS[suffix], **options)
     if not len(table):
         raise BadInputError(f"{path}: the table has no rows")
     return table

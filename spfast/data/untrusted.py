@@ -1,6 +1,7 @@
-"""Files from elsewhere, looked through before a parser opens them: what they unpack to, and what their XML asks for."""
+"""Files from elsewhere, looked through before a parser opens them: what they unpack to, and what they ask of it."""
 
 import gzip
+import re
 from pathlib import Path
 from xml.parsers import expat
 
@@ -17,14 +18,22 @@ _GZIP = b"\x1f\x8b"
 #: First bytes of what astropy's and CFITSIO's readers would unpack too, whatever the file's name says.
 _PACKED = {b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip", b"\x1f\x9d": "compress"}
 
+#: Numbers in a FITS header that astropy counts up to, whatever they are; the standard ends at 999.
+_COUNTS = re.compile(rb"\b(Z?NAXIS|TFIELDS) *= *\+?(\d+)")
+_COUNT_MAX = 999
+_SIZES = re.compile(rb"(?:^|(?<= ))(BITPIX|NAXIS\d*|PCOUNT|GCOUNT) *= *(-?\d+)")
+_BLOCK, _END = 2880, b"END" + 77 * b" "
+#: Bytes of a header: 100,000 cards.
+_HEADER_MAX = 8_000_000
+
 
 def check_file(path, votable=False):
-    """Refuse a compressed file that unpacks to too much, and a VOTable that is more than a table.
+    """Refuse what would have a parser unpack, count or fetch without end.
 
     Parameters
     ----------
     path : path-like
-        Looked through if it is compressed or a VOTable; else its first bytes are read.
+        Read through if it is compressed or a VOTable; of a plain FITS file the headers, of others the first bytes.
     votable : bool
         Its XML may declare no entity (they expand to any size, or name other files) and take its data from nowhere
         else (``STREAM href``): astropy's parser would follow both.
@@ -42,18 +51,29 @@ def check_file(path, votable=False):
     spfast.errors.BadInputError: absent.fits: cannot be read (No such file or directory); check the path
     """
     with reading(path, "cannot be read", "check the path"), open(path, "rb") as file:
-        head = file.read(max(map(len, _PACKED)))
-        packed = next((name for start, name in _PACKED.items() if head.startswith(start)), None)
+        start = file.read(max(map(len, _PACKED)))
+        packed = next((name for magic, name in _PACKED.items() if start.startswith(magic)), None)
         if packed:
             raise BadInputError(f"{path}: is packed with {packed}, expected a plain file or gzip; unpack it first")
         file.seek(0)
-        if head.startswith(_GZIP):
-            pieces = _bounded(path, gzip.GzipFile(fileobj=file))
+        if start.startswith(_GZIP):
+            with gzip.GzipFile(fileobj=file) as content:
+                for _ in _bounded(path, content):
+                    pass
+                content.seek(0)
+                _check_content(path, content, votable)
         else:
-            pieces = iter(lambda: file.read(_PIECE), b"") if votable else ()
-        parse = _xml_checker(path) if votable else lambda piece: None
-        for piece in pieces:
+            _check_content(path, file, votable)
+
+
+def _check_content(path, file, votable):
+    if votable:
+        parse = _xml_checker(path)
+        while piece := file.read(_PIECE):
             parse(piece)
+    elif file.read(6) == b"SIMPLE":
+        file.seek(0)
+        _check_headers(path, file)
 
 
 def _bounded(path, file):
@@ -67,6 +87,39 @@ def _bounded(path, file):
                 "should be, unpack it yourself and give the plain file"
             )
         yield piece
+
+
+def _check_headers(path, file):
+    """Go from header to header of a FITS file, as far as they make sense: the rest is for the parser to refuse."""
+    number = 0
+    while header := _next_header(path, file, number):
+        for name, count in _COUNTS.findall(header):
+            if len(count) > len(str(_COUNT_MAX)) and int(count) > _COUNT_MAX:
+                raise BadInputError(
+                    f"{path}: HDU {number} has {name.decode()} = {count[:20].decode()}, expected at most {_COUNT_MAX}; "
+                    "the file is damaged"
+                )
+        sizes = {name: int(size) for name, size in reversed(_SIZES.findall(header))}
+        n_values = 1 if sizes.get(b"NAXIS") else 0
+        for axis in range(1, sizes.get(b"NAXIS", 0) + 1):
+            n_values *= sizes.get(b"NAXIS%d" % axis, 0)
+        n_bytes = abs(sizes.get(b"BITPIX", 0)) // 8 * sizes.get(b"GCOUNT", 1) * (sizes.get(b"PCOUNT", 0) + n_values)
+        if not 0 <= n_bytes < 1 << 60:
+            return
+        file.seek(-(-n_bytes // _BLOCK) * _BLOCK, 1)
+        number += 1
+
+
+def _next_header(path, file, number):
+    """The bytes of the header that begins here; empty at the end of the file."""
+    header = bytearray()
+    while block := file.read(_BLOCK):
+        header += block
+        if any(block[at : at + 80] == _END for at in range(0, _BLOCK, 80)):
+            break
+        if len(header) > _HEADER_MAX:
+            raise BadInputError(f"{path}: the header of HDU {number} has no end; the file is damaged")
+    return bytes(header)
 
 
 def _xml_checker(path):

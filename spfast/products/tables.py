@@ -239,7 +239,8 @@ def _fits_hdu(table, comments):
 def _read_fits(path):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="File may have been truncated")
-        with fits.open(path, memmap=False) as hdus:
+        # Opened here: astropy leaves a file open that it cannot read.
+        with open(path, "rb") as file, fits.open(file, memmap=False, disable_image_compression=True) as hdus:
             hdu = next((h for h in hdus if isinstance(h, fits.BinTableHDU | fits.TableHDU)), None)
             if hdu is None:
                 raise BadInputError(f"{path}: no table in this FITS file; expected a binary table")
