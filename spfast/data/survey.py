@@ -18,7 +18,7 @@ from spfast.errors import BadInputError, reading
 from spfast.files import BLANK_SEAL, file_sha256, is_sealed, put_on_disk, reserve, seal
 from spfast.model.layout import FeatureLayout
 
-__all__ = ["Survey", "SurveyWriter", "open_survey", "verify_survey"]
+__all__ = ["Survey", "SurveyWriter", "open_survey", "package_versions", "verify_survey"]
 
 #: Version of the folder's format; a reader refuses one that it does not know.
 SCHEMA = 1
@@ -159,8 +159,8 @@ def _read_info(path):
 
 def _read_stars(path):
     check_file(path)
-    with reading(path, "cannot be read", _REBUILD):
-        stars = Table.read(path, format="fits", hdu=1, mask_invalid=False, character_as_bytes=False)
+    with reading(path, "cannot be read", _REBUILD), open(path, "rb") as file:
+        stars = Table.read(file, format="fits", hdu=1, mask_invalid=False, character_as_bytes=False)
     for name, column in STAR_COLUMNS.items():
         if name not in stars.colnames:
             raise BadInputError(f"{path}: no column {name}; {_REBUILD}")
@@ -284,7 +284,7 @@ class SurveyWriter:
             "arrays": {f"{name}.npy": {"shape": shape, "dtype": "float32", "order": "C"} for name in ARRAYS},
             "sha256": hashes | {"rejected.ecsv": file_sha256(rejected_path), "survey.json": BLANK_SEAL},
             "survey_hash": hashlib.sha256("".join(hashes.values()).encode()).hexdigest(),
-            "versions": _versions(),
+            "versions": package_versions(),
             "config": None if config is None else config.to_dict(),
             "cut_flow": [[str(cut), int(n_left)] for cut, n_left in cut_flow],
             **(provenance or {}),
@@ -318,7 +318,8 @@ def is_partial(path):
     return {child.name for child in Path(path).iterdir()} <= {WORK, *_FILES}
 
 
-def _versions():
+def package_versions():
+    """Versions of spfast, of Python and of the packages that numbers come from (dict of str)."""
     versions = {"spfast": spfast.__version__, "python": platform.python_version()}
     for package in ("numpy", "numba", "scipy", "astropy"):
         versions[package] = metadata.version(package)
