@@ -3,9 +3,12 @@
 import argparse
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from spfast import __version__
@@ -13,8 +16,9 @@ from spfast.config import PRESETS, Config, load_config
 from spfast.errors import BadInputError, SpfastError, SpfastWarning
 
 EXIT_DONE, EXIT_OUR_FAULT, EXIT_BAD_INPUT = 0, 1, 2
-#: What a shell reports for a command ended by Ctrl-C (SIGINT) or by a reader that went away (SIGPIPE): 128 + signal.
-EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 130, 141
+#: What a shell reports for a command ended by Ctrl-C (SIGINT), by a reader that went away (SIGPIPE), or asked to end
+#: (SIGTERM): 128 + signal.
+EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, EXIT_TERMINATED = 130, 141, 143
 
 #: Data releases whose layout of files `simulate` imitates.
 RELEASES = ("dr14", "dr16", "dr17", "dr19")
@@ -37,11 +41,11 @@ def main(argv=None):
     Returns
     -------
     int
-        0 done, 1 a fault of ours, 2 bad input, 130 interrupted, 141 nobody reads the output any more.
+        0 done, 1 a fault of ours, 2 bad input, 130 interrupted, 141 nobody reads the output any more, 143 terminated.
     """
     args = _parser().parse_args(argv)
     try:
-        with warnings.catch_warnings():
+        with _ends_when_asked(), warnings.catch_warnings():
             if args.quiet:
                 logging.getLogger("spfast").setLevel(logging.ERROR)
             warnings.simplefilter("always", SpfastWarning)
@@ -49,6 +53,8 @@ def main(argv=None):
             args.run(args)
             sys.stdout.flush()
         return EXIT_DONE
+    except _Terminated:
+        return _complain(args, "terminated", EXIT_TERMINATED)
     except KeyboardInterrupt:
         return _complain(args, "interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:
@@ -64,6 +70,38 @@ def main(argv=None):
     except Exception as error:  # noqa: BLE001 (whatever it is, the user gets one line)
         what = f"{type(error).__name__}: {error}"
         return _complain(args, f"{what} (a fault of spfast; --debug shows where)", EXIT_OUR_FAULT)
+
+
+class _Terminated(KeyboardInterrupt):
+    """The process was asked to end: it ends as by Ctrl-C, in order."""
+
+
+@contextmanager
+def _ends_when_asked():
+    """Let SIGTERM unwind the program, so that what is begun is put away, instead of ending it on the spot."""
+
+    def terminate(number, frame):
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _output(args, **options):
+    """The file to write: refused if it cannot be written, held so that no other process writes it meanwhile."""
+    from spfast.lock import hold
+    from spfast.products.tables import check_output
+
+    path = check_output(args.output, args.overwrite, **options)
+    with hold(path):
+        yield check_output(path, args.overwrite, **options)
 
 
 def _complain(args, message, code):
@@ -183,12 +221,10 @@ def run_fit(args):
     """One model from a survey's training stars."""
     from spfast.data.survey import open_survey
     from spfast.products.catalog import fit_stars
-    from spfast.products.tables import check_output
 
-    path = check_output(args.output, args.overwrite, suffixes=(".npz",))
-    survey = open_survey(args.survey)
-    model = fit_stars(survey, _config(args), args.fold, args.threads, args.quiet)
-    model.save(path)
+    with _output(args, suffixes=(".npz",)) as path:
+        model = fit_stars(open_survey(args.survey), _config(args), args.fold, args.threads, args.quiet)
+        model.save(path)
     _print_model(args, model)
     _say(args, f"wrote {path}")
 
@@ -208,29 +244,29 @@ def _print_model(args, model):
 def run_tune(args):
     """The cross-validated grid of penalties and zero points."""
     from spfast.data.survey import open_survey
-    from spfast.products.tables import check_output, write_table
+    from spfast.products.tables import write_table
     from spfast.products.tune import HEADER_COMMENTS, tune
 
-    path = check_output(args.output, args.overwrite) if args.output else None
-    resume = path.with_name(f"{path.name}.points.jsonl") if path else None
-    tuning, table = tune(
-        open_survey(args.survey),
-        args.penalties,
-        args.zero_points,
-        _config(args),
-        args.folds,
-        args.repeats,
-        args.score,
-        args.choice,
-        resume=resume,
-        threads=args.threads,
-        say=lambda text: _say(args, text),
-        quiet=args.quiet,
-    )
-    if path:
-        write_table(table, path, args.overwrite, HEADER_COMMENTS)
-        resume.unlink()
-        _say(args, f"wrote {path}: {len(table):,} points")
+    with _output(args) if args.output else nullcontext() as path:
+        resume = path.with_name(f"{path.name}.points.jsonl") if path else None
+        tuning, table = tune(
+            open_survey(args.survey),
+            args.penalties,
+            args.zero_points,
+            _config(args),
+            args.folds,
+            args.repeats,
+            args.score,
+            args.choice,
+            resume=resume,
+            threads=args.threads,
+            say=lambda text: _say(args, text),
+            quiet=args.quiet,
+        )
+        if path:
+            write_table(table, path, args.overwrite, HEADER_COMMENTS)
+            resume.unlink()
+            _say(args, f"wrote {path}: {len(table):,} points")
     print(tuning.summary)
 
 
@@ -239,11 +275,11 @@ def run_predict(args):
     from spfast.data.survey import open_survey
     from spfast.model.result import load_model
     from spfast.products.predictions import HEADER_COMMENTS, predict_survey
-    from spfast.products.tables import check_output, write_table
+    from spfast.products.tables import write_table
 
-    path = check_output(args.output, args.overwrite)
-    predictions = predict_survey(load_model(args.model), open_survey(args.survey), args.threads)
-    write_table(predictions, path, args.overwrite, HEADER_COMMENTS)
+    with _output(args) as path:
+        predictions = predict_survey(load_model(args.model), open_survey(args.survey), args.threads)
+        write_table(predictions, path, args.overwrite, HEADER_COMMENTS)
     _say(args, f"wrote {path}: {len(predictions):,} stars")
 
 
@@ -252,12 +288,12 @@ def run_catalog(args):
     from spfast.data.survey import open_survey
     from spfast.products.tables import check_output
 
-    path = check_output(args.output, args.overwrite)
-    folder = Path(args.models) if args.models else None
-    if folder and folder.exists():
-        for fold in "AB":
-            check_output(_model_path(folder, fold), args.overwrite, suffixes=())
-    _make_catalog(args, open_survey(args.survey), _config(args), path, folder)
+    with _output(args) as path:
+        folder = Path(args.models) if args.models else None
+        if folder and folder.exists():
+            for fold in "AB":
+                check_output(_model_path(folder, fold), args.overwrite, suffixes=())
+        _make_catalog(args, open_survey(args.survey), _config(args), path, folder)
 
 
 def _model_path(folder, fold):
@@ -280,10 +316,24 @@ def _make_catalog(args, survey, config, path, model_folder=None):
     return catalog
 
 
+def run_rebuild(args):
+    """A catalog again from its survey and its own header, compared byte for byte."""
+    from spfast.data.survey import open_survey
+    from spfast.products.rebuild import rebuild_catalog
+
+    survey = open_survey(args.survey)
+    with _output(args) if args.output else nullcontext() as path:
+        found = rebuild_catalog(args.catalog, survey, path, args.overwrite, args.threads)
+    if found:
+        raise BadInputError(f"{args.catalog}: not what its survey and header give now: {'; '.join(found)}")
+    print(f"{args.catalog}: made again, the same bytes")
+
+
 def run_validate(args):
     """Every check of a catalog that the given files allow; each table after the first beside it, under its own name."""
     from spfast.data.survey import open_survey
     from spfast.products.checks import check_names, format_checks, load_models, run_checks
+    from spfast.products.compatibility import check_catalog
     from spfast.products.tables import check_output, read_table, write_table
 
     path = check_output(args.output, args.overwrite) if args.output else None
@@ -295,6 +345,7 @@ def run_validate(args):
         "other": read_table(args.compare) if args.compare else None,
         "members": read_table(args.clusters) if args.clusters else None,
     }
+    check_catalog(catalog, material["survey"])
     paths = {}
     if path is not None:
         names = check_names(**material)
@@ -322,12 +373,15 @@ def run_report(args):
     """The HTML report of a catalog."""
     from spfast.data.survey import open_survey
     from spfast.products.checks import load_models
+    from spfast.products.compatibility import check_catalog
     from spfast.products.report import make_report
     from spfast.products.tables import read_table
 
+    catalog, survey = read_table(args.catalog), open_survey(args.survey)
+    check_catalog(catalog, survey)
     page = make_report(
-        read_table(args.catalog),
-        open_survey(args.survey),
+        catalog,
+        survey,
         args.output,
         models=load_models([args.models]) if args.models else None,
         truth=read_table(args.truth) if args.truth else None,
@@ -441,6 +495,12 @@ def _parser():
     _output_table(sub)
     sub.add_argument("--models", metavar="DIR", help="also save the two models: DIR/model_A.npz and DIR/model_B.npz")
     _fit_options(sub)
+    _overwrite(sub)
+
+    sub = command("rebuild", run_rebuild, "Make a catalog again from its survey and its own header; compare the bytes.")
+    sub.add_argument("catalog", metavar="CATALOG", help="table that spfast catalog wrote: .fits .ecsv .vot .parquet")
+    sub.add_argument("--survey", required=True, metavar="SURVEY", help="the survey folder it was made from")
+    sub.add_argument("-o", "--output", metavar="FILE", help="keep the new one here, in the same format")
     _overwrite(sub)
 
     sub = command(

@@ -26,6 +26,10 @@ class ConvergenceWarning(SpfastWarning):
     """A solver stopped before its tolerance; the result carries ``converged=False``."""
 
 
+class MismatchWarning(SpfastWarning):
+    """A catalog, a model and a survey do not belong together in all respects: the message says in which."""
+
+
 class LockWarning(SpfastWarning):
     """An output cannot be locked: nothing keeps a second process from writing it at the same time."""
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from spfast import __version__
+from spfast.data.survey import package_versions
 from spfast.data.zero_point import CONSTANT, added_to_parallax
 from spfast.products.columns import (
     OUTLIER_SIGMA,
@@ -44,6 +45,7 @@ _MODEL_CARDS = {
 HEADER_COMMENTS = {
     "PRODUCT": "what this table is",
     "SPFVERS": "version of spfast",
+    "PACKAGES": "versions below it",
     "SURVHASH": "survey: SHA-256 of its arrays and stars",
     "FOLDRULE": "how stars are split into A and B",
     "ERRCOL": "column of the error in logarithms and distances",
@@ -180,6 +182,7 @@ def _header(survey, config, folds, models, budgets):
     header = {
         "PRODUCT": "spfast catalog",
         "SPFVERS": __version__,
+        "PACKAGES": ", ".join(f"{name} {version}" for name, version in package_versions().items() if name != "spfast"),
         "SURVHASH": survey.survey_hash,
         "FOLDRULE": folds.rule,
         "ERRCOL": "spec_parallax_err_total",

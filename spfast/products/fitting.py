@@ -12,6 +12,7 @@ from spfast.data.zero_point import CONSTANT, ZERO_POINT_RULES, added_to_parallax
 from spfast.errors import BadInputError
 from spfast.kernels.team import side_by_side
 from spfast.model import fit_zero_point
+from spfast.products.compatibility import features_origin
 from spfast.products.flags import spectral_unlikeness, with_training_extent
 from spfast.products.tables import float_column
 from spfast.selection.crossval import cross_validate
@@ -182,6 +183,7 @@ def fit_stars(survey, config=None, fold=None, threads=None, quiet=True):
         "fold_rule": fold_labels(survey.stars, config.folds).rule,
         "zero_point_rule": CONSTANT if rule in _ONE_NUMBER else rule,
         **used_configs(survey, config),
+        "features_origin": features_origin(survey),
         "training_stars": encode_stars(survey.stars[training.rows]),
     }
     splits = _inner_splits(survey, training, config)

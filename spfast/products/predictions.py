@@ -8,6 +8,7 @@ from spfast import __version__
 from spfast.data.zero_point import CONSTANT
 from spfast.errors import SpfastWarning
 from spfast.products.columns import build_table, flag_cards, pack_flags, prediction_values, star_values
+from spfast.products.compatibility import check_model
 from spfast.products.flags import extrapolates, star_flags
 from spfast.selection.seen import seen_in_training
 
@@ -54,6 +55,7 @@ def predict_survey(model, survey, threads=None):
     SpfastWarning
         If the model does not say which stars it was trained on.
     """
+    check_model(model, survey)
     model = model.for_layout(survey.layout)
     ln_parallax = model.predict_ln(survey.features, threads=threads)
     ln_error = model.predict_ln_error(survey.feature_errors, threads=threads)

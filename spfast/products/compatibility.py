@@ -1,0 +1,113 @@
+"""Do a model, a catalog and a survey belong together? What differs is named."""
+
+import hashlib
+import json
+import re
+import warnings
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from spfast import __version__
+from spfast.errors import BadInputError, MismatchWarning
+
+__all__ = ["check_catalog", "check_model", "features_origin"]
+
+#: APOGEE's names of spectrum files: kind, then release.
+_SPECTRUM_NAME = re.compile(r"(apStar|asStar|aspcapStar)-([^-]+)-")
+#: Settings by which continuum pixels are found; the pixels themselves are compared.
+_OF_CONTINUUM = ("continuum_file", "continuum_share", "continuum_stars")
+
+
+def features_origin(survey):
+    """What a survey's features were made of, beyond its configuration; kept with every model (dict).
+
+    Parameters
+    ----------
+    survey : Survey
+
+    Returns
+    -------
+    dict
+        ``spectra``: kinds and releases as the spectra's names say them, e.g. ``["aspcapStar dr17"]``; ``continuum``:
+        a hash of the continuum pixels, or None.
+    """
+    files = np.asarray(survey.stars["FILE"]).tolist() if "FILE" in survey.stars.colnames else []
+    found = {_SPECTRUM_NAME.match(PurePosixPath(str(file)).name) for file in files}
+    kinds = {f"{match[1].replace('asStar', 'apStar')} {match[2]}" for match in found if match}
+    pixels = (survey.info.get("continuum") or {}).get("pixels")
+    digest = None if pixels is None else hashlib.sha256(json.dumps(pixels).encode()).hexdigest()
+    return {"spectra": sorted(kinds), "continuum": digest}
+
+
+def check_model(model, survey):
+    """Refuse a model whose features were made otherwise than a survey's.
+
+    Parameters
+    ----------
+    model : FittedModel
+        One without metadata is taken as it is.
+    survey : Survey
+
+    Raises
+    ------
+    BadInputError
+        If kind or release of the spectra, pixel mask, normalisation or features differ, naming what does.
+
+    Warns
+    -----
+    MismatchWarning
+        If the continuum pixels differ.
+    """
+    theirs, ours = model.metadata.get("features_origin", {}), features_origin(survey)
+    known, new = set(theirs.get("spectra", ())), set(ours["spectra"])
+    if known and new - known:
+        raise BadInputError(
+            f"model: trained on {_listed(known)}, the survey {survey.path} has {_listed(new - known)}; "
+            "train one on spectra of that kind and release"
+        )
+    built = model.metadata.get("survey_config") or {}
+    config = survey.info.get("config") or {}
+    for section in ("normalization", "features"):
+        for key, value in (built.get(section) or {}).items():
+            other = (config.get(section) or {}).get(key, value)
+            if other != value and key not in _OF_CONTINUUM:
+                raise BadInputError(
+                    f"model: its survey was built with [{section}] {key} = {value}, {survey.path} with {other}; "
+                    "build the survey again with the model's"
+                )
+    if None not in (theirs.get("continuum"), ours["continuum"]) and theirs["continuum"] != ours["continuum"]:
+        text = (
+            f"{survey.path}: normalised on other continuum pixels than the model's survey, so its features differ a "
+            "little; build it with that survey's pixels as [normalization] continuum_file"
+        )
+        warnings.warn(text, MismatchWarning, stacklevel=3)
+
+
+def check_catalog(catalog, survey=None):
+    """Warn of a catalog made by another version of spfast, or from another survey.
+
+    Parameters
+    ----------
+    catalog : astropy Table
+        One that does not say is not ours, and not judged.
+    survey : Survey, optional
+
+    Warns
+    -----
+    MismatchWarning
+    """
+    version, of_survey = catalog.meta.get("SPFVERS"), catalog.meta.get("SURVHASH")
+    if version is not None and str(version) != __version__:
+        text = f"the catalog was made by spfast {version}, this is {__version__}: numbers and columns may differ"
+        warnings.warn(text, MismatchWarning, stacklevel=3)
+    if survey is not None and of_survey is not None and str(of_survey) != survey.survey_hash:
+        text = (
+            f"the catalog was made from the survey {str(of_survey)[:12]}..., {survey.path} is "
+            f"{survey.survey_hash[:12]}...: stars are matched by name"
+        )
+        warnings.warn(text, MismatchWarning, stacklevel=3)
+
+
+def _listed(values):
+    return " and ".join(sorted(values))
