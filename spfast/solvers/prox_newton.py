@@ -39,7 +39,7 @@ _SLOW = 0.25
 #: The subproblem is solved to this share of the violation.
 _INNER_SHARE = 0.1
 #: The unpenalised columns are fitted again alone when their violation is this many times all others'.
-_LAG = 2.0
+_LAG = 10.0
 #: Iterations without a smaller violation or a smaller objective after which rounding, not the data, decides.
 _PATIENCE = 6
 _SMALLEST_DECREASE = 1e-9

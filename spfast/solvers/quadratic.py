@@ -13,7 +13,7 @@ __all__ = ["minimize_quadratic"]
 _RIDGE = 1e-6
 #: Sweeps of one burst, and how many rounds of burst and Newton step before giving the outer iteration its turn.
 _BURST_SWEEPS = 10
-_MAX_ROUNDS = 60
+_MAX_ROUNDS = 12
 
 
 class _Scratch:
