@@ -1,11 +1,12 @@
 """Every number a run depends on, in one frozen object: defaults, presets, a TOML file, then the caller's own values."""
 
 import dataclasses
+import math
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from spfast.errors import BadInputError
+from spfast.errors import BadInputError, reading
 
 __all__ = ["Config", "PRESETS", "load_config"]
 
@@ -152,6 +153,32 @@ PRESETS = {
 }
 
 
+#: Sections of cuts: infinity there is a cut that is off.
+_OPEN_SECTIONS = ("sample", "training")
+#: Lowest and highest value of keys that mean nothing beyond; every other number is finite besides.
+_RANGES = {
+    "parallax_error_max": (0.0, math.inf),
+    "continuum_share": (0.0, 1.0),
+    "continuum_stars": (1, 1_000_000),
+    "chebyshev_degree": (0, 20),
+    "off_continuum_variance": (0.0, math.inf),
+    "weight_power": (1, 2),
+    "bad_flux_error": (1e-6, 1e6),
+    "grow_mask": (0, 1000),
+    "flux_min": (1e-30, 1e30),
+    "flux_max": (1e-30, 1e30),
+    "flux_error_max": (1e-30, 1e30),
+    "magnitude_error_factor": (1e-30, 1e30),
+    "penalty": (0.0, 1e30),
+    "penalties": (0.0, 1e30),
+    "tolerance": (0.0, 1.0),
+    "max_iterations": (0, 1_000_000_000),
+    "inner_folds": (2, 1000),
+    "map_cell": (1e-6, 1e6),
+    "map_reach": (1e-6, 1e6),
+}
+
+
 def load_config(path=None, preset=None, overrides=None):
     """Resolve a configuration: the preset, then the TOML file, then the overrides.
 
@@ -181,15 +208,13 @@ def load_config(path=None, preset=None, overrides=None):
     """
     values = {}
     if path is not None:
-        try:
-            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise BadInputError(f"{path}: cannot read the configuration ({error.strerror}); check the path") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise BadInputError(f"{path}: not valid TOML ({error}); correct the file") from None
+        with reading(path, "cannot read the configuration", "check the path"):
+            text = Path(path).read_bytes()
+        with reading(path, "not valid TOML", "correct the file"):
+            values = tomllib.loads(text.decode("utf-8"))
     file_preset = values.pop("preset", "default")
     preset = preset or file_preset
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise BadInputError(f"preset {preset!r}: expected one of {', '.join(PRESETS)}")
     config = _merge(Config(preset=preset), PRESETS[preset], "preset")
     config = _merge(config, values, str(path))
@@ -201,9 +226,9 @@ def _merge(config, sections, where):
         section = getattr(config, name, None)
         if not dataclasses.is_dataclass(section):
             known = ", ".join(f.name for f in dataclasses.fields(Config) if f.name != "preset")
-            raise BadInputError(f"{where}: unknown section [{name}]; expected one of {known}")
+            raise BadInputError(f"{where}: unknown section [{_short(name)[1:-1]}]; expected one of {known}")
         if not isinstance(values, dict):
-            raise BadInputError(f"{where}: [{name}] is {values!r}, expected a table of keys and values")
+            raise BadInputError(f"{where}: [{name}] is {_short(values)}, expected a table of keys and values")
         checked = {key: _checked(section, name, key, value, where) for key, value in values.items()}
         config = dataclasses.replace(config, **{name: dataclasses.replace(section, **checked)})
     return config
@@ -212,19 +237,35 @@ def _merge(config, sections, where):
 def _checked(section, name, key, value, where):
     if key not in {f.name for f in dataclasses.fields(section)}:
         known = ", ".join(f.name for f in dataclasses.fields(section))
-        raise BadInputError(f"{where}: unknown key {key!r} in [{name}]; expected one of {known}")
+        raise BadInputError(f"{where}: unknown key {_short(key)} in [{name}]; expected one of {known}")
     kind = type(getattr(section, key))
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if kind is tuple:
         return _numbers(name, key, value, where)
     if type(value) is not kind:
-        raise BadInputError(f"{where}: [{name}] {key} is {value!r}, expected a {kind.__name__}")
+        raise BadInputError(f"{where}: [{name}] {key} is {_short(value)}, expected a {kind.__name__}")
+    return value if kind in (str, bool) else _in_range(name, key, value, where)
+
+
+def _in_range(name, key, value, where):
+    low, high = _RANGES.get(key, (-math.inf, math.inf))
+    finite = math.isfinite(value) or (name in _OPEN_SECTIONS and math.isinf(value))
+    if not (finite and low <= value <= high):
+        bounds = f"at least {low:g}" if math.isinf(high) else f"{low:g} to {high:g}"
+        raise BadInputError(
+            f"{where}: [{name}] {key} is {value!r}, expected {'a finite number' if math.isinf(low) else bounds}"
+        )
     return value
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _numbers(name, key, value, where):
     """A grid of numbers from a list (tuple of float)."""
     if not isinstance(value, list | tuple) or not value or not all(type(number) in (int, float) for number in value):
-        raise BadInputError(f"{where}: [{name}] {key} is {value!r}, expected a list of numbers")
-    return tuple(float(number) for number in value)
+        raise BadInputError(f"{where}: [{name}] {key} is {_short(value)}, expected a list of numbers")
+    return tuple(_in_range(name, key, float(number), where) for number in value)

@@ -78,7 +78,7 @@ def read_allstar(path):
         hdu = _allstar_hdu(hdus, path)
         found = _find_columns(hdu.columns.names, path)
         if hdu.data is None or not len(hdu.data):
-            raise BadInputError(f"{path}: the allStar table has no rows")
+            raise BadInputError(f"{path}: the allStar table has no rows, expected one a star; download it again")
         columns = {ours: (np.array(hdu.data[name]), hdu.columns[name].unit) for ours, name in found.items()}
     table = Table()
     for ours, (values, unit) in columns.items():

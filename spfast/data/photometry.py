@@ -141,7 +141,7 @@ def read_table(path):
         else:
             table = Table.read(path, format=_FORMATS[suffix], **options)
     if not len(table):
-        raise BadInputError(f"{path}: the table has no rows")
+        raise BadInputError(f"{path}: the table has no rows, expected one a star; make it again")
     return table
 
 

@@ -130,6 +130,7 @@ def open_survey(path):
     except (ValueError, KeyError, TypeError) as error:
         raise BadInputError(f"{path / 'survey.json'}: damaged ({error}); {_REBUILD}") from None
     wrong = [name for name, kind in _INFO.items() if not isinstance(info.get(name), kind)]
+    wrong += [] if wrong or all(_is_cut(cut) for cut in info["cut_flow"]) else ["cut_flow"]
     if wrong:
         raise BadInputError(f"{path / 'survey.json'}: damaged (no {wrong[0]} of its kind); {_REBUILD}")
     if schema != SCHEMA:
@@ -155,6 +156,10 @@ def _read_info(path):
     except (OSError, ValueError, RecursionError) as error:
         raise BadInputError(f"{path}: damaged ({error}); {_REBUILD}") from None
     return info
+
+
+def _is_cut(entry):
+    return isinstance(entry, list) and list(map(type, entry)) == [str, int]
 
 
 def _read_stars(path):

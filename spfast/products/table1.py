@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spfast.data.inputs import column_values
 from spfast.errors import BadInputError
 from spfast.products.tables import float_column
 
@@ -103,13 +104,13 @@ def catalog_values(catalog, zero_point=None):
     gaia, gaia_error, spec, spec_error = (float_column(catalog, columns[name], "mas") for name in TABLE_1[1:5])
     has_total = _TOTAL_ERROR in catalog.colnames
     has_gaia = np.isfinite(gaia) & np.isfinite(gaia_error) & (gaia_error > 0)
-    training = np.isin(np.char.lower(np.asarray(catalog[columns["training_set"]]).astype(np.str_)), _TRUE)
-    fold = np.char.strip(np.asarray(catalog[columns["sample"]]).astype(np.str_))
+    training = np.isin(np.char.lower(_text(catalog, columns["training_set"])), _TRUE)
+    fold = _text(catalog, columns["sample"])
     raw = gaia - _zero_points(catalog, fold, zero_point)
     with np.errstate(divide="ignore", invalid="ignore"):
         best = training & has_gaia & (raw / gaia_error >= BEST_SNR)
     return CatalogValues(
-        names=star_names(catalog[columns["2MASS_ID"]]),
+        names=star_names(_text(catalog, columns["2MASS_ID"])),
         gaia=gaia,
         gaia_error=gaia_error,
         spec=spec,
@@ -159,13 +160,17 @@ def true_parallaxes(names, truth):
     BadInputError
         If a column is missing, or no star is in the truth.
     """
-    keys = star_names(truth[find_column(truth, "2MASS_ID", "the truth table")])
+    keys = star_names(_text(truth, find_column(truth, "2MASS_ID", "the truth table")))
     values = float_column(truth, find_column(truth, "true_parallax", "the truth table"), "mas")
     true = dict(zip(keys, values.tolist(), strict=True))
     matched = np.array([true.get(name, np.nan) for name in names])
     if not np.isfinite(matched).any():
         raise BadInputError("no star of the catalog is in the truth table; is it the truth of this survey?")
     return matched
+
+
+def _text(table, name):
+    return column_values(table[name], "U", f"column {name}")
 
 
 def _fold_name(name):
