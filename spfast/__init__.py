@@ -12,6 +12,7 @@ _PUBLIC = {
     "fit_path": "spfast.model.path",
     "fit_zero_point": "spfast.model",
     "penalty_max": "spfast.model",
+    "RobustSettings": "spfast.model.robust",
     "FittedModel": "spfast.model.result",
     "load_model": "spfast.model.result",
     "make_catalog": "spfast.products.catalog",

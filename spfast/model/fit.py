@@ -7,6 +7,7 @@ import numpy as np
 from spfast.errors import BadInputError, ConvergenceWarning, SpfastWarning
 from spfast.kernels.team import Team
 from spfast.model.result import FittedModel
+from spfast.model.robust import RobustSettings, fit_robust
 from spfast.model.start import paper_start, photometric_start
 from spfast.model.training_data import TrainingData
 from spfast.solvers.base import StartError
@@ -41,6 +42,7 @@ def fit(
     threads=None,
     layout=None,
     metadata=None,
+    robust=False,
 ):
     """Fit ``parallax = exp(features @ coef)`` with an L1 penalty (Hogg, Eilers & Rix 2019, Eq. 1-4).
 
@@ -77,6 +79,9 @@ def fit(
         What the columns are; needed to apply the model to another survey.
     metadata : dict, optional
         Kept with the model.
+    robust : bool or RobustSettings
+        True: wrong parallaxes in a component of their own (`spfast.model.robust`), its share and width and an intrinsic
+        scatter found with the coefficients; they are in ``model.metadata["robust"]``. Settings hold some of them fixed.
 
     Returns
     -------
@@ -105,10 +110,14 @@ def fit(
     >>> model.n_nonzero, model.result.converged
     (2, True)
     """
+    settings = RobustSettings.of(robust)
     options = {"solver": solver, "tolerance": tolerance, "max_iterations": max_iterations, "threads": threads}
     options |= {"exact_distance_modulus": exact_distance_modulus, "layout": layout}
     with Fitter(features, parallax, parallax_error, penalized, rows, **options) as fitter:
-        model = fitter.fit(penalty, zero_point, start, metadata)
+        if settings is None:
+            model = fitter.fit(penalty, zero_point, start, metadata)
+        else:
+            model = fit_robust(fitter, penalty, zero_point, start, metadata, settings)
     warn_unconverged(model.result, solver)
     return model
 

@@ -84,6 +84,12 @@ class Objective:
         other.__dict__.update(self.__dict__, parallax=parallax, n_passes=0)
         return other
 
+    def with_ivar(self, ivar):
+        """The same stars with other weights (shares all buffers)."""
+        other = object.__new__(Objective)
+        other.__dict__.update(self.__dict__, ivar=ivar, n_passes=0)
+        return other
+
     def subset(self, mask):
         """The objective of some of the rows (bool array, shape (n_rows,))."""
         part = [values[mask] for values in (self.rows, self.parallax, self.ivar)]

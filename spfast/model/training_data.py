@@ -55,7 +55,7 @@ class TrainingData:
         penalties = self.penalties(penalty)
         condition = _distance_modulus(layout, self.penalized) if exact_distance_modulus else None
         self.objective = Objective(design, self.rows, raw + self.zero_point, ivar, penalties, team, condition)
-        self._raw = raw
+        self._raw, self.ivar = raw, ivar
 
     def penalties(self, penalty):
         """The penalty on each column (float64 array, shape (n_features,))."""
@@ -70,6 +70,10 @@ class TrainingData:
         if zero_point != self.zero_point:
             objective = objective.with_parallax(self._raw + zero_point)
         self.objective, self.zero_point = objective, zero_point
+
+    def weigh(self, weights):
+        """Give every star its inverse variance times a weight (float64 array, shape (n_rows,))."""
+        self.objective = self.objective.with_ivar(self.ivar * weights)
 
 
 def _distance_modulus(layout, penalized):
