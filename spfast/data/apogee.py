@@ -87,7 +87,7 @@ def read_allstar(path):
         if kind.startswith("f"):
             values[values < _MISSING_BELOW] = np.nan
         if ours[0] in "JHK":
-            values[values > _MISSING_MAGNITUDE] = np.nan
+            values[(values > _MISSING_MAGNITUDE) & (values < 100.0)] = np.nan
         table[ours] = values
     check_plausible(table, path)
     return table

@@ -19,6 +19,8 @@ STARFLAG_BAD = 4456457
 ASPCAPFLAG_BAD = 3434204037120
 #: Missing magnitudes in APOGEE are -9999; the authors cut at -100.
 _MAGNITUDE_MIN = -100.0
+#: An error of ten magnitudes measures nothing, and one much larger would drown the errors of all other stars.
+_MAGNITUDE_ERROR_MAX = 10.0
 
 
 class CutFlow:
@@ -150,7 +152,8 @@ def cut_photometry(stars, flow, config):
     ):
         good = np.ones(len(stars), bool)
         for band in bands:
-            good &= np.isfinite(stars[band]) & _positive(stars[f"{band}_error"])
+            error = np.asarray(stars[f"{band}_error"])
+            good &= np.isfinite(stars[band]) & _positive(error) & (error < _MAGNITUDE_ERROR_MAX)
         stars = stars[flow.apply(name, good, _values_of(stars, *bands, *(f"{band}_error" for band in bands)))]
     if sample.exclude_variable:
         variable = np.char.upper(np.asarray(stars["phot_variable_flag"], dtype="U")) == "VARIABLE"

@@ -124,7 +124,11 @@ class SpectrumFeatures:
         status, chip, n_bad = spectrum_row(
             flux, flux_error, mask, PIXMASK_BAD, normalized, *self._fit_arguments, ln_flux, ln_flux_error
         )
-        return (n_bad, "") if status == OK else (0, _failure(status, chip))
+        if status != OK:
+            return 0, _failure(status, chip)
+        if n_bad == self.pixels.size:
+            return 0, "no good pixel: every error is too large"
+        return n_bad, ""
 
     def rows(self, flux, flux_error, pixel_mask=None, normalized=True):
         """Turn a block of spectra into rows.

@@ -15,9 +15,14 @@ _PLAUSIBLE = {
     "mag": (-5.0, 30.0, "magnitudes; are they fluxes?"),
     "parallax_error": (2e-3, 50.0, "mas; are they in arcsec?"),
 }
-#: Degrees that a place on the sky can have.
+#: What no star has beyond, by column or unit, in the column's unit: the edges of the sky, and for the rest far outside
+#: anything measured, so that one such number does not drown a mean or a fit.
 _LONGITUDE, _LATITUDE = (-180.0, 360.0), (-90.0, 90.0)
-_ON_SKY = {"ra": _LONGITUDE, "dec": _LATITUDE, "glon": _LONGITUDE, "glat": _LATITUDE, "ecl_lat": _LATITUDE}
+_POSSIBLE = {
+    **{"ra": _LONGITUDE, "dec": _LATITUDE, "glon": _LONGITUDE, "glat": _LATITUDE, "ecl_lat": _LATITUDE},
+    **{"parallax": (-1e4, 1e4), "parallax_error": (-1e4, 1e4), "SNR": (-1e6, 1e6), "TEFF": (0.0, 1e6)},
+    **{"LOGG": (-10.0, 10.0), "FE_H": (-10.0, 10.0), "ALPHA_M": (-10.0, 10.0), "mag": (-100.0, 100.0)},
+}
 
 
 def column_values(values, kind, where, given=None, unit=""):
@@ -60,7 +65,11 @@ def column_values(values, kind, where, given=None, unit=""):
     if kind == "U":
         return np.where(mask, "", _text(plain, where))
     factor = _unit_factor(given, unit, where)
-    numbers = _numbers(np.where(mask, "", _text(plain, where)) if plain.dtype.kind in "SUO" else plain, where)
+    if plain.dtype.kind in "SUO":
+        plain = _text(plain, where)
+        mask = mask | (plain == "")
+        plain = np.where(mask, "0", plain)
+    numbers = _numbers(plain, where)
     if kind.startswith("i"):
         return _whole(numbers, mask, kind, where)
     with np.errstate(over="ignore"):  # what is beyond float32 is as good as infinite
@@ -77,7 +86,12 @@ def _text(values, where):
     elif values.dtype.kind == "O":
         values = np.array([_one_text(value) for value in values], dtype="U")
     # NUL pads text in FITS; within it, it is no character of any name.
-    return np.char.strip(np.char.replace(values.astype("U"), "\0", ""))
+    values = np.char.strip(np.char.replace(values.astype("U"), "\0", ""))
+    plain = np.char.str_len(values) == np.char.str_len(np.char.encode(values, "ascii", "ignore"))
+    if not plain.all():
+        row = np.flatnonzero(~plain)[0]
+        raise BadInputError(f"{where} has {str(values[row])[:40]!a} in row {row}, expected ASCII; correct the table")
+    return values
 
 
 def _one_text(value):
@@ -85,9 +99,8 @@ def _one_text(value):
 
 
 def _numbers(values, where):
-    """The values as float64 or integers; a text that is blank is missing."""
+    """The values as float64 or integers."""
     if values.dtype.kind == "U":
-        values = np.where(values == "", "nan", values)
         for kind in ("i8", "f8"):
             try:
                 return values.astype(kind)
@@ -139,12 +152,12 @@ def _unit_factor(given, expected, where):
 
 
 def check_plausible(table, path):
-    """Refuse columns whose numbers are in another unit than the one they should be in; drop places off the sky.
+    """Refuse columns whose numbers are in another unit than the one they should be in; drop impossible numbers.
 
     Parameters
     ----------
     table : astropy Table
-        Columns of a survey in their types; positions off the sky become NaN, in place.
+        Columns of a survey in their types; impossible numbers become NaN, in place.
     path : path-like
         For messages.
 
@@ -156,7 +169,7 @@ def check_plausible(table, path):
     Warns
     -----
     SpfastWarning
-        For positions off the sky.
+        For numbers that no star has.
     """
     for name in table.colnames:
         column = {**STAR_COLUMNS, **DR3_COLUMNS}.get(name)
@@ -170,16 +183,15 @@ def check_plausible(table, path):
                     f"{path}: column {name} has the median {np.median(values):g}, expected {low:g} to {high:g} "
                     f"{expected}"
                 )
-        if name in _ON_SKY:
-            low, high = _ON_SKY[name]
-            values = np.asarray(table[name])
-            off = (values < low) | (values > high)
-            if off.any():
-                row = np.flatnonzero(off)[0]
-                warnings.warn(
-                    f"{path}: {off.sum()} values of {name} are not between {low:g} and {high:g} deg (row {row}: "
-                    f"{values[row]:g}) and count as missing; check the column",
-                    SpfastWarning,
-                    stacklevel=3,
-                )
-                table[name] = np.where(off, np.nan, values)
+        low, high = _POSSIBLE.get(name) or _POSSIBLE.get(column and column.unit, (-np.inf, np.inf))
+        values = np.asarray(table[name])
+        off = ((values < low) | (values > high)) if values.dtype.kind == "f" else np.zeros(1, bool)
+        if off.any():
+            row = np.flatnonzero(off)[0]
+            warnings.warn(
+                f"{path}: {off.sum()} values of {name} are not between {low:g} and {high:g} {column.unit} (row {row}: "
+                f"{values[row]:g}) and count as missing; check the column",
+                SpfastWarning,
+                stacklevel=3,
+            )
+            table[name] = np.where(off, values.dtype.type(np.nan), values)

@@ -27,6 +27,8 @@ ARRAYS = ("features", "feature_errors")
 #: Folder inside a partial survey for whatever its maker needs until it is whole; not part of the survey.
 WORK = "work"
 _FILES = {*(f"{name}.npy" for name in ARRAYS), "stars.fits", "rejected.ecsv", "survey.json"}
+#: Rows looked at together: 8 MB.
+_BLOCK = 256
 #: Entries of survey.json that its readers need, and their types.
 _INFO = {"survey_hash": str, "n_rejected": int, "cut_flow": list, "versions": dict, "config": dict | None}
 _REBUILD = "build it again with `spfast ingest`"
@@ -49,6 +51,7 @@ class Survey:
     def __init__(self, path, info, layout, stars, features, feature_errors):
         self.path, self.info, self.layout, self.stars = path, info, layout, stars
         self.features, self.feature_errors = features, feature_errors
+        self._checked = False
 
     @property
     def n_stars(self):
@@ -62,6 +65,26 @@ class Survey:
     def survey_hash(self):
         """Identifies arrays and star table (str, sha256 in hex)."""
         return self.info["survey_hash"]
+
+    def check_values(self):
+        """Refuse arrays that hold what no build writes, a number that is not finite or an error below zero; once.
+
+        Raises
+        ------
+        BadInputError
+            Naming the array and the first row.
+        """
+        for name, array, low in (("features", self.features, -np.inf), ("feature_errors", self.feature_errors, 0.0)):
+            for start in range(0, 0 if self._checked else self.n_stars, _BLOCK):
+                block = array[start : start + _BLOCK]
+                # NaN and infinities show in the extremes, and these cost one read.
+                if not (np.isfinite(block.min()) and np.isfinite(block.max()) and block.min() >= low):
+                    row = start + int(np.flatnonzero(~(np.isfinite(block) & (block >= low)).all(axis=1))[0])
+                    raise BadInputError(
+                        f"{self.path / name}.npy: row {row} ({self.stars['APOGEE_ID'][row]}) has a value that is not "
+                        f"finite{' or below 0' if low == 0 else ''}; the survey is damaged: {_REBUILD}"
+                    )
+        self._checked = True
 
     @property
     def rejected(self):
