@@ -185,14 +185,11 @@ def run_simulate(args):
     """A mock download, or a mock survey folder."""
     from spfast.simulate import simulate_download, simulate_survey
 
+    common = {"seed": args.seed or 0, "quiet": args.quiet, "wrong_parallaxes": args.wrong_parallaxes}
     if args.survey:
-        simulate_survey(
-            args.out, args.stars, seed=args.seed or 0, config=_config(args), threads=args.threads, quiet=args.quiet
-        )
+        simulate_survey(args.out, args.stars, config=_config(args), threads=args.threads, **common)
     else:
-        simulate_download(
-            args.out, args.stars, seed=args.seed or 0, release=args.release, spectra=args.spectra, quiet=args.quiet
-        )
+        simulate_download(args.out, args.stars, release=args.release, spectra=args.spectra, **common)
     _say(args, f"wrote {args.out}: {args.stars:,} mock stars, their truth in truth.fits")
 
 
@@ -450,6 +447,13 @@ def _parser():
         "--spectra", choices=("apStar", "aspcapStar"), default="aspcapStar", help="kind of file (default: aspcapStar)"
     )
     sub.add_argument("--survey", action="store_true", help="write a survey folder directly, no FITS spectra: for any N")
+    sub.add_argument(
+        "--wrong-parallaxes",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="give this share of the stars a wrong parallax: another star's, or off by 10 to 50 errors (default: 0)",
+    )
 
     sub = command("ingest", run_ingest, "Read, match, cut and normalise; build a survey. An interrupted run goes on.")
     sub.add_argument("--allstar", required=True, metavar="FILE", help="APOGEE allStar table")

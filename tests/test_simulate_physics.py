@@ -7,6 +7,7 @@ from astropy.coordinates import CartesianDifferential, Galactocentric, SkyCoord
 from astropy.io import fits
 
 from spfast.config import Config
+from spfast.errors import BadInputError
 from spfast.model.layout import grid_wavelength
 from spfast.simulate.lines import SPECIES, line_list
 from spfast.simulate.population import BANDS, ZERO_POINT
@@ -254,3 +255,20 @@ def test_every_species_has_lines_and_a_law(synthesis):
     assert np.all(width > 0.0)
     assert np.sum((wavelength > 15150.0) & (wavelength < 16950.0)) > 2000
     assert np.all(synthesis.templates.max(axis=1) > 0.03)
+
+
+def test_wrong_parallaxes():
+    clean, spoilt = draw_chunk(5, 2), draw_chunk(5, 2, wrong_parallaxes=0.2)
+    wrong = spoilt["wrong_parallax"]
+    assert not clean["wrong_parallax"].any()
+    assert 0.1 < wrong.mean() < 0.3
+    for name, values in clean.items():
+        if name not in ("parallax", "wrong_parallax"):
+            np.testing.assert_array_equal(spoilt[name], values)
+    np.testing.assert_array_equal(spoilt["parallax"][~wrong], clean["parallax"][~wrong])
+    off = np.abs(spoilt["parallax"] - clean["parallax"])[wrong] / clean["parallax_error"][wrong]
+    others = np.isin(spoilt["parallax"][wrong], clean["parallax"])
+    assert 0.3 < others.mean() < 0.7
+    assert np.all((off[~others] > 10.0) & (off[~others] < 50.0))
+    with pytest.raises(BadInputError, match="expected a share from 0 to 1"):
+        draw_chunk(5, 2, wrong_parallaxes=3.0)

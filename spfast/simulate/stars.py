@@ -4,6 +4,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
+from spfast.errors import BadInputError
 from spfast.simulate.population import draw_population
 
 __all__ = ["CHUNK", "draw_chunk", "measured_labels", "truth_table"]
@@ -12,11 +13,14 @@ __all__ = ["CHUNK", "draw_chunk", "measured_labels", "truth_table"]
 CHUNK = 256
 #: Errors of ASPCAP's labels: Teff [K], log g, [Fe/H] [dex].
 _LABEL_ERRORS = (35.0, 0.05, 0.02)
+#: A spurious parallax is off by this many of its errors, either way.
+_SPURIOUS = (10.0, 50.0)
 
 _TRUTH = {
     "APOGEE_ID": ("", "2MASS-style identifier"),
     "source_id": ("", "Gaia source identifier"),
     "true_parallax": ("mas", "True parallax"),
+    "wrong_parallax": ("", "The measured parallax is wrong: another star's, or off by 10 to 50 errors"),
     "distance": ("kpc", "True distance"),
     "mass": ("solMass", "Mass"),
     "age": ("Gyr", "Age"),
@@ -34,18 +38,27 @@ _TRUTH = {
 }
 
 
-def draw_chunk(seed, chunk):
+def draw_chunk(seed, chunk, wrong_parallaxes=0.0):
     """Draw one chunk of stars.
 
     Parameters
     ----------
     seed, chunk : int
+    wrong_parallaxes : float
+        Share of the stars whose parallax is wrong; the others are the same for any share.
 
     Returns
     -------
     stars : dict of arrays, shape (CHUNK,)
-        `draw_population`'s columns with ``APOGEE_ID`` and ``source_id``.
+        `draw_population`'s columns with ``APOGEE_ID``, ``source_id`` and ``wrong_parallax``.
+
+    Raises
+    ------
+    BadInputError
+        For a share below 0 or above 1.
     """
+    if not 0.0 <= wrong_parallaxes <= 1.0:
+        raise BadInputError(f"wrong parallaxes: {wrong_parallaxes:g}, expected a share from 0 to 1")
     rng = np.random.default_rng([seed, 0, chunk])
     stars = draw_population(CHUNK, rng)
     sky = SkyCoord(stars["ra"], stars["dec"], unit="deg")
@@ -55,7 +68,17 @@ def draw_chunk(seed, chunk):
     stars["APOGEE_ID"] = np.array([f"2M{a.replace('.', '')}{d.replace('.', '')}" for a, d in zip(ra, dec, strict=True)])
     # Gaia's source_id begins with the position; ours is unique by chunk and star.
     stars["source_id"] = (rng.integers(1, 2**26, CHUNK) << 36) + chunk * CHUNK + np.arange(CHUNK)
+    _spoil(stars, wrong_parallaxes, np.random.default_rng([seed, 7, chunk]))
     return stars
+
+
+def _spoil(stars, share, rng):
+    """Make parallaxes wrong: half of them another star's, as after a wrong match, half off by many errors."""
+    parallax, error = stars["parallax"], stars["parallax_error"]
+    stars["wrong_parallax"] = rng.random(CHUNK) < share
+    spurious = parallax + rng.choice([-1.0, 1.0], CHUNK) * rng.uniform(*_SPURIOUS, CHUNK) * error
+    wrong = np.where(rng.random(CHUNK) < 0.5, rng.permutation(parallax), spurious)
+    stars["parallax"] = np.where(stars["wrong_parallax"], wrong, parallax)
 
 
 def measured_labels(stars):

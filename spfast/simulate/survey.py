@@ -28,7 +28,7 @@ _REFERENCE_STARS = 512
 _LAYOUT_STARS = 512
 
 
-def simulate_survey(out, n_stars, seed=0, config=None, threads=None, quiet=False):
+def simulate_survey(out, n_stars, seed=0, config=None, threads=None, quiet=False, wrong_parallaxes=0.0):
     """Write a survey folder of any size without any FITS spectrum on the way.
 
     The spectra are those of `simulate_download`, normalised by the same kernel as in `spfast ingest`. The same seed
@@ -45,6 +45,8 @@ def simulate_survey(out, n_stars, seed=0, config=None, threads=None, quiet=False
     threads : int, optional
         All processors by default.
     quiet : bool
+    wrong_parallaxes : float
+        Share of the stars whose parallax is wrong; ``truth.fits`` says which.
 
     Returns
     -------
@@ -60,7 +62,7 @@ def simulate_survey(out, n_stars, seed=0, config=None, threads=None, quiet=False
     if Path(out).exists():  # before the stars are drawn; the writer checks again
         raise BadInputError(f"{out}: exists already; remove it or choose another output")
     config = Config() if config is None else config
-    stars = _parent_sample(n_stars, seed, config)
+    stars = _parent_sample(n_stars, seed, config, wrong_parallaxes)
     synthesis = Synthesis()
     continuum = _continuum_pixels(stars, synthesis, seed, config)
     pixels = _usable_pixels(stars, synthesis, continuum, seed, config)
@@ -69,7 +71,7 @@ def simulate_survey(out, n_stars, seed=0, config=None, threads=None, quiet=False
     table["n_bad_pixels"] = np.zeros(n_stars, np.int32)
     n_blocks = -(-n_stars // CHUNK)
     provenance = {
-        "simulated": {"seed": int(seed)},
+        "simulated": {"seed": int(seed), "wrong_parallaxes": float(wrong_parallaxes)},
         "continuum": {"source": "found from the survey's spectra", "pixels": [int(p) for p in continuum]},
         "pixel_mask": {"n_pixels": layout.n_pixels, "n_dropped": int(chip_pixels().size - layout.n_pixels)},
         "n_training": int(np.sum(table["training_set"])),
@@ -101,12 +103,12 @@ def simulate_survey(out, n_stars, seed=0, config=None, threads=None, quiet=False
         return writer.finish(table, cut_flow=[("simulated", n_stars)], config=config, provenance=provenance)
 
 
-def _parent_sample(n_stars, seed, config):
+def _parent_sample(n_stars, seed, config, wrong_parallaxes=0.0):
     """Draw chunks until enough stars pass the cuts of the Parent Sample, in the order of their identifiers."""
     kept, count = [], 0
     sample = config.sample
     for chunk in itertools.count():
-        stars = draw_chunk(seed, chunk)
+        stars = draw_chunk(seed, chunk, wrong_parallaxes)
         jk, bprp = stars["J"] - stars["K"], stars["BP"] - stars["RP"]
         logg = measured_labels(stars)[1]
         good = (logg > sample.logg_min) & (logg <= sample.logg_max)
