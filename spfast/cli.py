@@ -107,12 +107,17 @@ def _output(args, **options):
 def _complain(args, message, code):
     if args.debug:
         traceback.print_exc()
-    print("spfast:", " ".join(str(message).split()), file=sys.stderr)
+    print("spfast:", _one_line(message), file=sys.stderr)
     return code
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):
-    print("spfast: warning:", " ".join(str(message).split()), file=sys.stderr)
+    print("spfast: warning:", _one_line(message), file=sys.stderr)
+
+
+def _one_line(text):
+    """Text for a terminal: what a file holds must not move the cursor or worse."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))
 
 
 def _say(args, text):
@@ -410,7 +415,7 @@ def run_info(args):
     from spfast.products.info import describe
 
     for what, value in describe(args.path, args.verify):
-        print(f"{what:14s}{value}")
+        print(f"{_one_line(what):14s}{value if value.isprintable() else _one_line(value)}")
 
 
 def _parser():

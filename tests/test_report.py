@@ -24,6 +24,8 @@ from spfast.simulate import simulate_survey
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = "<script>alert(1)</script>"
+#: A file name cannot hold a slash.
+EVIL_FOLDER = "<img src=x onerror=alert(1)> $_{"
 #: Elements without an end.
 VOID = {"meta", "link", "img", "br"}
 
@@ -40,7 +42,8 @@ def small_figures():
 def material(tmp_path_factory):
     """A mock survey of 300 stars at full width, its catalog, its truth, and the report of them with nasty names."""
     folder = tmp_path_factory.mktemp("report")
-    survey = simulate_survey(folder / "survey", 300, seed=1, quiet=True)
+    survey = simulate_survey(folder / EVIL_FOLDER, 300, seed=1, quiet=True)
+    survey.info["inputs"] = {EVIL: {"path": str(survey.path), "sha256": EVIL}}
     catalog = make_catalog(survey, penalty=300.0)
     write_table(catalog, folder / "catalog.fits")
     members = Table({"2MASS_ID": catalog["2MASS_ID"][:6], "cluster": [EVIL] * 6, "distance": [4.0] * 6})
@@ -84,6 +87,7 @@ def test_nothing_that_was_given_becomes_markup(material, outline):
     text = material[1].read_text(encoding="utf-8")
     assert outline.all("script") == []
     assert EVIL not in text
+    assert "<img src=x" not in text
     assert text.count("&lt;script&gt;") >= 3  # cluster, cut and header card
 
 
@@ -126,8 +130,8 @@ def test_images_beside_the_page(material, tmp_path, capsys, monkeypatch):
     folder, _ = material
     monkeypatch.setattr("spfast.products.report.SHEETS", SHEETS[:2])
     out = tmp_path / "beside"
-    arguments = ["report", str(folder / "catalog.fits"), "--survey", str(folder / "survey"), "-o", str(out), "--quiet"]
-    assert main([*arguments, "--images", "beside", "--truth", str(folder / "survey" / "truth.fits")]) == 0
+    arguments = ["report", str(folder / "catalog.fits"), "--survey", str(folder / EVIL_FOLDER), "-o", str(out), "--quiet"]
+    assert main([*arguments, "--images", "beside", "--truth", str(folder / EVIL_FOLDER / "truth.fits")]) == 0
     outline = Outline((out / "report.html").read_text(encoding="utf-8"))
     sources = [attrs["src"] for _, attrs in outline.all("img")]
     assert sources
@@ -140,7 +144,7 @@ def test_images_beside_the_page(material, tmp_path, capsys, monkeypatch):
 def test_a_folder_that_is_no_report_is_left_alone(material, tmp_path):
     folder, _ = material
     (tmp_path / "precious.txt").write_text("mine")
-    catalog, survey = read_table(folder / "catalog.fits"), open_survey(folder / "survey")
+    catalog, survey = read_table(folder / "catalog.fits"), open_survey(folder / EVIL_FOLDER)
     with pytest.raises(BadInputError, match="is not a report"):
         make_report(catalog, survey, tmp_path, overwrite=True)
     assert (tmp_path / "precious.txt").read_text() == "mine"

@@ -188,7 +188,8 @@ class _Worker:
         package = str(Path(spfast.__file__).resolve().parents[1])
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "spfast.data.rows"],
+            # -P: modules in the current folder, which may be a download, are not imported.
+            [sys.executable, "-P", "-m", "spfast.data.rows"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -225,9 +225,9 @@ def _flags(table):
     bits = np.asarray(table["flags"]).astype(np.int64)
     rows = []
     for key, value in table.meta.items():
-        if key.startswith("FLAGBIT"):
+        if key.startswith("FLAG") and key[4:].isdigit():
             name, _, meaning = str(value).partition(": ")
-            rows.append((name, meaning, int(np.count_nonzero(bits >> int(key.removeprefix("FLAGBIT")) & 1))))
+            rows.append((name, meaning, int(np.count_nonzero(bits >> int(key[4:]) & 1))))
     return rows
 
 

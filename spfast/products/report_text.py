@@ -177,7 +177,7 @@ def find_warnings(table, survey, models, checks, tune=None):
 
 
 #: Header cards that have a place of their own on the page.
-_SHOWN_ELSEWHERE = ("CONFIG", "SURVCONF", "FLAGBIT", "TCOMM", "TUCD")
+_SHOWN_ELSEWHERE = ("CONFIG", "SURVCONF", "FLAG", "TCOMM", "TUCD")
 
 
 def card_rows(catalog):
