@@ -17,6 +17,8 @@ __all__ = ["FittedModel", "load_model"]
 
 _FORMAT = "spfast model"
 _SCHEMA = 1
+#: Types of what the header says of the fit; all else there is a number.
+_RESULT_KINDS = {"converged": bool, "message": str, "n_iterations": int, "n_passes": int}
 #: What a model file may unpack to: a hundred times one of 7,500 columns.
 _SIZE_MAX = 256 << 20
 
@@ -254,6 +256,9 @@ class FittedModel:
             raise ValueError("its layout does not fit its coefficients")
         if not isinstance(header["metadata"], dict) or type(header["n_stars"]) is not int:
             raise ValueError("its header is not of this format")
+        for name, value in header["result"].items():
+            if not isinstance(value, _RESULT_KINDS.get(name, float | int)):
+                raise ValueError(f"its {name} is no {_RESULT_KINDS.get(name, float).__name__}")
         return cls(
             coef,
             penalized,

@@ -104,6 +104,8 @@ def _describe_table(table, verified):
 
 def _config_lines(config, label="config"):
     """One line for each section of a stored configuration."""
+    if not isinstance(config or {}, dict):
+        return [(label, str(config))]
     return [
         (label, f"[{name}] {_pairs(values)}" if isinstance(values, dict) else f"{name} = {values}")
         for name, values in (config or {}).items()
