@@ -38,7 +38,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUM
 
 import numpy as np  # noqa: E402
 from benchmarks import machine  # noqa: E402
-from benchmarks.problem import N_FOLD, PENALTY, ZERO_POINT, make_survey, open_problem  # noqa: E402
+from benchmarks.problem import N_FOLD, PENALTY, make_survey, open_problem  # noqa: E402
 from benchmarks.yardsticks import matrix_sum, paper_way, two_gemv  # noqa: E402
 
 import spfast  # noqa: E402

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.problem import PENALTY, SEED, ZERO_POINT, make_survey, open_problem
+from benchmarks.problem import PENALTY, SEED, make_survey, open_problem
 from benchmarks.yardsticks import matrix_sum, two_gemv
 
 #: Training stars and threads. Problem F itself (14,113) takes minutes: asv_bench/problem_f.py.
@@ -92,8 +92,16 @@ class Solvers(_OnSurvey):
     def time_cold_fit(self, surveys, n, threads):
         self.fit()
 
-    def time_further_zero_point(self, surveys, n, threads):
-        self.fit(start=self.model.coef, zero_point=ZERO_POINT + 0.02)
+    def track_further_zero_point_in_cold_fits(self, surveys, n, threads):
+        import spfast
+
+        options = dict(self.options)
+        penalty, zero_point = options.pop("penalty"), options.pop("zero_point")
+        seconds = []
+        with spfast.Fitter(*self.problem.data, **options) as fitter:
+            for k in range(6):
+                seconds.append(fitter.fit(penalty, zero_point + 0.02 * k).result.seconds)
+        return float(np.median(seconds[1:]) / seconds[0])
 
     def track_cold_fit_reads_of_x(self, surveys, n, threads):
         return self.model.result.n_passes

@@ -33,9 +33,12 @@ _PRUNE_SHARE, _PRUNE_FROM = 0.9, 0.1
 #: The Gram is rebuilt when the weights have changed by this share of their sum for every so many columns (a rebuild
 #: costs the square of their number, an iteration with old weights only a pass) ...
 _STALE, _STALE_COLUMNS = 0.03, 500
-#: ... or by this share, if the last step left a violation on an unchanged working set of more than a quarter.
+#: ... or by this share, if the last step left a violation on an unchanged working set of more than a quarter, and the
+#: iterations that would need with old weights cost more than a rebuild.
 _STALE_IF_SLOW = 0.003
 _SLOW = 0.25
+#: Costs in passes, as measured: an iteration, and the products of a rebuild as n^2 / (n_features times this).
+_ITERATION_COST, _PRODUCTS_PER_PASS = 3.0, 27.0
 #: The subproblem is solved to this share of the violation.
 _INNER_SHARE = 0.1
 #: The unpenalised columns are fitted again alone when their violation is this many times all others'.
@@ -129,7 +132,8 @@ def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state
             message = "stopped: the violation no longer falls (rounding)"
             break
         exact = full_step and worst < _EXACT_BELOW * unit
-        slow = not grew and violations[gram.columns].max(initial=0.0) > _SLOW * previous
+        rate = violations[gram.columns].max(initial=0.0) / previous
+        slow = not grew and rate > _SLOW and _rebuild_pays(gram.n, objective.n_features, worst / tolerance, rate)
         grew = _update_gram(state, objective, coef, gradient, violations, eta, always, exact, slow)
         previous = worst
         columns = gram.columns
@@ -159,6 +163,12 @@ def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state
         recorder.add(value, worst, coef, gram.n)
     state.end(objective, coef, value - objective.penalty(coef), eta, gradient)
     return recorder.result(coef, tolerance, message)
+
+
+def _rebuild_pays(n_columns, n_features, excess, rate):
+    """Whether iterations that shrink the violation by ``rate`` until ``excess`` is gone cost more than a rebuild."""
+    iterations = np.log(excess) / -np.log(rate) if rate < 1.0 else np.inf
+    return _ITERATION_COST * iterations > _ITERATION_COST + n_columns**2 / (_PRODUCTS_PER_PASS * n_features)
 
 
 def _unpenalized_lag(violations, unpenalized, tolerance):
