@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 from astropy.table import Table
-from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 
 from spfast.errors import BadInputError, SpfastWarning
@@ -44,6 +44,7 @@ def fuzz(test):
         database=None,
         derandomize="SPFAST_FUZZ_CASES" not in os.environ,
         suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate, Phase.shrink),
     )(given(data=st.data())(test))
 
 
