@@ -26,6 +26,9 @@ RELEASES = ("dr14", "dr16", "dr17", "dr19")
 #: What `tune` compares, and how it chooses (as in spfast.selection.choice, which is too slow to import for --help).
 SCORES, CHOICES = ("chi_squared", "likelihood", "scatter"), ("minimum", "one-standard-error")
 
+#: What a fitted zero point may depend on (as in spfast.data.zero_point).
+ZERO_POINT_COVARIATES = ("G", "BP-RP", "ecl_lat")
+
 #: Stars of the demo: enough that a model means something, few enough for two minutes.
 DEMO_STARS = 4000
 
@@ -66,6 +69,10 @@ def main(argv=None):
     except SpfastError as error:
         return _complain(args, error, EXIT_OUR_FAULT)
     except OSError as error:
+        not_ours = isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError | IsADirectoryError)
+        if not_ours and error.filename is not None:
+            text = f"{os.fsdecode(error.filename)}: {error.strerror}; check the path and its rights"
+            return _complain(args, text, EXIT_BAD_INPUT)
         return _complain(args, error, EXIT_OUR_FAULT)
     except Exception as error:  # noqa: BLE001 (whatever it is, the user gets one line)
         what = f"{type(error).__name__}: {error}"
@@ -143,6 +150,8 @@ def _config(args):
         from spfast.products.fitting import zero_point_settings
 
         overrides["fit"] |= zero_point_settings(args.zero_point)
+    if getattr(args, "zero_point_covariates", None) is not None:
+        overrides["fit"] |= {"zero_point_covariates": ",".join(args.zero_point_covariates)}
     return load_config(args.config, args.preset, overrides)
 
 
@@ -587,6 +596,14 @@ def _fit_options(sub):
         help=f"added to every Gaia parallax [mas] (default: {default.zero_point:g}); auto: chosen as the penalty; "
         "fit: with the coefficients, the distance modulus exact; "
         "lindegren2021: Gaia DR3's own, star by star (pip install 'spfast[zeropoint]')",
+    )
+    sub.add_argument(
+        "--zero-point-covariates",
+        nargs="+",
+        choices=ZERO_POINT_COVARIATES,
+        metavar="NAME",
+        help="with --zero-point fit: a zero point that is linear in these as well: "
+        f"{', '.join(ZERO_POINT_COVARIATES)} (default: none)",
     )
     _solver_options(sub)
 

@@ -8,8 +8,11 @@ import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
+from spfast.errors import BadInputError
+
 __all__ = [
-    *("BLANK_SEAL", "RecordFile", "file_sha256", "is_sealed", "leftovers", "new_file", "put_on_disk", "reserve", "seal")
+    *("BLANK_SEAL", "RecordFile", "file_sha256", "is_sealed", "leftovers", "new_file", "put_on_disk", "reserve"),
+    *("seal", "writing"),
 ]
 
 #: Stands in a file where its own sha256 will be: no other text that a file is likely to hold.
@@ -20,15 +23,34 @@ _CANNOT_RESERVE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 @contextmanager
+def writing(path):
+    """Name the output in whatever the system says against writing it.
+
+    Raises
+    ------
+    BadInputError
+        For an OSError in the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise BadInputError(
+            f"{path}: cannot be written ({reason}); see to room and rights, or choose another"
+        ) from None
+
+
+@contextmanager
 def new_file(path):
     """Yield a temporary name beside ``path``, renamed to it when the block ends well and removed when it does not."""
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        yield partial
-        put_on_disk(partial)
-        os.replace(partial, path)
-        put_on_disk(path.parent)
+        with writing(path):
+            yield partial
+            put_on_disk(partial)
+            os.replace(partial, path)
+            put_on_disk(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -144,7 +166,7 @@ class RecordFile:
     def append(self, records):
         """Add records after the last whole one and put them on the disk; `read` or `begin` came before."""
         content = b"".join(map(_line, records))
-        with open(self.path, "r+b") as file:
+        with writing(self.path), open(self.path, "r+b") as file:
             file.truncate(self._length)
             file.seek(self._length)
             file.write(content)

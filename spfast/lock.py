@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from spfast.errors import BadInputError, LockWarning
-from spfast.files import leftovers
+from spfast.files import leftovers, writing
 
 try:
     import fcntl
@@ -53,11 +53,9 @@ def hold(path):
     path = Path(path)
     lock = path.with_name(f".{path.name}.lock")
     made = [parent for parent in path.parents if not parent.exists()]
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _acquire(lock, path)
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be written ({error.strerror}); choose another output") from None
     try:
         for left in leftovers(path):
             left.unlink(missing_ok=True)

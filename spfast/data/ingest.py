@@ -21,7 +21,7 @@ from spfast.data.features import PIXMASK_BAD, fill_rows
 from spfast.data.photometry import read_gaia, read_wise
 from spfast.data.survey import WORK, SurveyWriter, clear_work, is_partial, open_survey, partial_path
 from spfast.errors import BadInputError, SpfastWarning
-from spfast.files import file_sha256
+from spfast.files import file_sha256, writing
 from spfast.lock import hold
 from spfast.model.layout import FeatureLayout
 from spfast.progress import Progress
@@ -95,10 +95,11 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet):
             continuum = _find_continuum(stars, spectra, config)
         head = {"fingerprint": fingerprint, "continuum": [int(pixel) for pixel in continuum]}
         try:
-            journal.begin(head, len(stars))
-        except OSError as error:
+            with writing(out):
+                journal.begin(head, len(stars))
+        except BadInputError:
             shutil.rmtree(partial_path(out), ignore_errors=True)
-            raise BadInputError(f"{out}: cannot be written ({error.strerror}); choose another output") from None
+            raise
     job = {
         "root": os.path.realpath(spectra),
         "work": str(work),
@@ -108,6 +109,8 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet):
     }
     results = build_rows(job, list(stars["FILE"]), journal, threads or _processors(), quiet)
     if _fingerprint(inputs, config, stars, spectra) != fingerprint:
+        # Which rows were made of what is not known any more: nothing may go on from them.
+        shutil.rmtree(partial_path(out))
         raise BadInputError(f"{spectra}: spectra changed while they were read; run again when they are all there")
     provenance = {
         "fingerprint": fingerprint,

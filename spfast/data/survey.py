@@ -15,7 +15,7 @@ import spfast
 from spfast.data.columns import STAR_COLUMNS, conform_rejected, conform_stars
 from spfast.data.untrusted import check_file
 from spfast.errors import BadInputError, reading
-from spfast.files import BLANK_SEAL, file_sha256, is_sealed, put_on_disk, reserve, seal
+from spfast.files import BLANK_SEAL, file_sha256, is_sealed, put_on_disk, reserve, seal, writing
 from spfast.model.layout import FeatureLayout
 
 __all__ = ["Survey", "SurveyWriter", "open_survey", "package_versions", "verify_survey"]
@@ -240,15 +240,15 @@ class SurveyWriter:
             raise BadInputError(f"{self.path}: there is no star to write; check the cuts and the tables")
         self._was_there = self.partial.exists()
         try:
-            self.partial.mkdir(parents=True, exist_ok=True)
-            self._map("w+", dtype=np.float32, shape=(int(n_stars), layout.n_features))
-            for name in ARRAYS:
-                path = self.partial / f"{name}.npy"
-                reserve(path, path.stat().st_size)
-        except OSError as error:
-            self.features = self.feature_errors = None
+            with writing(self.path):
+                self.partial.mkdir(parents=True, exist_ok=True)
+                self._map("w+", dtype=np.float32, shape=(int(n_stars), layout.n_features))
+                for name in ARRAYS:
+                    path = self.partial / f"{name}.npy"
+                    reserve(path, path.stat().st_size)
+        except BadInputError as error:
             self.__exit__(type(error), error, None)
-            raise BadInputError(f"{self.path}: cannot be written ({error.strerror}); choose another output") from None
+            raise
 
     def _map(self, mode, **options):
         self.features, self.feature_errors = (
@@ -295,6 +295,10 @@ class SurveyWriter:
         """
         if len(stars) != len(self.features):
             raise BadInputError(f"{self.path}: {len(stars)} stars for {len(self.features)} feature rows")
+        with writing(self.path):
+            return self._finish(stars, rejected, cut_flow, config, provenance)
+
+    def _finish(self, stars, rejected, cut_flow, config, provenance):
         shape = list(self.features.shape)
         self.features.flush()
         self.feature_errors.flush()
