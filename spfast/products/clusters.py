@@ -4,6 +4,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
+from spfast.data.inputs import column_values
 from spfast.errors import BadInputError
 from spfast.products.joined import match_names
 from spfast.products.tables import float_column
@@ -98,10 +99,10 @@ def members_from_table(names, membership):
             f"the table of cluster members has columns {', '.join(membership.colnames[:8])}; "
             "expected 2MASS_ID (or APOGEE_ID) and cluster"
         )
-    rows = match_names(membership[key], names)
+    rows = match_names(column_values(membership[key], "U", f"cluster members: column {key}"), names)
     if not (rows >= 0).any():
         raise BadInputError(f"none of the {len(membership)} listed cluster members is in the catalog; check the names")
-    cluster = np.char.strip(np.asarray(membership["cluster"]).astype(np.str_))
+    cluster = column_values(membership["cluster"], "U", "cluster members: column cluster")
     found = {name: rows[(cluster == name) & (rows >= 0)] for name in dict.fromkeys(cluster.tolist())}
     return {name: np.unique(rows) for name, rows in found.items() if rows.size}
 

@@ -47,7 +47,9 @@ def residuals(stars, truth=None):
     usable = stars.has_spec & np.isfinite(stars.total_error) & (stars.total_error > 0) & (stars.spec > 0)
     both = usable & stars.has_gaia
     if not both.any():
-        raise BadInputError("the catalog has no star with both a Gaia and a spectrophotometric parallax to compare")
+        raise BadInputError(
+            "the catalog has no star with both a Gaia and a spectrophotometric parallax to compare; check its values"
+        )
     with np.errstate(divide="ignore", invalid="ignore"):
         fraction = stars.total_error / stars.spec
         gaia_fraction = stars.gaia_inflation * stars.gaia_error / stars.spec

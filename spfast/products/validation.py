@@ -66,7 +66,9 @@ def validate(catalog, truth=None, zero_point=None):
     spec, spec_error, gaia, gaia_error = stars.spec, stars.spec_error, stars.gaia, stars.gaia_error
     both = stars.has_gaia & stars.has_spec
     if not both.any():
-        raise BadInputError("the catalog has no star with both a Gaia and a spectrophotometric parallax to compare")
+        raise BadInputError(
+            "the catalog has no star with both a Gaia and a spectrophotometric parallax to compare; check its values"
+        )
 
     references = [("gaia", gaia, np.hypot(gaia_error, spec_error), both, spec_error < gaia_error)]
     if truth is not None:
