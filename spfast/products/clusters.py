@@ -5,71 +5,16 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 from spfast.data.inputs import column_values
+from spfast.data.known_clusters import literature_clusters
 from spfast.errors import BadInputError
 from spfast.products.joined import match_names
 from spfast.products.tables import float_column
 
-__all__ = ["literature_clusters", "cluster_means", "members_from_table", "select_members"]
+__all__ = ["cluster_means", "members_from_table", "select_members"]
 
-_BV21 = "Vasiliev & Baumgardt (2021, MNRAS 505, 5978)"
-_GLOBULAR = (
-    "distance: Baumgardt & Vasiliev (2021, MNRAS 505, 5957); proper motion: " + _BV21 + "; velocity: Baumgardt et al. "
-    "(2019, MNRAS 482, 5138); [Fe/H]: Harris (1996, AJ 112, 1487; 2010 edition, arXiv:1012.3224)"
-)
-_OPEN = (
-    "position, proper motion and distance: Cantat-Gaudin et al. (2020, A&A 640, A1), error: 0.1 mag of their distance "
-    "modulus; velocity and [Fe/H]: Myers et al. (2022, AJ 164, 85), rounded"
-)
-#: Name, other name, ra, dec [deg], distance, error [kpc], pmra, pmdec [mas/yr], velocity [km/s], [Fe/H], radius [deg].
-#: The radius is where we look: most members, few others; not a size from the literature.
-_LITERATURE = (
-    ("M67", "NGC 2682", 132.846, 11.814, 0.889, 0.041, -10.986, -2.964, 34.0, 0.0, 0.6, _OPEN),
-    ("M71", "NGC 6838", 298.444, 18.779, 4.00, 0.05, -3.416, -2.656, -22.7, -0.78, 0.15, _GLOBULAR),
-    ("M107", "NGC 6171", 248.133, -13.054, 5.63, 0.08, -1.939, -5.979, -34.7, -1.02, 0.25, _GLOBULAR),
-    ("M92", "NGC 6341", 259.281, 43.136, 8.50, 0.07, -4.935, -0.625, -120.6, -2.31, 0.25, _GLOBULAR),
-    ("M13", "NGC 6205", 250.422, 36.460, 7.42, 0.08, -3.149, -2.574, -244.9, -1.53, 0.30, _GLOBULAR),
-    ("M3", "NGC 5272", 205.548, 28.377, 10.18, 0.08, -0.152, -2.670, -147.2, -1.50, 0.35, _GLOBULAR),
-    ("M5", "NGC 5904", 229.638, 2.081, 7.48, 0.06, 4.086, -9.870, 53.5, -1.29, 0.35, _GLOBULAR),
-    ("M15", "NGC 7078", 322.493, 12.167, 10.71, 0.10, -0.659, -3.803, -106.8, -2.37, 0.25, _GLOBULAR),
-    ("M2", "NGC 7089", 323.363, -0.823, 11.69, 0.11, 3.435, -2.159, -3.8, -1.65, 0.20, _GLOBULAR),
-    ("M53", "NGC 5024", 198.230, 18.168, 18.50, 0.18, -0.133, -1.331, -63.4, -2.10, 0.20, _GLOBULAR),
-    ("NGC 6791", "", 290.221, 37.778, 4.231, 0.19, -0.421, -2.269, -47.3, 0.31, 0.25, _OPEN),
-    ("NGC 6819", "", 295.327, 40.190, 2.765, 0.13, -2.916, -3.856, 2.8, 0.04, 0.25, _OPEN),
-)
-_COLUMNS = {
-    "cluster": ("", "Name"),
-    "other_name": ("", "Other name"),
-    "ra": ("deg", "Right ascension of the centre"),
-    "dec": ("deg", "Declination of the centre"),
-    "distance": ("kpc", "Literature distance"),
-    "distance_error": ("kpc", "Its error"),
-    "pmra": ("mas/yr", "Mean proper motion in right ascension times cos(dec)"),
-    "pmdec": ("mas/yr", "Mean proper motion in declination"),
-    "velocity": ("km/s", "Mean heliocentric radial velocity"),
-    "fe_h": ("", "[Fe/H]"),
-    "radius": ("deg", "Members are looked for within this angle"),
-    "source": ("", "Where the numbers are from"),
-}
-
-#: How far a member may be from the mean: proper motion [mas/yr] and velocity [km/s], each beyond three errors of the
-#: star, and [Fe/H] [dex]. Wide for a globular's internal motion, narrow against the field.
+#: How far a member may be from the mean: proper motion [mas/yr], velocity [km/s] and [Fe/H] [dex]. Wide for a
+#: globular's internal motion and the star's errors, narrow against the field.
 _PM_WIDTH, _VELOCITY_WIDTH, _FE_H_WIDTH = 0.8, 15.0, 0.3
-
-
-def literature_clusters():
-    """Return the twelve clusters that APOGEE observed well, with the source of each number (astropy Table).
-
-    Examples
-    --------
-    >>> from spfast.products.clusters import literature_clusters
-    >>> clusters = literature_clusters()
-    >>> len(clusters), str(clusters["cluster"][0]), float(clusters["distance"][0])
-    (12, 'M67', 0.889)
-    """
-    table = Table(rows=_LITERATURE, names=tuple(_COLUMNS))
-    for name, (unit, description) in _COLUMNS.items():
-        table[name].unit, table[name].description = unit or None, description
-    return table
 
 
 def members_from_table(names, membership):
@@ -80,8 +25,8 @@ def members_from_table(names, membership):
     names : sequence of str
         2MASS names of the catalog's stars.
     membership : astropy Table
-        ``2MASS_ID`` or ``APOGEE_ID``, ``cluster``, and optionally ``distance`` [kpc], the same in all rows of a
-        cluster.
+        ``2MASS_ID`` or ``APOGEE_ID``, ``cluster`` (stars where it is blank are no members), and optionally
+        ``distance`` [kpc], the same in all rows of a cluster.
 
     Returns
     -------
@@ -103,7 +48,8 @@ def members_from_table(names, membership):
     if not (rows >= 0).any():
         raise BadInputError(f"none of the {len(membership)} listed cluster members is in the catalog; check the names")
     cluster = column_values(membership["cluster"], "U", "cluster members: column cluster")
-    found = {name: rows[(cluster == name) & (rows >= 0)] for name in dict.fromkeys(cluster.tolist())}
+    names = dict.fromkeys(name for name in cluster.tolist() if name.strip())
+    found = {name: rows[(cluster == name) & (rows >= 0)] for name in names}
     return {name: np.unique(rows) for name, rows in found.items() if rows.size}
 
 

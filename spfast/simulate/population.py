@@ -4,7 +4,7 @@ import numpy as np
 from astropy import units
 from astropy.coordinates import SkyCoord
 
-__all__ = ["BANDS", "ZERO_POINT", "draw_population"]
+__all__ = ["BANDS", "FIELDS", "ZERO_POINT", "draw_population", "dust_density", "giant_labels", "measure", "place_at"]
 
 #: What Gaia DR2 parallaxes are too small by, on average, for these stars [mas].
 ZERO_POINT = -0.0483
@@ -30,7 +30,7 @@ _MAX_A_V = 9.0
 #: Distances that a star may have [kpc].
 _DISTANCES = np.geomspace(0.3, 25.0, 72)
 #: Pointings on the sky: few at high latitude, many in the disc, drawn once for all surveys.
-_FIELDS = 240
+FIELDS = 240
 _FIELD_RADIUS = 1.4  # [deg]
 
 #: Colours of giants as polynomials in 5040 K / Teff - 1.12: bolometric correction of K, then differences of bands.
@@ -75,18 +75,40 @@ def draw_population(n_stars, rng):
     """
     stars = _labels(n_stars, rng)
     _place(stars, rng)
-    _photometry(stars, rng)
-    _astrometry(stars, rng)
+    measure(stars, rng)
     return stars
 
 
+def measure(stars, rng):
+    """Add to stars with labels, place and motion what Gaia, 2MASS and WISE measure of them."""
+    _photometry(stars, rng)
+    _astrometry(stars, rng)
+
+
 def _labels(n, rng):
-    """Mass, age, abundances, temperature and gravity; luminosity follows: L = M T^4 / g."""
+    """Age and abundances of the field's stars, and what follows from them."""
     kind = rng.choice(3, size=n, p=[0.71, 0.23, 0.06])  # thin disc, thick disc, halo
     age = np.choose(kind, [rng.uniform(0.6, 9.0, n), rng.uniform(7.5, 12.0, n), rng.uniform(10.0, 13.0, n)])
     fe_h = np.choose(kind, [rng.normal(-0.08, 0.2, n), rng.normal(-0.45, 0.25, n), rng.normal(-1.3, 0.35, n)])
     fe_h = np.clip(fe_h, -2.3, 0.5)
     alpha_fe = np.choose(kind, [0.03 - 0.12 * fe_h, 0.24 - 0.06 * fe_h, np.full(n, 0.28)]) + rng.normal(0.0, 0.02, n)
+    return {"component": kind.astype(np.int16), **giant_labels(age, fe_h, alpha_fe, rng)}
+
+
+def giant_labels(age, fe_h, alpha_fe, rng):
+    """Mass, [C/N], temperature and gravity of giants of an age and composition; luminosity follows: L = M T^4 / g.
+
+    Parameters
+    ----------
+    age, fe_h, alpha_fe : float array, shape (n_stars,) [Gyr, dex, dex]
+    rng : numpy Generator
+
+    Returns
+    -------
+    stars : dict of arrays, shape (n_stars,)
+        ``mass``, ``age``, ``teff``, ``logg``, ``fe_h``, ``alpha_fe``, ``c_n``, ``log_luminosity``, ``absolute_K``.
+    """
+    n = age.size
     mass = 1.02 * (age / 10.0) ** -0.31 * 10 ** (0.05 * fe_h) * np.exp(rng.normal(0.0, 0.03, n))
     c_n = -0.18 - 1.15 * np.log10(mass / 1.1) + 0.15 * fe_h + rng.normal(0.0, 0.04, n)
     # Up the branch stars evolve ever faster: fewer of low gravity.
@@ -97,8 +119,8 @@ def _labels(n, rng):
     teff = 4640.0 + 475.0 * (logg - 2.2) - 330.0 * fe_h - 90.0 * alpha_fe + 420.0 * np.log10(mass)
     teff += 25.0 * fe_h**2 + rng.normal(0.0, 25.0, n)
     log_luminosity = np.log10(mass) + 4.0 * np.log10(teff / _SUN_TEFF) - (logg - _SUN_LOGG)
+    theta = 5040.0 / teff - _THETA0
     return {
-        "component": kind.astype(np.int16),
         "mass": mass,
         "age": age,
         "teff": teff,
@@ -107,14 +129,15 @@ def _labels(n, rng):
         "alpha_fe": alpha_fe,
         "c_n": c_n,
         "log_luminosity": log_luminosity,
+        "absolute_K": _SUN_MBOL - 2.5 * log_luminosity - np.polyval(_BC_K[::-1], theta),
     }
 
 
 def _fields():
     """Galactic coordinates of the pointings [deg]."""
     rng = np.random.default_rng(20190801)
-    glon = rng.uniform(0.0, 360.0, _FIELDS)
-    glat = np.where(rng.random(_FIELDS) < 0.75, rng.normal(0.0, 8.0, _FIELDS), rng.normal(0.0, 35.0, _FIELDS))
+    glon = rng.uniform(0.0, 360.0, FIELDS)
+    glat = np.where(rng.random(FIELDS) < 0.75, rng.normal(0.0, 8.0, FIELDS), rng.normal(0.0, 35.0, FIELDS))
     return glon, np.clip(glat, -85.0, 85.0)
 
 
@@ -122,8 +145,7 @@ def _place(stars, rng):
     """Pointing, distance and dust: the density of the disc along the line of sight times the magnitude limits."""
     n = stars["mass"].size
     theta = 5040.0 / stars["teff"] - _THETA0
-    stars["absolute_K"] = _SUN_MBOL - 2.5 * stars["log_luminosity"] - np.polyval(_BC_K[::-1], theta)
-    field = rng.integers(0, _FIELDS, n)
+    field = rng.integers(0, FIELDS, n)
     glon, glat = (axis[field] for axis in _fields())
     radius, angle = _FIELD_RADIUS * np.sqrt(rng.random(n)), rng.uniform(0.0, 2.0 * np.pi, n)
     glat = glat + radius * np.sin(angle)
@@ -134,8 +156,7 @@ def _place(stars, rng):
     lon, lat, d = np.radians(glon)[:, None], np.radians(glat)[:, None], _DISTANCES[None, :]
     x, y, z = d * np.cos(lat) * np.cos(lon) - _R0, d * np.cos(lat) * np.sin(lon), d * np.sin(lat) + _Z0
     r = np.hypot(x, y)
-    dust = _DUST_LOCAL * np.exp(-(r - _R0) / _DUST_LENGTH - np.abs(z) / _DUST_HEIGHT)
-    dust = np.minimum(dust, 4.0)
+    dust = dust_density(r, z)
     steps = np.diff(_DISTANCES, prepend=0.0)
     clumps = np.exp(rng.normal(0.0, 0.45, n))[:, None]
     a_v = clumps * np.cumsum(dust * steps, axis=1)
@@ -157,9 +178,21 @@ def _place(stars, rng):
     stars["distance"] = distance
     stars["true_parallax"] = 1.0 / distance
     stars["a_v"] = np.minimum(a_v[rows, index], _MAX_A_V)
-    unit = [np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)]
-    stars["x"], stars["y"], stars["z"] = ((distance * u[:, 0] + o) for u, o in zip(unit, (-_R0, 0.0, _Z0), strict=True))
+    place_at(stars)
     _motion(stars, rng)
+
+
+def dust_density(radius, height):
+    """Extinction per length in V [mag/kpc] at a galactocentric radius and a height [kpc]."""
+    return np.minimum(_DUST_LOCAL * np.exp(-(radius - _R0) / _DUST_LENGTH - np.abs(height) / _DUST_HEIGHT), 4.0)
+
+
+def place_at(stars):
+    """Add galactocentric x, y, z [kpc] to stars with ``glon``, ``glat`` [deg] and ``distance`` [kpc]."""
+    lon, lat = np.radians(stars["glon"]), np.radians(stars["glat"])
+    along = (np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat))
+    for name, part, origin in zip("xyz", along, (-_R0, 0.0, _Z0), strict=True):
+        stars[name] = stars["distance"] * part + origin
 
 
 def _motion(stars, rng):

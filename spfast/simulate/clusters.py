@@ -1,0 +1,114 @@
+"""Mock members of real star clusters: the literature's place, distance, motion and [Fe/H], our giants and our noise."""
+
+import numpy as np
+from astropy import units
+from astropy.coordinates import SkyCoord
+
+from spfast.data.known_clusters import literature_clusters
+from spfast.errors import BadInputError
+from spfast.simulate.population import FIELDS, dust_density, giant_labels, measure, place_at
+
+__all__ = ["CLUSTER_STARS", "draw_members"]
+
+#: Members drawn for each cluster, before any cut.
+CLUSTER_STARS = 24
+
+#: Below this [Fe/H] a cluster is a globular: old, alpha-rich, and with the velocity spread of one.
+_GLOBULAR_FE_H = -0.6
+#: Age [Gyr], [alpha/Fe] [dex], spread of velocities in one direction [km/s]: globular, open.
+_GLOBULAR, _OPEN = (12.5, 0.28, 5.0), (4.0, 0.02, 0.8)
+#: Spread of [Fe/H] among members [dex], and of the dust before them, as a share of it.
+_FE_H_SPREAD, _DUST_SPREAD = 0.02, 0.04
+#: The radius in which members are looked for, in units of the spread of their places in one direction.
+_RADII = 3.5
+#: H magnitudes that APOGEE observes.
+_H_BRIGHT, _H_FAINT = 7.0, 13.7
+#: Proper motion [mas/yr] of 1 km/s at 1 kpc.
+_PER_YEAR = 1.0 / 4.740470463
+
+
+def draw_members(names, seed):
+    """Draw members of known clusters.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Clusters of `literature_clusters`, by either name.
+    seed : int
+
+    Returns
+    -------
+    stars : dict of arrays
+        As of `draw_population`, with ``cluster``; `CLUSTER_STARS` for each name.
+
+    Raises
+    ------
+    BadInputError
+        If a name is not known.
+
+    Examples
+    --------
+    >>> from spfast.simulate.clusters import draw_members
+    >>> members = draw_members(["M13"], seed=1)
+    >>> set(members["cluster"].tolist()), float(members["distance"][0])
+    ({'M13'}, 7.42)
+    """
+    known = literature_clusters()
+    place = {str(row[column]): i for i, row in enumerate(known) for column in ("cluster", "other_name") if row[column]}
+    drawn = []
+    for name in dict.fromkeys(names):
+        if name not in place:
+            raise BadInputError(f"cluster {name!r}: expected one of {', '.join(map(str, known['cluster']))}")
+        number = place[name]
+        drawn.append(_draw(known[number], number, np.random.default_rng([seed, 8, number])))
+    return {column: np.concatenate([stars[column] for stars in drawn]) for column in drawn[0]}
+
+
+def _draw(centre, number, rng):
+    n, distance = CLUSTER_STARS, float(centre["distance"])
+    age, alpha_fe, spread = _GLOBULAR if centre["fe_h"] < _GLOBULAR_FE_H else _OPEN
+    a_v = _dust(centre) * np.exp(rng.normal(0.0, _DUST_SPREAD, n))
+    stars = _bright_giants(n, centre["fe_h"], age, alpha_fe, distance, rng)
+    stars["component"] = np.full(n, 2 if age == _GLOBULAR[0] else 0, np.int16)
+    stars["cluster"] = np.full(n, str(centre["cluster"]))
+    stars["FIELD"], stars["field_number"] = stars["cluster"].astype("U24"), np.full(n, FIELDS + number)
+    stars["distance"], stars["true_parallax"] = np.full(n, distance), np.full(n, 1.0 / distance)
+    stars["a_v"] = a_v
+    radius, angle = _within(centre["radius"], n, rng), rng.uniform(0.0, 2.0 * np.pi, n)
+    middle = SkyCoord(centre["ra"], centre["dec"], unit="deg")
+    sky = middle.directional_offset_by(angle * units.rad, radius * units.deg)
+    stars["ra"], stars["dec"] = sky.ra.deg, sky.dec.deg
+    stars["glon"], stars["glat"] = sky.galactic.l.deg, sky.galactic.b.deg
+    place_at(stars)
+    for name in ("pmra", "pmdec"):
+        stars[name] = centre[name] + spread * _PER_YEAR / distance * rng.normal(size=n)
+    stars["radial_velocity"] = centre["velocity"] + spread * rng.normal(size=n)
+    measure(stars, rng)
+    return stars
+
+
+def _bright_giants(n, fe_h, age, alpha_fe, distance, rng):
+    """Giants of one age and composition, in the order drawn, of those that APOGEE would observe at this distance."""
+    count = 200 * n
+    stars = giant_labels(
+        np.full(count, age), fe_h + rng.normal(0.0, _FE_H_SPREAD, count), np.full(count, alpha_fe), rng
+    )
+    h = stars["absolute_K"] + 0.1 + 5.0 * np.log10(100.0 * distance)
+    rows = np.flatnonzero((h > _H_BRIGHT) & (h < _H_FAINT))[:n]
+    return {name: values[rows] for name, values in stars.items()}
+
+
+def _within(radius, n, rng):
+    """Distances from the centre [deg] of a round Gaussian swarm, all of them within the radius."""
+    outermost = 1.0 - np.exp(-0.5 * _RADII**2)
+    return radius / _RADII * np.sqrt(-2.0 * np.log(1.0 - outermost * rng.random(n)))
+
+
+def _dust(centre):
+    """Extinction in V [mag] as far as the cluster."""
+    sky = SkyCoord(centre["ra"], centre["dec"], unit="deg").galactic
+    step = 0.05
+    distance = np.arange(step / 2, centre["distance"], step)
+    line = {"glon": sky.l.deg, "glat": sky.b.deg, "distance": distance}
+    place_at(line)
+    return float(np.sum(dust_density(np.hypot(line["x"], line["y"]), line["z"])) * step)
