@@ -200,6 +200,7 @@ def run_simulate(args):
     from spfast.simulate import simulate_download, simulate_survey
 
     common = {"seed": args.seed or 0, "quiet": args.quiet, "wrong_parallaxes": args.wrong_parallaxes}
+    common["zero_point"] = (args.zero_point, args.zero_point_slope)
     if args.survey:
         simulate_survey(args.out, args.stars, config=_config(args), threads=args.threads, **common)
     else:
@@ -461,6 +462,20 @@ def _parser():
         "--spectra", choices=("apStar", "aspcapStar"), default="aspcapStar", help="kind of file (default: aspcapStar)"
     )
     sub.add_argument("--survey", action="store_true", help="write a survey folder directly, no FITS spectra: for any N")
+    sub.add_argument(
+        "--zero-point",
+        type=float,
+        default=Config().fit.zero_point,
+        metavar="MAS",
+        help="what Gaia's parallaxes are too small by at G = 14 [mas] (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--zero-point-slope",
+        type=float,
+        default=0.0,
+        metavar="SLOPE",
+        help="and by more for every further magnitude [mas/mag] (default: %(default)s)",
+    )
     sub.add_argument(
         "--wrong-parallaxes",
         type=float,

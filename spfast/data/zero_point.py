@@ -1,16 +1,29 @@
-"""What to add to Gaia's parallaxes: one number for all stars, or Gaia DR3's zero point star by star."""
+"""What to add to Gaia's parallaxes: one number for all stars, one fitted star by star, or Gaia DR3's zero point."""
 
 import warnings
 
 import numpy as np
+from astropy.coordinates import BarycentricMeanEcliptic, SkyCoord
 
 from spfast.errors import BadInputError
 
-__all__ = ["CONSTANT", "LINDEGREN", "ZERO_POINT_RULES", "added_to_parallax", "lindegren_zero_point"]
+__all__ = [
+    "CONSTANT",
+    "COVARIATES",
+    "FITTED",
+    "LINDEGREN",
+    "ZERO_POINT_RULES",
+    "added_to_parallax",
+    "lindegren_zero_point",
+    "zero_point_covariates",
+]
 
-CONSTANT, LINDEGREN = "constant", "lindegren2021"
-#: Rules by name.
+CONSTANT, FITTED, LINDEGREN = "constant", "fit", "lindegren2021"
+#: Rules by name that need nothing but a star's columns.
 ZERO_POINT_RULES = (CONSTANT, LINDEGREN)
+
+#: What a fitted zero point may be linear in besides a constant, and its unit.
+COVARIATES = {"G": "mag", "BP-RP": "mag", "ecl_lat": "deg"}
 
 #: Where the zero point of Gaia (E)DR3 is defined (Lindegren et al. 2021, A&A 649, A4, Appendix A): G [mag], effective
 #: wavenumber of five-parameter and pseudocolour of six-parameter solutions [um-1].
@@ -20,7 +33,7 @@ _FIVE, _SIX = 31, 95
 _NEEDED = ("nu_eff_used_in_astrometry", "pseudocolour", "ecl_lat", "astrometric_params_solved")
 
 
-def added_to_parallax(stars, rule=CONSTANT, zero_point=0.0):
+def added_to_parallax(stars, rule=CONSTANT, zero_point=0.0, fitted=None):
     """Return what a rule adds to each star's Gaia parallax.
 
     Parameters
@@ -28,9 +41,11 @@ def added_to_parallax(stars, rule=CONSTANT, zero_point=0.0):
     stars : astropy Table
         A survey's.
     rule : str
-        One of `ZERO_POINT_RULES`.
+        One of `ZERO_POINT_RULES`, or "fit".
     zero_point : float [mas]
         Added to all under the rule "constant".
+    fitted : dict, optional
+        Under the rule "fit": ``covariates``, ``pivots`` and ``offsets``, as the model's metadata have them.
 
     Returns
     -------
@@ -45,10 +60,86 @@ def added_to_parallax(stars, rule=CONSTANT, zero_point=0.0):
     """
     if rule == CONSTANT:
         return np.full(len(stars), float(zero_point)), None
+    if rule == FITTED:
+        values, _, missing = zero_point_covariates(stars, fitted["covariates"], fitted["pivots"])
+        added = fitted["offsets"][0] + values @ np.array(fitted["offsets"][1:])
+        return added, missing if fitted["covariates"] else None
     if rule == LINDEGREN:
         value, out_of_range = lindegren_zero_point(stars)
         return -value, out_of_range
     raise BadInputError(f"zero point rule {rule!r}: expected one of {', '.join(ZERO_POINT_RULES)}")
+
+
+def zero_point_covariates(stars, names, pivots=None, rows=None):
+    """Return what a fitted zero point is linear in, less its pivot.
+
+    Parameters
+    ----------
+    stars : astropy Table
+        A survey's. Without ``ecl_lat`` the ecliptic latitude is computed from ``ra`` and ``dec``.
+    names : sequence of str
+        Keys of `COVARIATES`.
+    pivots : sequence of float, optional
+        Values at which a covariate counts as zero; by default the median of ``rows``, to four digits.
+    rows : int array, optional
+        All by default.
+
+    Returns
+    -------
+    values : float64 array, shape (n_stars, n_names)
+        Zero where a star lacks the covariate.
+    pivots : list of float
+    missing : bool array, shape (n_stars,)
+        Stars that lack one.
+
+    Raises
+    ------
+    BadInputError
+        For an unknown name, or a covariate that no star has.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from spfast.data.zero_point import zero_point_covariates
+    >>> values, pivots, missing = zero_point_covariates(Table({"phot_g_mean_mag": [11.0, 12.0, 14.0]}), ["G"])
+    >>> values[:, 0].tolist(), pivots
+    ([-1.0, 0.0, 2.0], [12.0])
+    """
+    rows = slice(None) if rows is None else rows
+    columns = []
+    for name in names:
+        if name not in COVARIATES:
+            raise BadInputError(f"zero point covariate {name!r}: expected one of {', '.join(COVARIATES)}")
+        columns.append(_covariate(stars, name))
+        if not np.isfinite(columns[-1][rows]).any():
+            raise BadInputError(f"zero point covariate {name}: no training star has it; leave it out")
+    values = np.column_stack(columns) if columns else np.zeros((len(stars), 0))
+    if pivots is None:
+        pivots = [float(f"{np.nanmedian(column[rows]):.4g}") for column in columns]
+    missing = ~np.isfinite(values).all(axis=1)
+    return np.where(np.isfinite(values), values - np.array(pivots), 0.0), list(pivots), missing
+
+
+def _covariate(stars, name):
+    def column(*names):
+        lacking = [each for each in names if each not in stars.colnames]
+        if lacking:
+            raise BadInputError(f"zero point covariate {name}: the survey has no column {lacking[0]}; leave it out")
+        return [np.ma.filled(np.ma.asarray(stars[each]).astype(np.float64), np.nan) for each in names]
+
+    if name == "G":
+        return column("phot_g_mean_mag")[0]
+    if name == "BP-RP":
+        blue, red = column("phot_bp_mean_mag", "phot_rp_mean_mag")
+        return blue - red
+    if "ecl_lat" in stars.colnames:
+        return column("ecl_lat")[0]
+    ra, dec = column("ra", "dec")
+    known = np.isfinite(ra) & (np.abs(dec) <= 90.0)
+    latitude = np.full(len(stars), np.nan)
+    sky = SkyCoord(ra[known], dec[known], unit="deg")
+    latitude[known] = sky.transform_to(BarycentricMeanEcliptic()).lat.deg
+    return latitude
 
 
 def lindegren_zero_point(stars):

@@ -11,7 +11,7 @@ from spfast.errors import BadInputError
 from spfast.progress import Progress
 from spfast.simulate import files
 from spfast.simulate.spectra import Synthesis, observe
-from spfast.simulate.stars import CHUNK, draw_chunk, measured_labels, truth_table
+from spfast.simulate.stars import CHUNK, ZERO_POINT, draw_chunk, measured_labels, truth_table
 
 __all__ = ["simulate_download"]
 
@@ -22,7 +22,9 @@ _TWO_SOURCES, _NO_WISE, _NO_LABELS, _NO_2MASS_ERROR, _FLAGGED = 0.02, 0.01, 0.02
 _STARFLAG_BITS, _ASPCAPFLAG_BITS = (1 << 9, 1 << 18), (1 << 7, 1 << 23)
 
 
-def simulate_download(out, n_stars, seed=0, release="dr17", spectra="aspcapStar", quiet=False, wrong_parallaxes=0.0):
+def simulate_download(
+    out, n_stars, seed=0, release="dr17", spectra="aspcapStar", quiet=False, wrong_parallaxes=0.0, zero_point=ZERO_POINT
+):
     """Write allStar, a tree of spectra, a Gaia table and the truth, in the formats of a release.
 
     The same seed gives the same bytes.
@@ -41,6 +43,8 @@ def simulate_download(out, n_stars, seed=0, release="dr17", spectra="aspcapStar"
     quiet : bool
     wrong_parallaxes : float
         Share of the stars whose parallax is wrong; ``truth.fits`` says which.
+    zero_point : tuple of two float [mas], [mas/mag]
+        What Gaia's parallaxes are too small by at G = 14, and by more for every further magnitude.
 
     Returns
     -------
@@ -65,7 +69,7 @@ def simulate_download(out, n_stars, seed=0, release="dr17", spectra="aspcapStar"
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        _write(partial, n_stars, seed, release, spectra, quiet, wrong_parallaxes)
+        _write(partial, n_stars, seed, release, spectra, quiet, wrong_parallaxes, zero_point)
         if out.exists():
             out.rmdir()
         os.replace(partial, out)
@@ -76,9 +80,9 @@ def simulate_download(out, n_stars, seed=0, release="dr17", spectra="aspcapStar"
     return out
 
 
-def _write(root, n_stars, seed, release, kind, quiet, wrong_parallaxes):
+def _write(root, n_stars, seed, release, kind, quiet, wrong_parallaxes, zero_point):
     n_chunks = -(-n_stars // CHUNK)
-    chunks = [draw_chunk(seed, chunk, wrong_parallaxes) for chunk in range(n_chunks)]
+    chunks = [draw_chunk(seed, chunk, wrong_parallaxes, zero_point) for chunk in range(n_chunks)]
     stars = {name: np.concatenate([chunk[name] for chunk in chunks])[:n_stars] for name in chunks[0]}
     rng = np.random.default_rng([seed, 6])
     stars["random_index"] = rng.permutation(4 * n_stars)[:n_stars].astype(np.int64)

@@ -5,12 +5,16 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 from spfast.errors import BadInputError
+from spfast.simulate import population
 from spfast.simulate.population import draw_population
 
-__all__ = ["CHUNK", "draw_chunk", "measured_labels", "truth_table"]
+__all__ = ["CHUNK", "ZERO_POINT", "draw_chunk", "measured_labels", "truth_table"]
 
 #: Stars drawn with one seed.
 CHUNK = 256
+#: What Gaia's parallaxes are too small by at the pivot [mas], and its slope in G [mas/mag]; the pivot [mag].
+ZERO_POINT = (-population.ZERO_POINT, 0.0)
+_ZERO_POINT_PIVOT = 14.0
 #: Errors of ASPCAP's labels: Teff [K], log g, [Fe/H] [dex].
 _LABEL_ERRORS = (35.0, 0.05, 0.02)
 #: A spurious parallax is off by this many of its errors, either way.
@@ -38,7 +42,7 @@ _TRUTH = {
 }
 
 
-def draw_chunk(seed, chunk, wrong_parallaxes=0.0):
+def draw_chunk(seed, chunk, wrong_parallaxes=0.0, zero_point=ZERO_POINT):
     """Draw one chunk of stars.
 
     Parameters
@@ -46,6 +50,8 @@ def draw_chunk(seed, chunk, wrong_parallaxes=0.0):
     seed, chunk : int
     wrong_parallaxes : float
         Share of the stars whose parallax is wrong; the others are the same for any share.
+    zero_point : tuple of two float [mas], [mas/mag]
+        What Gaia's parallaxes are too small by at G = 14, and by more for every further magnitude of measured G.
 
     Returns
     -------
@@ -68,6 +74,9 @@ def draw_chunk(seed, chunk, wrong_parallaxes=0.0):
     stars["APOGEE_ID"] = np.array([f"2M{a.replace('.', '')}{d.replace('.', '')}" for a, d in zip(ra, dec, strict=True)])
     # Gaia's source_id begins with the position; ours is unique by chunk and star.
     stars["source_id"] = (rng.integers(1, 2**26, CHUNK) << 36) + chunk * CHUNK + np.arange(CHUNK)
+    if tuple(zero_point) != ZERO_POINT:  # else not touched: the same bytes as ever
+        too_small = zero_point[0] + zero_point[1] * (stars["G"] - _ZERO_POINT_PIVOT)
+        stars["parallax"] = stars["parallax"] - population.ZERO_POINT - too_small
     _spoil(stars, wrong_parallaxes, np.random.default_rng([seed, 7, chunk]))
     return stars
 

@@ -18,7 +18,7 @@ from spfast.model.layout import FeatureLayout
 from spfast.progress import Progress
 from spfast.simulate.population import BANDS
 from spfast.simulate.spectra import Synthesis, observe
-from spfast.simulate.stars import CHUNK, draw_chunk, measured_labels, truth_table
+from spfast.simulate.stars import CHUNK, ZERO_POINT, draw_chunk, measured_labels, truth_table
 
 __all__ = ["simulate_survey"]
 
@@ -28,7 +28,9 @@ _REFERENCE_STARS = 512
 _LAYOUT_STARS = 512
 
 
-def simulate_survey(out, n_stars, seed=0, config=None, threads=None, quiet=False, wrong_parallaxes=0.0):
+def simulate_survey(
+    out, n_stars, seed=0, config=None, threads=None, quiet=False, wrong_parallaxes=0.0, zero_point=ZERO_POINT
+):
     """Write a survey folder of any size without any FITS spectrum on the way.
 
     The spectra are those of `simulate_download`, normalised by the same kernel as in `spfast ingest`. The same seed
@@ -47,6 +49,8 @@ def simulate_survey(out, n_stars, seed=0, config=None, threads=None, quiet=False
     quiet : bool
     wrong_parallaxes : float
         Share of the stars whose parallax is wrong; ``truth.fits`` says which.
+    zero_point : tuple of two float [mas], [mas/mag]
+        What Gaia's parallaxes are too small by at G = 14, and by more for every further magnitude.
 
     Returns
     -------
@@ -62,7 +66,7 @@ def simulate_survey(out, n_stars, seed=0, config=None, threads=None, quiet=False
     if Path(out).exists():  # before the stars are drawn; the writer checks again
         raise BadInputError(f"{out}: exists already; remove it or choose another output")
     config = Config() if config is None else config
-    stars = _parent_sample(n_stars, seed, config, wrong_parallaxes)
+    stars = _parent_sample(n_stars, seed, config, wrong_parallaxes, zero_point)
     synthesis = Synthesis()
     continuum = _continuum_pixels(stars, synthesis, seed, config)
     pixels = _usable_pixels(stars, synthesis, continuum, seed, config)
@@ -71,7 +75,7 @@ def simulate_survey(out, n_stars, seed=0, config=None, threads=None, quiet=False
     table["n_bad_pixels"] = np.zeros(n_stars, np.int32)
     n_blocks = -(-n_stars // CHUNK)
     provenance = {
-        "simulated": {"seed": int(seed), "wrong_parallaxes": float(wrong_parallaxes)},
+        "simulated": {"seed": int(seed), "wrong_parallaxes": float(wrong_parallaxes), "zero_point": list(zero_point)},
         "continuum": {"source": "found from the survey's spectra", "pixels": [int(p) for p in continuum]},
         "pixel_mask": {"n_pixels": layout.n_pixels, "n_dropped": int(chip_pixels().size - layout.n_pixels)},
         "n_training": int(np.sum(table["training_set"])),
@@ -103,12 +107,12 @@ def simulate_survey(out, n_stars, seed=0, config=None, threads=None, quiet=False
         return writer.finish(table, cut_flow=[("simulated", n_stars)], config=config, provenance=provenance)
 
 
-def _parent_sample(n_stars, seed, config, wrong_parallaxes=0.0):
+def _parent_sample(n_stars, seed, config, wrong_parallaxes=0.0, zero_point=ZERO_POINT):
     """Draw chunks until enough stars pass the cuts of the Parent Sample, in the order of their identifiers."""
     kept, count = [], 0
     sample = config.sample
     for chunk in itertools.count():
-        stars = draw_chunk(seed, chunk, wrong_parallaxes)
+        stars = draw_chunk(seed, chunk, wrong_parallaxes, zero_point)
         jk, bprp = stars["J"] - stars["K"], stars["BP"] - stars["RP"]
         logg = measured_labels(stars)[1]
         good = (logg > sample.logg_min) & (logg <= sample.logg_max)
