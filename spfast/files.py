@@ -157,7 +157,9 @@ class RecordFile:
         return records
 
     def begin(self, head):
-        """Start the file anew with one record."""
+        """Start the file anew with one record, by its only writer; what one before it left half-written goes."""
+        for left in leftovers(self.path):
+            left.unlink()
         content = _line(head)
         with new_file(self.path) as partial:
             partial.write_bytes(content)

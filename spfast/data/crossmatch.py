@@ -9,8 +9,8 @@ __all__ = ["POLICIES", "best_gaia_rows", "best_rows", "check_places", "join_wise
 
 #: Recorded with every survey.
 POLICIES = {
-    "duplicates": "of the allStar rows of one APOGEE_ID that have a spectrum file: the highest SNR, ties by row order",
-    "several_gaia_sources": "smallest angular_distance if given, else brightest phot_g_mean_mag, ties by row order",
+    "duplicates": "of the allStar rows of one APOGEE_ID with a spectrum file: the highest SNR, ties by all columns",
+    "several_gaia_sources": "smallest angular_distance if given, else brightest phot_g_mean_mag, ties by all columns",
 }
 
 
@@ -18,13 +18,15 @@ POLICIES = {
 _APART_MAX = 1 / 60
 
 
-def best_rows(keys, order):
-    """Return, for each distinct key, the row that comes first: lowest ``order``, NaN last, ties by row order.
+def best_rows(keys, order, others=()):
+    """Return, for each distinct key, the row that comes first: lowest ``order``, NaN last, ties by the others in turn.
 
     Parameters
     ----------
     keys : array of str or int, shape (n,)
     order : float array, shape (n,)
+    others : sequence of array, shape (n,)
+        What else tells rows apart, so that their order in the file does not matter; rows alike in all are.
 
     Returns
     -------
@@ -38,7 +40,7 @@ def best_rows(keys, order):
     [1, 2]
     """
     keys, order = np.asarray(keys), np.asarray(order, dtype=float)
-    by_order = np.lexsort((order, keys))  # NaN sorts last; lexsort is stable, so ties keep their row order
+    by_order = np.lexsort((*map(np.asarray, others[::-1]), order, keys))  # NaN sorts last
     first = np.ones(len(keys), bool)
     first[1:] = keys[by_order][1:] != keys[by_order][:-1]
     return np.sort(by_order[first])
@@ -57,7 +59,7 @@ def best_gaia_rows(gaia):
     rows : int64 array
     """
     order = gaia["angular_distance"] if "angular_distance" in gaia.colnames else gaia["phot_g_mean_mag"]
-    rows = best_rows(gaia["key"], order)
+    rows = best_rows(gaia["key"], order, list(gaia.itercols()))
     return rows[np.asarray(gaia["key"])[rows] != ""]
 
 
@@ -121,7 +123,7 @@ def join_wise(gaia, wise):
         If no row matches.
     """
     by = "key" if "key" in wise.colnames else "source_id"
-    rows = best_rows(wise[by], wise["w1mpro"])
+    rows = best_rows(wise[by], wise["w1mpro"], list(wise.itercols()))
     matched = _lookup(np.asarray(gaia[by]), np.asarray(wise[by])[rows], rows)
     if not np.any(matched >= 0):
         raise BadInputError(f"WISE table: none of its {len(wise)} rows matches a Gaia row by {by}; check both")

@@ -149,7 +149,7 @@ def _parent_sample(allstar, spectra, gaia, wise, config):
     stars.remove_columns([name for name in ("LOCATION_ID",) if name in places])
     stars = stars[flow.apply("spectrum file", stars["FILE"] != "", lambda i: f"none under {spectra}")]
     best = np.zeros(len(stars), bool)
-    best[best_rows(stars["APOGEE_ID"], -np.asarray(stars["SNR"], dtype=float))] = True
+    best[best_rows(stars["APOGEE_ID"], -np.asarray(stars["SNR"], dtype=float), list(stars.itercols()))] = True
     snr = np.asarray(stars["SNR"])
     stars = stars[flow.apply("one row a star", best, lambda i: f"SNR = {snr[i]:.1f}: another row has more")]
     stars = cut_apogee(stars, flow, config)
