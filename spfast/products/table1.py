@@ -39,6 +39,8 @@ _ALIASES = {
 _PAPER_ZERO_POINT = 0.0483
 #: "Best" stars of the training set: raw Gaia parallax over error at least this.
 BEST_SNR = 20.0
+#: Beyond these [mas] a parallax or its error is none: ten times the nearest star's, and far below any measured error.
+_PARALLAX_MAX, _ERROR_MIN = 1e4, 1e-9
 #: How tables write "yes", in lower case.
 _TRUE = ("1", "1.0", "true", "t")
 
@@ -103,7 +105,7 @@ def catalog_values(catalog, zero_point=None):
     columns = {name: find_column(catalog, name, "the catalog") for name in TABLE_1}
     gaia, gaia_error, spec, spec_error = (float_column(catalog, columns[name], "mas") for name in TABLE_1[1:5])
     has_total = _TOTAL_ERROR in catalog.colnames
-    has_gaia = np.isfinite(gaia) & np.isfinite(gaia_error) & (gaia_error > 0)
+    has_gaia = _measured(gaia) & _measured(gaia_error) & (gaia_error > _ERROR_MIN)
     training = np.isin(np.char.lower(_text(catalog, columns["training_set"])), _TRUE)
     fold = _text(catalog, columns["sample"])
     raw = gaia - _zero_points(catalog, fold, zero_point)
@@ -122,7 +124,7 @@ def catalog_values(catalog, zero_point=None):
         training=training,
         best=best,
         has_gaia=has_gaia,
-        has_spec=np.isfinite(spec) & np.isfinite(spec_error) & (spec_error >= 0),
+        has_spec=_measured(spec) & _measured(spec_error) & (spec_error >= 0),
     )
 
 
@@ -167,6 +169,11 @@ def true_parallaxes(names, truth):
     if not np.isfinite(matched).any():
         raise BadInputError("no star of the catalog is in the truth table; is it the truth of this survey?")
     return matched
+
+
+def _measured(values):
+    """Finite and no larger than any parallax could be: squares stay finite too."""
+    return np.abs(values) < _PARALLAX_MAX  # False for NaN
 
 
 def _text(table, name):

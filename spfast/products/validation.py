@@ -127,7 +127,7 @@ def _measures(spec, reference, error):
     with np.errstate(divide="ignore", invalid="ignore"):
         residual = (spec - reference) / reference
         pull = (spec - reference) / error
-    residual, pull = residual[~np.isnan(residual)], pull[~np.isnan(pull)]
+    residual, pull = residual[np.isfinite(residual)], pull[np.isfinite(pull)]
     if not residual.size or not pull.size:
         return (np.nan,) * 7
     low, p16, median, p84, high = np.percentile(residual, [2.5, 16.0, 50.0, 84.0, 97.5])
