@@ -235,7 +235,7 @@ def spectrum_row(
 
     n_bad = 0
     for i in range(n_pixels):
-        n_bad += bad[i]
+        n_bad += int(bad[i])
         usable[i] |= 1 - bad[i]
     low, high, error_high = np.float32(clip_min), np.float32(clip_max), np.float32(clip_error)
     for i in range(n_pixels):
