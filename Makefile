@@ -4,6 +4,8 @@
 #   make fuzz    2,000 bad inputs for every reader, from a seed of the day (FUZZ_CASES, FUZZ_SEED); ten minutes
 #   make coverage  branch coverage of data, selection and model; three minutes
 #   make mutation  do the tests notice a changed kernel, cut, fold or match? half an hour
+#   make crash   ingest, tune and catalog killed, interrupted and without room, 100 times each (CRASH_TIMES, CRASH_SEED)
+#   make nojit   the tests of the kernels without the compiler
 #   make docs    the documentation, in docs/_build/html
 #   make lint    ruff
 # One environment, .venv, serves all four. Another interpreter: make demo PYTHON=python3.12
@@ -12,10 +14,12 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
 FUZZ_CASES ?= 2000
+CRASH_TIMES ?= 100
+CRASH_SEED ?= 1
 FUZZ_SEED ?= $(shell date +%Y%m%d)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz docs lint clean
+.PHONY: help demo test fuzz crash nojit coverage mutation docs lint clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -28,6 +32,24 @@ test: $(VENV)/installed-test
 
 fuzz: $(VENV)/installed-test
 	SPFAST_FUZZ_CASES=$(FUZZ_CASES) $(VENV)/bin/python -m pytest tests/test_fuzz_*.py --hypothesis-seed=$(FUZZ_SEED) --durations=0 $(PYTEST_ARGS)
+
+coverage: $(VENV)/installed-dev
+	$(VENV)/bin/python -m coverage erase
+	$(VENV)/bin/python -m coverage run -m pytest -q $(PYTEST_ARGS)
+	$(VENV)/bin/python -m coverage combine -q
+	$(VENV)/bin/python -m coverage report --show-missing
+	@for part in data selection model; do \
+		$(VENV)/bin/python -m coverage report --include="spfast/$$part/*" --fail-under=95 | tail -n 1; done
+
+mutation: $(VENV)/installed-dev
+	$(VENV)/bin/python tests/mutation.py
+
+crash: $(VENV)/installed-test
+	$(VENV)/bin/python tests/crash_runs.py --times $(CRASH_TIMES) --seed $(CRASH_SEED)
+
+# What the compiler takes for infinity, plain Python warns of.
+nojit: $(VENV)/installed-test
+	NUMBA_DISABLE_JIT=1 $(VENV)/bin/python -m pytest -W ignore::RuntimeWarning tests/test_kernels.py tests/test_continuum.py
 
 docs: $(VENV)/installed-docs
 	$(VENV)/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html

@@ -98,18 +98,9 @@ def environment(**changes):
 
 def test_kernels_without_the_compiler_agree():
     """The same Python, not compiled: what the compiler makes of the kernels is what they say (``make nojit``: more)."""
-    tests = Path(__file__).parent / "test_kernels.py"
-    call = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        str(tests),
-        "-k",
-        "l1 or soft or uncertainty",
-    ]
+    tests = [str(Path(__file__).with_name(name)) for name in ("test_kernels.py", "test_continuum.py")]
+    few = "l1 or soft or uncertainty or can_be_ignored"
+    call = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, "-k", few]
     done = subprocess.run(call, env=environment(NUMBA_DISABLE_JIT="1"), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout
