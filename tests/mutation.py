@@ -1,0 +1,145 @@
+"""Do the tests notice? Every small change to a kernel, cut, fold, match or propagation, and whether a test fails.
+
+    python tests/mutation.py [module ...]
+
+The changes are cosmic-ray's. Each is tried in a process of its own, forked after the slow imports, with the compiler of
+numba off; the module's tests run until the first failure. Survivors are printed as a line of source before and after;
+the exit status is 1 if there is one that `EQUIVALENT` does not explain.
+"""
+
+import argparse
+import difflib
+import os
+import signal
+import sys
+import time
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+os.environ["NUMBA_DISABLE_JIT"] = "1"
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: Modules and the tests that answer for them.
+MODULES = {
+    "spfast.kernels.l1": ["tests/test_kernels_by_hand.py"],
+    "spfast.kernels.uncertainty": ["tests/test_kernels_by_hand.py"],
+    "spfast.kernels.exp_linear": ["tests/test_kernels_by_hand.py"],
+    "spfast.data.crossmatch": [
+        "tests/test_crossmatch.py",
+        "tests/test_bad_input.py::test_places_that_agree_or_are_not_known",
+    ],
+    "spfast.data.cuts": ["tests/test_cuts.py"],
+    "spfast.selection.folds": ["tests/test_folds.py", "spfast/selection/folds.py"],
+}
+
+#: Changes that a reader would call a mistake: another sign, bound, branch, number or loop. Cosmic-ray has many more of
+#: each kind (every operator by every other); one of a kind finds what the others find.
+OPERATORS = (
+    *("ReplaceBinaryOperator_" + pair for pair in ("Add_Sub", "Sub_Add", "Mul_Div", "Div_Mul", "FloorDiv_Mul")),
+    *(
+        "ReplaceBinaryOperator_" + pair
+        for pair in ("Mod_Add", "Pow_Mul", "BitAnd_BitOr", "BitOr_BitAnd", "BitXor_BitAnd")
+    ),
+    *("ReplaceComparisonOperator_" + pair for pair in ("Lt_LtE", "LtE_Lt", "Gt_GtE", "GtE_Gt", "Lt_Gt", "Gt_Lt")),
+    *("ReplaceComparisonOperator_" + pair for pair in ("GtE_LtE", "LtE_GtE", "Eq_NotEq", "NotEq_Eq")),
+    *("ReplaceUnaryOperator_USub_UAdd", "ReplaceUnaryOperator_Delete_Not", "ReplaceUnaryOperator_Delete_USub"),
+    *("ReplaceUnaryOperator_Delete_Invert", "ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "ReplaceAndWithOr"),
+    *("ReplaceOrWithAnd", "AddNot", "NumberReplacer", "ReplaceBreakWithContinue", "ReplaceContinueWithBreak"),
+    "ZeroIterationForLoop",
+)
+
+#: Survivors that cannot be told from the source by any test, and why: (module, line of source after the change).
+EQUIVALENT = {}
+
+_SECONDS = 60
+
+
+class Finder:
+    """Gives one module another source."""
+
+    def __init__(self, name, path, source):
+        self.name, self.path, self.source = name, path, source
+
+    def find_spec(self, name, path=None, target=None):
+        return ModuleSpec(name, self, origin=str(self.path)) if name == self.name else None
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        module.__file__ = str(self.path)
+        exec(compile(self.source, str(self.path), "exec"), module.__dict__)
+
+
+def mutants(source):
+    """Yield each changed source, once."""
+    from cosmic_ray.mutating import mutate_code
+    from cosmic_ray.plugins import get_operator
+
+    seen = {source}
+    for name in OPERATORS:
+        operator, occurrence = get_operator(f"core/{name}")(), 0
+        while (changed := mutate_code(source, operator, occurrence)) is not None:
+            occurrence += 1
+            if changed not in seen:
+                seen.add(changed)
+                yield changed
+
+
+def survives(module, path, source, tests):
+    """Whether the tests pass with another source of a module."""
+    import pytest
+
+    child = os.fork()
+    if child == 0:
+        signal.alarm(_SECONDS)  # ends the process
+        for stream in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+        sys.meta_path.insert(0, Finder(module, path, source))
+        code = 1
+        try:
+            code = pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--tb=no", *tests])
+        finally:
+            os._exit(int(code))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def changed_lines(source, changed):
+    lines = difflib.unified_diff(source.splitlines(), changed.splitlines(), n=0, lineterm="")
+    return [line for line in lines if line[0] in "+-" and line[:3] not in ("+++", "---")]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("modules", nargs="*", help=f"of {', '.join(MODULES)} (default: all)")
+    args = parser.parse_args()
+    os.chdir(ROOT)
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    for name in ("numba", "scipy.sparse.csgraph", "astropy.table", "astropy.io.fits", "scipy.special", "pytest"):
+        import_module(name)
+    unexplained = 0
+    for module in args.modules or MODULES:
+        path, start = ROOT / (module.replace(".", "/") + ".py"), time.monotonic()
+        source = path.read_text(encoding="utf-8")
+        if not survives(module, path, source, MODULES[module]):
+            sys.exit(f"{module}: its tests fail without a change")
+        alive, count = [], 0
+        for changed in mutants(source):
+            count += 1
+            if survives(module, path, changed, MODULES[module]):
+                alive.append(changed_lines(source, changed))
+        known = EQUIVALENT.get(module, {})
+        seconds = time.monotonic() - start
+        print(f"{module}: {count} changes, {count - len(alive)} noticed, {len(alive)} not; {seconds:.0f} s", flush=True)
+        for lines in alive:
+            after = lines[-1][1:].strip()
+            reason = known.get(after)
+            unexplained += reason is None
+            print("  " + "\n  ".join(lines), f"\n    {reason or 'NOT EXPLAINED'}", flush=True)
+    sys.exit(unexplained > 0)
+
+
+if __name__ == "__main__":
+    main()

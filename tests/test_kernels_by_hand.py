@@ -1,0 +1,233 @@
+"""Kernels on a handful of numbers against plain formulas: fast even without numba's compiler, exact at every edge."""
+
+import math
+
+import numpy as np
+import pytest
+
+from spfast.kernels import exp_linear, l1
+from spfast.kernels.exp_linear import LN_OVERFLOW
+from spfast.kernels.uncertainty import ln_error_rows
+
+SHAPES = [(1, 1), (7, 3), (8, 3), (9, 3), (40, 5), (300, 4)]
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 7, 8, 9, 63, 64, 65, 1000])
+@pytest.mark.parametrize("n_segments", [1, 2, 3, 32])
+def test_segments_cover_all_rows_in_blocks_of_eight(n_rows, n_segments):
+    bounds = exp_linear.segment_bounds(n_rows, n_segments)
+    assert bounds.dtype == np.int64
+    assert bounds.shape == (n_segments + 1,)
+    blocks = -(-n_rows // 8)
+    assert bounds.tolist() == [min(n_rows, 8 * (blocks * s // n_segments)) for s in range(n_segments + 1)]
+    assert (bounds[0], bounds[-1]) == (0, n_rows)
+
+
+def problem(n_rows, n_features, dtype, seed=0):
+    rng = np.random.default_rng(seed)
+    design = rng.normal(0, 0.5, (n_rows + 5, n_features)).astype(dtype)
+    rows = rng.permutation(n_rows + 5)[:n_rows].astype(np.int64)
+    coef, parallax = rng.normal(0, 0.5, n_features), rng.normal(0.5, 0.5, n_rows)
+    ivar = rng.uniform(1, 50, n_rows)
+    ivar[::4] = 0.0
+    if n_rows == 1:
+        ivar[0] = 3.0
+    return design, rows, coef, parallax, ivar
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("n_rows", "n_features"), SHAPES)
+def test_linear_predictor(n_rows, n_features, dtype):
+    design, rows, coef, _, _ = problem(n_rows, n_features, dtype)
+    bounds = exp_linear.segment_bounds(n_rows, 4)
+    eta = np.full(n_rows, np.nan)
+    exp_linear.linear_predictor_segments(0, 2, design, rows, bounds, coef, eta)
+    assert np.isnan(eta[bounds[2] :]).all()
+    assert np.isfinite(eta[: bounds[2]]).all()
+    exp_linear.linear_predictor_segments(2, 4, design, rows, bounds, coef, eta)
+    np.testing.assert_allclose(eta, design[rows].astype(float) @ coef, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("wide", [(), (0,)])
+@pytest.mark.parametrize(("n_rows", "n_features"), SHAPES)
+def test_value_and_gradient(n_rows, n_features, dtype, wide):
+    design, rows, coef, parallax, ivar = problem(n_rows, n_features, dtype)
+    n_segments = 3
+    bounds = exp_linear.segment_bounds(n_rows, n_segments)
+    eta, values = np.full(n_rows, np.nan), np.full(n_segments, np.nan)
+    gradients = np.full((n_segments, n_features), 7.0)  # whatever was there goes
+    wide = np.array(wide, dtype=np.int64)
+    for first, last in ((0, 1), (1, 3)):
+        exp_linear.value_gradient_segments(
+            first, last, design, rows, bounds, coef, wide, parallax, ivar, eta, values, gradients
+        )
+    x = design[rows].astype(float)
+    mu = np.exp(x @ coef)
+    np.testing.assert_allclose(eta, x @ coef, rtol=1e-13, atol=1e-14)
+    terms = 0.5 * ivar * (parallax - mu) ** 2
+    slopes = (ivar * (mu - parallax) * mu)[:, None] * x
+    tolerance = 1e-5 if dtype == np.float32 else 1e-12
+    for s in range(n_segments):
+        part = slice(bounds[s], bounds[s + 1])
+        np.testing.assert_allclose(values[s], terms[part].sum(), rtol=1e-12)
+        scale = np.abs(slopes[part]).sum(axis=0) + 1e-300
+        np.testing.assert_array_less(np.abs(gradients[s] - slopes[part].sum(axis=0)), tolerance * scale + 1e-300)
+        for j in wide:
+            assert abs(gradients[s, j] - slopes[part, j].sum()) <= 1e-12 * scale[j]
+    total = np.full(n_features, 5.0)
+    exp_linear.add_segments(gradients, total)
+    np.testing.assert_allclose(total, gradients.sum(axis=0), rtol=1e-13, atol=1e-12)
+    np.testing.assert_allclose(exp_linear.half_chi_squared(eta, parallax, ivar), terms.sum(), rtol=1e-12)
+
+
+def one_star(eta, parallax=1.0, ivar=2.0, dtype=np.float64, coef=1.0):
+    """Value and gradient of one star with one feature."""
+    values, gradients = np.zeros(1), np.zeros((1, 1))
+    exp_linear.value_gradient_segments(
+        0,
+        1,
+        np.array([[eta / coef]], dtype=dtype),
+        np.zeros(1, np.int64),
+        exp_linear.segment_bounds(1, 1),
+        np.array([coef]),
+        np.zeros(0, np.int64),
+        np.array([parallax]),
+        np.array([ivar]),
+        np.zeros(1),
+        values,
+        gradients,
+    )
+    return values[0], gradients[0, 0]
+
+
+def test_where_predictions_overflow():
+    # The slope ivar (mu - parallax) mu may reach 1e36 and not pass it.
+    edge = math.log(1e18)
+    value, gradient = one_star(edge - 0.4, parallax=0.0, ivar=1.0)
+    assert value == pytest.approx(0.5 * math.exp(2 * (edge - 0.4)))
+    assert gradient == pytest.approx(math.exp(2 * (edge - 0.4)) * (edge - 0.4))
+    value, gradient = one_star(edge + 0.4, parallax=0.0, ivar=1.0)
+    assert value == math.inf
+    assert gradient == 0.0
+    # A negative slope likewise.
+    assert one_star(math.log(1e10), parallax=1e27, ivar=1.0)[0] == math.inf
+    # Beyond LN_OVERFLOW whatever the weight; at it, the plain formula.
+    assert one_star(LN_OVERFLOW + 1.0, ivar=1e-300)[0] == math.inf
+    assert math.isfinite(one_star(LN_OVERFLOW, ivar=1e-300, parallax=0.0)[0])
+    assert one_star(LN_OVERFLOW + 1.0, ivar=0.0) == (0.0, 0.0)
+    one = np.ones(1)
+    assert exp_linear.half_chi_squared((LN_OVERFLOW + 0.001) * one, one, one) == math.inf
+    assert math.isfinite(exp_linear.half_chi_squared(LN_OVERFLOW * one, one, one))
+    assert exp_linear.half_chi_squared((LN_OVERFLOW + 1.0) * one, one, 0.0 * one) == 0.0
+
+
+def test_a_star_that_overflows_takes_nothing_else_along():
+    design = np.array([[400.0], [0.5], [0.25]])
+    values, gradients, eta = np.zeros(1), np.zeros((1, 1)), np.zeros(3)
+    exp_linear.value_gradient_segments(
+        0,
+        1,
+        design,
+        np.arange(3),
+        exp_linear.segment_bounds(3, 1),
+        np.ones(1),
+        np.zeros(1, np.int64),
+        np.ones(3),
+        np.ones(3),
+        eta,
+        values,
+        gradients,
+    )
+    assert values[0] == math.inf
+    assert eta.tolist() == [400.0, 0.5, 0.25]
+    mu = np.exp(eta[1:])
+    assert gradients[0, 0] == pytest.approx(((mu - 1) * mu * eta[1:]).sum())
+
+
+def test_curvature():
+    eta, parallax = np.array([0.0, 1.0, -1.0, LN_OVERFLOW + 5.0, 0.3]), np.array([0.5, 9.0, -1.0, 0.0, 1.0])
+    ivar = np.array([2.0, 3.0, 4.0, 1e-300, 0.0])
+    mu = np.exp(np.minimum(eta, LN_OVERFLOW))
+    weights = np.full(5, 7.0)
+    exp_linear.curvature_weights(eta, parallax, ivar, True, weights)
+    np.testing.assert_allclose(weights, ivar * mu * (2 * mu - parallax), rtol=1e-14)
+    assert weights[1] < 0
+    exp_linear.curvature_weights(eta, parallax, ivar, False, weights)
+    np.testing.assert_allclose(weights, ivar * mu**2, rtol=1e-14)
+
+
+# The L1 penalty
+
+
+def test_l1_norm_and_soft_threshold():
+    assert l1.l1_norm(np.array([1.0, -2.0, 0.0]), np.array([3.0, 0.5, 9.0])) == 4.0
+    expected = [(3.0, 2.0), (-3.0, -2.0), (1.0, 0.0), (-1.0, 0.0), (0.5, 0.0), (-0.5, 0.0), (0.0, 0.0), (1.5, 0.5)]
+    for value, shrunk in expected:
+        assert l1.soft_threshold(value, 1.0) == shrunk
+    assert l1.soft_threshold(-1.5, 1.0) == -0.5
+
+
+def test_kkt_violations():
+    coef = np.array([1.0, 1.0, -1.0, -1.0, 0.0, 0.0, 0.0, 0.0])
+    gradient = np.array([-2.0, 0.5, 2.0, 0.5, 1.5, -3.5, 2.0, 0.0])
+    penalties = np.full(8, 2.0)
+    violations = np.full(8, np.nan)
+    assert l1.kkt_violations(coef, gradient, penalties, violations) == 2.5
+    assert violations.tolist() == [0.0, 2.5, 0.0, 1.5, 0.0, 1.5, 0.0, 0.0]
+    assert l1.kkt_violations(coef[:1], gradient[:1], penalties[:1], violations[:1]) == 0.0
+    # The largest may come first, last or be alone, and a number that is none is never passed over.
+    for order in (slice(None), slice(None, None, -1)):
+        out = np.empty(3)
+        values = np.array([5.0, 1.0, 0.0])[order]
+        assert l1.kkt_violations(np.zeros(3), values, np.zeros(3), out) == 5.0
+        assert out.tolist() == values.tolist()
+    for place in range(3):
+        values = np.array([5.0, 1.0, 7.0])
+        values[place] = np.nan
+        assert math.isnan(l1.kkt_violations(np.zeros(3), values, np.zeros(3), np.empty(3)))
+        assert math.isnan(l1.kkt_violations(np.ones(3), values, np.zeros(3), np.empty(3)))
+
+
+def test_pseudo_gradient():
+    coef = np.array([1.0, -1.0, 0.0, 0.0, 0.0])
+    gradient = np.array([0.25, 0.25, 3.0, -3.0, 1.0])
+    out = np.full(5, np.nan)
+    l1.pseudo_gradient(coef, gradient, np.full(5, 2.0), out)
+    assert out.tolist() == [2.25, -1.75, 1.0, -1.0, 0.0]
+
+
+def test_align_keeps_what_descends():
+    direction = np.array([1.0, 1.0, -1.0, -1.0, 0.0, 2.0, -0.5])
+    l1.align(direction, np.array([1.0, -1.0, 1.0, -1.0, 5.0, 0.0, 0.5]))
+    assert direction.tolist() == [0.0, 1.0, -1.0, 0.0, 0.0, 0.0, -0.5]
+
+
+def test_orthant_step():
+    coef = np.array([1.0, 1.0, -1.0, 0.0, 0.0, 0.0, 1.0, 2.0])
+    direction = np.array([-4.0, 1.0, 4.0, 1.0, 1.0, -1.0, -4.0, -4.0])
+    pseudo = np.array([0.0, 0.0, 0.0, -1.0, 1.0, 1.0, 0.0, 0.0])
+    penalties = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.5])
+    out = np.full(8, np.nan)
+    l1.orthant_step(coef, direction, 0.5, pseudo, penalties, out)
+    # Crossed; grew; crossed; into its orthant; against it; into it; free to cross; exactly to the edge.
+    assert out.tolist() == [0.0, 1.5, 0.0, 0.5, 0.0, -0.5, -1.0, 0.0]
+
+
+# Propagation
+
+
+@pytest.mark.parametrize("n_rows", [1, 255, 256, 257, 600])
+def test_ln_error(n_rows):
+    rng = np.random.default_rng(0)
+    errors = rng.uniform(0.01, 1, (n_rows + 3, 6)).astype(np.float32)
+    rows, columns = rng.permutation(n_rows + 3)[:n_rows], np.array([0, 2, 5])
+    squared = np.array([4.0, 0.25, 1.0])
+    expected = np.sqrt((errors[rows][:, columns].astype(float) ** 2 * squared).sum(axis=1))
+    pieces = -(-n_rows // 256)
+    out = np.full(n_rows, np.nan)
+    ln_error_rows(0, 1, errors, rows, columns, squared, out)
+    np.testing.assert_allclose(out[:256], expected[:256], rtol=1e-14)
+    assert np.isnan(out[256:]).all()
+    ln_error_rows(1, pieces, errors, rows, columns, squared, out)
+    np.testing.assert_allclose(out, expected, rtol=1e-14)
