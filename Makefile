@@ -6,6 +6,7 @@
 #   make mutation  do the tests notice a changed kernel, cut, fold or match? half an hour
 #   make crash   ingest, tune and catalog killed, interrupted and without room, 100 times each (CRASH_TIMES, CRASH_SEED)
 #   make nojit   the tests of the kernels without the compiler
+#   make zero-point  the fitted zero point on 20 mock surveys; ten minutes
 #   make docs    the documentation, in docs/_build/html
 #   make lint    ruff
 # One environment, .venv, serves all four. Another interpreter: make demo PYTHON=python3.12
@@ -19,7 +20,7 @@ CRASH_SEED ?= 1
 FUZZ_SEED ?= $(shell date +%Y%m%d)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz crash nojit coverage mutation docs lint clean
+.PHONY: help demo test fuzz zero-point crash nojit coverage mutation docs lint clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -50,6 +51,9 @@ crash: $(VENV)/installed-test
 # What the compiler takes for infinity, plain Python warns of.
 nojit: $(VENV)/installed-test
 	NUMBA_DISABLE_JIT=1 $(VENV)/bin/python -m pytest -W ignore::RuntimeWarning tests/test_kernels.py tests/test_continuum.py
+
+zero-point: $(VENV)/installed-core
+	$(VENV)/bin/python docs/measure_zero_point.py --seeds 101-120
 
 docs: $(VENV)/installed-docs
 	$(VENV)/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html

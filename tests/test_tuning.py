@@ -182,6 +182,7 @@ def test_bad_grids_and_folds(survey):
         fit_stars(survey, Config().replace(fit={"penalty_rule": "best"}))
 
 
+@pytest.mark.filterwarnings("ignore:zero point .* scores as well")
 def test_auto_chooses_inside_the_training_fold(survey, tmp_path):
     catalog = make_catalog(survey, config=AUTO, threads=1)
     model = fit_stars(survey, AUTO, "A", threads=1)
@@ -197,6 +198,7 @@ def test_auto_chooses_inside_the_training_fold(survey, tmp_path):
     assert training.rows.size == tuning.points[0]["n_train"] + tuning.points[0]["n_test"]
 
 
+@pytest.mark.filterwarnings("ignore:zero point .* scores as well")
 @pytest.mark.parametrize("scatter", [False, True])
 def test_auto_does_not_let_a_poisoned_parallax_touch_its_own_prediction(survey, tmp_path, scatter):
     config = AUTO.replace(fit={"intrinsic_scatter": scatter})

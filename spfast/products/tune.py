@@ -136,6 +136,8 @@ def tune(
         say=say,
         quiet=quiet,
     )
+    if say is not None and tuning.undecided:
+        say(tuning.undecided)
     return tuning, tune_table(tuning, survey, config, splits)
 
 

@@ -6,12 +6,14 @@ import numpy as np
 
 from spfast.errors import BadInputError
 
-__all__ = ["CHOICES", "SCORES", "choose", "grow"]
+__all__ = ["CHOICES", "SCORES", "choose", "grow", "undecided_zero_points"]
 
 #: Scores, the smaller the better, and what weighs a fold's score in the mean over folds.
 SCORES = {"chi_squared": "n_test", "likelihood": "n_test", "scatter": "n_best"}
 #: How a point is chosen.
 CHOICES = ("minimum", "one-standard-error")
+#: A zero point whose score differs from the chosen one's by fewer standard errors than this might be as good.
+_CLEAR = 2.0
 
 
 def choose(points, score="chi_squared", choice="minimum"):
@@ -78,6 +80,52 @@ def choose(points, score="chi_squared", choice="minimum"):
         largest = [i for i in within if grid[i][0] == grid[within[0]][0]]
         chosen = min(largest, key=lambda i: means[i])
     return grid[chosen], grid[best], dict(zip(grid, means.tolist(), strict=True))
+
+
+def undecided_zero_points(points, score, penalty, zero_point):
+    """Return a line on the zero points that score as well as the chosen one within the errors, or "" if none does.
+
+    Coefficients make up for a wrong zero point, nearly: what is left of it in the scores of stars held out is small,
+    and a model that is a little wrong for the nearest stars outweighs it.
+
+    Parameters
+    ----------
+    points, score
+        As in `choose`.
+    penalty, zero_point : float [, mas]
+        The choice.
+
+    Examples
+    --------
+    >>> from spfast.selection.choice import undecided_zero_points
+    >>> points = [
+    ...     {"repeat": 0, "held_out": str(f), "penalty": 30.0, "zero_point": z, "chi_squared": 1 + (f - 1) * z}
+    ...     for f in range(5) for z in (0.0, 0.02)
+    ... ]
+    >>> undecided_zero_points(points, "chi_squared", 30.0, 0.0)[:48]
+    'zero point 0 mas: 0.02 mas scores as well within'
+    """
+    scores = {}
+    for point in points:
+        if point["penalty"] == penalty and point[score] is not None:
+            fold = (point["repeat"], point["held_out"])
+            scores.setdefault(point["zero_point"], {})[fold] = point[score]
+    own = scores.pop(zero_point, {})
+    as_good = []
+    for other, values in sorted(scores.items()):
+        worse = np.array([values[fold] - own[fold] for fold in own if fold in values])
+        if worse.size > 1:
+            error = worse.std(ddof=1) / math.sqrt(worse.size)
+            if worse.mean() < _CLEAR * error:
+                as_good.append((other, worse.mean(), error))
+    if not as_good:
+        return ""
+    others = " and ".join(f"{other:g}" for other, _, _ in as_good)
+    _, mean, error = max(as_good, key=lambda found: found[1])
+    return (
+        f"zero point {zero_point:g} mas: {others} mas scores as well within the errors "
+        f"({score} worse by {mean:.2g} +- {error:.2g}); --zero-point fit gives one with its error"
+    )
 
 
 def grow(values, taken, geometric):

@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.progress import Progress
-from spfast.selection.choice import choose, grow
+from spfast.selection.choice import choose, grow, undecided_zero_points
 from spfast.selection.points import PointStore
 from spfast.selection.training import warn_of_unconverged
 
@@ -40,6 +40,8 @@ class Tuning:
         Where the grid has grown.
     score, choice : str
     n_splits : int
+    undecided : str
+        A line on the zero points that score as well within the errors, or empty.
     """
 
     penalty: float
@@ -51,6 +53,7 @@ class Tuning:
     score: str
     choice: str
     n_splits: int
+    undecided: str = ""
 
     @property
     def summary(self):
@@ -144,7 +147,8 @@ def cross_validate(
                 if say is not None:
                     say(notes[-1])
     warn_of_unconverged([point["converged"] for point in wanted])
-    return Tuning(*chosen, minimum, means, wanted, tuple(notes), score, choice, len(splits))
+    undecided = undecided_zero_points(wanted, score, *chosen)
+    return Tuning(*chosen, minimum, means, wanted, tuple(notes), score, choice, len(splits), undecided)
 
 
 def _run(training, splits, penalties, zero_points, store, quiet):
