@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Modules and the tests that answer for them.
 MODULES = {
     "spfast.kernels.l1": ["tests/test_kernels_by_hand.py"],
-    "spfast.kernels.uncertainty": ["tests/test_kernels_by_hand.py"],
+    "spfast.kernels.uncertainty": ["tests/test_propagation_by_hand.py"],
     "spfast.kernels.exp_linear": ["tests/test_kernels_by_hand.py"],
     "spfast.data.crossmatch": [
         "tests/test_crossmatch.py",

@@ -7,7 +7,6 @@ import pytest
 
 from spfast.kernels import exp_linear, l1
 from spfast.kernels.exp_linear import LN_OVERFLOW
-from spfast.kernels.uncertainty import ln_error_rows
 
 SHAPES = [(1, 1), (7, 3), (8, 3), (9, 3), (40, 5), (300, 4)]
 
@@ -212,22 +211,3 @@ def test_orthant_step():
     l1.orthant_step(coef, direction, 0.5, pseudo, penalties, out)
     # Crossed; grew; crossed; into its orthant; against it; into it; free to cross; exactly to the edge.
     assert out.tolist() == [0.0, 1.5, 0.0, 0.5, 0.0, -0.5, -1.0, 0.0]
-
-
-# Propagation
-
-
-@pytest.mark.parametrize("n_rows", [1, 255, 256, 257, 600])
-def test_ln_error(n_rows):
-    rng = np.random.default_rng(0)
-    errors = rng.uniform(0.01, 1, (n_rows + 3, 6)).astype(np.float32)
-    rows, columns = rng.permutation(n_rows + 3)[:n_rows], np.array([0, 2, 5])
-    squared = np.array([4.0, 0.25, 1.0])
-    expected = np.sqrt((errors[rows][:, columns].astype(float) ** 2 * squared).sum(axis=1))
-    pieces = -(-n_rows // 256)
-    out = np.full(n_rows, np.nan)
-    ln_error_rows(0, 1, errors, rows, columns, squared, out)
-    np.testing.assert_allclose(out[:256], expected[:256], rtol=1e-14)
-    assert np.isnan(out[256:]).all()
-    ln_error_rows(1, pieces, errors, rows, columns, squared, out)
-    np.testing.assert_allclose(out, expected, rtol=1e-14)
