@@ -107,6 +107,13 @@ def test_places_that_agree_or_are_not_known():
     gaia = Table({"ra": [0.0001, 10.5, 300.0], "dec": [0.0, 89.0, 0.0]})
     check_places(stars, gaia)  # across 0 h; near the pole half a degree of ra is seconds; one place is missing
     check_places(stars["ra",], gaia)
+    for apart, message in ((0.0165, None), (0.0168, "0.0168 deg apart"), (180.0, "180 deg apart")):
+        here, there = Table({"ra": [0.0], "dec": [0.0]}), Table({"ra": [apart], "dec": [0.0]})
+        if message is None:
+            check_places(here, there)  # a minute of arc is the limit
+        else:
+            with pytest.raises(BadInputError, match=message.replace(".", r"\.")):
+                check_places(here, there)
     gaia["dec"] += 0.02
     with pytest.raises(BadInputError, match=r"2 matched stars are 0\.0209 deg apart"):
         check_places(stars, gaia)

@@ -168,12 +168,13 @@ def test_l1_norm_and_soft_threshold():
 
 
 def test_kkt_violations():
-    coef = np.array([1.0, 1.0, -1.0, -1.0, 0.0, 0.0, 0.0, 0.0])
-    gradient = np.array([-2.0, 0.5, 2.0, 0.5, 1.5, -3.5, 2.0, 0.0])
-    penalties = np.full(8, 2.0)
-    violations = np.full(8, np.nan)
+    coef = np.array([1.0, 1.0, -1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    gradient = np.array([-2.0, 0.5, 2.0, 0.5, 1.5, -3.5, 2.0, 0.0, 2.25])
+    penalties = np.full(9, 2.0)
+    violations = np.full(9, np.nan)
     assert l1.kkt_violations(coef, gradient, penalties, violations) == 2.5
-    assert violations.tolist() == [0.0, 2.5, 0.0, 1.5, 0.0, 1.5, 0.0, 0.0]
+    assert violations.tolist() == [0.0, 2.5, 0.0, 1.5, 0.0, 1.5, 0.0, 0.0, 0.25]
+    assert l1.kkt_violations(coef[:0], gradient[:0], penalties[:0], violations[:0]) == 0.0
     assert l1.kkt_violations(coef[:1], gradient[:1], penalties[:1], violations[:1]) == 0.0
     # The largest may come first, last or be alone, and a number that is none is never passed over.
     for order in (slice(None), slice(None, None, -1)):
@@ -203,11 +204,11 @@ def test_align_keeps_what_descends():
 
 
 def test_orthant_step():
-    coef = np.array([1.0, 1.0, -1.0, 0.0, 0.0, 0.0, 1.0, 2.0])
-    direction = np.array([-4.0, 1.0, 4.0, 1.0, 1.0, -1.0, -4.0, -4.0])
-    pseudo = np.array([0.0, 0.0, 0.0, -1.0, 1.0, 1.0, 0.0, 0.0])
-    penalties = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.5])
-    out = np.full(8, np.nan)
+    coef = np.array([1.0, 1.0, -1.0, 0.0, 0.0, 0.0, 1.0, 2.0, 0.0, 0.0])
+    direction = np.array([-4.0, 1.0, 4.0, 1.0, 1.0, -1.0, -4.0, -4.0, 1.0, -1.0])
+    pseudo = np.array([0.0, 0.0, 0.0, -1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+    penalties = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.5, 1.0, 1.0])
+    out = np.full(10, np.nan)
     l1.orthant_step(coef, direction, 0.5, pseudo, penalties, out)
-    # Crossed; grew; crossed; into its orthant; against it; into it; free to cross; exactly to the edge.
-    assert out.tolist() == [0.0, 1.5, 0.0, 0.5, 0.0, -0.5, -1.0, 0.0]
+    # Crossed; grew; crossed; into its orthant; against it; into it; free to cross; to the very edge; no orthant, twice.
+    assert out.tolist() == [0.0, 1.5, 0.0, 0.5, 0.0, -0.5, -1.0, 0.0, 0.0, 0.0]

@@ -158,7 +158,7 @@ def _read_parquet(path):
         mask = np.array(column.is_null())
         if str(column.type) in ("string", "large_string"):
             values = np.array(["" if value is None else value for value in column.to_pylist()], dtype="U")
-        elif str(column.type) in ("bool", "double", "float") or "int" in str(column.type):
+        elif str(column.type) in ("bool", "double", "float") or str(column.type).startswith(("int", "uint")):
             values = np.array(column.fill_null(0) if mask.any() else column)
         else:
             continue  # lists and times: nothing that spfast uses

@@ -1,0 +1,105 @@
+"""Corners of reading and building that no other test enters."""
+
+import numpy as np
+import pytest
+from astropy.table import MaskedColumn, Table
+from small_survey import spectra, tables
+
+from spfast.data.columns import conform_stars
+from spfast.data.continuum import chip_pixels, rough_normalize
+from spfast.data.inputs import check_plausible
+from spfast.data.photometry import read_table
+from spfast.data.zero_point import added_to_parallax
+from spfast.errors import BadInputError, SpfastWarning, reading
+from spfast.model.layout import FeatureLayout
+
+
+def test_masked_values_become_a_survey_s_missing_ones():
+    stars = Table({"APOGEE_ID": MaskedColumn(["a", "b"], mask=[False, True]), "x": [1, 2]})
+    stars["parallax"] = MaskedColumn([1.0, 2.0], mask=[True, False])
+    stars["source_id"] = MaskedColumn([7, 8], mask=[False, True])
+    table = conform_stars(stars)
+    assert table["APOGEE_ID"].tolist() == ["a", ""]
+    assert np.isnan(table["parallax"]).tolist() == [True, False]
+    assert table["source_id"].tolist() == [7, -1]
+    assert table.colnames[-1] == "x"
+    with pytest.raises(BadInputError, match="column parallax: cannot be stored as f8"):
+        conform_stars(Table({"parallax": ["far"]}))
+
+
+def test_rough_continuum_of_what_has_none():
+    n = 8575
+    flux, error = np.full(n, np.nan, np.float32), np.ones(n, np.float32)
+    assert np.isnan(rough_normalize(flux, error, None, False, 1)).all()
+    flux[:] = -1.0  # a continuum below zero is none
+    assert np.isnan(rough_normalize(flux, error, None, False, 1)).all()
+    flux[:] = 5.0
+    mask = np.zeros(n, np.int32)
+    mask[chip_pixels()[10]] = 1
+    whole = rough_normalize(flux, error, mask, False, 1)
+    assert np.flatnonzero(np.isnan(whole)).tolist() == [10]
+    np.testing.assert_allclose(np.delete(whole, 10), 1.0, rtol=1e-5)
+    flux[chip_pixels()[:600]] = np.nan  # stretches without a good pixel are left out of the parabola
+    np.testing.assert_allclose(rough_normalize(flux, error, mask, False, 1)[600:], 1.0, rtol=1e-5)
+
+
+def test_rule_of_the_zero_point_that_nobody_knows():
+    with pytest.raises(BadInputError, match="zero point rule 'x': expected one of"):
+        added_to_parallax(Table({"source_id": [1]}), "x")
+
+
+def test_edges_of_what_is_plausible():
+    magnitudes = Table({"K": np.array([29.9, 29.9], "f4"), "parallax_error": [0.0021, 0.0021], "note": ["a", "b"]})
+    check_plausible(magnitudes, "t")
+    check_plausible(Table({"K": np.array([np.nan], "f4"), "ra": [-180.0], "dec": [90.0]}), "t")
+    for column in ({"K": [30.0]}, {"J": [-5.0]}, {"parallax_error": [0.002]}, {"parallax_error": [50.0]}):
+        with pytest.raises(BadInputError, match="has the median"):
+            check_plausible(Table(column), "t")
+    table = Table({"J_ERR": [0.02, 101.0], "LOGG": [10.0, 10.1], "TEFF": [-1.0, 0.0]})
+    with pytest.warns(SpfastWarning) as caught:
+        check_plausible(table, "t")
+    assert len(caught) == 3
+    assert [np.isnan(table[name]).tolist() for name in table.colnames] == [[False, True], [False, True], [True, False]]
+
+
+def test_columns_of_parquet_that_are_no_numbers_and_no_text(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    gaia = tables(spectra(2)[0])[1]
+    columns = {
+        "a": [[1], [2, 3]],
+        "flag": [True, False],
+        "name": ["x", None],
+        "n": [None, 3],
+        "ra": gaia["ra"].tolist(),
+    }
+    parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+    table = read_table(tmp_path / "t.parquet")
+    assert table.colnames == ["flag", "name", "n", "ra"]
+    assert table["name"].mask.tolist() == [False, True]
+    assert table["n"].tolist() == [None, 3]
+
+
+def test_layout_names_itself():
+    layout = FeatureLayout((5, 6))
+    assert layout.wavelength.shape == (layout.n_features,)
+    features = layout.to_dict()["features"]
+    with pytest.raises(BadInputError, match="expected a constant, then magnitudes, then pixels"):
+        FeatureLayout.from_dict({"features": [features[1], features[0], *features[2:]]})
+    with pytest.raises(BadInputError, match="pixels must increase strictly within"):
+        FeatureLayout((6, 5))
+
+
+def test_a_parser_s_message_is_one_short_line():
+    with pytest.raises(BadInputError) as caught, reading("f", "no", "go"):
+        raise ValueError("a\nb " + "x" * 1000)
+    assert str(caught.value) == f"f: no (a b {'x' * 196}); go"
+    with pytest.raises(BadInputError, match=r"^f: no \(MemoryError\); go$"), reading("f", "no", "go"):
+        raise MemoryError
+    with pytest.raises(BadInputError, match=r"^f: of ours$"), reading("f", "no", "go"):
+        raise BadInputError("f: of ours")
+    with pytest.raises(BadInputError, match=r"^f: no \(of another; do that\); go$"), reading("f", "no", "go"):
+        raise BadInputError("of another; do that")
+    with pytest.raises(KeyboardInterrupt), reading("f", "no", "go"):
+        raise KeyboardInterrupt
