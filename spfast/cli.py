@@ -29,6 +29,9 @@ SCORES, CHOICES = ("chi_squared", "likelihood", "scatter"), ("minimum", "one-sta
 #: What a fitted zero point may depend on (as in spfast.data.zero_point).
 ZERO_POINT_COVARIATES = ("G", "BP-RP", "ecl_lat")
 
+#: Star clusters that a mock survey has if none is named: near and far, metal-rich and metal-poor.
+MOCK_CLUSTERS = ("M67", "NGC 6791", "M71", "M107", "M13", "M92")
+
 #: Stars of the demo: enough that a model means something, few enough for two minutes.
 DEMO_STARS = 4000
 
@@ -201,6 +204,7 @@ def run_simulate(args):
 
     common = {"seed": args.seed or 0, "quiet": args.quiet, "wrong_parallaxes": args.wrong_parallaxes}
     common["zero_point"] = (args.zero_point, args.zero_point_slope)
+    common["clusters"] = MOCK_CLUSTERS if args.clusters == [] else args.clusters or ()
     if args.survey:
         simulate_survey(args.out, args.stars, config=_config(args), threads=args.threads, **common)
     else:
@@ -468,6 +472,13 @@ def _parser():
         default=Config().fit.zero_point,
         metavar="MAS",
         help="what Gaia's parallaxes are too small by at G = 14 [mas] (default: %(default)s)",
+    )
+    sub.add_argument(
+        "--clusters",
+        nargs="*",
+        metavar="NAME",
+        help="with mock members of these star clusters, labelled in the truth; without a name: "
+        f"{', '.join(MOCK_CLUSTERS)} (default: none)",
     )
     sub.add_argument(
         "--zero-point-slope",

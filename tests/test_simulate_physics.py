@@ -5,14 +5,19 @@ import pytest
 from astropy import units
 from astropy.coordinates import CartesianDifferential, Galactocentric, SkyCoord
 from astropy.io import fits
+from astropy.table import Table
 
 from spfast.config import Config
+from spfast.data.known_clusters import literature_clusters
 from spfast.errors import BadInputError
 from spfast.model.layout import grid_wavelength
+from spfast.products.clusters import members_from_table, select_members
+from spfast.simulate import simulate_survey
+from spfast.simulate.clusters import CLUSTER_STARS
 from spfast.simulate.lines import SPECIES, line_list
 from spfast.simulate.population import BANDS, ZERO_POINT
 from spfast.simulate.spectra import DETECTORS, Synthesis, observe
-from spfast.simulate.stars import CHUNK, draw_chunk, measured_labels
+from spfast.simulate.stars import CHUNK, draw_chunk, draw_cluster_stars, measured_labels
 
 WAVELENGTH = grid_wavelength()
 
@@ -272,3 +277,40 @@ def test_wrong_parallaxes():
     assert np.all((off[~others] > 10.0) & (off[~others] < 50.0))
     with pytest.raises(BadInputError, match="expected a share from 0 to 1"):
         draw_chunk(5, 2, wrong_parallaxes=3.0)
+
+
+def test_cluster_members_share_what_the_literature_says_and_no_other_seed_changes_the_field():
+    stars = draw_cluster_stars(["M13", "NGC 6791"], seed=2)
+    known = literature_clusters()
+    for name in ("M13", "NGC 6791"):
+        centre, rows = known[known["cluster"] == name][0], stars["cluster"] == name
+        assert rows.sum() == CLUSTER_STARS
+        assert np.allclose(stars["true_parallax"][rows], 1.0 / centre["distance"])
+        for column, expected in (("pmra", "pmra"), ("pmdec", "pmdec"), ("radial_velocity", "velocity")):
+            spread = stars[column][rows].std() / np.sqrt(CLUSTER_STARS)
+            assert abs(stars[column][rows].mean() - centre[expected]) < 4 * spread, (name, column)
+        middle = SkyCoord(centre["ra"], centre["dec"], unit="deg")
+        away = middle.separation(SkyCoord(stars["ra"][rows], stars["dec"][rows], unit="deg")).deg
+        assert away.max() < centre["radius"]
+    assert set(stars) == set(draw_chunk(2, 0))
+    assert np.unique(stars["source_id"]).size == 2 * CLUSTER_STARS
+    assert set(draw_chunk(2, 0)["cluster"]) == {""}
+    with pytest.raises(BadInputError, match="cluster 'M1'"):
+        draw_cluster_stars(["M1"], seed=2)
+
+
+def test_a_mock_survey_with_clusters_gives_its_members_back(tmp_path):
+    survey = simulate_survey(tmp_path / "s", 200, seed=3, quiet=True, clusters=["M13", "M71"])
+    truth = Table.read(tmp_path / "s" / "truth.fits")
+    assert survey.n_stars == len(truth) == 200
+    stars = survey.stars
+    found = select_members(stars)
+    member = np.char.strip(np.asarray(truth["cluster"]).astype(str))
+    for name in ("M13", "M71"):
+        true = np.flatnonzero(member == name)
+        assert true.size > 10
+        assert np.isin(found[name], true).mean() == 1.0  # nobody else
+        assert np.isin(true, found[name]).mean() > 0.7  # three in four within the widths
+    listed = members_from_table(stars["APOGEE_ID"], truth)
+    assert set(listed) == {"M13", "M71"}
+    assert np.isclose(truth["distance"][listed["M13"][0]], 7.42)

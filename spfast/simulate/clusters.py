@@ -21,8 +21,8 @@ _GLOBULAR, _OPEN = (12.5, 0.28, 5.0), (4.0, 0.02, 0.8)
 _FE_H_SPREAD, _DUST_SPREAD = 0.02, 0.04
 #: The radius in which members are looked for, in units of the spread of their places in one direction.
 _RADII = 3.5
-#: H magnitudes that APOGEE observes.
-_H_BRIGHT, _H_FAINT = 7.0, 13.7
+#: H magnitudes and log g of members that are observed: for their own sake, so also brighter than in the field.
+_H_BRIGHT, _H_FAINT, _LOGG_MAX = 6.0, 13.7, 2.25
 #: Proper motion [mas/yr] of 1 km/s at 1 kpc.
 _PER_YEAR = 1.0 / 4.740470463
 
@@ -94,7 +94,7 @@ def _bright_giants(n, fe_h, age, alpha_fe, distance, rng):
         np.full(count, age), fe_h + rng.normal(0.0, _FE_H_SPREAD, count), np.full(count, alpha_fe), rng
     )
     h = stars["absolute_K"] + 0.1 + 5.0 * np.log10(100.0 * distance)
-    rows = np.flatnonzero((h > _H_BRIGHT) & (h < _H_FAINT))[:n]
+    rows = np.flatnonzero((h > _H_BRIGHT) & (h < _H_FAINT) & (stars["logg"] < _LOGG_MAX))[:n]
     return {name: values[rows] for name, values in stars.items()}
 
 

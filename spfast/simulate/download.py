@@ -11,7 +11,7 @@ from spfast.errors import BadInputError
 from spfast.progress import Progress
 from spfast.simulate import files
 from spfast.simulate.spectra import Synthesis, observe
-from spfast.simulate.stars import CHUNK, ZERO_POINT, draw_chunk, measured_labels, truth_table
+from spfast.simulate.stars import CHUNK, ZERO_POINT, draw_chunk, draw_cluster_stars, measured_labels, truth_table
 
 __all__ = ["simulate_download"]
 
@@ -23,7 +23,15 @@ _STARFLAG_BITS, _ASPCAPFLAG_BITS = (1 << 9, 1 << 18), (1 << 7, 1 << 23)
 
 
 def simulate_download(
-    out, n_stars, seed=0, release="dr17", spectra="aspcapStar", quiet=False, wrong_parallaxes=0.0, zero_point=ZERO_POINT
+    out,
+    n_stars,
+    seed=0,
+    release="dr17",
+    spectra="aspcapStar",
+    quiet=False,
+    wrong_parallaxes=0.0,
+    zero_point=ZERO_POINT,
+    clusters=(),
 ):
     """Write allStar, a tree of spectra, a Gaia table and the truth, in the formats of a release.
 
@@ -45,6 +53,8 @@ def simulate_download(
         Share of the stars whose parallax is wrong; ``truth.fits`` says which.
     zero_point : tuple of two float [mas], [mas/mag]
         What Gaia's parallaxes are too small by at G = 14, and by more for every further magnitude.
+    clusters : sequence of str
+        Known clusters whose members come first among the stars; ``truth.fits`` says which they are.
 
     Returns
     -------
@@ -69,7 +79,7 @@ def simulate_download(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        _write(partial, n_stars, seed, release, spectra, quiet, wrong_parallaxes, zero_point)
+        _write(partial, n_stars, seed, release, spectra, quiet, wrong_parallaxes, zero_point, clusters)
         if out.exists():
             out.rmdir()
         os.replace(partial, out)
@@ -80,9 +90,10 @@ def simulate_download(
     return out
 
 
-def _write(root, n_stars, seed, release, kind, quiet, wrong_parallaxes, zero_point):
+def _write(root, n_stars, seed, release, kind, quiet, wrong_parallaxes, zero_point, clusters):
     n_chunks = -(-n_stars // CHUNK)
-    chunks = [draw_chunk(seed, chunk, wrong_parallaxes, zero_point) for chunk in range(n_chunks)]
+    chunks = [draw_cluster_stars(clusters, seed, zero_point)] if clusters else []
+    chunks += [draw_chunk(seed, chunk, wrong_parallaxes, zero_point) for chunk in range(n_chunks)]
     stars = {name: np.concatenate([chunk[name] for chunk in chunks])[:n_stars] for name in chunks[0]}
     rng = np.random.default_rng([seed, 6])
     stars["random_index"] = rng.permutation(4 * n_stars)[:n_stars].astype(np.int64)

@@ -6,9 +6,10 @@ from astropy.table import Table
 
 from spfast.errors import BadInputError
 from spfast.simulate import population
+from spfast.simulate.clusters import draw_members
 from spfast.simulate.population import draw_population
 
-__all__ = ["CHUNK", "ZERO_POINT", "draw_chunk", "measured_labels", "truth_table"]
+__all__ = ["CHUNK", "ZERO_POINT", "draw_chunk", "draw_cluster_stars", "measured_labels", "truth_table"]
 
 #: Stars drawn with one seed.
 CHUNK = 256
@@ -17,6 +18,8 @@ ZERO_POINT = (-population.ZERO_POINT, 0.0)
 _ZERO_POINT_PIVOT = 14.0
 #: Errors of ASPCAP's labels: Teff [K], log g, [Fe/H] [dex].
 _LABEL_ERRORS = (35.0, 0.05, 0.02)
+#: Where the running number in a cluster member's source_id begins: above those of all chunks.
+_FIRST_MEMBER = 2**34
 #: A spurious parallax is off by this many of its errors, either way.
 _SPURIOUS = (10.0, 50.0)
 
@@ -36,6 +39,7 @@ _TRUTH = {
     "log_luminosity": ("", "log10 of the luminosity in solar units"),
     "absolute_K": ("mag", "Absolute K magnitude"),
     "a_v": ("mag", "Extinction in V"),
+    "cluster": ("", "Star cluster, blank for a star of the field"),
     "x": ("kpc", "Galactocentric x, the Sun at -8.122"),
     "y": ("kpc", "Galactocentric y"),
     "z": ("kpc", "Height above the plane"),
@@ -56,7 +60,7 @@ def draw_chunk(seed, chunk, wrong_parallaxes=0.0, zero_point=ZERO_POINT):
     Returns
     -------
     stars : dict of arrays, shape (CHUNK,)
-        `draw_population`'s columns with ``APOGEE_ID``, ``source_id`` and ``wrong_parallax``.
+        `draw_population`'s columns with ``APOGEE_ID``, ``source_id``, ``wrong_parallax`` and a blank ``cluster``.
 
     Raises
     ------
@@ -67,18 +71,52 @@ def draw_chunk(seed, chunk, wrong_parallaxes=0.0, zero_point=ZERO_POINT):
         raise BadInputError(f"wrong parallaxes: {wrong_parallaxes:g}, expected a share from 0 to 1")
     rng = np.random.default_rng([seed, 0, chunk])
     stars = draw_population(CHUNK, rng)
+    stars["cluster"] = np.full(CHUNK, "")
+    _name(stars, chunk * CHUNK, rng)
+    _shift(stars, zero_point)
+    _spoil(stars, wrong_parallaxes, np.random.default_rng([seed, 7, chunk]))
+    return stars
+
+
+def draw_cluster_stars(names, seed, zero_point=ZERO_POINT):
+    """Draw members of known clusters, named as `draw_chunk` names its stars; none has a wrong parallax.
+
+    Parameters
+    ----------
+    names : sequence of str
+        As for `draw_members`.
+    seed : int
+    zero_point : tuple of two float
+        As for `draw_chunk`.
+
+    Returns
+    -------
+    stars : dict of arrays
+        The columns of `draw_chunk`.
+    """
+    stars = draw_members(names, seed)
+    _name(stars, _FIRST_MEMBER, np.random.default_rng([seed, 9]))
+    _shift(stars, zero_point)
+    stars["wrong_parallax"] = np.zeros(stars["ra"].size, dtype=bool)
+    return stars
+
+
+def _name(stars, first, rng):
+    """Add identifiers: from the place, as 2MASS has them, and Gaia's, which begin with the place and are unique."""
     sky = SkyCoord(stars["ra"], stars["dec"], unit="deg")
     options = {"sep": "", "pad": True}
     ra = sky.ra.to_string("hourangle", precision=2, **options)
     dec = sky.dec.to_string("deg", precision=1, alwayssign=True, **options)
     stars["APOGEE_ID"] = np.array([f"2M{a.replace('.', '')}{d.replace('.', '')}" for a, d in zip(ra, dec, strict=True)])
-    # Gaia's source_id begins with the position; ours is unique by chunk and star.
-    stars["source_id"] = (rng.integers(1, 2**26, CHUNK) << 36) + chunk * CHUNK + np.arange(CHUNK)
+    n = stars["ra"].size
+    stars["source_id"] = (rng.integers(1, 2**26, n) << 36) + first + np.arange(n)
+
+
+def _shift(stars, zero_point):
+    """Give the parallaxes another zero point than they were drawn with."""
     if tuple(zero_point) != ZERO_POINT:  # else not touched: the same bytes as ever
         too_small = zero_point[0] + zero_point[1] * (stars["G"] - _ZERO_POINT_PIVOT)
         stars["parallax"] = stars["parallax"] - population.ZERO_POINT - too_small
-    _spoil(stars, wrong_parallaxes, np.random.default_rng([seed, 7, chunk]))
-    return stars
 
 
 def _spoil(stars, share, rng):

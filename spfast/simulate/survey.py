@@ -18,7 +18,7 @@ from spfast.model.layout import FeatureLayout
 from spfast.progress import Progress
 from spfast.simulate.population import BANDS
 from spfast.simulate.spectra import Synthesis, observe
-from spfast.simulate.stars import CHUNK, ZERO_POINT, draw_chunk, measured_labels, truth_table
+from spfast.simulate.stars import CHUNK, ZERO_POINT, draw_chunk, draw_cluster_stars, measured_labels, truth_table
 
 __all__ = ["simulate_survey"]
 
@@ -29,7 +29,15 @@ _LAYOUT_STARS = 512
 
 
 def simulate_survey(
-    out, n_stars, seed=0, config=None, threads=None, quiet=False, wrong_parallaxes=0.0, zero_point=ZERO_POINT
+    out,
+    n_stars,
+    seed=0,
+    config=None,
+    threads=None,
+    quiet=False,
+    wrong_parallaxes=0.0,
+    zero_point=ZERO_POINT,
+    clusters=(),
 ):
     """Write a survey folder of any size without any FITS spectrum on the way.
 
@@ -51,6 +59,8 @@ def simulate_survey(
         Share of the stars whose parallax is wrong; ``truth.fits`` says which.
     zero_point : tuple of two float [mas], [mas/mag]
         What Gaia's parallaxes are too small by at G = 14, and by more for every further magnitude.
+    clusters : sequence of str
+        Known clusters whose members come first among the stars; ``truth.fits`` says which they are.
 
     Returns
     -------
@@ -66,7 +76,7 @@ def simulate_survey(
     if Path(out).exists():  # before the stars are drawn; the writer checks again
         raise BadInputError(f"{out}: exists already; remove it or choose another output")
     config = Config() if config is None else config
-    stars = _parent_sample(n_stars, seed, config, wrong_parallaxes, zero_point)
+    stars = _parent_sample(n_stars, seed, config, wrong_parallaxes, zero_point, clusters)
     synthesis = Synthesis()
     continuum = _continuum_pixels(stars, synthesis, seed, config)
     pixels = _usable_pixels(stars, synthesis, continuum, seed, config)
@@ -75,7 +85,12 @@ def simulate_survey(
     table["n_bad_pixels"] = np.zeros(n_stars, np.int32)
     n_blocks = -(-n_stars // CHUNK)
     provenance = {
-        "simulated": {"seed": int(seed), "wrong_parallaxes": float(wrong_parallaxes), "zero_point": list(zero_point)},
+        "simulated": {
+            "seed": int(seed),
+            "wrong_parallaxes": float(wrong_parallaxes),
+            "zero_point": list(zero_point),
+            "clusters": list(clusters),
+        },
         "continuum": {"source": "found from the survey's spectra", "pixels": [int(p) for p in continuum]},
         "pixel_mask": {"n_pixels": layout.n_pixels, "n_dropped": int(chip_pixels().size - layout.n_pixels)},
         "n_training": int(np.sum(table["training_set"])),
@@ -107,12 +122,12 @@ def simulate_survey(
         return writer.finish(table, cut_flow=[("simulated", n_stars)], config=config, provenance=provenance)
 
 
-def _parent_sample(n_stars, seed, config, wrong_parallaxes=0.0, zero_point=ZERO_POINT):
-    """Draw chunks until enough stars pass the cuts of the Parent Sample, in the order of their identifiers."""
+def _parent_sample(n_stars, seed, config, wrong_parallaxes=0.0, zero_point=ZERO_POINT, clusters=()):
+    """Draw members, then chunks, until enough stars pass the Parent Sample's cuts; ordered by their identifiers."""
     kept, count = [], 0
     sample = config.sample
-    for chunk in itertools.count():
-        stars = draw_chunk(seed, chunk, wrong_parallaxes, zero_point)
+    chunks = (draw_chunk(seed, chunk, wrong_parallaxes, zero_point) for chunk in itertools.count())
+    for stars in itertools.chain([draw_cluster_stars(clusters, seed, zero_point)] if clusters else [], chunks):
         jk, bprp = stars["J"] - stars["K"], stars["BP"] - stars["RP"]
         logg = measured_labels(stars)[1]
         good = (logg > sample.logg_min) & (logg <= sample.logg_max)
