@@ -31,7 +31,7 @@ MODULES = {
         "tests/test_bad_input.py::test_places_that_agree_or_are_not_known",
     ],
     "spfast.data.cuts": ["tests/test_cuts.py"],
-    "spfast.selection.folds": ["tests/test_folds.py", "spfast/selection/folds.py"],
+    "spfast.selection.folds": ["tests/test_folds.py"],
 }
 
 #: Changes that a reader would call a mistake: another sign, bound, branch, number or loop. Cosmic-ray has many more of

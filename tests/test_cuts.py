@@ -121,3 +121,21 @@ def test_training_set_cuts():
     ]
     # chi2 / sqrt(n - 5) = 35 exactly for the good star: inclusive
     assert training_set(stars(**changes), Config()).tolist() == expected
+
+
+def test_edges_of_the_photometric_cuts():
+    """Numbers that a float holds exactly, on the limit and a step beyond."""
+    config = Config().replace(sample={"jk_offset": 0.5, "jk_slope": 0.5, "hw2_min": 0.25})
+    edge = {"J": 10.5, "K": 9.25, "phot_bp_mean_mag": 13.0, "phot_rp_mean_mag": 11.5, "H": 9.5, "w2mpro": 9.0}
+    rows = [{**GOOD, **edge, **change} for change in ({}, {"J": 10.4375}, {"w2mpro": 9.25}, {"w2mpro": 9.1875})]
+    rows = [rows[0], rows[1], {**rows[1], "w2mpro": 9.25}, {**rows[1], "w2mpro": 9.1875}]
+    table = Table(rows=rows, names=list(GOOD))
+    assert left(cut_photometry, table, config).rows.tolist() == [1, 3]
+    errors = stars(phot_g_mean_mag_error=[10.0, 9.9375], w2mpro_error=[10.0625, 9.0])
+    assert left(cut_photometry, errors).rows.tolist() == [0, 2, 4]
+    twomass = stars(J=[-100.0, -99.9375, -100.5], K=[0.0, 0.0625])
+    assert left(cut_apogee, twomass).rows.tolist() == [0, 2, 5]
+    few = stars(astrometric_n_good_obs_al=[5, 6], astrometric_chi2_al=35.0)
+    few["astrometric_chi2_al"] = 35.0
+    few["astrometric_n_good_obs_al"][0] = 6
+    assert training_set(few, Config()).tolist() == [True, False, True, True]
