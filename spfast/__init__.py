@@ -10,7 +10,7 @@ _PUBLIC = {
     "fit": "spfast.model.fit",
     "Fitter": "spfast.model.fit",
     "fit_path": "spfast.model.path",
-    "fit_zero_point": "spfast.model",
+    "fit_zero_point": "spfast.selection.zero_point",
     "penalty_max": "spfast.model",
     "RobustSettings": "spfast.model.robust",
     "FittedModel": "spfast.model.result",

@@ -67,6 +67,7 @@ class FitConfig:
     penalty_rule: str = "constant"  # or "auto": by cross-validation within the model's own training stars
     zero_point: float = 0.0483  # added to every Gaia parallax [mas] under the rule "constant"
     zero_point_rule: str = "constant"  # "auto": as the penalty; "fit": with the coefficients; "lindegren2021": DR3's
+    zero_point_covariates: str = ""  # under the rule "fit" it is linear in these as well: "G", "BP-RP", "ecl_lat"
     solver: str = "prox-newton"  # or "owlqn"
     start: str = "photometric"  # or "burn-in": the paper's two stages
     tolerance: float = 1e-3  # on the KKT violation, in units of lambda
@@ -115,6 +116,15 @@ class TuneConfig:
 
 
 @dataclass(frozen=True)
+class ErrorConfig:
+    """The error of a prediction."""
+
+    pixel_correlation: tuple = ()  # of the errors of pixels 1, 2, ... apart, e.g. (0.4, 0.1); empty: independent
+    coefficients: str = "sandwich"  # their covariance; or "splits": the spread over repeated inner folds
+    repeats: int = 5  # of the inner folds, for "splits"
+
+
+@dataclass(frozen=True)
 class Config:
     """The resolved configuration of a run; stored with every survey, model and catalog."""
 
@@ -127,6 +137,7 @@ class Config:
     folds: FoldConfig = field(default_factory=FoldConfig)
     galaxy: GalaxyConfig = field(default_factory=GalaxyConfig)
     tune: TuneConfig = field(default_factory=TuneConfig)
+    errors: ErrorConfig = field(default_factory=ErrorConfig)
 
     def to_dict(self):
         """Return the configuration as nested plain dictionaries (for JSON and headers)."""
@@ -174,6 +185,8 @@ _RANGES = {
     "tolerance": (0.0, 1.0),
     "max_iterations": (0, 1_000_000_000),
     "inner_folds": (2, 1000),
+    "pixel_correlation": (-1.0, 1.0),
+    "repeats": (1, 1000),
     "map_cell": (1e-6, 1e6),
     "map_reach": (1e-6, 1e6),
 }
@@ -242,7 +255,7 @@ def _checked(section, name, key, value, where):
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if kind is tuple:
-        return _numbers(name, key, value, where)
+        return () if value in ([], ()) and not getattr(type(section)(), key) else _numbers(name, key, value, where)
     if type(value) is not kind:
         raise BadInputError(f"{where}: [{name}] {key} is {_short(value)}, expected a {kind.__name__}")
     return value if kind in (str, bool) else _in_range(name, key, value, where)

@@ -54,6 +54,17 @@ def ln_error(feature_errors, coef):
     return np.sqrt(np.sum((coef * feature_errors.astype(np.float64)) ** 2, axis=1))
 
 
+def correlated_ln_error(feature_errors, coef, grid, correlation):
+    """With the dense covariance of each star's errors; ``correlation`` of pixels 1, 2, ... apart on the grid."""
+    apart = np.abs(grid[:, None] - grid[None, :])
+    on_grid = (grid[:, None] >= 0) & (grid[None, :] >= 0)
+    dense = np.eye(grid.size)
+    for lag, rho in enumerate(correlation, start=1):
+        dense[on_grid & (apart == lag)] = rho
+    shares = coef * feature_errors.astype(np.float64)
+    return np.sqrt(np.einsum("ni,ij,nj->n", shares, dense, shares))
+
+
 def quadratic(gram, gradient, coef, penalties, step):
     """The subproblem's objective."""
     return gradient @ step + 0.5 * step @ gram @ step + np.sum(penalties * np.abs(coef + step))

@@ -11,6 +11,7 @@ from spfast.kernels.l1 import align, kkt_violations, l1_norm, orthant_step, pseu
 from spfast.kernels.lbfgs import two_loop
 from spfast.kernels.team import Team
 from spfast.model.objective import Objective
+from spfast.model.predict import Neighbours
 from spfast.solvers.gram import WorkingGram
 
 
@@ -297,10 +298,19 @@ def test_two_loop_is_the_dense_update():
         np.testing.assert_allclose(direction, expected, rtol=1e-8)
 
 
-def test_ln_error_matches_reference():
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_noise_variance_matches_reference(dtype):
     rng = np.random.default_rng(10)
-    errors = rng.uniform(0, 0.05, size=(300, 40)).astype(np.float32)
-    coef = np.where(rng.random(40) < 0.3, rng.normal(size=40), 0.0)
-    columns, out = np.flatnonzero(coef), np.empty(300)
-    uncertainty.ln_error_rows(0, 2, errors, np.arange(300), columns, coef[columns] ** 2, out)
-    np.testing.assert_allclose(out, reference.ln_error(errors, coef))
+    errors = rng.uniform(0, 0.05, size=(300, 40)).astype(dtype)
+    coef = np.where(rng.random(40) < 0.6, rng.normal(size=40), 0.0)
+    grid = np.concatenate([[-1, -1, -1], 500 + np.arange(20), 700 + np.arange(17)])
+    columns, rows, out = np.flatnonzero(coef), rng.permutation(300), np.empty(300)
+    for correlation in ((), (0.4,), (0.5, 0.2)):
+        pairs, rho = Neighbours(grid, correlation).pairs(columns)
+        used = coef[columns]
+        products = 2.0 * rho * used[pairs[:, 0]] * used[pairs[:, 1]]
+        uncertainty.noise_variance_rows(0, 2, errors, rows, columns, used**2, pairs, products, out)
+        expected = reference.correlated_ln_error(errors[rows], coef, grid, correlation)
+        np.testing.assert_allclose(np.sqrt(out), expected, rtol=1e-12)
+    uncertainty.noise_variance_rows(0, 2, errors, rows, columns, used**2, pairs[:0], rho[:0], out)
+    np.testing.assert_allclose(np.sqrt(out), reference.ln_error(errors[rows], coef))

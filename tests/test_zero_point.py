@@ -1,4 +1,6 @@
-"""The zero point fitted jointly with the coefficients."""
+"""The zero point fitted with the coefficients."""
+
+import json
 
 import numpy as np
 import pytest
@@ -7,54 +9,55 @@ from tiny import ZERO_POINT, tiny_survey
 
 import spfast
 import spfast.products.catalog
-import spfast.products.fitting
+from spfast.cli import main
+from spfast.data.zero_point import zero_point_covariates
 from spfast.errors import BadInputError
+from spfast.model.result import load_model
+from spfast.products.fitting import resolve_config
+from spfast.products.tables import read_table
+from spfast.simulate.stars import draw_chunk
+
+SLOPE = 0.02
 
 
 def shifted_problem(seed, n_stars=1200):
     """A problem whose parallaxes are too small by 0.05 + 0.02 (G - mean G), as Gaia would publish them."""
     problem = small_problem(n_stars, 30, seed=seed)
-    covariates = np.column_stack([np.ones(n_stars), problem.design[:, 1] - problem.design[:, 1].mean()])
-    problem.parallax = problem.parallax - covariates @ [0.05, 0.02]
-    return problem, covariates
+    covariate = problem.design[:, [1]].astype(np.float64) - problem.design[:, 1].mean()
+    problem.parallax = problem.parallax - 0.05 - SLOPE * covariate[:, 0]
+    return problem, covariate
 
 
 def test_truth_comes_back_with_an_honest_covariance():
     pulls = []
     for seed in range(20):
-        problem, covariates = shifted_problem(seed)
-        result = spfast.fit_zero_point(*problem.arguments, 3.0, covariates, problem.penalized)
+        problem, covariate = shifted_problem(seed)
+        result = spfast.fit_zero_point(*problem.arguments, 3.0, covariate, problem.penalized)
         assert result.converged
-        pulls.append((result.offsets - [0.05, 0.02]) / np.sqrt(np.diag(result.covariance)))
+        pulls.append((result.offsets - [0.05, SLOPE]) / np.sqrt(np.diag(result.covariance)))
     pulls = np.array(pulls)
-    assert ((np.abs(pulls) < 2).sum(axis=0) >= 17).all()
-    assert (np.abs(pulls.mean(axis=0)) < 0.7).all()
-    assert (pulls.std(axis=0) < 1.5).all()
-
-
-def test_joint_optimum_is_the_best_over_a_grid_of_offsets():
-    problem, _ = shifted_problem(3, 600)
-    result = spfast.fit_zero_point(*problem.arguments, 3.0, penalized=problem.penalized)
-
-    def profile(offset):
-        fixed = spfast.fit(*problem.arguments, 3.0, problem.penalized, zero_point=offset, tolerance=1e-5)
-        return fixed.result.objective
-
-    best, sigma = result.offsets[0], result.covariance[0, 0] ** 0.5
-    lowest = profile(best)
-    for distance in (-2.0, -1.0, 1.0, 2.0):
-        # On a parabola the profile rises by half the square of the distance in sigmas.
-        assert profile(best + distance * sigma) - lowest == pytest.approx(0.5 * distance**2, rel=0.25)
-    assert result.model.zero_point == pytest.approx(best)
+    assert ((np.abs(pulls) < 2).sum(axis=0) >= 18).all()
+    assert (np.abs(pulls.mean(axis=0)) < 0.6).all()
+    assert (np.abs(pulls.std(axis=0) - 1.0) < 0.5).all()
 
 
 def test_starting_value_does_not_matter():
-    problem, covariates = shifted_problem(4, 600)
+    problem, covariate = shifted_problem(4, 600)
     near, far = (
-        spfast.fit_zero_point(*problem.arguments, 3.0, covariates, problem.penalized, first=first)
+        spfast.fit_zero_point(*problem.arguments, 3.0, covariate, problem.penalized, first=first)
         for first in (0.05, -0.1)
     )
-    np.testing.assert_allclose(near.offsets, far.offsets, atol=5e-3 * np.sqrt(near.covariance[0, 0]))
+    np.testing.assert_allclose(near.offsets, far.offsets, atol=0.1 * np.sqrt(near.covariance[0, 0]))
+
+
+def test_a_star_of_tiny_error_and_wrong_parallax_does_not_rule():
+    problem, _ = shifted_problem(5)
+    before = spfast.fit_zero_point(*problem.arguments, 3.0, penalized=problem.penalized)
+    near = int(np.argmax(problem.parallax))
+    problem.error[near] = 1e-4
+    problem.parallax[near] *= 1.2
+    after = spfast.fit_zero_point(*problem.arguments, 3.0, penalized=problem.penalized)
+    assert abs(after.offsets[0] - before.offsets[0]) < 2.0 * before.covariance[0, 0] ** 0.5
 
 
 def test_bad_covariates_are_refused():
@@ -63,16 +66,52 @@ def test_bad_covariates_are_refused():
         spfast.fit_zero_point(*problem.arguments, 3.0, np.ones(100), problem.penalized)
     with pytest.raises(BadInputError, match="not finite"):
         spfast.fit_zero_point(*problem.arguments, 3.0, np.full((100, 1), np.nan), problem.penalized)
+    with pytest.raises(BadInputError, match="the constant is there"):
+        spfast.fit_zero_point(*problem.arguments, 3.0, np.ones((100, 1)), problem.penalized)
+
+
+def test_columns_that_tell_no_distance_are_refused():
+    problem = small_problem(200, 10)
+    with pytest.raises(BadInputError, match="near stars from far ones"):
+        spfast.fit_zero_point(*problem.arguments, 3.0, penalized=np.arange(19) > 0)
+
+
+def test_covariates_of_a_survey(tmp_path):
+    survey, _ = tiny_survey(tmp_path / "survey", 200, edit=magnitudes_of)
+    values, pivots, missing = zero_point_covariates(survey.stars, ["G", "BP-RP", "ecl_lat"])
+    g = np.asarray(survey.stars["phot_g_mean_mag"])
+    assert pivots[0] == pytest.approx(np.median(g), abs=0.01)
+    np.testing.assert_allclose(values[:, 0], g - pivots[0], atol=1e-5)
+    # The north pole of the ecliptic is 23.44 degrees from the celestial one.
+    latitude = values[:, 2] + pivots[2]
+    assert np.abs(latitude - np.asarray(survey.stars["dec"])).max() <= 23.45
+    assert not missing.any()
+    with pytest.raises(BadInputError, match="expected one of G, BP-RP, ecl_lat"):
+        zero_point_covariates(survey.stars, ["J"])
+
+
+def magnitudes_of(stars):
+    rng = np.random.default_rng(8)
+    stars["phot_g_mean_mag"] = rng.uniform(8.0, 14.0, len(stars))
+    stars["phot_bp_mean_mag"] = stars["phot_g_mean_mag"] + 0.7
+    stars["phot_rp_mean_mag"] = stars["phot_g_mean_mag"] - rng.uniform(0.6, 1.2, len(stars))
+
+
+def sloping(stars):
+    """Parallaxes too small by SLOPE per magnitude more, besides; one training star has no G."""
+    magnitudes_of(stars)
+    stars["parallax"] -= SLOPE * (stars["phot_g_mean_mag"] - 11.0)
+    stars["phot_g_mean_mag"][4] = np.nan
 
 
 def test_catalog_fits_its_zero_points(tmp_path):
     survey, _ = tiny_survey(tmp_path / "survey", 1500)
-    models = {}
-    for fold in "AB":
-        models[fold] = spfast.products.catalog.fit_stars(survey, fold=fold, config=fitted_config())
-        sigma = models[fold].metadata["zero_point_fit"]["covariance"][0][0] ** 0.5
-        assert abs(models[fold].zero_point + ZERO_POINT) < 3 * sigma
-        assert abs(models[fold].coef[1:9].sum() + 0.2 * np.log(10)) < 1e-9
+    config = resolve_config(zero_point="fit")
+    models = spfast.products.catalog.fit_folds(survey, config)
+    for model in models.values():
+        sigma = model.metadata["zero_point_fit"]["covariance"][0][0] ** 0.5
+        assert abs(model.zero_point + ZERO_POINT) < 3 * sigma
+        assert abs(model.coef[1:9].sum() + 0.2 * np.log(10)) < 1e-9
     catalog = spfast.make_catalog(survey, zero_point="fit", models=models)
     for fold, other in (("A", "B"), ("B", "A")):
         rows = np.asarray(catalog["sample"]) == fold
@@ -82,5 +121,40 @@ def test_catalog_fits_its_zero_points(tmp_path):
         assert "fitted with the coefficients" in catalog.meta[f"TUNED_{fold}"]
 
 
-def fitted_config():
-    return spfast.products.fitting.resolve_config(zero_point="fit")
+def test_covariates_from_the_command_to_every_star_of_the_catalog(tmp_path, capsys):
+    survey, truth = tiny_survey(tmp_path / "survey", 1500, edit=sloping)
+    path, folder = tmp_path / "catalog.fits", tmp_path / "models"
+    options = ["--zero-point", "fit", "--zero-point-covariates", "G", "--quiet"]
+    assert main(["catalog", str(survey.path), "-o", str(path), "--models", str(folder), *options]) == 0
+    assert "lack G: taken to lie at the pivot" in capsys.readouterr().err
+    catalog, models = read_table(path), {fold: load_model(folder / f"model_{fold}.npz") for fold in "AB"}
+    g = np.asarray(survey.stars["phot_g_mean_mag"], dtype=np.float64)
+    for fold, other in (("A", "B"), ("B", "A")):
+        fitted = json.loads(catalog.meta[f"ZPFIT_{other}"])
+        assert (fitted["covariates"], fitted["units"]) == (["G"], ["mag"])
+        kept = models[other].metadata["zero_point_fit"]
+        assert all(fitted[key] == kept[key] for key in fitted)
+        sigma = np.sqrt(np.diag(fitted["covariance"]))
+        expected = [-ZERO_POINT + SLOPE * (fitted["pivots"][0] - 11.0), SLOPE]
+        assert (np.abs(fitted["offsets"] - np.array(expected)) < 3.0 * sigma).all()
+        rows = np.asarray(catalog["sample"]) == fold
+        line = fitted["offsets"][0] + fitted["offsets"][1] * (g - fitted["pivots"][0])
+        added = np.where(np.isfinite(g), line, fitted["offsets"][0])
+        np.testing.assert_allclose(np.asarray(catalog["Gaia_zero_point"])[rows], added[rows], atol=1e-9)
+    scores = spfast.validate(catalog, truth)
+    assert len(scores)
+    assert main(["info", str(folder / "model_A.npz")]) == 0
+    assert "mas/mag" in capsys.readouterr().out
+
+
+def test_covariates_without_a_fitted_zero_point_are_refused(tmp_path, capsys):
+    survey, _ = tiny_survey(tmp_path / "survey", 100)
+    assert main(["fit", str(survey.path), "-o", str(tmp_path / "m.npz"), "--zero-point-covariates", "G"]) == 2
+    assert "only with --zero-point fit" in capsys.readouterr().err
+
+
+def test_mock_with_a_slope_in_g():
+    plain, sloping_chunk = draw_chunk(3, 0), draw_chunk(3, 0, zero_point=(0.03, 0.005))
+    expected = 0.0483 - (0.03 + 0.005 * (plain["G"] - 14.0))
+    np.testing.assert_allclose(sloping_chunk["parallax"] - plain["parallax"], expected, atol=1e-12)
+    assert all(np.array_equal(plain[name], sloping_chunk[name]) for name in plain if name != "parallax")

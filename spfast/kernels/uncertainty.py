@@ -1,32 +1,44 @@
-"""Propagation of independent feature errors into ln parallax (Hogg, Eilers & Rix 2019, Eq. 5), row by row."""
-
-import math
+"""Propagation of feature errors into a linear combination of features (Hogg, Eilers & Rix 2019, Eq. 5), row by row."""
 
 import numpy as np
 
 from spfast.kernels.jit import jit
 
+__all__ = ["ROWS_A_PIECE", "noise_variance_rows"]
+
+#: Rows that one piece of work has.
+ROWS_A_PIECE = 256
+
 
 @jit
-def ln_error_rows(first, last, feature_errors, rows, columns, coef_squared, out):
-    """Write ``sqrt(sum_j coef_j^2 error_nj^2)`` for 256 rows a piece, ``first <= piece < last``.
+def noise_variance_rows(first, last, feature_errors, rows, columns, weights, pairs, pair_weights, out):
+    """Write ``sum_k weights_k e_k^2 + sum_p pair_weights_p e_a e_b`` for the pieces ``first <= piece < last``.
+
+    e are the errors of one row in ``columns``, and (a, b) the p-th of ``pairs``. With ``weights = coef^2`` this is the
+    square of Eq. 5; with ``pair_weights = 2 rho coef_a coef_b`` features may be correlated with their neighbours.
 
     Parameters
     ----------
     first, last : int
+        Of pieces of 256 rows.
     feature_errors : float32 or float64 array, C order, shape (n_stars, n_features)
     rows : int64 array, shape (n_rows,)
     columns : int64 array, shape (n_columns,)
-        Those with a non-zero coefficient.
-    coef_squared : float64 array, shape (n_columns,)
+        Those that have a weight.
+    weights : float64 array, shape (n_columns,)
+    pairs : int64 array, C order, shape (n_pairs, 2)
+        Positions in ``columns``.
+    pair_weights : float64 array, shape (n_pairs,)
     out : float64 array, shape (n_rows,)
-        Written: standard deviation of ln parallax from the features' errors.
+        Written: the variance.
     """
-    for piece in range(first, last):
-        for i in range(256 * piece, min(256 * piece + 256, rows.size)):
-            row = feature_errors[rows[i]]
-            total = 0.0
-            for k in range(columns.size):
-                error = np.float64(row[columns[k]])
-                total += coef_squared[k] * error * error
-            out[i] = math.sqrt(total)
+    errors = np.empty(columns.size)
+    for i in range(ROWS_A_PIECE * first, min(ROWS_A_PIECE * last, rows.size)):
+        row = feature_errors[rows[i]]
+        total = 0.0
+        for k in range(columns.size):
+            errors[k] = row[columns[k]]
+            total += weights[k] * errors[k] * errors[k]
+        for p in range(pair_weights.size):
+            total += pair_weights[p] * errors[pairs[p, 0]] * errors[pairs[p, 1]]
+        out[i] = total

@@ -3,6 +3,5 @@
 from spfast.model.fit import fit
 from spfast.model.path import fit_path, penalty_max
 from spfast.model.result import FittedModel, load_model
-from spfast.model.zero_point import fit_zero_point
 
-__all__ = ["FittedModel", "fit", "fit_path", "fit_zero_point", "load_model", "penalty_max"]
+__all__ = ["FittedModel", "fit", "fit_path", "load_model", "penalty_max"]

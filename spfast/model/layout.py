@@ -100,6 +100,11 @@ class FeatureLayout:
         """Vacuum wavelength of each column [Angstrom], NaN where it has none (float64 array, shape (n_features,))."""
         return np.concatenate([np.full(self.n_unpenalized, np.nan), grid_wavelength(self.pixels)])
 
+    @property
+    def grid(self):
+        """Place of each column on the 8575-pixel grid, -1 where it has none (int64 array, shape (n_features,))."""
+        return np.concatenate([np.full(self.n_unpenalized, -1), np.asarray(self.pixels, dtype=np.int64)])
+
     def to_dict(self):
         """Return the layout as a JSON-able dictionary, one record a feature."""
         units = {CONSTANT: "", MAGNITUDE: "mag", PIXEL: "ln(flux)"}

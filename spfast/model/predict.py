@@ -5,9 +5,23 @@ import numpy as np
 from spfast.errors import BadInputError
 from spfast.kernels import exp_linear
 from spfast.kernels.team import Team
-from spfast.kernels.uncertainty import ln_error_rows
+from spfast.kernels.uncertainty import ROWS_A_PIECE, noise_variance_rows
 
-__all__ = ["check_design", "linear_predictor", "ln_error", "resolve_rows"]
+__all__ = [
+    "NO_NEIGHBOURS",
+    "Neighbours",
+    "check_correlation",
+    "check_design",
+    "linear_predictor",
+    "ln_error",
+    "noise_variance",
+    "resolve_rows",
+]
+
+#: Pairs and correlation coefficients of independent errors.
+NO_NEIGHBOURS = np.empty((0, 2), dtype=np.int64), np.empty(0)
+#: Scales at which the power of correlated noise is looked at.
+_PHASES = 513
 
 
 def check_design(design, name="features"):
@@ -88,8 +102,8 @@ def linear_predictor(design, coef, rows=None, threads=None):
     return eta
 
 
-def ln_error(design_errors, coef, rows=None, threads=None):
-    """Return the standard deviation of ln parallax from independent feature errors (Eq. 5 without its leading factor).
+def ln_error(design_errors, coef, rows=None, threads=None, neighbours=None):
+    """Return the standard deviation of ln parallax from feature errors (Eq. 5 without its leading factor).
 
     Parameters
     ----------
@@ -98,17 +112,110 @@ def ln_error(design_errors, coef, rows=None, threads=None):
     coef : float64 array, shape (n_features,)
     rows : bool mask or int array, optional
     threads : int, optional
+    neighbours : Neighbours, optional
+        Which features' errors are correlated; none by default.
 
     Returns
     -------
     error : float64 array, shape (n_rows,) [ln mas]
     """
-    errors = check_design(design_errors, "feature errors")
-    if errors.shape[1] != coef.size:
-        raise BadInputError(f"feature errors: {errors.shape[1]} columns, the model has {coef.size}")
-    rows = resolve_rows(rows, errors.shape[0])
     columns = np.flatnonzero(coef)
+    pairs, correlation = NO_NEIGHBOURS if neighbours is None else neighbours.pairs(columns)
+    used = coef[columns]
+    products = 2.0 * correlation * used[pairs[:, 0]] * used[pairs[:, 1]]
+    if design_errors.shape[1] != coef.size:
+        raise BadInputError(f"feature errors: {design_errors.shape[1]} columns, the model has {coef.size}")
+    return np.sqrt(noise_variance(design_errors, columns, used**2, pairs, products, rows, threads))
+
+
+def noise_variance(design_errors, columns, weights, pairs, pair_weights, rows=None, threads=None):
+    """Return ``sum_k weights_k e_k^2 + sum_p pair_weights_p e_a e_b``, e the errors of a row in ``columns``.
+
+    Parameters
+    ----------
+    design_errors : float32 or float64 array, shape (n_stars, n_features)
+    columns : int array, shape (n_columns,)
+    weights : float64 array, shape (n_columns,)
+    pairs : int64 array, shape (n_pairs, 2)
+        Positions in ``columns``.
+    pair_weights : float64 array, shape (n_pairs,)
+    rows : bool mask or int array, optional
+    threads : int, optional
+
+    Returns
+    -------
+    variance : float64 array, shape (n_rows,)
+        Never negative.
+    """
+    errors = check_design(design_errors, "feature errors")
+    rows = resolve_rows(rows, errors.shape[0])
     out = np.empty(rows.size)
     with Team(threads) as team:
-        team.run(ln_error_rows, -(-rows.size // 256), errors, rows, columns, coef[columns] ** 2, out)
-    return out
+        pieces = -(-rows.size // ROWS_A_PIECE)
+        team.run(noise_variance_rows, pieces, errors, rows, columns, weights, pairs, pair_weights, out)
+    return np.maximum(out, 0.0)
+
+
+class Neighbours:
+    """Errors of pixels correlate with those of their neighbours: resampling to a grid shares out each detector pixel.
+
+    Parameters
+    ----------
+    grid : int array, shape (n_features,)
+        Each feature's place on the pixel grid, negative for features without one.
+    correlation : sequence of float
+        Coefficients for pixels 1, 2, ... apart.
+
+    Raises
+    ------
+    BadInputError
+        If no noise can be correlated like that.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spfast.model.predict import Neighbours
+    >>> pairs, correlation = Neighbours([-1, 7, 8, 9], (0.4, 0.1)).pairs(np.array([0, 1, 3]))
+    >>> pairs.tolist(), correlation.tolist()
+    ([[1, 2]], [0.1])
+    """
+
+    def __init__(self, grid, correlation):
+        self._grid, self._correlation = np.asarray(grid), np.asarray(correlation, dtype=np.float64)
+        check_correlation(correlation)
+
+    def pairs(self, columns):
+        """The correlated pairs among some features.
+
+        Parameters
+        ----------
+        columns : int array, increasing
+
+        Returns
+        -------
+        pairs : int64 array, shape (n_pairs, 2)
+            Positions in ``columns``.
+        correlation : float64 array, shape (n_pairs,)
+        """
+        place = self._grid[columns]
+        order = np.argsort(place, kind="stable")
+        place = place[order]
+        found = [NO_NEIGHBOURS]
+        for lag, rho in enumerate(self._correlation, start=1):
+            at = np.minimum(np.searchsorted(place, place + lag), max(place.size - 1, 0))
+            both = np.flatnonzero((place >= 0) & (place[at] == place + lag))
+            found.append((np.column_stack([order[both], order[at[both]]]), np.full(both.size, rho)))
+        pairs, correlation = (np.concatenate(part) for part in zip(*found, strict=True))
+        return np.ascontiguousarray(pairs, dtype=np.int64), correlation
+
+
+def check_correlation(correlation):
+    """Refuse correlation coefficients that no stationary noise can have: its power spectrum would be negative."""
+    lags = np.arange(1, len(correlation) + 1)
+    phase = np.linspace(0.0, np.pi, _PHASES)
+    power = 1.0 + 2.0 * np.cos(np.outer(phase, lags)) @ np.asarray(correlation, dtype=np.float64)
+    if not power.min() >= 0.0:
+        raise BadInputError(
+            f"pixel_correlation is {list(correlation)}: no noise has such correlations (its power would be negative at "
+            "some scale); expected coefficients for pixels 1, 2, ... apart such as 0.4, 0.1"
+        )

@@ -2,21 +2,24 @@
 
 import json
 import zipfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from spfast.errors import BadInputError, reading
 from spfast.files import BLANK_SEAL, is_sealed, new_file, seal
+from spfast.model.budget import ErrorBudget
 from spfast.model.layout import FeatureLayout
-from spfast.model.predict import linear_predictor, ln_error
+from spfast.model.predict import Neighbours, linear_predictor, ln_error
 from spfast.solvers.base import HISTORY_DTYPE, SolverResult
 
 __all__ = ["FittedModel", "load_model"]
 
 _FORMAT = "spfast model"
 _SCHEMA = 1
+#: Arrays of the error budget, in the file under these names after "budget_".
+_BUDGET_ARRAYS = ("columns", "factor")
 #: Types of what the header says of the fit; all else there is a number.
 _RESULT_KINDS = {"converged": bool, "message": str, "n_iterations": int, "n_passes": int}
 #: What a model file may unpack to: a hundred times one of 7,500 columns.
@@ -43,6 +46,10 @@ class FittedModel:
         What the columns are, if the caller said so.
     metadata : dict
         Anything JSON can hold; saved with the model.
+    budget : ErrorBudget or None
+        What the total error of a prediction is made of, if it was measured.
+    pixel_correlation : tuple of float
+        Correlation of the errors of pixels 1, 2, ... apart; empty: independent.
     """
 
     coef: np.ndarray = field(repr=False)
@@ -53,6 +60,17 @@ class FittedModel:
     result: SolverResult = field(repr=False)
     layout: FeatureLayout | None = field(default=None, repr=False)
     metadata: dict = field(default_factory=dict, repr=False)
+    budget: ErrorBudget | None = field(default=None, repr=False)
+    pixel_correlation: tuple = ()
+
+    @property
+    def neighbours(self):
+        """Which features' errors are correlated (Neighbours, or None)."""
+        if not self.pixel_correlation:
+            return None
+        if self.layout is None:
+            raise BadInputError("pixel_correlation: needs a layout that says which columns are neighbouring pixels")
+        return Neighbours(self.layout.grid, self.pixel_correlation)
 
     @property
     def n_features(self):
@@ -103,7 +121,9 @@ class FittedModel:
             return np.exp(self.predict_ln(features, rows, threads))
 
     def predict_ln_error(self, feature_errors, rows=None, threads=None):
-        """Propagate independent feature errors into ln parallax (Eq. 5 without its leading factor).
+        """Propagate feature errors into ln parallax (Eq. 5 without its leading factor).
+
+        Neighbouring pixels count as correlated if the model has a ``pixel_correlation``.
 
         Parameters
         ----------
@@ -115,7 +135,32 @@ class FittedModel:
         -------
         ln_error : float64 array, shape (n_rows,) [ln mas]
         """
-        return ln_error(feature_errors, self.coef, rows, threads)
+        return ln_error(feature_errors, self.coef, rows, threads, self.neighbours)
+
+    def predict_total_ln_error(self, features, feature_errors, unlikeness, rows=None, threads=None):
+        """Total error of ln parallax of stars that the model did not see, by its error budget.
+
+        Parameters
+        ----------
+        features, feature_errors : float32 or float64 array, C order, shape (n_stars, n_features)
+        unlikeness : float64 array, shape (n_rows,)
+            How unlike the training stars each star is (`spfast.products.flags.spectral_unlikeness`).
+        rows, threads
+            As in `predict`.
+
+        Returns
+        -------
+        ln_error : float64 array, shape (n_rows,) [ln mas]
+
+        Raises
+        ------
+        BadInputError
+            If the model has no error budget.
+        """
+        if self.budget is None:
+            raise BadInputError("model: it has no error budget; fit it again with `spfast fit`")
+        from_features = self.predict_ln_error(feature_errors, rows, threads)
+        return self.budget.ln_error(features, feature_errors, from_features, unlikeness, rows, threads, self.neighbours)
 
     def predict_error(self, features, feature_errors, rows=None, threads=None):
         """Propagate independent feature errors into the predicted parallax (Eq. 5).
@@ -156,7 +201,8 @@ class FittedModel:
         if layout == self.layout:
             return self
         position = {name: j for j, name in enumerate(layout.names)}
-        used = [(name, c) for name, c in zip(self.layout.names, self.coef, strict=True) if c != 0.0]
+        names = self.layout.names
+        used = [(name, c) for name, c in zip(names, self.coef, strict=True) if c != 0.0]
         missing = [name for name, _ in used if name not in position]
         if missing:
             raise BadInputError(
@@ -166,16 +212,12 @@ class FittedModel:
         coef = np.zeros(layout.n_features)
         for name, c in used:
             coef[position[name]] = c
-        return FittedModel(
-            coef,
-            layout.penalized,
-            self.penalty,
-            self.zero_point,
-            self.n_stars,
-            self.result,
-            layout,
-            self.metadata,
-        )
+        budget = self.budget
+        if budget is not None:
+            there = np.array([names[j] in position for j in budget.columns])  # a coefficient of 0 may lack its column
+            columns = np.array([position[names[j]] for j in budget.columns[there]], dtype=np.int64)
+            budget = replace(budget, columns=columns, factor=budget.factor[there])
+        return replace(self, coef=coef, penalized=layout.penalized, layout=layout, budget=budget)
 
     def save(self, path):
         """Write the model to one file (numpy's ``.npz``, no pickle), whole or not at all.
@@ -200,22 +242,23 @@ class FittedModel:
             "result": scalars,
             "layout": None if self.layout is None else self.layout.to_dict(),
             "metadata": self.metadata,
+            "pixel_correlation": list(self.pixel_correlation),
+            "budget": None if self.budget is None else self.budget.to_dict(),
         }
-        try:
-            with new_file(path) as partial:
-                with open(partial, "wb") as file:
-                    np.savez(
-                        file,
-                        header=np.array(json.dumps(header, sort_keys=True)),
-                        coef=self.coef,
-                        penalized=self.penalized,
-                        history=self.result.history,
-                    )
-                with zipfile.ZipFile(partial, "a") as archive:
-                    archive.comment = BLANK_SEAL.encode()
-                seal(partial)
-        except OSError as error:
-            raise BadInputError(f"{path}: cannot write the model ({error.strerror}); check the folder") from None
+        arrays = {} if self.budget is None else {name: getattr(self.budget, name) for name in _BUDGET_ARRAYS}
+        with new_file(path) as partial:
+            with open(partial, "wb") as file:
+                np.savez(
+                    file,
+                    header=np.array(json.dumps(header, sort_keys=True)),
+                    coef=self.coef,
+                    penalized=self.penalized,
+                    history=self.result.history,
+                    **{f"budget_{name}": array for name, array in arrays.items()},
+                )
+            with zipfile.ZipFile(partial, "a") as archive:
+                archive.comment = BLANK_SEAL.encode()
+            seal(partial)
 
     @classmethod
     def load(cls, path):
@@ -240,10 +283,14 @@ class FittedModel:
             with np.load(file, allow_pickle=False) as archive:
                 header = json.loads(str(archive["header"]))
                 coef, penalized, history = archive["coef"], archive["penalized"], archive["history"]
-            return cls._from_parts(header, coef, penalized, history)
+                # Files written before the budget travelled with the model have none.
+                numbers, budget = header.get("budget"), None
+                if numbers is not None:
+                    budget = ErrorBudget(**numbers, **{name: archive[f"budget_{name}"] for name in _BUDGET_ARRAYS})
+            return cls._from_parts(header, coef, penalized, history, budget)
 
     @classmethod
-    def _from_parts(cls, header, coef, penalized, history):
+    def _from_parts(cls, header, coef, penalized, history, budget):
         """A model from what its file holds; ValueError, KeyError or TypeError if that does not fit together."""
         if header["format"] != _FORMAT or header["schema"] != _SCHEMA:
             raise ValueError("not of this format")
@@ -259,6 +306,8 @@ class FittedModel:
         for name, value in header["result"].items():
             if not isinstance(value, _RESULT_KINDS.get(name, float | int)):
                 raise ValueError(f"its {name} is no {_RESULT_KINDS.get(name, float).__name__}")
+        if budget is not None:
+            budget.check(coef.size)
         return cls(
             coef,
             penalized,
@@ -268,6 +317,8 @@ class FittedModel:
             SolverResult(coef=coef, history=history, **header["result"]),
             layout,
             header["metadata"],
+            budget,
+            tuple(float(rho) for rho in header.get("pixel_correlation", ())),
         )
 
 

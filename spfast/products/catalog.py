@@ -1,23 +1,16 @@
 """The catalog: each star's spectrophotometric parallax by the model of the other fold, which never saw the star."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 
 from spfast import __version__
 from spfast.data.survey import package_versions
-from spfast.data.zero_point import CONSTANT, added_to_parallax
-from spfast.products.columns import (
-    OUTLIER_SIGMA,
-    build_table,
-    flag_cards,
-    pack_flags,
-    prediction_values,
-    star_values,
-)
+from spfast.products.applied import apply_model, fitted_zero_point, zero_point_rule
+from spfast.products.columns import build_table, flag_cards, pack_flags, star_values
 from spfast.products.fitting import fit_folds, fit_stars, measure_budget, resolve_config, used_configs
-from spfast.products.flags import extrapolates, spectral_unlikeness, star_flags
-from spfast.products.tables import float_column
+from spfast.products.flags import star_flags
 from spfast.selection.folds import FOLDS, fold_labels
 
 __all__ = ["HEADER_COMMENTS", "fit_folds", "fit_stars", "make_catalog", "resolve_config"]
@@ -30,12 +23,13 @@ _MODEL_CARDS = {
     "PENALT": "L1 penalty of model {}",
     "ZEROPT": "[mas] added to all Gaia parallaxes for model {}",
     "ZPRULE": "zero point rule of model {}",
+    "ZPFIT": "fitted zero point of model {}, mas (JSON)",
     "NNONZ": "coefficients of model {} that are not zero",
     "OBJECT": "objective of model {} at its solution",
     "KKTVIO": "KKT violation of model {} (as the penalty)",
     "CONVRG": "whether model {} reached its tolerance",
     "SCATTR": "intrinsic scatter s of ln parallax, model {}",
-    "SCATGR": "s^2 grows as unlikeness to this, model {}",
+    "SCATGR": "share of s^2 that grows outward, model {}",
     "INFLAT": "factor k on Gaia's errors, from model {}",
     "NHELD": "stars held out to measure them, model {}",
     "TUNED": "how model {}'s numbers were chosen",
@@ -86,97 +80,39 @@ def make_catalog(survey, penalty=None, zero_point=None, config=None, threads=Non
     config = resolve_config(config, penalty, zero_point)
     if models is None:
         models = fit_folds(survey, config, threads)
-    models = {fold: models[fold].for_layout(survey.layout) for fold in FOLDS}
-    stars = survey.stars
-    folds = fold_labels(stars, config.folds)
-    budgets = {fold: measure_budget(survey, config, fold, models[fold], threads) for fold in FOLDS}
-    predicted = prediction_values(*_predict_folds(survey, folds.labels, models, budgets, threads))
-    spec, spec_error = predicted["spec_parallax"], predicted["spec_parallax_err_total"]
-
-    added, zero_point_flags = _zero_points(stars, folds.labels, models)
-    converged, inflation = np.empty(survey.n_stars, dtype=bool), np.empty(survey.n_stars)
-    for fold, other in _PREDICTED_BY.items():
-        converged[folds.labels == fold] = models[other].result.converged
-        inflation[folds.labels == fold] = budgets[other].gaia_inflation
-    gaia, gaia_error = float_column(stars, "parallax") + added, float_column(stars, "parallax_error")
-    missing = ~(np.isfinite(gaia) & (gaia_error > 0))
-    gaia[missing] = gaia_error[missing] = np.nan
-    inflated = inflation * gaia_error
-    combined, combined_error = _combine(spec, spec_error, gaia, inflated)
-    flags = {
-        "no_gaia_parallax": missing,
-        "parallax_outlier": np.abs(spec - gaia) > OUTLIER_SIGMA * np.hypot(spec_error, inflated),
-        "not_converged": ~converged,
-        **star_flags(survey),
-        **_extrapolating(survey, folds.labels, models, threads),
-        **zero_point_flags,
+    models = {
+        fold: _with_budget(models[fold].for_layout(survey.layout), survey, config, fold, threads) for fold in FOLDS
     }
-    values = {
-        **star_values(stars),
-        "Gaia_parallax": gaia,
-        "Gaia_parallax_err": gaia_error,
-        "training_set": np.asarray(stars["training_set"]),
+    folds = fold_labels(survey.stars, config.folds)
+    values, flags = _apply_to_other_fold(models, survey, folds.labels, threads)
+    flags |= star_flags(survey)
+    values |= {
+        **star_values(survey.stars),
+        "training_set": np.asarray(survey.stars["training_set"]),
         "sample": folds.labels,
-        "Gaia_zero_point": added,
-        **predicted,
-        "combined_parallax": combined,
-        "combined_parallax_err": combined_error,
         "flags": pack_flags(flags, survey.n_stars),
     }
-    return build_table(values, {**_header(survey, config, folds, models, budgets), **flag_cards(flags)})
+    return build_table(values, {**_header(survey, config, folds, models), **flag_cards(flags)})
 
 
-def _predict_folds(survey, labels, models, budgets, threads):
-    """Each star's ln(parallax / mas), its error from the features and its total error, by the other fold's model."""
-    ln_parallax, ln_error, total = (np.empty(survey.n_stars) for _ in range(3))
-    for fold, other in _PREDICTED_BY.items():
-        rows = labels == fold
-        ln_parallax[rows] = models[other].predict_ln(survey.features, rows, threads)
-        ln_error[rows] = models[other].predict_ln_error(survey.feature_errors, rows, threads)
-        unlikeness = spectral_unlikeness(models[other], survey.features, rows, threads)
-        total[rows] = budgets[other].ln_error(rows, ln_error[rows], unlikeness)
-    return ln_parallax, ln_error, total
+def _with_budget(model, survey, config, fold, threads):
+    """The model with its error budget, measured now if it was saved without one."""
+    return model if model.budget else replace(model, budget=measure_budget(survey, config, fold, model, threads))
 
 
-def _zero_points(stars, labels, models):
-    """What each star's Gaia parallax has added [mas], by the rule of the model that predicts it, and flags of it."""
-    added, outside = np.empty(len(stars)), None
-    for fold, other in _PREDICTED_BY.items():
-        model, rows = models[other], labels == fold
-        values, out_of_range = added_to_parallax(stars, _zero_point_rule(model), model.zero_point)
-        added[rows] = values[rows]
-        if out_of_range is not None:
-            outside = np.zeros(len(stars), dtype=bool) if outside is None else outside
-            outside[rows] = out_of_range[rows]
-    return added, {} if outside is None else {"zero_point_out_of_range": outside}
+def _apply_to_other_fold(models, survey, labels, threads):
+    """Values and flags of every star by the model of the other fold; only flags that both models can tell."""
+    values, flags = {}, {}
+    parts = {fold: apply_model(models[other], survey, labels == fold, threads) for fold, other in _PREDICTED_BY.items()}
+    for whole, some in ((values, [part[0] for part in parts.values()]), (flags, [part[1] for part in parts.values()])):
+        for name in set.intersection(*map(set, some)):
+            whole[name] = np.empty(survey.n_stars, dtype=some[0][name].dtype)
+            for fold, part in zip(parts, some, strict=True):
+                whole[name][labels == fold] = part[name]
+    return values, flags
 
 
-def _zero_point_rule(model):
-    return model.metadata.get("zero_point_rule", CONSTANT)
-
-
-def _extrapolating(survey, labels, models, threads):
-    """The flag of stars unlike the training stars of the model that predicts them, if both models know theirs."""
-    outside = np.zeros(survey.n_stars, dtype=bool)
-    for fold, other in _PREDICTED_BY.items():
-        rows = labels == fold
-        answer = extrapolates(models[other], survey.features, rows, threads)
-        if answer is None:
-            return {}
-        outside[rows] = answer
-    return {"extrapolation": outside}
-
-
-def _combine(spec, spec_error, gaia, gaia_error):
-    """The inverse-variance mean of two independent parallaxes and its error, the first alone where Gaia has none."""
-    with np.errstate(divide="ignore"):
-        spec_weight, gaia_weight = 1.0 / spec_error**2, 1.0 / gaia_error**2
-    mean = (spec_weight * spec + gaia_weight * gaia) / (spec_weight + gaia_weight)
-    error = 1.0 / np.sqrt(spec_weight + gaia_weight)
-    return np.where(np.isnan(gaia), spec, mean), np.where(np.isnan(gaia), spec_error, error)
-
-
-def _header(survey, config, folds, models, budgets):
+def _header(survey, config, folds, models):
     # Neither a date nor a duration: the same input gives the same bytes.
     configs = used_configs(survey, config)
     header = {
@@ -194,15 +130,16 @@ def _header(survey, config, folds, models, budgets):
             "NTRAIN": int(model.n_stars),
             "PENALT": float(model.penalty),
             "ZEROPT": float(model.zero_point),
-            "ZPRULE": _zero_point_rule(model),
+            "ZPRULE": zero_point_rule(model),
+            "ZPFIT": fitted_zero_point(model),
             "NNONZ": int(model.n_nonzero),
             "OBJECT": float(model.result.objective),
             "KKTVIO": float(model.result.kkt_violation),
             "CONVRG": bool(model.result.converged),
-            "SCATTR": float(budgets[fold].intrinsic_scatter),
-            "SCATGR": float(budgets[fold].growth),
-            "INFLAT": float(budgets[fold].gaia_inflation),
-            "NHELD": int(budgets[fold].n_held_out),
+            "SCATTR": float(model.budget.intrinsic_scatter),
+            "SCATGR": float(model.budget.growth),
+            "INFLAT": float(model.budget.gaia_inflation),
+            "NHELD": int(model.budget.n_held_out),
             "TUNED": model.metadata.get("tuning", {}).get("summary", "given"),
         }
         header |= {f"{key}_{fold}": value for key, value in numbers.items()}

@@ -1,5 +1,6 @@
 """From a survey and a configuration to models: training stars, the choice of penalty and zero point, one fit a fold."""
 
+import warnings
 from dataclasses import replace
 from functools import partial
 
@@ -8,31 +9,49 @@ from astropy import units
 
 from spfast import __version__
 from spfast.config import Config
-from spfast.data.zero_point import CONSTANT, ZERO_POINT_RULES, added_to_parallax
-from spfast.errors import BadInputError
+from spfast.data.zero_point import (
+    CONSTANT,
+    COVARIATES,
+    FITTED,
+    ZERO_POINT_RULES,
+    added_to_parallax,
+    zero_point_covariates,
+)
+from spfast.errors import BadInputError, SpfastWarning
 from spfast.kernels.team import side_by_side
-from spfast.model import fit_zero_point
 from spfast.products.compatibility import features_origin
 from spfast.products.flags import spectral_unlikeness, with_training_extent
 from spfast.products.tables import float_column
+from spfast.selection.coefficients import SplitErrors
 from spfast.selection.crossval import cross_validate
 from spfast.selection.errors import held_out_predictions, measure_errors
 from spfast.selection.folds import FOLDS, fold_labels
 from spfast.selection.seen import encode_stars
 from spfast.selection.training import TrainingSet, make_splits
+from spfast.selection.zero_point import fit_offsets
 
-__all__ = ["AUTO", "fit_folds", "fit_stars", "measure_budget", "resolve_config", "training_set", "used_configs"]
+__all__ = [
+    "AUTO",
+    "fit_folds",
+    "fit_stars",
+    "inner_splits",
+    "measure_budget",
+    "resolve_config",
+    "training_set",
+    "used_configs",
+]
 
 #: The rule by which a penalty or a zero point is chosen within a model's own training stars.
 AUTO = "auto"
-#: The rule by which a model's zero point is fitted jointly with its coefficients.
-FIT = "fit"
-#: Rules under which a model has one zero point, kept with it.
-_ONE_NUMBER = (CONSTANT, AUTO, FIT)
+#: Rules under which a model has its own zero point, kept with it.
+_OWN_ZERO_POINT = (CONSTANT, AUTO, FITTED)
 PENALTY_RULES = (CONSTANT, AUTO)
+#: What the covariance of the coefficients is taken from.
+SPLITS = "splits"
+COEFFICIENT_ERRORS = ("sandwich", SPLITS)
 
 #: Sections of the configuration that a survey knows nothing of.
-_LATER = ("fit", "folds", "tune", "galaxy")
+_LATER = ("fit", "folds", "tune", "errors", "galaxy")
 
 
 def resolve_config(config=None, penalty=None, zero_point=None):
@@ -88,8 +107,8 @@ def zero_point_settings(zero_point):
     {'zero_point_rule': 'lindegren2021'}
     """
     if isinstance(zero_point, str):
-        if zero_point not in (*ZERO_POINT_RULES, AUTO, FIT):
-            known = ", ".join((*ZERO_POINT_RULES, AUTO, FIT))
+        if zero_point not in (*ZERO_POINT_RULES, AUTO, FITTED):
+            known = ", ".join((*ZERO_POINT_RULES, AUTO, FITTED))
             raise BadInputError(f"zero point {zero_point!r}: expected mas, or one of {known}")
         return {"zero_point_rule": zero_point}
     return {"zero_point": float(units.Quantity(zero_point, units.mas).value), "zero_point_rule": CONSTANT}
@@ -120,7 +139,7 @@ def training_set(survey, config, fold=None, threads=None):
     survey.check_values()
     stars, settings = survey.stars, config.fit
     parallax, parallax_error = float_column(stars, "parallax"), float_column(stars, "parallax_error")
-    if settings.zero_point_rule not in _ONE_NUMBER:
+    if settings.zero_point_rule not in _OWN_ZERO_POINT:
         parallax = parallax + added_to_parallax(stars, settings.zero_point_rule)[0]
     rows = np.asarray(stars["training_set"], dtype=bool) & np.isfinite(parallax) & (parallax_error > 0)
     if fold is not None:
@@ -142,9 +161,10 @@ def training_set(survey, config, fold=None, threads=None):
             "tolerance": settings.tolerance,
             "max_iterations": settings.max_iterations or None,
             # A zero point fitted with the coefficients needs it, of the fits for held-out stars as well.
-            "exact_distance_modulus": settings.exact_distance_modulus or settings.zero_point_rule == FIT,
+            "exact_distance_modulus": settings.exact_distance_modulus or settings.zero_point_rule == FITTED,
             "threads": threads,
         },
+        pixel_correlation=config.errors.pixel_correlation,
     )
 
 
@@ -155,7 +175,7 @@ def fit_stars(survey, config=None, fold=None, threads=None, quiet=True):
     ----------
     survey : Survey
     config : Config, optional
-        Its ``fit``, ``folds`` and ``tune`` sections are used.
+        Its ``fit``, ``folds``, ``tune`` and ``errors`` sections are used.
     fold : str, optional
         ``"A"`` or ``"B"``; by default all training stars.
     threads : int, optional
@@ -167,7 +187,8 @@ def fit_stars(survey, config=None, fold=None, threads=None, quiet=True):
     -------
     FittedModel
         Its metadata says which stars it saw (`seen_in_training` reads it), the survey, the fold and the configuration,
-        and what "auto" chose: by inner folds of these training stars alone, so that no other star has a say.
+        and what "auto" chose: by inner folds of these training stars alone, so that no other star has a say. Its
+        budget, what total errors are made of, comes from the same inner folds.
 
     Raises
     ------
@@ -177,17 +198,19 @@ def fit_stars(survey, config=None, fold=None, threads=None, quiet=True):
     config = Config() if config is None else config
     training = training_set(survey, config, fold, threads)
     rule = config.fit.zero_point_rule
+    if config.fit.zero_point_covariates and rule != FITTED:
+        raise BadInputError(f"zero point covariates {config.fit.zero_point_covariates!r}: only with --zero-point fit")
     metadata = {
         "spfast_version": __version__,
         "survey_hash": survey.survey_hash,
         "fold": fold or "all",
         "fold_rule": fold_labels(survey.stars, config.folds).rule,
-        "zero_point_rule": CONSTANT if rule in _ONE_NUMBER else rule,
+        "zero_point_rule": CONSTANT if rule == AUTO else rule,
         **used_configs(survey, config),
         "features_origin": features_origin(survey),
         "training_stars": encode_stars(survey.stars[training.rows]),
     }
-    splits = _inner_splits(survey, training, config)
+    splits = inner_splits(survey, training, config)
     penalty, zero_point, tuning = _choose(training, splits, config, quiet)
     if config.fit.intrinsic_scatter:
         pilot = {"penalty": penalty, "zero_point": zero_point}
@@ -199,11 +222,14 @@ def fit_stars(survey, config=None, fold=None, threads=None, quiet=True):
         penalty, zero_point, tuning = _choose(training, splits, config, quiet)
     if tuning is not None:
         metadata["tuning"] = tuning
-    if rule == FIT:
-        model = _fit_with_zero_point(training, penalty, zero_point, metadata)
+    if rule == FITTED:
+        model = _fit_with_zero_point(survey, training, splits, config, penalty, zero_point, metadata)
+        training = _with_fitted_offsets(survey, training, model)
     else:
         model = training.fit(penalty, zero_point, metadata=metadata)
-    return with_training_extent(model, survey.features, training.rows, threads)
+    weights = model.predict(training.features, training.rows, threads) / training.fit_error[training.rows]
+    model = with_training_extent(model, survey.features, training.rows, threads, weights**2)
+    return replace(model, budget=_budget(survey, config, training, splits, model))
 
 
 def fit_folds(survey, config=None, threads=None, quiet=True):
@@ -236,7 +262,9 @@ def _fit_fold(survey, config, fold, quiet, threads):
 
 
 def measure_budget(survey, config, fold, model, threads=None):
-    """Measure the error budget of a fold's model on its training stars, held out by inner folds.
+    """Measure the error budget of a fold's model anew on its training stars, held out by inner folds.
+
+    For a model without one, such as from an old file: `fit_stars` has measured it.
 
     Parameters
     ----------
@@ -252,13 +280,27 @@ def measure_budget(survey, config, fold, model, threads=None):
     ErrorBudget
     """
     training = training_set(survey, config, fold, threads)
-    splits = _inner_splits(survey, training, config)
+    splits = inner_splits(survey, training, config)
     pilot = model.metadata.get("weights")
     if pilot is not None:
         pilot_model = training.fit(pilot["penalty"], pilot["zero_point"])
         training = _reweighted(training, pilot, held_out_predictions(pilot_model, training, splits))
-    unlikeness = spectral_unlikeness(model, survey.features, training.rows, threads)
-    return measure_errors(model, training, splits, unlikeness)
+    if "zero_point_fit" in model.metadata:
+        training = _with_fitted_offsets(survey, training, model)
+    return _budget(survey, config, training, splits, model)
+
+
+def _budget(survey, config, training, splits, model):
+    settings, coefficients = config.errors, None
+    if settings.coefficients not in COEFFICIENT_ERRORS:
+        raise BadInputError(
+            f"[errors] coefficients is {settings.coefficients!r}, expected one of {', '.join(COEFFICIENT_ERRORS)}"
+        )
+    if settings.coefficients == SPLITS:
+        others = [inner_splits(survey, training, config, repeat) for repeat in range(1, settings.repeats)]
+        coefficients = SplitErrors(model, training, [splits, *others])
+    unlikeness = spectral_unlikeness(model, survey.features, training.rows, training.threads)
+    return measure_errors(model, training, splits, unlikeness, coefficients=coefficients)
 
 
 def used_configs(survey, config):
@@ -268,9 +310,10 @@ def used_configs(survey, config):
     return {"config": used, "survey_config": built}
 
 
-def _inner_splits(survey, training, config):
+def inner_splits(survey, training, config, repeat=0):
+    """Folds within a training set, by which "auto", a fitted zero point and the error budget hold stars out."""
     # Always by the hash: inner folds of A and B must not be A and B again.
-    folds = replace(config.folds, split="hash", seed=config.folds.seed + 1)
+    folds = replace(config.folds, split="hash", seed=config.folds.seed + 1 + repeat)
     return make_splits(survey.stars, training.rows, max(config.tune.inner_folds, 3), config=folds).splits
 
 
@@ -279,7 +322,7 @@ def _choose(training, splits, config, quiet):
     settings, tune = config.fit, config.tune
     if settings.penalty_rule not in PENALTY_RULES:
         raise BadInputError(f"penalty rule {settings.penalty_rule!r}: expected one of {', '.join(PENALTY_RULES)}")
-    zero_point = settings.zero_point if settings.zero_point_rule in _ONE_NUMBER else 0.0
+    zero_point = settings.zero_point if settings.zero_point_rule in _OWN_ZERO_POINT else 0.0
     if AUTO not in (settings.penalty_rule, settings.zero_point_rule):
         return settings.penalty, zero_point, None
     found = cross_validate(
@@ -291,31 +334,65 @@ def _choose(training, splits, config, quiet):
         tune.choice,
         quiet=quiet,
     )
+    if found.undecided:
+        warnings.warn(found.undecided, SpfastWarning, 2)
     grid = [{"penalty": p, "zero_point": z, "score": mean} for (p, z), mean in found.means.items()]
     noted = {"summary": found.summary, "grid": grid, "notes": list(found.notes), "inner_folds": found.n_splits}
     return found.penalty, found.zero_point, noted
 
 
-def _fit_with_zero_point(training, penalty, first, metadata):
-    """Coefficients and zero point together; the distance modulus is exact then, or they do each other's work."""
-    found = fit_zero_point(
-        training.features,
-        training.parallax,
-        training.fit_error,
-        penalty,
-        penalized=training.layout.penalized,
-        rows=training.rows,
-        first=first,
-        tolerance=training.options["tolerance"],
-        threads=training.threads,
-        layout=training.layout,
-        metadata=metadata,
+def _fit_with_zero_point(survey, training, splits, config, penalty, first, metadata):
+    """Coefficients and zero point together; what was found goes into the metadata."""
+    names = [name for name in config.fit.zero_point_covariates.split(",") if name]
+    values, pivots, missing = zero_point_covariates(survey.stars, names, rows=training.rows)
+    n_missing = int(missing[training.rows].sum())
+    if n_missing:
+        text = f"{n_missing} training stars lack {' or '.join(names)}: taken to lie at the pivot of the zero point"
+        warnings.warn(text, SpfastWarning, 2)
+    found = fit_offsets(training, splits, penalty, values, first, metadata)
+    pivots, about = _independent_pivots(found.covariance, values[training.rows], pivots)
+    offsets, covariance, noise = (
+        about @ found.offsets,
+        about @ found.covariance @ about.T,
+        about @ found.noise @ about.T,
     )
-    sigma = float(found.covariance[0, 0]) ** 0.5
-    summary = f"zero point {found.model.zero_point:.4f} +- {sigma:.4f} mas fitted with the coefficients"
-    tuning = found.model.metadata.get("tuning")
-    summary = summary if tuning is None else f"{tuning['summary']}; {summary}"
-    return replace(found.model, metadata={**found.model.metadata, "tuning": {**(tuning or {}), "summary": summary}})
+    errors = np.sqrt(np.diag(covariance))
+    summary = f"zero point {offsets[0]:.4f} +- {errors[0]:.4f} mas"
+    for name, pivot, slope, error in zip(names, pivots, offsets[1:], errors[1:], strict=True):
+        summary += f" at {name} {pivot:g}, {slope:+.4f} +- {error:.4f} mas/{COVARIATES[name]}"
+    summary += ", fitted with the coefficients" if found.converged else ", fitted with the coefficients: NOT converged"
+    fitted = {
+        "covariates": names,
+        "units": [COVARIATES[name] for name in names],
+        "pivots": pivots,
+        "offsets": offsets.tolist(),
+        "covariance": covariance.tolist(),
+        "noise": noise.tolist(),
+        "correction": found.correction,
+        "scatter": found.scatter,
+        "converged": found.converged,
+    }
+    tuning = dict((metadata or {}).get("tuning", {}))
+    tuning["summary"] = f"{tuning['summary']}; {summary}" if tuning else summary
+    metadata = {**found.model.metadata, "tuning": tuning, "zero_point_fit": fitted}
+    return replace(found.model, metadata=metadata)
+
+
+def _independent_pivots(covariance, values, pivots):
+    """Pivots at which the constant's error has nothing to do with the slopes', among the stars, and the way there."""
+    about = np.eye(len(covariance))
+    if not pivots:
+        return [], about
+    moved = np.clip(-np.linalg.solve(covariance[1:, 1:], covariance[1:, 0]), values.min(axis=0), values.max(axis=0))
+    found = [float(f"{pivot + move:.4g}") for pivot, move in zip(pivots, moved, strict=True)]
+    about[0, 1:] = np.array(found) - pivots
+    return found, about
+
+
+def _with_fitted_offsets(survey, training, model):
+    """The training set with what a fitted zero point adds to its stars, less the mean that the model adds itself."""
+    added, _ = added_to_parallax(survey.stars, FITTED, fitted=model.metadata["zero_point_fit"])
+    return replace(training, parallax=training.parallax + added - model.zero_point)
 
 
 def _reweighted(training, pilot, held_out):

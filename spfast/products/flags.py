@@ -77,7 +77,7 @@ def clipped_share(survey):
     return share
 
 
-def with_training_extent(model, features, rows, threads=None):
+def with_training_extent(model, features, rows, threads=None, weights=None):
     """Return the model with a note of where its training stars lie, so that it can tell a star unlike them.
 
     Parameters
@@ -88,13 +88,17 @@ def with_training_extent(model, features, rows, threads=None):
     rows : bool mask or int array
         The training stars.
     threads : int, optional
+    weights : float64 array, shape (n_rows,), optional
+        What each training star weighs in the fit; the same by default.
 
     Returns
     -------
     FittedModel
         Its ``metadata["training_extent"]`` holds the centre and the inverse covariance of the training stars in the
         space of the magnitudes and of each chip's contribution to ln parallax, and the squared Mahalanobis distance
-        there that all but 1 in 1,000 of them keep within. Coordinates in which they do not differ are left out.
+        there that all but 1 in 1,000 of them keep within. Coordinates in which they do not differ are left out. Under
+        ``"fitted_centre"`` and ``"fitted_inverse"`` the same for the chips alone, the stars weighted as in the fit,
+        scaled to a mean of 1 over the training stars: for `spectral_unlikeness`.
     """
     points = _coordinates(model, features, rows, threads)
     centre = points.mean(axis=0)
@@ -102,6 +106,11 @@ def with_training_extent(model, features, rows, threads=None):
     inverse = np.linalg.pinv(covariance, rcond=1e-10, hermitian=True)
     limit = np.quantile(_squared_distance(points, centre, inverse), EXTENT_SHARE)
     extent = {"centre": centre.tolist(), "inverse_covariance": inverse.tolist(), "limit": float(limit)}
+    chips = points[:, -len(CHIPS) :]
+    centre = np.average(chips, axis=0, weights=weights)
+    inverse = np.linalg.pinv(np.cov(chips, rowvar=False, aweights=weights), rcond=1e-10, hermitian=True)
+    mean = np.mean(_squared_distance(chips, centre, inverse))
+    extent |= {"fitted_centre": centre.tolist(), "fitted_inverse": (inverse / (mean or 1.0)).tolist()}
     return replace(model, metadata={**model.metadata, "training_extent": extent})
 
 
@@ -134,7 +143,9 @@ def extrapolates(model, features, rows=None, threads=None):
 def spectral_unlikeness(model, features, rows=None, threads=None):
     """How far stars are from the middle of a model's training stars, in what each chip adds to ln parallax.
 
-    Magnitudes are left out: they carry the distance, along which the model is right wherever a star is.
+    Magnitudes are left out: they carry the distance, along which the model is right wherever a star is. The middle, and
+    the distance from it, are those of the stars as the fit weighs them: it follows nearby stars, and what a model that
+    is linear in the features leaves out grows away from them.
 
     Parameters
     ----------
@@ -146,21 +157,15 @@ def spectral_unlikeness(model, features, rows=None, threads=None):
     Returns
     -------
     float64 array, shape (n_rows,)
-        The squared Mahalanobis distance over the number of its coordinates: 1 in the mean of the training stars. 1 for
-        all where training stars do not differ, or the model does not know where they lie.
+        The squared Mahalanobis distance, scaled: 1 in the mean of the training stars. 1 for all where training stars do
+        not differ, or the model does not know where they lie.
     """
-    extent = model.metadata.get("training_extent")
-    points = _coordinates(model, features, rows, threads)
-    if extent is None:
+    extent = model.metadata.get("training_extent", {})
+    points = _coordinates(model, features, rows, threads)[:, -len(CHIPS) :]
+    inverse = np.array(extent.get("fitted_inverse", 0.0))
+    if not inverse.any():
         return np.ones(len(points))
-    centre, inverse = _centre_and_inverse(extent, points)
-    chips = slice(-len(CHIPS), None)
-    covariance = np.linalg.pinv(inverse, rcond=1e-10, hermitian=True)[chips, chips]
-    rank = np.linalg.matrix_rank(covariance, hermitian=True)
-    if rank == 0:
-        return np.ones(len(points))
-    inverse = np.linalg.pinv(covariance, rcond=1e-10, hermitian=True)
-    return _squared_distance(points[:, chips], centre[chips], inverse) / rank
+    return _squared_distance(points, np.array(extent["fitted_centre"]), inverse)
 
 
 def _centre_and_inverse(extent, points):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from spfast.data.survey import open_survey, verify_survey
-from spfast.data.zero_point import CONSTANT
+from spfast.data.zero_point import CONSTANT, FITTED
 from spfast.errors import BadInputError
 from spfast.model.result import load_model
 from spfast.products.tables import is_table, read_table, verify_table
@@ -86,7 +86,10 @@ def _describe_model(model):
 
 def _zero_point(model):
     rule = model.metadata.get("zero_point_rule", CONSTANT)
-    return f"{model.zero_point:g} mas added to Gaia parallaxes" if rule == CONSTANT else f"star by star: {rule}"
+    if rule == CONSTANT:
+        return f"{model.zero_point:g} mas added to Gaia parallaxes"
+    fitted = model.metadata["tuning"]["summary"] if rule == FITTED else ""
+    return f"star by star: {rule} {fitted}".rstrip()
 
 
 def _describe_table(table, verified):

@@ -3,13 +3,17 @@
 On the support (non-zero and unpenalised columns) a small change of the training parallaxes moves the coefficients by
 ``H^-1 X' W mu (change)``, with H the Gauss-Newton curvature. The changes have three independent sources, so that the
 covariance is a sum of three sandwiches ``H^-1 M H^-1``: Gaia's errors times their inflation k, the errors of the
-features, and an intrinsic scatter s that is a share of the parallax. ``k`` and ``s`` stay free here.
+features, and an intrinsic scatter s that is a share of the parallax. ``k`` and ``s`` stay free here. The alternative
+needs no such formula but many fits: how far coefficients spread when a part of the stars is left out.
 """
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-__all__ = ["CoefficientErrors"]
+from spfast.model.budget import coefficient_variance, noise_of_covariance
+from spfast.selection.training import warn_of_unconverged
+
+__all__ = ["CoefficientErrors", "SplitErrors"]
 
 #: Rows taken together.
 _BLOCK_ROWS = 1024
@@ -35,7 +39,7 @@ class CoefficientErrors:
     """
 
     def __init__(self, model, training):
-        self._training = training
+        self._training, self._neighbours = training, model.neighbours
         self.columns = np.flatnonzero((model.coef != 0.0) | ~model.penalized)
         self._ln_parallax = model.predict_ln(training.features, training.rows, training.threads)
         self._ln_error = model.predict_ln_error(training.feature_errors, training.rows, training.threads)
@@ -67,7 +71,8 @@ class CoefficientErrors:
         Returns
         -------
         dict of float64 array, shape (n_rows,)
-            Under ``"gaia"`` (times k^2), ``"features"`` and ``"intrinsic"`` (times s^2).
+            Under ``"gaia"`` (times k^2), ``"features"`` and ``"intrinsic"`` (times s^2); what the noise of the star's
+            own features adds is taken off, as in `coefficient_variance`.
         """
         weights, rows = self._weights(), self._training.rows
         terms = {source: np.empty(rows.size) for source in self._noise}
@@ -80,25 +85,32 @@ class CoefficientErrors:
             for source, noise in self._noise.items():
                 with_star = np.einsum("ij,ij->i", response @ noise, response)
                 own = weights["noise"][source][block] * spread**2
-                terms[source][block] = np.maximum(with_star - own, 0.0) / rest**2 * n_folds / (n_folds - 1)
+                terms[source][block] = np.maximum(with_star - own, 0.0) / rest**2
+        unscaled = self._inverse / self._scale[:, None]
+        for source, noise in self._noise.items():
+            own = noise_of_covariance(
+                unscaled @ noise,
+                unscaled,
+                self.columns,
+                self._training.feature_errors,
+                rows,
+                self._training.threads,
+                self._neighbours,
+            )
+            terms[source] = np.maximum(terms[source] - own, 0.0) * n_folds / (n_folds - 1)
         return terms
 
-    def variance(self, rows, gaia_inflation, intrinsic_scatter):
-        """Variance of ln parallax of stars that the model did not see (float64 array, shape (n_rows,)).
+    def factor(self, gaia_inflation, intrinsic_scatter):
+        """F, with F F' the covariance of the coefficients in ``columns`` (float64 array, shape (n_columns, n_columns)).
 
         Parameters
         ----------
-        rows : bool mask or int array
         gaia_inflation, intrinsic_scatter : float
         """
         noise = gaia_inflation**2 * self._noise["gaia"] + self._noise["features"]
         noise = noise + intrinsic_scatter**2 * self._noise["intrinsic"]
-        covariance = (self._inverse @ noise @ self._inverse) / np.outer(self._scale, self._scale)
-        rows = np.flatnonzero(rows) if np.asarray(rows).dtype == bool else rows
-        variance = np.empty(len(rows))
-        for block, part in self._blocks(rows):
-            variance[block] = np.einsum("ij,ij->i", part @ covariance, part)
-        return np.maximum(variance, 0.0)
+        noise[np.diag_indices_from(noise)] *= 1.0 + _RIDGE
+        return (self._inverse @ np.linalg.cholesky(noise)) / self._scale[:, None]
 
     def _weights(self):
         """Of every training star in H and in each M (float64 arrays)."""
@@ -117,6 +129,70 @@ class CoefficientErrors:
         for start in range(0, len(rows), _BLOCK_ROWS):
             block = slice(start, min(start + _BLOCK_ROWS, len(rows)))
             yield block, features[rows[block]][:, self.columns].astype(np.float64)
+
+
+class SplitErrors:
+    """The spread of coefficients over repeated inner folds, as a jackknife that leaves out a fold at a time.
+
+    Unlike the sandwich it knows of the penalty, of pixels that come and go, and of misfit that stars have in common; it
+    has no more directions than models were fitted.
+
+    Parameters
+    ----------
+    model : FittedModel
+        Gives the penalty, the zero point and a start.
+    training : TrainingSet
+    repeats : sequence of sequence of Split
+        Folds that hold out every training star once, several times.
+
+    Attributes
+    ----------
+    columns : int64 array
+        Features that any of the models uses, unpenalised columns included.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If fits did not converge.
+    """
+
+    def __init__(self, model, training, repeats):
+        self._training, self._neighbours = training, model.neighbours
+        spread, converged = [], []
+        for splits in repeats:
+            fits = [training.fit_silently(model.penalty, model.zero_point, split.train, model.coef) for split in splits]
+            converged += [fit.result.converged for fit in fits]
+            coefs = np.array([fit.coef for fit in fits])
+            spread.append((coefs - coefs.mean(axis=0)) * np.sqrt((1.0 - 1.0 / len(fits)) / len(repeats)))
+        warn_of_unconverged(converged)
+        spread = np.concatenate(spread)
+        self.columns = np.flatnonzero(spread.any(axis=0) | ~model.penalized)
+        self._factor = np.ascontiguousarray(spread[:, self.columns].T)
+
+    def held_out_terms(self, n_folds):
+        """As `CoefficientErrors.held_out_terms`; all of it under ``"features"``, for it knows no k and s."""
+        training = self._training
+        variance = coefficient_variance(
+            self._factor,
+            self.columns,
+            training.features,
+            training.feature_errors,
+            training.rows,
+            training.threads,
+            self._neighbours,
+        )
+        none = np.zeros(variance.size)
+        return {"gaia": none, "features": variance * n_folds / (n_folds - 1), "intrinsic": none}
+
+    def factor(self, gaia_inflation, intrinsic_scatter):
+        """F, with F F' the covariance of the coefficients in ``columns`` (float64 array, shape (n_columns, n_models)).
+
+        Parameters
+        ----------
+        gaia_inflation, intrinsic_scatter : float
+            Not used: all noise is in the spread.
+        """
+        return self._factor
 
 
 def _add_gram(gram, part, weights):

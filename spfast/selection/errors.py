@@ -2,83 +2,33 @@
 
 For a star that the model did not see::
 
-    parallax_gaia - parallax_spec ~ N(0, (k sigma_gaia)^2 + parallax_spec^2 (sigma_features^2 + sigma_coef^2 + s^2 u^b))
+    parallax_gaia - parallax_spec ~ N(0, (k sigma_gaia)^2 + (parallax_spec sigma_ln)^2)
 
-with errors of ln parallax from features (Hogg, Eilers & Rix 2019, Eq. 5) and from coefficients, and u how unlike the
-training stars a star is (1 in their mean): what a model that is linear in the features leaves out grows away from
-their middle. k, s and b are found by maximum likelihood on the training stars, each predicted by a model of inner
-folds that did not see it.
+with sigma_ln the total error of ln parallax (`spfast.model.budget`): from features, coefficients and an intrinsic
+scatter s^2 (1 + growth (u - 1)), u how unlike the training stars a star is (1 in their mean). Part of the scatter is
+what no spectrum tells, the same for all stars; what a model that is linear in the features leaves out is proportional
+to the squared distance from the stars that it was fitted to. k, s and the growth are found by maximum likelihood on the
+training stars, each predicted by a model of inner folds that did not see it.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from spfast.model.budget import ErrorBudget
 from spfast.selection.coefficients import CoefficientErrors
 from spfast.selection.training import warn_of_unconverged
 
-__all__ = ["ErrorBudget", "fit_scatter", "held_out_predictions", "measure_errors"]
+__all__ = ["fit_scatter", "held_out_predictions", "measure_errors"]
 
 #: Residuals of the outlier component have this many times the others' standard deviation.
 _OUTLIER_WIDTH = 5.0
-#: Where the search for (k, s, share of outliers, b) begins, and what (ln k, ln s, logit of the share, b) may be.
+#: Where the search for (k, s, share of outliers, growth) begins; what (ln k, ln s, logit of the share, growth) may be.
 _START = (1.0, 0.08, 0.005, 0.5)
-_BOUNDS = ((-1.0, 1.5), (-9.0, 0.5), (-12.0, -1.5), (0.0, 2.0))
+_BOUNDS = ((-1.0, 1.5), (-9.0, 0.5), (-12.0, -1.5), (0.0, 1.0))
 
 
-@dataclass(frozen=True)
-class ErrorBudget:
-    """What makes up the error of a prediction.
-
-    Attributes
-    ----------
-    intrinsic_scatter : float
-        s, of ln parallax, for a star as unlike the others as training stars are in the mean.
-    growth : float
-        b: the scatter's square grows as the b-th power of how unlike the training stars a star is.
-    gaia_inflation : float
-        k.
-    outlier_share : float
-        Share of the held-out stars in a component five times as wide.
-    n_held_out : int
-        Stars it was measured on.
-    coefficients : CoefficientErrors
-    """
-
-    intrinsic_scatter: float
-    growth: float
-    gaia_inflation: float
-    outlier_share: float
-    n_held_out: int
-    coefficients: CoefficientErrors
-
-    def ln_error(self, rows, features_ln_error, unlikeness):
-        """Total error of ln parallax of stars that the model did not see.
-
-        Parameters
-        ----------
-        rows : bool mask or int array
-        features_ln_error : float64 array, shape (n_rows,)
-            `FittedModel.predict_ln_error` of these rows.
-        unlikeness : float64 array, shape (n_rows,)
-            u of these stars.
-
-        Returns
-        -------
-        float64 array, shape (n_rows,)
-        """
-        coefficients = self.coefficients.variance(rows, self.gaia_inflation, self.intrinsic_scatter)
-        return np.sqrt(features_ln_error**2 + coefficients + self.intrinsic_scatter**2 * unlikeness**self.growth)
-
-    def to_dict(self):
-        """The numbers alone, for a model's metadata (dict)."""
-        names = ("intrinsic_scatter", "growth", "gaia_inflation", "outlier_share", "n_held_out")
-        return {name: getattr(self, name) for name in names}
-
-
-def measure_errors(model, training, splits, unlikeness=None, held_out=None):
+def measure_errors(model, training, splits, unlikeness=None, held_out=None, coefficients=None):
     """Measure a model's error budget on its own training stars, each predicted without itself.
 
     Parameters
@@ -93,13 +43,15 @@ def measure_errors(model, training, splits, unlikeness=None, held_out=None):
         all.
     held_out : tuple, optional
         What `held_out_predictions` returned, if it was called already.
+    coefficients : CoefficientErrors or SplitErrors, optional
+        The first by default.
 
     Returns
     -------
     ErrorBudget
     """
     ln_parallax, ln_error = held_out_predictions(model, training, splits) if held_out is None else held_out
-    coefficients = CoefficientErrors(model, training)
+    coefficients = CoefficientErrors(model, training) if coefficients is None else coefficients
     terms = coefficients.held_out_terms(len(splits))
     predicted = np.exp(ln_parallax)
     gaia = training.gaia_error[training.rows]
@@ -112,7 +64,8 @@ def measure_errors(model, training, splits, unlikeness=None, held_out=None):
         per_coefficients=predicted**2 * terms["intrinsic"],
         unlikeness=unlikeness,
     )
-    return ErrorBudget(s, growth, k, outliers, int(training.rows.size), coefficients)
+    factor = coefficients.factor(k, s)
+    return ErrorBudget(s, growth, k, outliers, int(training.rows.size), coefficients.columns, factor)
 
 
 def held_out_predictions(model, training, splits):
@@ -151,9 +104,9 @@ def held_out_predictions(model, training, splits):
 
 
 def fit_scatter(residual, per_inflation, known, per_scatter, per_coefficients, unlikeness):
-    """Find k, s and b of residuals by maximum likelihood.
+    """Find k, s and the growth of residuals by maximum likelihood.
 
-    Their variance is ``k^2 per_inflation + known + s^2 (per_scatter u^b + per_coefficients)``.
+    Their variance is ``k^2 per_inflation + known + s^2 (per_scatter (1 + growth (u - 1)) + per_coefficients)``.
 
     The likelihood is a Gaussian, with a small share of outliers in a second one five times as wide.
 
@@ -163,11 +116,11 @@ def fit_scatter(residual, per_inflation, known, per_scatter, per_coefficients, u
     per_inflation, known, per_scatter, per_coefficients : float64 array, shape (n,)
         In the square of the residual's unit.
     unlikeness : float64 array, shape (n,)
-        u; b stays at its start if it is the same for all.
+        u; the growth stays at its start if it is 1 for all.
 
     Returns
     -------
-    k, s, b, outlier_share : float
+    k, s, growth, outlier_share : float
 
     Examples
     --------
@@ -184,7 +137,7 @@ def fit_scatter(residual, per_inflation, known, per_scatter, per_coefficients, u
     def minus_ln_likelihood(parameters):
         k, s = np.exp(parameters[:2])
         share = expit(parameters[2])
-        scatter = s**2 * (per_scatter * unlikeness ** parameters[3] + per_coefficients)
+        scatter = s**2 * (per_scatter * (1.0 + parameters[3] * (unlikeness - 1.0)) + per_coefficients)
         variance = k**2 * per_inflation + known + scatter
         z2 = residual**2 / variance
         ordinary = np.log1p(-share) - 0.5 * z2

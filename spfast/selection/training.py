@@ -32,6 +32,8 @@ class TrainingSet:
         The training stars.
     options : dict
         Further arguments of every fit: solver, tolerance, threads, ...
+    pixel_correlation : tuple of float
+        Of every model: correlation of the errors of pixels 1, 2, ... apart.
     """
 
     features: np.ndarray = field(repr=False)
@@ -42,6 +44,7 @@ class TrainingSet:
     fit_error: np.ndarray = field(repr=False)
     rows: np.ndarray
     options: dict
+    pixel_correlation: tuple = ()
 
     @property
     def threads(self):
@@ -50,18 +53,18 @@ class TrainingSet:
     def fit(self, penalty, zero_point, rows=None, start=None, metadata=None):
         """Fit some of the training stars, all by default (FittedModel); ``start`` are coefficients nearby."""
         options = self.options if start is None else {**self.options, "start": start}
-        return fit(
+        model = fit(
             self.features,
             self.parallax,
             self.fit_error,
             penalty=penalty,
-            penalized=self.layout.penalized,
             rows=self.rows if rows is None else rows,
             zero_point=zero_point,
             layout=self.layout,
             metadata=metadata,
             **options,
         )
+        return replace(model, pixel_correlation=self.pixel_correlation)
 
     def fit_silently(self, penalty, zero_point, rows, start):
         """As `fit`, without a warning if it does not converge: one of many, whose caller counts."""
