@@ -358,8 +358,10 @@ def _fit_with_zero_point(survey, training, splits, config, penalty, first, metad
     )
     errors = np.sqrt(np.diag(covariance))
     summary = f"zero point {offsets[0]:.4f} +- {errors[0]:.4f} mas"
-    for name, pivot, slope, error in zip(names, pivots, offsets[1:], errors[1:], strict=True):
-        summary += f" at {name} {pivot:g}, {slope:+.4f} +- {error:.4f} mas/{COVARIATES[name]}"
+    if names:
+        summary += " at " + ", ".join(f"{name} {pivot:g}" for name, pivot in zip(names, pivots, strict=True))
+    for name, slope, error in zip(names, offsets[1:], errors[1:], strict=True):
+        summary += f", {slope:+.4f} +- {error:.4f} mas/{COVARIATES[name]} in {name}"
     summary += ", fitted with the coefficients" if found.converged else ", fitted with the coefficients: NOT converged"
     fitted = {
         "covariates": names,

@@ -43,7 +43,7 @@ _OWN_SHARE, _OWN_SHARE_ERROR = 0.5, 1.0 / np.sqrt(3.0)
 _N_DRAWS = 8
 #: What the mean of ln parallax may be wrong by for stars one standard deviation apart, in units of the scatter: where
 #: the scatter comes from is not known, and none of it need have the same mean everywhere.
-_MISFIT = 0.1
+_MISFIT = 0.15
 #: A guide that varies by less, in ln parallax, tells no near star from a far one.
 _MIN_SPREAD = 0.05
 
