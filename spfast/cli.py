@@ -140,6 +140,7 @@ def _config(args):
     given = {
         "fit": {"solver": "solver", "exact_distance_modulus": "exact_distance_modulus"},
         "folds": {"seed": "seed", "split": "split"},
+        "errors": {"pixel_correlation": "pixel_correlation"},
     }
     overrides = {
         section: {key: getattr(args, option) for key, option in keys.items() if getattr(args, option, None) is not None}
@@ -640,6 +641,13 @@ def _solver_options(sub):
         action="store_true",
         default=None,
         help="hold the magnitudes' coefficients to a sum of -0.2 ln 10, as distances ask (default: free)",
+    )
+    sub.add_argument(
+        "--pixel-correlation",
+        type=float,
+        nargs="+",
+        metavar="RHO",
+        help="correlation of the errors of pixels 1, 2, ... apart, e.g. 0.4 0.1 (default: independent)",
     )
     sub.add_argument("--solver", choices=("prox-newton", "owlqn"), help="minimiser (default: prox-newton)")
     sub.add_argument(
