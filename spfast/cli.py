@@ -138,7 +138,7 @@ def _say(args, text):
 def _config(args):
     """The configuration: the preset, the file over it, the options over both."""
     given = {
-        "fit": {"solver": "solver", "exact_distance_modulus": "exact_distance_modulus"},
+        "fit": {"solver": "solver", "exact_distance_modulus": "exact_distance_modulus", "robust": "robust"},
         "folds": {"seed": "seed", "split": "split"},
         "errors": {"pixel_correlation": "pixel_correlation"},
     }
@@ -256,6 +256,13 @@ def _print_model(args, model):
     )
     if "tuning" in model.metadata:
         _say(args, f"    chosen: {model.metadata['tuning']['summary']}")
+    if "robust" in model.metadata:
+        noted = model.metadata["robust"]
+        _say(
+            args,
+            f"    robust: {noted['n_outliers']:,} outliers, share {noted['outlier_share']:.2%}, width "
+            f"{noted['outlier_width']:.1f}; scatter {noted['intrinsic_scatter']:.1%}; {noted['n_rounds']} rounds",
+        )
 
 
 def run_tune(args):
@@ -623,6 +630,12 @@ def _fit_options(sub):
         help=f"added to every Gaia parallax [mas] (default: {default.zero_point:g}); auto: chosen as the penalty; "
         "fit: with the coefficients, the distance modulus exact; "
         "lindegren2021: Gaia DR3's own, star by star (pip install 'spfast[zeropoint]')",
+    )
+    sub.add_argument(
+        "--robust",
+        action="store_true",
+        default=None,
+        help="give wrong parallaxes a component of their own, so that they do no harm (default: all count as right)",
     )
     sub.add_argument(
         "--zero-point-covariates",

@@ -74,6 +74,9 @@ class FitConfig:
     max_iterations: int = 0  # 0: the solver's own default
     exact_distance_modulus: bool = False  # the magnitudes' coefficients sum to -0.2 ln 10
     intrinsic_scatter: bool = False  # weights 1/(sigma^2 + (s model)^2), s and model from stars held out
+    robust: bool = False  # wrong parallaxes in a wide component of their own
+    outlier_share: float = 0.0  # of that component; 0: fitted
+    outlier_width: float = 0.0  # its standard deviation in units of the others'; 0: fitted
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,8 @@ _RANGES = {
     "penalties": (0.0, 1e30),
     "tolerance": (0.0, 1.0),
     "max_iterations": (0, 1_000_000_000),
+    "outlier_share": (0.0, 1.0),
+    "outlier_width": (0.0, 1e9),
     "inner_folds": (2, 1000),
     "pixel_correlation": (-1.0, 1.0),
     "repeats": (1, 1000),

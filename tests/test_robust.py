@@ -3,13 +3,19 @@
 import numpy as np
 import pytest
 from problems import small_problem
+from tiny import tiny_survey
 
 import spfast
+from spfast.cli import main
+from spfast.config import Config
 from spfast.errors import BadInputError, ConvergenceWarning
 from spfast.model import robust
 from spfast.model.robust import Mixture, RobustSettings, fit_mixture
+from spfast.products.catalog import make_catalog
+from spfast.products.tables import read_table
 
 PENALTY = 20.0
+ROBUST = Config().replace(fit={"robust": True, "penalty": PENALTY}, tune={"penalties": [100.0, 20.0], "inner_folds": 3})
 
 
 def fit(problem, parallax=None, **options):
@@ -20,8 +26,7 @@ def fit(problem, parallax=None, **options):
 
 def probabilities(model, problem, parallax):
     """Of the training stars, from what the model keeps."""
-    noted = model.metadata["robust"]
-    mixture = Mixture(*(noted[name] for name in ("outlier_share", "outlier_width", "intrinsic_scatter")))
+    mixture = Mixture.of(model)
     predicted = model.predict(problem.design)
     variance = mixture.variance(problem.error, predicted)
     return mixture.outlier_probability(parallax - predicted, variance)
@@ -172,3 +177,84 @@ def test_bad_settings_are_refused(settings):
 def test_a_word_for_robust_is_refused(problem):
     with pytest.raises(BadInputError, match="robust is 'yes', expected True, False or RobustSettings"):
         fit(problem, robust="yes")
+
+
+def spoil(stars):
+    """Every twentieth star has a parallax that is wrong by 15 to 40 errors."""
+    rng = np.random.default_rng(6)
+    wrong = rng.choice(len(stars), len(stars) // 20, replace=False)
+    errors = rng.choice([-1, 1], wrong.size) * rng.uniform(15, 40, wrong.size)
+    stars["parallax"][wrong] += errors * stars["parallax_error"][wrong]
+    stars["parallax"][0] = stars["parallax_error"][0] = np.nan
+    stars["training_set"][0] = False
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory):
+    return tiny_survey(tmp_path_factory.mktemp("robust") / "survey", n_stars=600, edit=spoil)
+
+
+@pytest.fixture(scope="module")
+def catalog(survey):
+    return make_catalog(survey[0], config=ROBUST, threads=1)
+
+
+def test_catalog_of_a_survey_with_wrong_parallaxes(survey, catalog):
+    stars, true = survey[0].stars, np.asarray(survey[1]["true_parallax"])
+    off = np.abs(stars["parallax"] + 0.0483 - true) / stars["parallax_error"]
+    wrong = np.asarray(off > 8)
+    outlying = np.asarray(catalog["outlier_probability"])
+    assert np.isnan(outlying[0])
+    assert catalog["outlier_probability"].unit is None
+    np.testing.assert_array_equal(outlying[1:] > 0.5, wrong[1:])
+    plain = make_catalog(survey[0], config=ROBUST.replace(fit={"robust": False}), threads=1)
+    assert "outlier_probability" not in plain.colnames
+
+    def scatter(table):
+        return np.std(np.log(table["spec_parallax"] / true))
+
+    assert scatter(catalog) < 0.6 * scatter(plain)
+    for fold in "AB":
+        assert catalog.meta[f"ROBSHR_{fold}"] == pytest.approx(0.05, abs=0.03)
+        assert catalog.meta[f"ROBWID_{fold}"] > 5
+        assert 0 < catalog.meta[f"ROBSCA_{fold}"] < 0.05
+        assert catalog.meta[f"ROBRND_{fold}"] >= 2
+        assert catalog.meta[f"CONVRG_{fold}"] is True
+        assert f"ROBSHR_{fold}" not in plain.meta
+        # The outliers do not pass for larger errors of the others.
+        assert catalog.meta[f"INFLAT_{fold}"] == pytest.approx(1.0, abs=0.15)
+
+
+@pytest.mark.parametrize("more", [{}, {"penalty_rule": "auto", "intrinsic_scatter": True}])
+def test_a_poisoned_parallax_does_not_touch_its_own_prediction(survey, catalog, tmp_path, more):
+    config = ROBUST.replace(fit=more)
+    before = make_catalog(survey[0], config=config, threads=1) if more else catalog
+    star = int(np.flatnonzero(before["training_set"] == 1)[7])
+
+    def poison(stars):
+        spoil(stars)
+        stars["parallax"][star] += 5.0
+
+    after = make_catalog(tiny_survey(tmp_path / "survey", n_stars=600, edit=poison)[0], config=config, threads=1)
+    same_fold = np.asarray(before["sample"] == before["sample"][star])
+    for name in ("spec_parallax", "spec_parallax_err", "spec_parallax_err_total", "distance", "distance_16"):
+        np.testing.assert_array_equal(after[name][same_fold], before[name][same_fold])
+    assert np.all(after["spec_parallax"][~same_fold] != before["spec_parallax"][~same_fold])
+    # Its own probability is about its parallax, which has changed; its neighbours' are as they were.
+    others = same_fold & (np.arange(same_fold.size) != star)
+    np.testing.assert_array_equal(after["outlier_probability"][others], before["outlier_probability"][others])
+    assert after["outlier_probability"][star] > 0.99 > before["outlier_probability"][star]
+
+
+def test_command(survey, tmp_path, capsys):
+    model, settings = tmp_path / "model.npz", tmp_path / "robust.toml"
+    assert main(["fit", str(survey[0].path), "-o", str(model), "--fold", "A", "--penalty", "20", "--robust"]) == 0
+    assert "    robust: " in capsys.readouterr().out
+    assert spfast.load_model(model).metadata["robust"]["n_outliers"] > 0
+    settings.write_text("[fit]\nrobust = true\noutlier_width = 30.0\noutlier_share = 0.1\n")
+    out = tmp_path / "catalog.ecsv"
+    assert main(["catalog", str(survey[0].path), "-o", str(out), "--penalty", "20", "--config", str(settings)]) == 0
+    table = read_table(out)
+    assert table.meta["ROBWID_A"] == 30.0
+    assert table.meta["ROBSHR_B"] == 0.1
+    assert "wrong" in table["outlier_probability"].description

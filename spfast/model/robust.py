@@ -18,7 +18,7 @@ when all the power is given back cannot win it any more.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -106,6 +106,12 @@ class Mixture:
     outlier_share: float
     outlier_width: float
     intrinsic_scatter: float
+
+    @classmethod
+    def of(cls, model):
+        """That of a model from a robust fit, None for others."""
+        noted = model.metadata.get("robust")
+        return noted and cls(**{field.name: noted[field.name] for field in fields(cls)})
 
     def variance(self, error, predicted):
         """v: what the first component makes of an error and a predicted parallax (float64 array) [mas^2]."""

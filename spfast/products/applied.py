@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from spfast.data.zero_point import CONSTANT, added_to_parallax
+from spfast.model.robust import Mixture
 from spfast.products.columns import OUTLIER_SIGMA, prediction_values
 from spfast.products.flags import extrapolates, spectral_unlikeness
 from spfast.products.tables import float_column
@@ -53,6 +54,9 @@ def apply_model(model, survey, rows=None, threads=None):
         spec, error, inflated = values["spec_parallax"], values["spec_parallax_err_total"], inflation * gaia_error
         flags["parallax_outlier"] = np.abs(spec - gaia) > OUTLIER_SIGMA * np.hypot(error, inflated)
         values["combined_parallax"], values["combined_parallax_err"] = _combine(spec, error, gaia, inflated)
+        mixture = Mixture.of(model)
+        if mixture is not None:
+            values["outlier_probability"] = mixture.outlier_probability(gaia - spec, error**2 + inflated**2)
     outside = extrapolates(model, survey.features, rows, threads)
     if outside is not None:
         flags["extrapolation"] = outside

@@ -35,6 +35,15 @@ _MODEL_CARDS = {
     "TUNED": "how model {}'s numbers were chosen",
 }
 
+#: Only where the likelihood is robust.
+_ROBUST_CARDS = {
+    "ROBSHR": ("outlier_share", "share of outliers, model {}"),
+    "ROBWID": ("outlier_width", "their width in units of the others', model {}"),
+    "ROBSCA": ("intrinsic_scatter", "scatter of ln parallax in training, model {}"),
+    "ROBOUT": ("n_outliers", "training stars more likely out than in, model {}"),
+    "ROBRND": ("n_rounds", "rounds of the robust likelihood, model {}"),
+}
+
 #: Comments of the header's cards; model A is the one trained on fold A, which predicts the stars of fold B.
 HEADER_COMMENTS = {
     "PRODUCT": "what this table is",
@@ -46,6 +55,7 @@ HEADER_COMMENTS = {
     "CONFIG": "configuration of fit, folds, tuning (JSON)",
     "SURVCONF": "configuration of the survey (JSON)",
     **{f"{key}_{fold}": text.format(fold) for fold in FOLDS for key, text in _MODEL_CARDS.items()},
+    **{f"{key}_{fold}": text.format(fold) for fold in FOLDS for key, (_, text) in _ROBUST_CARDS.items()},
 }
 
 
@@ -142,5 +152,7 @@ def _header(survey, config, folds, models):
             "NHELD": int(model.budget.n_held_out),
             "TUNED": model.metadata.get("tuning", {}).get("summary", "given"),
         }
+        if "robust" in model.metadata:
+            numbers |= {key: model.metadata["robust"][name] for key, (name, _) in _ROBUST_CARDS.items()}
         header |= {f"{key}_{fold}": value for key, value in numbers.items()}
     return header

@@ -60,6 +60,9 @@ COLUMNS = {
     "distance": ColumnSpec("f8", "kpc", "pos.distance", "1/spec_parallax: the median for a Gaussian ln_spec_parallax"),
     "distance_16": ColumnSpec("f8", "kpc", "pos.distance;stat.min", "16th percentile of distance, same Gaussian"),
     "distance_84": ColumnSpec("f8", "kpc", "pos.distance;stat.max", "84th percentile of distance, same Gaussian"),
+    "outlier_probability": ColumnSpec(
+        "f8", "", "stat.probability", "Probability that Gaia_parallax is wrong, under the mixture of a robust fit"
+    ),
     "flags": ColumnSpec("i4", "", "meta.code.qual", "Warnings, one bit each (FLAG0, ...); 0: none"),
 }
 

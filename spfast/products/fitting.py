@@ -19,6 +19,7 @@ from spfast.data.zero_point import (
 )
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.kernels.team import side_by_side
+from spfast.model.robust import RobustSettings
 from spfast.products.compatibility import features_origin
 from spfast.products.flags import spectral_unlikeness, with_training_extent
 from spfast.products.tables import float_column
@@ -214,19 +215,22 @@ def fit_stars(survey, config=None, fold=None, threads=None, quiet=True):
     penalty, zero_point, tuning = _choose(training, splits, config, quiet)
     if config.fit.intrinsic_scatter:
         pilot = {"penalty": penalty, "zero_point": zero_point}
-        pilot_model = training.fit(penalty, zero_point)
-        held_out = held_out_predictions(pilot_model, training, splits)
-        pilot["intrinsic_scatter"] = measure_errors(pilot_model, training, splits, held_out=held_out).intrinsic_scatter
+        calm, _ = _calm(training, penalty, zero_point, config)
+        pilot_model = calm.fit(penalty, zero_point)
+        held_out = held_out_predictions(pilot_model, calm, splits)
+        pilot["intrinsic_scatter"] = measure_errors(pilot_model, calm, splits, held_out=held_out).intrinsic_scatter
         metadata["weights"] = pilot
         training = _reweighted(training, pilot, held_out)
         penalty, zero_point, tuning = _choose(training, splits, config, quiet)
     if tuning is not None:
         metadata["tuning"] = tuning
     if rule == FITTED:
-        model = _fit_with_zero_point(survey, training, splits, config, penalty, zero_point, metadata)
+        calm, noted = _calm(training, penalty, zero_point, config)
+        model = _fit_with_zero_point(survey, calm, splits, config, penalty, zero_point, metadata | noted)
         training = _with_fitted_offsets(survey, training, model)
     else:
-        model = training.fit(penalty, zero_point, metadata=metadata)
+        model = training.fit(penalty, zero_point, metadata=metadata, robust=_robust(config))
+    training = training.with_weights_of(model)
     weights = model.predict(training.features, training.rows, threads) / training.fit_error[training.rows]
     model = with_training_extent(model, survey.features, training.rows, threads, weights**2)
     return replace(model, budget=_budget(survey, config, training, splits, model))
@@ -283,11 +287,12 @@ def measure_budget(survey, config, fold, model, threads=None):
     splits = inner_splits(survey, training, config)
     pilot = model.metadata.get("weights")
     if pilot is not None:
-        pilot_model = training.fit(pilot["penalty"], pilot["zero_point"])
-        training = _reweighted(training, pilot, held_out_predictions(pilot_model, training, splits))
+        calm, _ = _calm(training, pilot["penalty"], pilot["zero_point"], config)
+        pilot_model = calm.fit(pilot["penalty"], pilot["zero_point"])
+        training = _reweighted(training, pilot, held_out_predictions(pilot_model, calm, splits))
     if "zero_point_fit" in model.metadata:
         training = _with_fitted_offsets(survey, training, model)
-    return _budget(survey, config, training, splits, model)
+    return _budget(survey, config, training.with_weights_of(model), splits, model)
 
 
 def _budget(survey, config, training, splits, model):
@@ -317,6 +322,21 @@ def inner_splits(survey, training, config, repeat=0):
     return make_splits(survey.stars, training.rows, max(config.tune.inner_folds, 3), config=folds).splits
 
 
+def _robust(config):
+    """The argument ``robust`` of a fit."""
+    settings = config.fit
+    return RobustSettings(settings.outlier_share or None, settings.outlier_width or None) if settings.robust else False
+
+
+def _calm(training, penalty, zero_point, config):
+    """The training stars under the weights of a robust fit, and what it notes in a model's metadata (dict)."""
+    settings = _robust(config)
+    if settings is False:
+        return training, {}
+    model = training.fit(penalty, zero_point, robust=settings)
+    return training.with_weights_of(model), {"robust": model.metadata["robust"]}
+
+
 def _choose(training, splits, config, quiet):
     """Penalty and zero point by their rules; what cross-validation found, if it was asked (dict), else None."""
     settings, tune = config.fit, config.tune
@@ -326,7 +346,7 @@ def _choose(training, splits, config, quiet):
     if AUTO not in (settings.penalty_rule, settings.zero_point_rule):
         return settings.penalty, zero_point, None
     found = cross_validate(
-        training,
+        _calm(training, settings.penalty, zero_point, config)[0],
         splits,
         tune.penalties if settings.penalty_rule == AUTO else (settings.penalty,),
         tune.zero_points if settings.zero_point_rule == AUTO else (zero_point,),

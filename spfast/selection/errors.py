@@ -16,12 +16,13 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from spfast.model.budget import ErrorBudget
+from spfast.model.robust import Mixture
 from spfast.selection.coefficients import CoefficientErrors
 from spfast.selection.training import warn_of_unconverged
 
 __all__ = ["fit_scatter", "held_out_predictions", "measure_errors"]
 
-#: Residuals of the outlier component have this many times the others' standard deviation.
+#: Residuals of the outlier component have this many times the others' standard deviation; as a robust fit says, if any.
 _OUTLIER_WIDTH = 5.0
 #: Where the search for (k, s, share of outliers, growth) begins; what (ln k, ln s, logit of the share, growth) may be.
 _START = (1.0, 0.08, 0.005, 0.5)
@@ -56,6 +57,7 @@ def measure_errors(model, training, splits, unlikeness=None, held_out=None, coef
     predicted = np.exp(ln_parallax)
     gaia = training.gaia_error[training.rows]
     unlikeness = np.ones(training.rows.size) if unlikeness is None else unlikeness
+    mixture = Mixture.of(model)
     k, s, growth, outliers = fit_scatter(
         training.parallax[training.rows] + model.zero_point - predicted,
         per_inflation=gaia**2 + predicted**2 * terms["gaia"],
@@ -63,6 +65,7 @@ def measure_errors(model, training, splits, unlikeness=None, held_out=None, coef
         per_scatter=predicted**2,
         per_coefficients=predicted**2 * terms["intrinsic"],
         unlikeness=unlikeness,
+        outlier_width=_OUTLIER_WIDTH if mixture is None else mixture.outlier_width,
     )
     factor = coefficients.factor(k, s)
     return ErrorBudget(s, growth, k, outliers, int(training.rows.size), coefficients.columns, factor)
@@ -103,12 +106,14 @@ def held_out_predictions(model, training, splits):
     return ln_parallax, ln_error
 
 
-def fit_scatter(residual, per_inflation, known, per_scatter, per_coefficients, unlikeness):
+def fit_scatter(
+    residual, per_inflation, known, per_scatter, per_coefficients, unlikeness, outlier_width=_OUTLIER_WIDTH
+):
     """Find k, s and the growth of residuals by maximum likelihood.
 
     Their variance is ``k^2 per_inflation + known + s^2 (per_scatter (1 + growth (u - 1)) + per_coefficients)``.
 
-    The likelihood is a Gaussian, with a small share of outliers in a second one five times as wide.
+    The likelihood is a Gaussian, with a small share of outliers in a second one that is wider.
 
     Parameters
     ----------
@@ -117,6 +122,8 @@ def fit_scatter(residual, per_inflation, known, per_scatter, per_coefficients, u
         In the square of the residual's unit.
     unlikeness : float64 array, shape (n,)
         u; the growth stays at its start if it is 1 for all.
+    outlier_width : float
+        Standard deviation of the outliers, in units of the others'.
 
     Returns
     -------
@@ -141,7 +148,7 @@ def fit_scatter(residual, per_inflation, known, per_scatter, per_coefficients, u
         variance = k**2 * per_inflation + known + scatter
         z2 = residual**2 / variance
         ordinary = np.log1p(-share) - 0.5 * z2
-        outlying = np.log(share / _OUTLIER_WIDTH) - 0.5 * z2 / _OUTLIER_WIDTH**2
+        outlying = np.log(share / outlier_width) - 0.5 * z2 / outlier_width**2
         return float(np.sum(0.5 * np.log(variance) - np.logaddexp(ordinary, outlying)))
 
     k, s, share, growth = _START

@@ -8,6 +8,7 @@ import numpy as np
 from spfast.errors import BadInputError, ConvergenceWarning
 from spfast.model.fit import fit
 from spfast.model.layout import FeatureLayout
+from spfast.model.robust import Mixture
 from spfast.selection.folds import fold_labels, k_fold_labels, labels_digest
 
 __all__ = ["Split", "Splits", "TrainingSet", "make_splits", "warn_of_unconverged"]
@@ -50,7 +51,7 @@ class TrainingSet:
     def threads(self):
         return self.options.get("threads")
 
-    def fit(self, penalty, zero_point, rows=None, start=None, metadata=None):
+    def fit(self, penalty, zero_point, rows=None, start=None, metadata=None, robust=False):
         """Fit some of the training stars, all by default (FittedModel); ``start`` are coefficients nearby."""
         options = self.options if start is None else {**self.options, "start": start}
         model = fit(
@@ -62,6 +63,7 @@ class TrainingSet:
             zero_point=zero_point,
             layout=self.layout,
             metadata=metadata,
+            robust=robust,
             **options,
         )
         return replace(model, pixel_correlation=self.pixel_correlation)
@@ -75,6 +77,17 @@ class TrainingSet:
     def with_fit_error(self, fit_error):
         """The same stars under other weights."""
         return replace(self, fit_error=fit_error)
+
+    def with_weights_of(self, model):
+        """The same stars under the weights that a robust model gave them in the end; no others for a plain model."""
+        mixture = Mixture.of(model)
+        if mixture is None:
+            return self
+        predicted = model.predict(self.features, self.rows, self.threads)
+        residual = self.parallax[self.rows] + model.zero_point - predicted
+        error = self.fit_error.copy()
+        error[self.rows] /= np.sqrt(mixture.weights(residual, error[self.rows], predicted))
+        return self.with_fit_error(error)
 
 
 @dataclass(frozen=True)
