@@ -27,6 +27,8 @@ from spfast import cli
 
 #: What a process does to files that can leave something half done; "open" counts for writing only.
 OPERATIONS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree"}
+#: Exit status of an interrupted child that was not in the command.
+OUTSIDE = 99
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -54,6 +56,8 @@ def child(command, kill_at=None, limit=None, log=os.devnull):
         code = cli.main([str(word) for word in command])
         sys.stdout.flush()
         sys.stderr.flush()
+    except KeyboardInterrupt:  # before the command began or after it had ended: the interpreter's to answer
+        code = OUTSIDE
     finally:
         os._exit(code)
 
@@ -182,11 +186,11 @@ def random_moments(case, times, rng, how=signal.SIGKILL, codes=(-signal.SIGKILL,
     hit = 0
     while hit < times:
         place = case.fresh()
-        code = killed_after(case.command(place), rng.uniform(0.0, case.seconds), how)
-        if code == 0:
+        code = killed_after(case.command(place), rng.uniform(0.0, case.seconds), how, log=case.folder / "log")
+        if code in (0, OUTSIDE):
             shutil.rmtree(place)
             continue
-        assert code in codes, f"{case.name}: ended with {code}"
+        assert code in codes, f"{case.name}: ended with {code}: {(case.folder / 'log').read_text()}"
         assert case.whole_or_absent(place), f"{case.name}: half an output under its own name in {place}"
         case.finish(place)
         hit += 1
