@@ -49,8 +49,9 @@ def main(argv=None):
     int
         0 done, 1 a fault of ours, 2 bad input, 130 interrupted, 141 nobody reads the output any more, 143 terminated.
     """
-    args = _parser().parse_args(argv)
+    args = argparse.Namespace(debug=False)
     try:
+        args = _parser().parse_args(argv)
         with _ends_when_asked(), warnings.catch_warnings():
             if args.quiet:
                 logging.getLogger("spfast").setLevel(logging.ERROR)

@@ -81,6 +81,8 @@ def test_catalogs_of_another_survey_or_version(survey, tmp_path, capsys):
     write_table(table, tmp_path / "damaged.fits")
     with pytest.raises(BadInputError, match="CONFIG is damaged"), pytest.warns(MismatchWarning):
         rebuild_catalog(tmp_path / "damaged.fits", survey)
+    assert run("info", tmp_path / "damaged.fits") == 0
+    assert "damaged = {" in capsys.readouterr().out
     write_table(table["2MASS_ID", "spec_parallax"], tmp_path / "bare.csv")
     with pytest.raises(BadInputError, match="does not carry how it was made"):
         rebuild_catalog(tmp_path / "bare.csv", survey)

@@ -99,10 +99,19 @@ def _describe_table(table, verified):
         lines.append(("whole", _WHOLE))
     for key, value in table.meta.items():
         if key in ("CONFIG", "SURVCONF") and product.startswith("spfast"):
-            lines += _config_lines(json.loads(value), key)
+            lines += _config_lines(_stored(value), key)
         elif key != "PRODUCT":
             lines.append((key, str(value)))
     return lines + [("column", f"{c.name} [{c.unit or '-'}] {c.description or ''}") for c in table.itercols()]
+
+
+def _stored(text):
+    """A configuration from a header (dict); as it stands if it is damaged, for info must show what is there."""
+    try:
+        config = json.loads(text)
+    except (ValueError, TypeError):
+        config = None
+    return config if isinstance(config, dict) else {"damaged": text}
 
 
 def _config_lines(config, label="config"):
