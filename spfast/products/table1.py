@@ -109,7 +109,7 @@ def catalog_values(catalog, zero_point=None):
     training = np.isin(np.char.lower(_text(catalog, columns["training_set"])), _TRUE)
     fold = _text(catalog, columns["sample"])
     raw = gaia - _zero_points(catalog, fold, zero_point)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         best = training & has_gaia & (raw / gaia_error >= BEST_SNR)
     return CatalogValues(
         names=star_names(_text(catalog, columns["2MASS_ID"])),
