@@ -1,5 +1,7 @@
 """The robust likelihood: planted wrong parallaxes are found and do no harm, right ones cost nothing, folds hold."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from problems import small_problem
@@ -155,6 +157,10 @@ def test_a_saved_model_keeps_the_mixture(problem, tmp_path):
     model.save(tmp_path / "model.npz")
     assert spfast.load_model(tmp_path / "model.npz").metadata == model.metadata
     assert model.metadata["mine"] == 1
+    assert Mixture.of(fit(problem)) is None
+    for damaged in ({"outlier_share": 0.1}, {**model.metadata["robust"], "outlier_width": "x"}, [1]):
+        with pytest.raises(BadInputError, match="damaged; fit it again"):
+            Mixture.of(replace(model, metadata={"robust": damaged}))
     assert model.metadata["robust"]["converged"] is True
 
 

@@ -109,9 +109,21 @@ class Mixture:
 
     @classmethod
     def of(cls, model):
-        """That of a model from a robust fit, None for others."""
+        """That of a model from a robust fit, None for others.
+
+        Raises
+        ------
+        BadInputError
+            If the model's file holds something else.
+        """
         noted = model.metadata.get("robust")
-        return noted and cls(**{field.name: noted[field.name] for field in fields(cls)})
+        if noted is None:
+            return None
+        try:
+            values = {field.name: float(noted[field.name]) for field in fields(cls)}
+        except (KeyError, TypeError, ValueError):
+            raise BadInputError("model: the mixture of its robust fit is damaged; fit it again") from None
+        return cls(**asdict(RobustSettings(**values)))
 
     def variance(self, error, predicted):
         """v: what the first component makes of an error and a predicted parallax (float64 array) [mas^2]."""
