@@ -53,7 +53,9 @@ def material(tmp_path_factory):
         names[0] = EVIL
         table[column] = names
     catalog.meta["ORIGIN"] = EVIL
-    page = make_report(catalog, survey, folder / "report", members=members, truth=None)
+    other = catalog.copy()
+    other["spec_parallax"] *= np.exp(np.random.default_rng(0).normal(0.05, 0.05, len(other)))
+    page = make_report(catalog, survey, folder / "report", members=members, truth=None, other=other[20:])
     return folder, page
 
 
@@ -78,24 +80,33 @@ class Outline(HTMLParser):
         return [(tag, attrs) for tag, attrs in self.tags if tag in names]
 
 
+PAGES = ("report.html", "compare.html")
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def text(request, material):
+    return (material[1].parent / request.param).read_text(encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
-def outline(material):
-    return Outline(material[1].read_text(encoding="utf-8"))
+def outline(text):
+    return Outline(text)
 
 
-def test_nothing_that_was_given_becomes_markup(material, outline):
-    text = material[1].read_text(encoding="utf-8")
+def test_nothing_that_was_given_becomes_markup(text, outline):
     assert outline.all("script") == []
     assert EVIL not in text
     assert "<img src=x" not in text
-    assert text.count("&lt;script&gt;") >= 3  # cluster, cut and header card
+    assert text.count("&lt;script&gt;") >= 2  # header cards of both catalogs; or cluster, cut and header card
 
 
 def test_the_page_loads_nothing(outline):
     sources = [
         attrs.get("src") or attrs.get("href") for _, attrs in outline.all("img", "link", "a", "source", "iframe")
     ]
-    assert {source.split(":")[0].split("-")[0][:1] for source in sources} <= {"d", "#"}
+    pages = set(sources) & set(PAGES)
+    assert len(pages) == 1  # each page links to the other, and to nothing else
+    assert all(source.startswith(("data:", "#")) for source in set(sources) - pages)
     ids = {attrs["id"] for _, attrs in outline.tags if "id" in attrs}
     assert {source[1:] for source in sources if source.startswith("#")} <= ids
 
@@ -109,7 +120,7 @@ def test_headings_go_down_one_step_at_a_time(outline):
 
 def test_images_have_texts_and_sizes_and_tables_have_headers(outline):
     images = outline.all("img")
-    assert len(images) >= 9
+    assert len(images) >= 4
     assert all(
         len(attrs["alt"]) > 30 and int(attrs["width"]) > 100 and int(attrs["height"]) > 50 for _, attrs in images
     )
@@ -118,19 +129,41 @@ def test_images_have_texts_and_sizes_and_tables_have_headers(outline):
     assert dict(outline.tags)["html"] == {"lang": "en"}
 
 
+def test_the_second_page_compares_two_catalogs(material):
+    report, compare = ((material[1].parent / name).read_text(encoding="utf-8") for name in PAGES)
+    assert "280 stars in both" in compare
+    assert "The other catalog puts the stars nearer, by " in compare
+    assert "Both catalogs were made from the same survey" in compare
+    assert compare.count("<img ") == 4
+    assert "Left out" not in compare
+    assert "Difference by distance" in compare
+    assert "Difference by distance" not in report
+    assert '280 stars of this catalog are in the other one too: <a href="compare.html">' in report
+    figures = material[1].parent / "figures"
+    assert all((figures / f"compare_{name}.pdf").is_file() for name in ("both", "distance", "labels", "sky"))
+
+
 def test_it_says_what_it_warns_of_and_what_is_left_out(material):
     text = material[1].read_text(encoding="utf-8")
     assert "Mock data." in text
     assert re.search(r"Model A had only \d+ training stars", text)
     assert "What the models use: coefficients: needs the fitted models" in text
-    assert open_survey(material[0] / "survey").survey_hash in text
+    assert open_survey(material[0] / EVIL_FOLDER).survey_hash in text
 
 
 def test_images_beside_the_page(material, tmp_path, capsys, monkeypatch):
     folder, _ = material
     monkeypatch.setattr("spfast.products.report.SHEETS", SHEETS[:2])
     out = tmp_path / "beside"
-    arguments = ["report", str(folder / "catalog.fits"), "--survey", str(folder / EVIL_FOLDER), "-o", str(out), "--quiet"]
+    arguments = [
+        "report",
+        str(folder / "catalog.fits"),
+        "--survey",
+        str(folder / EVIL_FOLDER),
+        "-o",
+        str(out),
+        "--quiet",
+    ]
     assert main([*arguments, "--images", "beside", "--truth", str(folder / EVIL_FOLDER / "truth.fits")]) == 0
     outline = Outline((out / "report.html").read_text(encoding="utf-8"))
     sources = [attrs["src"] for _, attrs in outline.all("img")]
@@ -156,16 +189,16 @@ def test_a_folder_that_is_no_report_is_left_alone(material, tmp_path):
 PROBE = """<script>window.addEventListener("load", () => {
   const images = [...document.images].filter((image) => !image.complete || image.naturalWidth < 50).length;
   const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
-  const lost = [...document.links].filter((a) => !document.getElementById(a.hash.slice(1))).length;
+  const lost = [...document.links].filter((a) => a.hash && !document.getElementById(a.hash.slice(1))).length;
   document.body.dataset.found = [window.innerWidth, images, wide, lost].join(" ");
 })</script>"""
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
-@pytest.mark.parametrize("width", [400, 1000, 1600])
-def test_in_a_browser(material, tmp_path, width):
+@pytest.mark.parametrize(("name", "width"), [("report.html", w) for w in (400, 1000, 1600)] + [("compare.html", 400)])
+def test_in_a_browser(material, tmp_path, name, width):
     probed = tmp_path / "probed.html"
-    page = material[1].read_text(encoding="utf-8")
+    page = (material[1].parent / name).read_text(encoding="utf-8")
     # A frame has the width that it is given; a window has the least width that the browser allows.
     probed.write_text(page.replace("</body>", PROBE + "</body>"), encoding="utf-8")
     frame = tmp_path / "frame.html"

@@ -10,7 +10,7 @@ from spfast.errors import BadInputError
 from spfast.products.joined import match_names
 from spfast.products.tables import float_column
 
-__all__ = ["cluster_means", "members_from_table", "select_members"]
+__all__ = ["cluster_means", "error_column", "members_from_table", "select_members"]
 
 #: How far a member may be from the mean: proper motion [mas/yr], velocity [km/s] and [Fe/H] [dex]. Wide for a
 #: globular's internal motion and the star's errors, narrow against the field.
@@ -115,7 +115,8 @@ def cluster_means(catalog, members, literature=None):
 
     Gaia's mean is that of the parallaxes, weighted by the inverse variances. The spectrophotometric one is that of ln
     parallax: its errors are Gaussian in the logarithm, and weights from errors in proportion to the parallax would
-    favour whatever came out small. Errors that the members share are in neither mean.
+    favour whatever came out small. The errors are the total ones where the catalog has them. What the members share of
+    them is not told apart: the error of a mean of many members is a lower limit.
 
     Parameters
     ----------
@@ -137,7 +138,7 @@ def cluster_means(catalog, members, literature=None):
         known = dict(zip(map(str, literature["cluster"]), float_column(literature, "distance", "kpc"), strict=True))
     gaia, gaia_error, spec, spec_error = (
         float_column(catalog, name)
-        for name in ("Gaia_parallax", "Gaia_parallax_err", "spec_parallax", "spec_parallax_err")
+        for name in ("Gaia_parallax", "Gaia_parallax_err", "spec_parallax", error_column(catalog))
     )
     rows = []
     for name, stars in members.items():
@@ -167,6 +168,11 @@ _MEANS = {
     "literature": ("mas", "1 / literature distance"),
     "distance": ("kpc", "Literature distance"),
 }
+
+
+def error_column(catalog):
+    """Name of the column with the error of the spectrophotometric parallax: the total one where the catalog has it."""
+    return "spec_parallax_err_total" if "spec_parallax_err_total" in catalog.colnames else "spec_parallax_err"
 
 
 def _mean(values, errors):

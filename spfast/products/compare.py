@@ -1,6 +1,7 @@
 """Two catalogs of the same stars, one against the other."""
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from spfast.products.residuals import described_table, half_width
 from spfast.products.table1 import find_column, star_names
 from spfast.products.tables import float_column
 
-__all__ = ["COMPARISON", "compare_catalogs"]
+__all__ = ["COMPARISON", "MatchedStars", "compare_catalogs", "match_catalogs"]
 
 #: Edges of the bins of distance [kpc].
 _EDGES = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, np.inf)
@@ -59,25 +60,71 @@ def compare_catalogs(catalog, other):
     >>> table["stars"].tolist(), table.meta["N_BOTH"], round(float(table["bias"][0]), 3)
     (['all', '2-3 kpc'], 1, -0.223)
     """
-    names, spec, error = _read(catalog, "the catalog")
-    other_names, other_spec, other_error = _read(other, "the other catalog")
-    rows = match_names(names, other_names)
-    matched = np.where(rows >= 0, other_spec[rows], np.nan)
-    matched_error = np.where(rows >= 0, other_error[rows], np.nan)
-    both = (spec > 0) & (matched > 0) & np.isfinite(error) & np.isfinite(matched_error)
-    if not both.any():
-        raise BadInputError("the two catalogs have no star in common; their 2MASS names differ")
-    spec, error, matched, matched_error = spec[both], error[both], matched[both], matched_error[both]
-    ratio, fraction, other_fraction = np.log(spec / matched), error / spec, matched_error / matched
-    distance = 1.0 / np.sqrt(spec * matched)
+    stars = match_catalogs(catalog, other)
+    ratio, distance = stars.ratio, stars.distance
+    fraction, other_fraction = stars.error / stars.spec, stars.other_error / stars.other_spec
     results = [("all", 0.0, np.inf, *_measures(ratio, fraction, other_fraction))]
     for low, high in pairwise(_EDGES):
         inside = (distance >= low) & (distance < high)
         if inside.any():
             name = f"{low:g}-{high:g} kpc" if np.isfinite(high) else f"> {low:g} kpc"
             results.append((name, low, high, *_measures(ratio[inside], fraction[inside], other_fraction[inside])))
-    counts = {"N_THIS": len(catalog), "N_OTHER": len(other), "N_BOTH": int(both.sum())}
+    counts = {"N_THIS": len(catalog), "N_OTHER": len(other), "N_BOTH": len(stars.rows)}
     return described_table(results, COMPARISON, counts)
+
+
+class MatchedStars(NamedTuple):
+    """Stars with a positive parallax in both catalogs: their rows in the first, parallaxes and errors [mas]."""
+
+    rows: np.ndarray
+    spec: np.ndarray
+    error: np.ndarray
+    other_spec: np.ndarray
+    other_error: np.ndarray
+
+    @property
+    def ratio(self):
+        """ln(this parallax / the other)."""
+        return np.log(self.spec / self.other_spec)
+
+    @property
+    def distance(self):
+        """1 over the geometric mean of the two parallaxes [kpc]."""
+        return 1.0 / np.sqrt(self.spec * self.other_spec)
+
+    @property
+    def pull(self):
+        """The ratio over both fractional errors; NaN where both are zero."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.ratio / np.hypot(self.error / self.spec, self.other_error / self.other_spec)
+
+
+def match_catalogs(catalog, other):
+    """Return the stars that two catalogs share, matched by 2MASS name.
+
+    Parameters
+    ----------
+    catalog, other : astropy Table
+        As for `compare_catalogs`.
+
+    Returns
+    -------
+    MatchedStars
+
+    Raises
+    ------
+    BadInputError
+        If a column is missing, or no star is in both.
+    """
+    names, spec, error = _read(catalog, "the catalog")
+    other_names, other_spec, other_error = _read(other, "the other catalog")
+    found = match_names(names, other_names)
+    matched = np.where(found >= 0, other_spec[found], np.nan)
+    matched_error = np.where(found >= 0, other_error[found], np.nan)
+    rows = np.flatnonzero((spec > 0) & (matched > 0) & np.isfinite(error) & np.isfinite(matched_error))
+    if not rows.size:
+        raise BadInputError("the two catalogs have no star in common; their 2MASS names differ")
+    return MatchedStars(rows, spec[rows], error[rows], matched[rows], matched_error[rows])
 
 
 def _read(table, what):

@@ -21,6 +21,7 @@ __all__ = [
     "plot_convergence",
     "plot_coverage",
     "plot_cut_flow",
+    "plot_medians",
     "plot_pulls",
     "plot_spectrum",
     "plot_trend",
@@ -185,19 +186,32 @@ def plot_trend(table, ax, quantity, sample="training", reference="gaia"):
     # Whole numbers in few cells would make stripes of the contours.
     points(ax, x, y, limits=limits, contours=quantity != "n_bad_pixels")
     ax.axhline(0.0, color="black", linewidth=0.8, zorder=4)
-    n_bins = min(_BINS, x.size // _BIN_STARS)
-    if n_bins:
-        parts = np.array_split(np.argsort(x), n_bins)
-        centre = [np.median(x[part]) for part in parts]
-        low, middle, high = np.transpose([np.percentile(y[part], [16, 50, 84]) for part in parts])
-        # The median's standard error for a Gaussian: sqrt(pi / 2) of the mean's.
-        error = np.sqrt(np.pi / 2) * (high - low) / 2 / np.sqrt([part.size for part in parts])
-        ax.fill_between(centre, low, high, color=COLOURS["blue"], alpha=0.2, zorder=4, linewidth=0)
-        ax.errorbar(centre, middle, yerr=error, color=COLOURS["blue"], marker="o", markersize=2.5, zorder=5)
+    plot_medians(ax, x, y)
     ax.set_xlabel(QUANTITIES[quantity][0])
     name = "Gaia" if reference == "gaia" else "true"
     ax.set_ylabel(rf"($\varpi^\mathrm{{(sp)}}$ {_MINUS} {name}) / $\varpi^\mathrm{{(sp)}}$")
     count_note(ax, rows, x, y)
+
+
+def plot_medians(ax, x, y):
+    """Medians of y in bins of equally many stars along x with their errors, and the 16-84% range shaded.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    x, y : float array, shape (n_stars,)
+        With too few stars for one bin nothing is drawn.
+    """
+    n_bins = min(_BINS, x.size // _BIN_STARS)
+    if not n_bins:
+        return
+    parts = np.array_split(np.argsort(x), n_bins)
+    centre = [np.median(x[part]) for part in parts]
+    low, middle, high = np.transpose([np.percentile(y[part], [16, 50, 84]) for part in parts])
+    # The median's standard error for a Gaussian: sqrt(pi / 2) of the mean's.
+    error = np.sqrt(np.pi / 2) * (high - low) / 2 / np.sqrt([part.size for part in parts])
+    ax.fill_between(centre, low, high, color=COLOURS["blue"], alpha=0.2, zorder=4, linewidth=0)
+    ax.errorbar(centre, middle, yerr=error, color=COLOURS["blue"], marker="o", markersize=2.5, zorder=5)
 
 
 def plot_spectrum(survey, row, ax, chip=None):

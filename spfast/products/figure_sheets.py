@@ -189,7 +189,7 @@ def _spectra(data):
             figure_checks.plot_spectrum(data.survey, int(row), ax, chip)
             ax.label_outer()
         name = str(stars["APOGEE_ID"][row]).replace("$", r"\$")
-        labels = rf"$T_\mathrm{{eff}}$ {teff[row]:.0f} K, [Fe/H] {fe_h[row]:+.2f}, S/N {snr[row]:.0f}"
+        labels = rf"$T_\mathrm{{eff}}$ {teff[row]:.0f} K, [Fe/H] ${fe_h[row]:+.2f}$, S/N {snr[row]:.0f}"
         axes[3 * i + 1].set_title(f"{name}: {labels}", fontsize="small")
         for ax in axes[3 * i : 3 * i + 3]:
             ax.set_xlabel("")
@@ -266,8 +266,9 @@ SHEETS = (
         "Star clusters",
         "Members of each cluster: Gaia (orange) and spectrophotometric (blue) parallaxes, their means as lines with a "
         "band of one sigma, the literature distance dashed. Look for lines that agree within their bands, and blue "
-        "points that scatter as their error bars say. The number is the difference of the means in sigma; errors that "
-        "all members share are not in it. (Figure 4 of the paper, in which M71 disagrees.)",
+        "points that scatter as their error bars say (total errors, where the catalog has them). The number is the "
+        "difference of the means in sigma; what all members share of their errors makes it larger than it should be. "
+        "(Figure 4 of the paper, in which M71 disagrees.)",
         "For each cluster, Gaia and spectrophotometric parallaxes of its members with error bars, mean lines and the "
         "literature value.",
         _clusters,

@@ -4,7 +4,7 @@ import numpy as np
 
 from spfast.config import SampleConfig
 from spfast.errors import BadInputError
-from spfast.products.clusters import cluster_means
+from spfast.products.clusters import cluster_means, error_column
 from spfast.products.figure_style import COLOURS, points
 from spfast.products.spectral_lines import SPECTRAL_LINES
 from spfast.products.tables import float_column
@@ -54,8 +54,7 @@ def values_of(table, name):
 
 def best_error(table):
     """The total error of the spectrophotometric parallax where the catalog has it, else that of the features."""
-    total = "spec_parallax_err_total"
-    return values_of(table, total if total in table.colnames else "spec_parallax_err")
+    return values_of(table, error_column(table))
 
 
 def sample_rows(table, sample):
@@ -207,7 +206,7 @@ def plot_cluster(table, ax, cluster, rows, literature=None):
     size = max(5.0 * (10.0 / max(len(order), 10)) ** 0.5, 1.0)
     series = (
         ("Gaia", "gaia", COLOURS["orange"], "Gaia_parallax", "Gaia_parallax_err", -shift, "s"),
-        ("spectrophotometric", "spec", COLOURS["blue"], "spec_parallax", "spec_parallax_err", shift, "o"),
+        ("spectrophotometric", "spec", COLOURS["blue"], "spec_parallax", error_column(table), shift, "o"),
     )
     for label, name, colour, value, error, offset, marker in series:
         x, width = values_of(table[order], value), values_of(table[order], error)
@@ -224,7 +223,8 @@ def plot_cluster(table, ax, cluster, rows, literature=None):
     ax.set_yticks([])
     ax.set_ylabel("members")
     ax.set_xlabel("parallax [mas]")
-    ax.set_title(f"{cluster}: {len(rows)} member{'s' if len(rows) != 1 else ''}, {means['difference']:+.1f}$\\sigma$")
+    difference = f"{means['difference']:+.1f}".replace("-", "\N{MINUS SIGN}")
+    ax.set_title(f"{cluster}: {len(rows)} member{'s' if len(rows) != 1 else ''}, {difference}$\\sigma$")
 
 
 def plot_precision(table, ax, distance_max=20.0):

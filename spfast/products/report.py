@@ -16,15 +16,32 @@ from spfast.config import Config
 from spfast.errors import BadInputError
 from spfast.products.checks import run_checks
 from spfast.products.clusters import cluster_means, members_from_table, select_members
+from spfast.products.compare import match_catalogs
+from spfast.products.figure_compare import COMPARE_SHEETS, CompareData
 from spfast.products.figure_sheets import SHEETS, FigureData, draw_sheet
 from spfast.products.figure_style import figure_style, save_figure
 from spfast.products.joined import join_catalog
-from spfast.products.report_text import TABLES, card_rows, find_warnings, key_numbers
+from spfast.products.report_text import TABLES, card_rows, compare_notes, compare_numbers, find_warnings, key_numbers
 from spfast.progress import Progress
 
 __all__ = ["make_report"]
 
-PAGE, FIGURES = "report.html", "figures"
+PAGE, COMPARE_PAGE, FIGURES = "report.html", "compare.html", "figures"
+#: Links at the head of the pages: target and text.
+_CONTENTS = (
+    ("#numbers", "Numbers"),
+    ("#validation", "Validation"),
+    ("#figures", "Figures"),
+    ("#run", "What was run"),
+    ("#provenance", "Provenance"),
+)
+_COMPARE_CONTENTS = (
+    (PAGE, "The report"),
+    ("#numbers", "Numbers"),
+    ("#tables", "How they differ"),
+    ("#figures", "Figures"),
+    ("#provenance", "Provenance"),
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +83,8 @@ def make_report(
 ):
     """Write the report of a catalog: ``report.html`` and each figure as PNG and PDF under ``figures``.
 
+    With another catalog there is a second page beside it, ``compare.html``.
+
     Parameters
     ----------
     catalog : astropy Table
@@ -83,7 +102,7 @@ def make_report(
     members : astropy Table, optional
         ``2MASS_ID``, ``cluster``, optionally ``distance`` [kpc]; by default members are selected around known clusters.
     other : astropy Table, optional
-        Another catalog to compare with.
+        Another catalog to compare with, matched by 2MASS name.
     images : str
         ``"inside"`` the page, which then is one file to send, or ``"beside"`` it.
     config : Config, optional
@@ -106,7 +125,7 @@ def make_report(
     """
     out = Path(out)
     _check_folder(out, overwrite)
-    template = _template()
+    templates = _templates()
     if images not in ("inside", "beside"):
         raise BadInputError(f"images are {images!r}, expected 'inside' or 'beside' the page")
     config = Config() if config is None else config
@@ -118,19 +137,39 @@ def make_report(
         checks["clusters"] = cluster_means(table, found, literature)
 
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    mock = "simulated" in survey.info or truth is not None
     try:
         (partial / FIGURES).mkdir(parents=True)
-        figures, left_out = _draw(data, partial / FIGURES, images, quiet)
+        if other is not None:
+            pair = CompareData(table, match_catalogs(catalog, other))
+            figures, left_out = _draw(COMPARE_SHEETS, pair, partial / FIGURES, images, quiet)
+            (partial / COMPARE_PAGE).write_text(
+                templates.get_template(COMPARE_PAGE).render(
+                    version=__version__,
+                    mock=mock,
+                    contents=_COMPARE_CONTENTS,
+                    numbers=compare_numbers(checks["comparison"]),
+                    notes=compare_notes(catalog, other, checks["comparison"]),
+                    tables=[_view("comparison", checks["comparison"])],
+                    figures=figures,
+                    left_out=left_out,
+                    cards=card_rows(catalog),
+                    other_cards=card_rows(other),
+                ),
+                encoding="utf-8",
+            )
+        figures, left_out = _draw(SHEETS, data, partial / FIGURES, images, quiet)
         (partial / PAGE).write_text(
-            template.render(
+            templates.get_template(PAGE).render(
                 version=__version__,
-                mock="simulated" in survey.info or truth is not None,
+                mock=mock,
+                contents=_CONTENTS if other is None else (*_CONTENTS, (COMPARE_PAGE, "Against another catalog")),
+                compared=f"{checks['comparison'].meta['N_BOTH']:,}" if other is not None else "",
                 numbers=key_numbers(table, survey, checks),
                 warnings=find_warnings(table, survey, data.models, checks, tune),
-                tables=[_view(name, checks[name]) for name in TABLES if name in checks],
+                tables=[_view(name, checks[name]) for name in TABLES if name in checks and name != "comparison"],
                 figures=figures,
                 left_out=left_out,
-                images=images,
                 flags=_flags(table),
                 cut_flow=survey.info.get("cut_flow") or [],
                 models=data.models,
@@ -160,19 +199,18 @@ def _check_folder(out, overwrite):
         raise BadInputError(f"{out}: exists and is not a report; give another folder")
 
 
-def _template():
+def _templates():
     try:
         import jinja2
     except ImportError:
         raise BadInputError("the report needs jinja2; install it: pip install 'spfast[report]'") from None
-    environment = jinja2.Environment(
+    return jinja2.Environment(
         loader=jinja2.PackageLoader("spfast.products", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(PAGE)
 
 
 def _members(table, members):
@@ -183,11 +221,11 @@ def _members(table, members):
     return found, members if "distance" in members.colnames else None
 
 
-def _draw(data, folder, images, quiet):
+def _draw(sheets, data, folder, images, quiet):
     """Every figure that can be drawn, and the reasons of the others."""
     figures, left_out = [], []
-    with Progress("figures", len(SHEETS), quiet) as progress:
-        for sheet in SHEETS:
+    with Progress("figures", len(sheets), quiet) as progress:
+        for sheet in sheets:
             try:
                 drawn = draw_sheet(sheet, data)
             except BadInputError as error:
@@ -215,7 +253,9 @@ def _view(name, table):
 def _text(value, spec):
     if not spec:
         return str(value)
-    return "\N{EN DASH}" if np.isnan(value) else f"{value:{spec}}".replace("-", "\N{MINUS SIGN}")
+    if not np.isfinite(value):
+        return "\N{EN DASH}" if np.isnan(value) else "\N{INFINITY}"
+    return f"{value:{spec}}".replace("-", "\N{MINUS SIGN}")
 
 
 def _flags(table):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["TABLES", "card_rows", "find_warnings", "key_numbers"]
+__all__ = ["TABLES", "card_rows", "compare_notes", "compare_numbers", "find_warnings", "key_numbers"]
 
 #: Tables of `run_checks` in the report: title, how to read it, columns (heading, format).
 TABLES = {
@@ -44,8 +44,8 @@ TABLES = {
     "clusters": (
         "Star clusters",
         "Means of the members' parallaxes: Gaia's by inverse variance, the spectrophotometric ones in the logarithm, "
-        "where their errors are Gaussian. Errors that all members of a cluster share are not in the errors of the "
-        "means.",
+        "where their errors are Gaussian, with total errors where the catalog has them. What all members of a cluster "
+        "share of their errors does not average out, so the errors of the means are lower limits.",
         {
             "cluster": ("cluster", ""),
             "n": ("members", ",d"),
@@ -90,8 +90,9 @@ TABLES = {
         },
     ),
     "comparison": (
-        "Against the other catalog",
-        "The same stars in both catalogs: how their spectrophotometric parallaxes differ.",
+        "Difference by distance",
+        "The same stars in both catalogs: how their spectrophotometric parallaxes differ, overall and in bins of the "
+        "distance that both give them together.",
         {
             "stars": ("stars", ""),
             "low": ("from [kpc]", ".1f"),
@@ -174,6 +175,46 @@ def find_warnings(table, survey, models, checks, tune=None):
     if tune is not None and str(tune.meta.get("SURVHASH", survey.survey_hash)) != survey.survey_hash:
         found.append("The cross-validation table belongs to another survey.")
     return found
+
+
+def compare_numbers(comparison):
+    """What a reader of the comparison asks first: (label, value, explanation)."""
+    meta, overall = comparison.meta, comparison[0]
+    return [
+        ("stars of this catalog", f"{meta['N_THIS']:,}", f"{meta['N_THIS'] - meta['N_BOTH']:,} not in the other"),
+        ("stars of the other", f"{meta['N_OTHER']:,}", f"{meta['N_OTHER'] - meta['N_BOTH']:,} not in this one"),
+        ("stars in both", f"{meta['N_BOTH']:,}", "with a parallax above zero and an error in each"),
+        (
+            "median difference",
+            f"{overall['bias']:+.2%}".replace("-", "\N{MINUS SIGN}"),
+            f"of ln parallax, \N{PLUS-MINUS SIGN} {overall['bias_error']:.2%}",
+        ),
+        ("scatter", f"{overall['scatter']:.1%}", "half the 16 to 84% width of the same"),
+        ("in units of both errors", f"{overall['pull']:.2f}", "1 for errors that are honest and not shared"),
+    ]
+
+
+#: A width of the differences over the errors beyond which one of the catalogs must have too small errors.
+_PULL_MAX = 1.1
+
+
+def compare_notes(catalog, other, comparison):
+    """What stands at the head of the comparison (list of str)."""
+    hashes = [str(table.meta.get("SURVHASH", "")) for table in (catalog, other)]
+    notes = []
+    if hashes[0] and hashes[0] == hashes[1]:
+        notes.append(
+            "Both catalogs were made from the same survey: they share spectra, magnitudes and Gaia parallaxes."
+        )
+    if abs(comparison[0]["bias"]) > _BIAS_MAX:
+        nearer = "this catalog" if comparison[0]["bias"] > 0 else "the other catalog"
+        notes.append(f"{nearer.capitalize()} puts the stars nearer, by {abs(comparison[0]['bias']):.1%} in the median.")
+    if comparison[0]["pull"] > _PULL_MAX:
+        notes.append(
+            f"The differences are {comparison[0]['pull']:.2f} times as wide as both catalogs' errors: at least one "
+            "catalog's errors are too small. They are those of spectrum and magnitudes alone."
+        )
+    return notes
 
 
 #: Header cards that have a place of their own on the page.
