@@ -1,6 +1,7 @@
 """The command ``spfast``: parses, calls, prints; no maths."""
 
 import argparse
+import importlib.util
 import logging
 import os
 import signal
@@ -32,8 +33,10 @@ ZERO_POINT_COVARIATES = ("G", "BP-RP", "ecl_lat")
 #: Star clusters that a mock survey has if none is named: near and far, metal-rich and metal-poor.
 MOCK_CLUSTERS = ("M67", "NGC 6791", "M71", "M107", "M13", "M92")
 
-#: Stars of the demo: enough that a model means something, few enough for two minutes.
-DEMO_STARS = 4000
+#: Stars of the demo: enough that a model means something, few enough for two minutes; and its grid of penalties.
+DEMO_STARS, DEMO_PENALTIES = 3000, (10.0, 30.0, 100.0)
+#: A demo of fewer stars has no star clusters: there would be little else.
+DEMO_CLUSTERS_FROM = 1000
 
 
 def main(argv=None):
@@ -161,32 +164,67 @@ def _config(args):
 
 
 def run_demo(args):
-    """Simulate, ingest, fit, predict and validate a small survey."""
+    """Simulate, ingest, tune, fit, predict, validate and report on a small survey."""
     from spfast.data.ingest import ingest
-    from spfast.products.tables import read_table
+    from spfast.products.tables import read_table, write_table
+    from spfast.products.tune import HEADER_COMMENTS, tune
     from spfast.simulate import simulate_download
 
     out, config = Path(args.out), _config(args)
     download, survey_path, catalog_path = out / "download", out / "survey", out / "catalog.fits"
-    results = [catalog_path, out / "validation.ecsv"]
-    _clear_demo([download, survey_path, *results], args.overwrite)
+    tune_path, models_path, scores_path, report_path = (
+        out / name for name in ("tune.ecsv", "models", "validation.ecsv", "report")
+    )
+    results = [download, survey_path, tune_path, catalog_path, models_path, scores_path, report_path]
+    _clear_demo(results, args.overwrite)
+    clusters = MOCK_CLUSTERS if args.stars >= DEMO_CLUSTERS_FROM else ()
     out.mkdir(parents=True, exist_ok=True)
     _say(args, f"1. A mock download of {args.stars:,} stars in the formats of APOGEE DR17 and Gaia: {download}")
-    simulate_download(download, args.stars, seed=args.seed or 0, quiet=args.quiet)
+    simulate_download(download, args.stars, seed=args.seed or 0, quiet=args.quiet, clusters=clusters)
     allstar = next(download.glob("allStar-*.fits"))
     _say(args, f"2. Read, match, cut and normalise: {survey_path}")
     survey = ingest(
         allstar, download, download / "gaia.fits", survey_path, config=config, threads=args.threads, quiet=args.quiet
     )
     _print_survey(args, survey)
-    _say(args, f"3. Fit one model to each fold and predict the other fold: {catalog_path}")
-    catalog = _make_catalog(args, survey, config, catalog_path)
-    _say(args, f"4. Compare with Gaia, and with the truth that only a simulation knows: {results[1]}")
-    _validate(args, catalog, read_table(download / "truth.fits"), results[1])
+    _say(args, f"3. Cross-validate the penalty: {tune_path}")
+    tuning, points = tune(
+        survey, DEMO_PENALTIES, [config.fit.zero_point], config, threads=args.threads, quiet=args.quiet
+    )
+    write_table(points, tune_path, args.overwrite, HEADER_COMMENTS)
+    _say(args, f"  {tuning.summary}; the catalog keeps the paper's {config.fit.penalty:g}")
+    _say(args, f"4. Fit one model to each fold and predict the other fold: {catalog_path}")
+    catalog = _make_catalog(args, survey, config, catalog_path, models_path)
+    truth = read_table(download / "truth.fits")
+    _say(args, f"5. Compare with Gaia, and with the truth that only a simulation knows: {scores_path}")
+    _validate(args, catalog, truth, scores_path)
+    _demo_report(args, config, catalog, survey, report_path, models_path, truth, points)
     _say(
         args,
         f"That was with {survey.n_stars:,} stars, the paper had 44,784: the more to train on, the less scatter.\n"
         f"Next: spfast info {catalog_path}; then your own files: spfast ingest --help",
+    )
+
+
+def _demo_report(args, config, catalog, survey, path, models_path, truth, points):
+    from spfast.products.checks import load_models
+    from spfast.products.report import make_report
+
+    missing = [name for name in ("matplotlib", "jinja2") if importlib.util.find_spec(name) is None]
+    if missing:
+        _say(args, f"6. No report page: it needs {' and '.join(missing)} (pip install 'spfast[report]')")
+        return
+    _say(args, f"6. Draw every figure and write one page to look at: {path / 'report.html'}")
+    make_report(
+        catalog,
+        survey,
+        path,
+        models=load_models([models_path]),
+        truth=truth,
+        tune=points,
+        config=config,
+        threads=args.threads,
+        quiet=args.quiet,
     )
 
 
@@ -462,7 +500,9 @@ def _parser():
         sub.set_defaults(run=run)
         return sub
 
-    sub = command("demo", run_demo, "Simulate a small survey and take it all the way to a validated catalog.")
+    sub = command(
+        "demo", run_demo, "Simulate a small survey and take it all the way to a validated catalog and its report."
+    )
     sub.add_argument("out", nargs="?", default="demo", metavar="OUT", help="folder to make (default: demo)")
     sub.add_argument("--stars", type=_count, default=DEMO_STARS, metavar="N", help="mock stars (default: %(default)s)")
     _overwrite(sub)

@@ -305,7 +305,10 @@ def test_ingest_refuses_in_one_line_and_leaves_nothing(download, capsys):
         assert sorted(path.name for path in download.iterdir()) == before
 
 
-def test_demo(tmp_path, capsys):
+def test_demo(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("jinja2")
+    report = pytest.importorskip("spfast.products.report")
+    monkeypatch.setattr(report, "SHEETS", report.SHEETS[:1])
     out = tmp_path / "demo"
     demo = ("demo", out, "--stars", 150, "--seed", 4, "--threads", 1)
     assert run(*demo) == 0
@@ -313,20 +316,25 @@ def test_demo(tmp_path, capsys):
     for text in (
         "1. A mock download of 150 stars",
         "2. Read",
-        "3. Fit",
+        "3. Cross-validate",
+        "4. Fit",
         "model B:",
-        "4. Compare",
+        "5. Compare",
         "one sigma",
+        "6. Draw",
         "Next:",
     ):
         assert text in printed
-    names = ["catalog.fits", "download", "survey", "validation.ecsv"]
-    assert sorted(path.name for path in out.iterdir()) == names
+    names = ["catalog.fits", "download", "models", "survey", "tune.ecsv", "validation.ecsv"]
+    assert sorted(path.name for path in out.iterdir()) == sorted([*names, "report"])
+    assert "Mock data." in (out / "report" / "report.html").read_text(encoding="utf-8")
     first = (out / "catalog.fits").read_bytes()
 
     (out / "mine.txt").write_text("keep")
     assert "already exists; give another folder or --overwrite" in refused(capsys, *demo)
-    assert run(*demo, "--overwrite", "--quiet") == 0
+    monkeypatch.setattr("spfast.cli.importlib.util.find_spec", lambda name: None)
+    assert run(*demo, "--overwrite") == 0
+    assert "6. No report page: it needs matplotlib and jinja2 (pip install" in capsys.readouterr().out
     assert (out / "catalog.fits").read_bytes() == first
     assert sorted(path.name for path in out.iterdir()) == sorted([*names, "mine.txt"])
 
