@@ -124,7 +124,7 @@ def test_catalog_fits_its_zero_points(tmp_path):
 def test_covariates_from_the_command_to_every_star_of_the_catalog(tmp_path, capsys):
     survey, truth = tiny_survey(tmp_path / "survey", 1500, edit=sloping)
     path, folder = tmp_path / "catalog.fits", tmp_path / "models"
-    options = ["--zero-point", "fit", "--zero-point-covariates", "G", "--quiet"]
+    options = ["--zero-point", "fit", "--zero-point-covariates", "G", "G", "--quiet"]
     assert main(["catalog", str(survey.path), "-o", str(path), "--models", str(folder), *options]) == 0
     assert "lack G: taken to lie at the pivot" in capsys.readouterr().err
     catalog, models = read_table(path), {fold: load_model(folder / f"model_{fold}.npz") for fold in "AB"}

@@ -363,7 +363,8 @@ def _choose(training, splits, config, quiet):
 
 def _fit_with_zero_point(survey, training, splits, config, penalty, first, metadata):
     """Coefficients and zero point together; what was found goes into the metadata."""
-    names = [name for name in config.fit.zero_point_covariates.split(",") if name]
+    names = [name.strip() for name in config.fit.zero_point_covariates.split(",")]
+    names = list(dict.fromkeys(name for name in names if name))
     values, pivots, missing = zero_point_covariates(survey.stars, names, rows=training.rows)
     n_missing = int(missing[training.rows].sum())
     if n_missing:
