@@ -172,8 +172,8 @@ def cases(folder, stars=150):
     tables = ["--allstar", allstar, "--spectra", download, "--gaia", download / "gaia.fits"]
     here(["ingest", *tables, "-o", survey])
     here(["catalog", survey, "-o", folder / "warm.fits"])
-    here(["tune", survey, "--penalties", 100, "--zero-points", 0.05, "-o", folder / "warm.ecsv"])
     grid = ["--penalties", 100, 50, "--zero-points", 0.03, 0.05]
+    here(["tune", survey, *grid, "-o", folder / "warm.ecsv"])
     return [
         Case("ingest", tables, folder, "survey"),
         Case("tune", [survey, *grid], folder, "tune.ecsv"),
