@@ -31,7 +31,7 @@ MODULES = {
         "tests/test_bad_input.py::test_places_that_agree_or_are_not_known",
     ],
     "spfast.data.cuts": ["tests/test_cuts.py"],
-    "spfast.selection.folds": ["tests/test_folds.py"],
+    "spfast.selection.folds": ["tests/test_folds.py", "tests/test_folds_edges.py"],
 }
 
 #: Changes that a reader would call a mistake: another sign, bound, branch, number or loop. Cosmic-ray has many more of
@@ -53,6 +53,7 @@ OPERATORS = (
 #: Survivors that cannot be told from the source by any test, and why: (module, line of source after the change).
 _SCRATCH = "a scratch array of one more, which nobody reads"
 _FLUSH = "when float32 sums go to float64: their rounding, within the tests' tolerance"
+_ROOM, _NEGATIVE = "more room, which nobody reads", "any negative number says the same"
 _ANY = "any number near it does"
 EQUIVALENT = {
     "spfast.kernels.exp_linear": {
@@ -80,6 +81,25 @@ EQUIVALENT = {
         "if v <= 0.0:": "zero becomes zero",
         "if v >= worst or math.isnan(v):": "the same number again",
         "continue": "after a NaN nothing is larger; only violations that nobody may use are written",
+    },
+    "spfast.selection.folds": {
+        "shared = np.full(source.max(initial=+1) + 1, -1, dtype=np.int64)": _ROOM,
+        "shared = np.full(source.max(initial=1) + 1, -1, dtype=np.int64)": _ROOM,
+        "shared = np.full(source.max(initial=- 0) + 1, -1, dtype=np.int64)": _ROOM,
+        "shared = np.full(source.max(initial=-1) + 2, -1, dtype=np.int64)": _ROOM,
+        "shared = np.full(source.max(initial=-1) + 1, - 2, dtype=np.int64)": _NEGATIVE,
+        "return np.full(len(stars), - 2, dtype=np.int64)": _NEGATIVE,
+        "width = max(names.dtype.itemsize * 4, 1)": _ROOM,
+        "width = max(names.dtype.itemsize // 3, 1)": _ROOM,
+        "width = max(names.dtype.itemsize // 4, 2)": _ROOM,
+        "width = max(names.dtype.itemsize // 4, 0)": "a table's text has at least one character",
+        "_, component = connected_components(graph, directed=True)": "weakly connected by default: the same",
+        'characters = np.frombuffer(names.astype(f"S{width}").tobytes(), dtype=np.uint8).reshape(- 2, width)': _NEGATIVE,
+        "@dataclass(frozen=False)": "nobody writes to it",
+        "start, end = (np.concatenate(side) for side in zip(*edges, strict=False))": "of one length by construction",
+        'lines = sorted(f"{str(name).strip()} {label}" for name, label in zip(stars["APOGEE_ID"], labels, strict=False))': (
+            "labels are made from the stars"
+        ),
     },
     "spfast.data.crossmatch": {
         "if apart.size and np.median(apart) >= _APART_MAX:": "no sum of sines is a sixtieth exactly",
