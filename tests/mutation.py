@@ -94,12 +94,12 @@ EQUIVALENT = {
         "width = max(names.dtype.itemsize // 4, 2)": _ROOM,
         "width = max(names.dtype.itemsize // 4, 0)": "a table's text has at least one character",
         "_, component = connected_components(graph, directed=True)": "weakly connected by default: the same",
-        'characters = np.frombuffer(names.astype(f"S{width}").tobytes(), dtype=np.uint8).reshape(- 2, width)': _NEGATIVE,
+        'characters = np.frombuffer(names.astype(f"S{width}").tobytes(), dtype=np.uint8)'
+        ".reshape(- 2, width)": _NEGATIVE,
         "@dataclass(frozen=False)": "nobody writes to it",
         "start, end = (np.concatenate(side) for side in zip(*edges, strict=False))": "of one length by construction",
-        'lines = sorted(f"{str(name).strip()} {label}" for name, label in zip(stars["APOGEE_ID"], labels, strict=False))': (
-            "labels are made from the stars"
-        ),
+        'lines = sorted(f"{str(name).strip()} {label}" for name, label in '
+        'zip(stars["APOGEE_ID"], labels, strict=False))': "labels are made from the stars",
     },
     "spfast.data.crossmatch": {
         "if apart.size and np.median(apart) >= _APART_MAX:": "no sum of sines is a sixtieth exactly",
