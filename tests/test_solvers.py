@@ -286,3 +286,15 @@ def test_exact_distance_modulus(solver):
     assert np.abs(along).max() <= 1.01 * exact.result.tolerance
     with pytest.raises(BadInputError, match="needs a layout"):
         spfast.fit(*problem.arguments, 5.0, exact_distance_modulus=True)
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_few_stars_with_nearly_all_the_weight(seed):
+    problem = small_problem(200, 400, seed=seed)
+    rng = np.random.default_rng(seed)
+    error = 10.0 ** rng.uniform(-3.5, 0.0, 200)  # weights over seven decades, a tenth of scatter that they do not know
+    scattered = np.exp(problem.design.astype(float) @ problem.truth) * np.exp(0.1 * rng.normal(size=200))
+    parallax = scattered + error * rng.normal(size=200)
+    result = spfast.fit(problem.design, parallax, error, 3.0, problem.penalized).result
+    assert result.converged
+    assert result.kkt_violation <= 3e-3

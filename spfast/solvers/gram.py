@@ -1,5 +1,7 @@
 """The quadratic model on a working set: its Gram matrix, the unpenalised columns eliminated exactly."""
 
+from contextlib import contextmanager
+
 import numpy as np
 
 from spfast.kernels import gram as kernels
@@ -57,6 +59,18 @@ class WorkingGram:
     def store(self):
         """The whole buffer, for kernels that need C order."""
         return self._store
+
+    @contextmanager
+    def damped(self, share):
+        """The diagonal raised by a share of itself for as long as the context lasts."""
+        if share == 0.0:
+            yield
+            return
+        diagonal = np.arange(self.n)
+        before = self._store[diagonal, diagonal]
+        self._store[diagonal, diagonal] = before * self._dtype.type(1.0 + share)
+        yield
+        self._store[diagonal, diagonal] = before
 
     def reset(self, weights, columns):
         """Start again with other weights and columns."""

@@ -36,13 +36,17 @@ _STALE, _STALE_COLUMNS = 0.03, 500
 #: ... or by this share, if the last step left a violation on an unchanged working set of more than a quarter, and the
 #: iterations that would need with old weights cost more than a rebuild.
 _STALE_IF_SLOW = 0.003
-_SLOW = 0.25
+_SLOW, _STUCK = 0.25, 0.9
 #: Costs in passes, as measured: an iteration, and the products of a rebuild as n^2 / (n_features times this).
 _ITERATION_COST, _PRODUCTS_PER_PASS = 3.0, 27.0
 #: The subproblem is solved to this share of the violation.
 _INNER_SHARE = 0.1
 #: The unpenalised columns are fitted again alone when their violation is this many times all others'.
 _LAG = 10.0
+#: Where no step along the direction lowers the objective, the working set's diagonal is raised by this share, and by
+#: a factor again until one does; full steps lower it again. Few stars with large weights leave the Gram of many columns
+#: next to singular, and its minimum far outside of where the model holds.
+_DAMPING, _RISE, _FALL, _MOST_DAMPING = 1e-2, 10.0, 3.0, 1e4
 #: Iterations without a smaller violation or a smaller objective after which rounding, not the data, decides.
 _PATIENCE = 6
 _SMALLEST_DECREASE = 1e-9
@@ -113,6 +117,7 @@ def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state
     best_violation, best_value, since_best, previous = np.inf, np.inf, 0, np.inf
     unit = penalties.max(initial=0.0) or _TOLERANCES * tolerance
     full_step = grew = True
+    damping = 0.0
     message = "iteration limit"
     for _ in range(max_iterations):
         worst = kkt_violations(coef, gradient, penalties, violations)
@@ -131,12 +136,38 @@ def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state
         if since_best >= _PATIENCE:
             message = "stopped: the violation no longer falls (rounding)"
             break
-        exact = full_step and worst < _EXACT_BELOW * unit
         rate = violations[gram.columns].max(initial=0.0) / previous
+        # A column whose exact second derivative is not positive does not move: the Gauss-Newton one is.
+        stuck = state.exact and not grew and rate > _STUCK
+        exact = full_step and worst < _EXACT_BELOW * unit and not stuck
         slow = not grew and rate > _SLOW and _rebuild_pays(gram.n, objective.n_features, worst / tolerance, rate)
         grew = _update_gram(state, objective, coef, gradient, violations, eta, always, exact, slow)
         previous = worst
-        columns = gram.columns
+        moved = _step(state, objective, coef, value, worst, eta, gradient, tolerance, damping)
+        if moved is None and exact:
+            full_step = False  # the exact model may not be convex here: the Gauss-Newton one is
+            continue
+        while moved is None and damping < _MOST_DAMPING:
+            damping = max(_DAMPING, _RISE * damping)
+            moved = _step(state, objective, coef, value, worst, eta, gradient, tolerance, damping)
+        if moved is None:
+            message = "stopped: no step lowers the objective"
+            break
+        coef, value, full_step = moved
+        if full_step:
+            damping = damping / _FALL if damping > _DAMPING else 0.0
+    else:
+        worst = kkt_violations(coef, gradient, penalties, violations)
+        recorder.add(value, worst, coef, gram.n)
+    state.end(objective, coef, value - objective.penalty(coef), eta, gradient)
+    return recorder.result(coef, tolerance, message)
+
+
+def _step(state, objective, coef, value, worst, eta, gradient, tolerance, damping):
+    """Minimise the quadratic model and move along the step as far as the objective falls; None if it does not."""
+    gram, penalties = state.gram, objective.penalties
+    columns = gram.columns
+    with gram.damped(damping):
         step, _ = minimize_quadratic(
             gram.store,
             gram.reduced_gradient(gradient),
@@ -147,22 +178,12 @@ def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state
             objective.team,
             state.scratch,
         )
-        direction = np.zeros_like(coef)
-        direction[columns] = step
-        direction[gram.unpenalized] = gram.unpenalized_step(gradient, step)
-        moved = backtrack(objective, coef, direction, value, worst, eta, gradient)
-        if moved is None and exact:
-            full_step = False  # the exact model may not be convex here: the Gauss-Newton one is
-            continue
-        if moved is None:
-            message = "stopped: no step lowers the objective"
-            break
-        coef, value, full_step = moved
-    else:
-        worst = kkt_violations(coef, gradient, penalties, violations)
-        recorder.add(value, worst, coef, gram.n)
-    state.end(objective, coef, value - objective.penalty(coef), eta, gradient)
-    return recorder.result(coef, tolerance, message)
+    if not np.isfinite(step).all():
+        return None  # the exact model has no minimum here
+    direction = np.zeros_like(coef)
+    direction[columns] = step
+    direction[gram.unpenalized] = gram.unpenalized_step(gradient, step)
+    return backtrack(objective, coef, direction, value, worst, eta, gradient)
 
 
 def _rebuild_pays(n_columns, n_features, excess, rate):

@@ -14,6 +14,8 @@ _RIDGE = 1e-6
 #: Sweeps of one burst, and how many rounds of burst and Newton step before giving the outer iteration its turn.
 _BURST_SWEEPS = 10
 _MAX_ROUNDS = 12
+#: A violation above this has left every scale of the problem.
+_NO_MINIMUM = 1e30
 
 
 class _Scratch:
@@ -66,6 +68,8 @@ def minimize_quadratic(store, gradient, coef, penalties, share, tolerance, team,
         team.run(multiply, -(-n // 64), store, moved, (point - coef)[moved], image)
         current = gradient + image
         worst = kkt_violations(point, current, penalties, violations)
+        if not worst < _NO_MINIMUM:
+            break  # the model is not convex
         if round_ == 0:
             tolerance = max(tolerance, share * worst)
         if worst <= tolerance:
@@ -99,6 +103,8 @@ def _newton_on_support(store, gradient, coef, point, penalties, team, scratch):
         return
     direction = -target
     cholesky.solve_factored(factor, n, direction)
+    if not np.isfinite(direction).all():
+        return
     curvature = -float(direction @ target)
     step = exact_step(point[support], direction, penalties[support], float(slope @ direction), curvature)
     moved_to = point[support] + step * direction
