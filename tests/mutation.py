@@ -17,8 +17,6 @@ from importlib import import_module
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-os.environ["NUMBA_DISABLE_JIT"] = "1"
-
 ROOT = Path(__file__).resolve().parents[1]
 
 #: Modules and the tests that answer for them.
@@ -197,4 +195,5 @@ def main():
 
 
 if __name__ == "__main__":
+    os.environ["NUMBA_DISABLE_JIT"] = "1"  # before numba is imported
     main()
