@@ -1,5 +1,6 @@
 """What to add to Gaia's parallaxes: one number for all stars, one fitted star by star, or Gaia DR3's zero point."""
 
+import threading
 import warnings
 
 import numpy as np
@@ -31,6 +32,8 @@ _G_RANGE, _NU_EFF_RANGE, _PSEUDOCOLOUR_RANGE = (6.0, 21.0), (1.1, 1.9), (1.24, 1
 #: Gaia's ``astrometric_params_solved`` of five- and six-parameter solutions.
 _FIVE, _SIX = 31, 95
 _NEEDED = ("nu_eff_used_in_astrometry", "pseudocolour", "ecl_lat", "astrometric_params_solved")
+#: Filters of warnings belong to the process; folds are fitted side by side.
+_FILTERS = threading.Lock()
 
 
 def added_to_parallax(stars, rule=CONSTANT, zero_point=0.0, fitted=None):
@@ -196,7 +199,7 @@ def lindegren_zero_point(stars):
 
     zpt.load_tables()
     value = np.full(len(stars), np.nan)
-    with warnings.catch_warnings():
+    with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the package warns of values at the edges, which we ask for
         value[known] = zpt.get_zpt(
             np.clip(g, *_G_RANGE)[known],

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from spfast.errors import BadInputError, ConvergenceWarning
-from spfast.model.fit import fit
+from spfast.model.fit import Fitter, fit
 from spfast.model.layout import FeatureLayout
 from spfast.model.robust import Mixture
 from spfast.selection.folds import fold_labels, k_fold_labels, labels_digest
@@ -70,9 +70,11 @@ class TrainingSet:
 
     def fit_silently(self, penalty, zero_point, rows, start):
         """As `fit`, without a warning if it does not converge: one of many, whose caller counts."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            return self.fit(penalty, zero_point, rows, start)
+        options = {name: value for name, value in self.options.items() if name != "start"}
+        start = self.options.get("start", "photometric") if start is None else start
+        with Fitter(self.features, self.parallax, self.fit_error, rows=rows, layout=self.layout, **options) as fitter:
+            model = fitter.fit(penalty, zero_point, start)
+        return replace(model, pixel_correlation=self.pixel_correlation)
 
     def with_fit_error(self, fit_error):
         """The same stars under other weights."""
