@@ -8,7 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from spfast.cli import MOCK_CLUSTERS
 from spfast.products.catalog import fit_folds, make_catalog
+from spfast.products.clusters import select_members
+from spfast.products.compare import match_catalogs
+from spfast.products.figure_compare import COMPARE_SHEETS, CompareData
 from spfast.products.figure_sheets import SHEETS, FigureData, draw_sheet
 from spfast.products.figure_style import figure_style
 from spfast.products.joined import join_catalog
@@ -19,25 +23,29 @@ from spfast.simulate import simulate_survey
 STARS, SEED = 6000, 11
 #: Dots per inch, and colours of each image: small enough to be kept with the source.
 DPI, PALETTE = 110, 128
-#: The simulator makes no cluster, and nothing is cut from a survey that it writes directly.
-WITHOUT = ("clusters", "cut_flow")
+#: Nothing is cut from a survey that the simulator writes directly.
+WITHOUT = ("cut_flow",)
+#: Penalty of the catalog that the first one is compared with.
+OTHER_PENALTY = 120.0
 
 
 def main(folder):
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
-        survey = simulate_survey(Path(work) / "survey", STARS, seed=SEED, quiet=True)
+        survey = simulate_survey(Path(work) / "survey", STARS, seed=SEED, quiet=True, clusters=MOCK_CLUSTERS)
         models = fit_folds(survey)
         catalog = make_catalog(survey, models=models)
         _, grid = tune(survey, penalties=(15, 30, 60, 120), zero_points=(0.029, 0.049, 0.069), quiet=True)
         truth = read_table(survey.path / "truth.fits")
-        data = FigureData(join_catalog(catalog, survey.stars, truth), survey, models, tune=grid)
-        for sheet in SHEETS:
+        table = join_catalog(catalog, survey.stars, truth)
+        data = FigureData(table, survey, models, select_members(table), tune=grid)
+        pair = CompareData(table, match_catalogs(catalog, make_catalog(survey, penalty=OTHER_PENALTY)))
+        for sheet in (*SHEETS, *COMPARE_SHEETS):
             if sheet.name not in WITHOUT:
-                figure = draw_sheet(sheet, data)
+                figure = draw_sheet(sheet, pair if sheet in COMPARE_SHEETS else data)
                 buffer = io.BytesIO()
                 with figure_style():
-                    figure.text(0.997, 0.003, "mock", ha="right", va="bottom", color="#D55E00", fontsize=7)
+                    figure.text(0.003, 0.003, "mock", ha="left", va="bottom", color="#D55E00", fontsize=7)
                     figure.savefig(buffer, dpi=DPI)
                 image = Image.open(buffer).convert("RGB").quantize(PALETTE, dither=Image.Dither.NONE)
                 image.save(folder / f"{sheet.name}.png", optimize=True)
