@@ -17,6 +17,8 @@ COLOURS = {"blue": "#0072B2", "orange": "#D55E00", "green": "#009E73", "purple":
 _DENSE = 20_000
 #: Cells across the longer side of an Axes, and the shares of stars that its two contours enclose.
 _CELLS, _ENCLOSED = 140, (0.9, 0.5)
+#: The greys of densities end at this power of the fullest cell: dark lines and colours over them must stay legible.
+_GREY_POWER = 1.8
 #: Marker area [pt^2] of 100 stars, how it falls with their number, and the smallest.
 _MARKER, _MARKER_POWER, _MARKER_MIN = 16.0, 0.42, 1.5
 #: Above this number of points a PDF holds them as an image.
@@ -160,7 +162,7 @@ def _cells(ax, x, y, colour, cmap, norm, contours):
     ]
     number = np.histogram2d(x, y, bins=edges)[0]
     if colour is None:
-        values, cmap, norm = number, "Greys", LogNorm(1.0, max(number.max(), 10.0))
+        values, cmap, norm = number, "Greys", LogNorm(1.0, max(number.max(), 10.0) ** _GREY_POWER)
     else:
         with np.errstate(invalid="ignore"):
             values = np.histogram2d(x, y, bins=edges, weights=colour)[0] / number
