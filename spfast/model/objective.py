@@ -74,20 +74,19 @@ class Objective:
 
     def with_penalties(self, penalties):
         """The same data under other penalties (shares all buffers)."""
-        other = object.__new__(Objective)
-        other.__dict__.update(self.__dict__, penalties=penalties, n_passes=0)
-        return other
+        return self._with(penalties=penalties)
 
     def with_parallax(self, parallax):
         """The same stars with other parallaxes (shares all buffers)."""
-        other = object.__new__(Objective)
-        other.__dict__.update(self.__dict__, parallax=parallax, n_passes=0)
-        return other
+        return self._with(parallax=parallax)
 
     def with_ivar(self, ivar):
         """The same stars with other weights (shares all buffers)."""
+        return self._with(ivar=ivar)
+
+    def _with(self, **changes):
         other = object.__new__(Objective)
-        other.__dict__.update(self.__dict__, ivar=ivar, n_passes=0)
+        other.__dict__.update(self.__dict__, n_passes=0, **changes)
         return other
 
     def subset(self, mask):
