@@ -16,7 +16,7 @@ from spfast.simulate import simulate_survey
 from spfast.simulate.clusters import CLUSTER_STARS
 from spfast.simulate.lines import SPECIES, line_list
 from spfast.simulate.population import BANDS, ZERO_POINT
-from spfast.simulate.spectra import DETECTORS, Synthesis, observe
+from spfast.simulate.spectra import BAD_ERROR, DETECTORS, Synthesis, observe
 from spfast.simulate.stars import CHUNK, draw_chunk, draw_cluster_stars, measured_labels
 
 WAVELENGTH = grid_wavelength()
@@ -249,8 +249,11 @@ def test_noise_is_what_the_error_says_and_the_sky_leaves_traces(stars, synthesis
     sky = (mask & (1 << 12) != 0) & (error < 1e9)
     assert 0.01 < np.mean(sky) < 0.05
     assert np.median(error[sky] * np.broadcast_to(part["snr"][:, None], sky.shape)[sky]) > 2.0
-    bad = (mask & 3 != 0) & (error < 1e9)
+    bad = mask & 3 != 0
     assert 0.0005 < np.mean(bad) < 0.005
+    # As in the survey's own files: no mask is needed to see that a pixel is bad.
+    assert np.all(error[bad] == BAD_ERROR)
+    assert not mask[(observed == 0.0) & (error == BAD_ERROR) & ~bad].any()
 
 
 def test_every_species_has_lines_and_a_law(synthesis):

@@ -123,7 +123,7 @@ def _write(root, n_stars, seed, release, kind, quiet, wrong_parallaxes, zero_poi
                         row = {name: values[first + i] for name, values in rows.items()}
                         path = root / paths[first + i]
                         if kind == "aspcapStar":
-                            files.write_aspcap_star(path, row, flux[i], error[i], mask[i], model[i])
+                            files.write_aspcap_star(path, row, flux[i], error[i], model[i])
                         else:
                             files.write_ap_star(path, release, row, flux[i], error[i], mask[i], noise)
                         if n == cut_short and stream == 1:

@@ -137,7 +137,7 @@ def _pad_text(path):
     rows.flush()
 
 
-def write_aspcap_star(path, star, flux, error, mask, model):
+def write_aspcap_star(path, star, flux, error, model):
     """Write an aspcapStar file: normalised flux, error and best fit in one dimension, then a table of results.
 
     Parameters
@@ -146,11 +146,8 @@ def write_aspcap_star(path, star, flux, error, mask, model):
     star : dict
         The star's allStar row.
     flux, error, model : float32 array, shape (8575,)
-    mask : int32 array, shape (8575,)
-        Pixels with its bits 0 and 1 get `BAD_ERROR`: the file has no mask.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    error = np.where(mask & 3, BAD_ERROR, error).astype(np.float32)
     primary = fits.PrimaryHDU()
     primary.header.update(
         {"OBJ": star["APOGEE_ID"], "TELESCOP": star["TELESCOPE"], "SNR": round(float(star["SNR"]), 3)}
@@ -191,7 +188,8 @@ def write_ap_star(path, release, star, flux, error, mask, rng):
     kind, whole = (np.float64, np.int64) if new else (np.float32, np.int16)
     n_visits = int(star["NVISITS"])
     continuum = _continuum(star, rng)
-    covered = error < BAD_ERROR
+    good = error < BAD_ERROR
+    covered = good | (mask != 0)
     empty = np.nan if new else 0.0
     flux = np.where(covered, flux * continuum, empty)
     error = np.where(covered, error * continuum, np.nan if new else BAD_ERROR)
@@ -204,7 +202,7 @@ def write_ap_star(path, release, star, flux, error, mask, rng):
         rows, errors, masks = [flux, flux * (1.0 + 2e-3)], [error, error], [mask, mask]
         for _ in range(n_visits):
             visit = error * np.sqrt(n_visits)
-            rows.append(flux + np.where(covered, visit, 0.0) * rng.standard_normal(N_GRID))
+            rows.append(flux + np.where(good, visit, 0.0) * rng.standard_normal(N_GRID))
             errors.append(visit)
             masks.append(mask)
     n_rows = 1 if n_visits == 1 and not new else len(rows)

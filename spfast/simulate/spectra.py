@@ -128,9 +128,9 @@ def observe(flux, stars, rng):
     Returns
     -------
     observed, error : float32 array, shape (n_stars, 8575)
-        Normalised; off the detectors 0 and `BAD_ERROR`.
+        Normalised; `BAD_ERROR` where a pixel is bad and, with flux 0, off the detectors.
     mask : int32 array, shape (n_stars, 8575)
-        APOGEE_PIXMASK bits.
+        APOGEE_PIXMASK bits; none off the detectors.
     """
     n = len(flux)
     shift = np.round(np.log10(1.0 + stars["radial_velocity"] / _LIGHT) / 6e-6).astype(int)
@@ -152,5 +152,6 @@ def observe(flux, stars, rng):
         hit, dead = blemish[i] < _BAD_SHARE / 2, blemish[i] > 1.0 - _BAD_SHARE / 2
         spectrum = np.where(hit, spectrum + 5.0 * np.abs(noise[i]), np.where(dead, 0.0, spectrum))
         bits = bits | np.where(hit, _COSMIC_RAY, 0) | np.where(dead, _BAD_PIXEL, 0)
-        observed[i], error[i], mask[i] = np.where(on, spectrum, 0.0), np.where(on, sigma, BAD_ERROR), bits
+        observed[i], error[i] = np.where(on, spectrum, 0.0), np.where(on & ~hit & ~dead, sigma, BAD_ERROR)
+        mask[i] = np.where(on, bits, 0)
     return observed, error, mask
