@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from spfast.cli import MOCK_CLUSTERS
+from spfast.cli.shared import MOCK_CLUSTERS
 from spfast.products.catalog import fit_folds, make_catalog
 from spfast.products.clusters import select_members
 from spfast.products.compare import match_catalogs

@@ -332,7 +332,7 @@ def test_demo(tmp_path, capsys, monkeypatch):
 
     (out / "mine.txt").write_text("keep")
     assert "already exists; give another folder or --overwrite" in refused(capsys, *demo)
-    monkeypatch.setattr("spfast.cli.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("spfast.cli.demo.importlib.util.find_spec", lambda name: None)
     assert run(*demo, "--overwrite") == 0
     assert "6. No report page: it needs matplotlib and jinja2 (pip install" in capsys.readouterr().out
     assert (out / "catalog.fits").read_bytes() == first

@@ -22,7 +22,7 @@ BELOW = {
     "data": {"data", "model.layout", "kernels"},
     "simulate": {"simulate", "data", "model.layout", "kernels"},
     "products": {"products", "selection", "data", "model", "solvers", "kernels"},
-    "cli": {"products", "selection", "data", "simulate", "model", "solvers", "kernels", "warmup"},
+    "cli": {"cli", "products", "selection", "data", "simulate", "model", "solvers", "kernels", "warmup"},
     "warmup": {"data", "model", "solvers", "kernels"},
     "__main__": {"cli"},
     "__init__": set(),

@@ -1,0 +1,101 @@
+"""The command ``spfast``: parses, calls, prints; no maths."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from contextlib import contextmanager
+
+from spfast.cli.options import make_parser
+from spfast.cli.shared import one_line
+from spfast.errors import BadInputError, SpfastError, SpfastWarning
+
+__all__ = ["main"]
+
+EXIT_DONE, EXIT_OUR_FAULT, EXIT_BAD_INPUT = 0, 1, 2
+#: What a shell reports for a command ended by Ctrl-C (SIGINT), by a reader that went away (SIGPIPE), or asked to end
+#: (SIGTERM): 128 + signal.
+EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, EXIT_TERMINATED = 130, 141, 143
+
+
+def main(argv=None):
+    """Run the command.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        Without the program's name; ``sys.argv`` by default.
+
+    Returns
+    -------
+    int
+        0 done, 1 a fault of ours, 2 bad input, 130 interrupted, 141 nobody reads the output any more, 143 terminated.
+    """
+    args = argparse.Namespace(debug=False)
+    try:
+        args = make_parser().parse_args(argv)
+        with _ends_when_asked(), warnings.catch_warnings():
+            if args.quiet:
+                logging.getLogger("spfast").setLevel(logging.ERROR)
+            warnings.simplefilter("always", SpfastWarning)
+            warnings.showwarning = _show_warning
+            args.run(args)
+            sys.stdout.flush()
+        return EXIT_DONE
+    except _Terminated:
+        return _complain(args, "terminated", EXIT_TERMINATED)
+    except KeyboardInterrupt:
+        return _complain(args, "interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit: give it somewhere to go (as the Python documentation advises).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE_CLOSED
+    except BadInputError as error:
+        return _complain(args, error, EXIT_BAD_INPUT)
+    except SpfastError as error:
+        return _complain(args, error, EXIT_OUR_FAULT)
+    except OSError as error:
+        not_ours = isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError | IsADirectoryError)
+        if not_ours and error.filename is not None:
+            text = f"{os.fsdecode(error.filename)}: {error.strerror}; check the path and its rights"
+            return _complain(args, text, EXIT_BAD_INPUT)
+        return _complain(args, error, EXIT_OUR_FAULT)
+    except Exception as error:  # noqa: BLE001 (whatever it is, the user gets one line)
+        what = f"{type(error).__name__}: {error}"
+        return _complain(args, f"{what} (a fault of spfast; --debug shows where)", EXIT_OUR_FAULT)
+
+
+class _Terminated(KeyboardInterrupt):
+    """The process was asked to end: it ends as by Ctrl-C, in order."""
+
+
+@contextmanager
+def _ends_when_asked():
+    """Let SIGTERM unwind the program, so that what is begun is put away, instead of ending it on the spot."""
+
+    def terminate(number, frame):
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _complain(args, message, code):
+    if args.debug:
+        traceback.print_exc()
+    print("spfast:", one_line(message), file=sys.stderr)
+    return code
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+    print("spfast: warning:", one_line(message), file=sys.stderr)

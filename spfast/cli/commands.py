@@ -1,0 +1,255 @@
+"""What each command does: opens what it is given, calls, writes and says what came out."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+from spfast.cli.shared import MOCK_CLUSTERS, configuration, one_line, output, say
+from spfast.errors import BadInputError
+
+__all__ = [
+    "print_model",
+    "print_survey",
+    "run_catalog",
+    "run_fit",
+    "run_info",
+    "run_ingest",
+    "run_predict",
+    "run_rebuild",
+    "run_report",
+    "run_simulate",
+    "run_tune",
+    "run_validate",
+    "run_warmup",
+    "write_catalog",
+]
+
+
+def run_simulate(args):
+    """A mock download, or a mock survey folder."""
+    from spfast.simulate import simulate_download, simulate_survey
+
+    common = {"seed": args.seed or 0, "quiet": args.quiet, "wrong_parallaxes": args.wrong_parallaxes}
+    common["zero_point"] = (args.zero_point, args.zero_point_slope)
+    common["clusters"] = MOCK_CLUSTERS if args.clusters == [] else args.clusters or ()
+    if args.survey:
+        simulate_survey(args.out, args.stars, config=configuration(args), threads=args.threads, **common)
+    else:
+        simulate_download(args.out, args.stars, release=args.release, spectra=args.spectra, **common)
+    say(args, f"wrote {args.out}: {args.stars:,} mock stars, their truth in truth.fits")
+
+
+def run_ingest(args):
+    """Tables and spectra to a survey folder."""
+    from spfast.data.ingest import ingest
+
+    survey = ingest(
+        args.allstar,
+        args.spectra,
+        args.gaia,
+        args.output,
+        wise=args.wise,
+        config=configuration(args),
+        threads=args.threads,
+        quiet=args.quiet,
+    )
+    print_survey(args, survey)
+
+
+def print_survey(args, survey):
+    say(args, f"survey {survey.path}: {survey.n_stars:,} stars x {survey.n_features:,} features")
+
+
+def run_fit(args):
+    """One model from a survey's training stars."""
+    from spfast.data.survey import open_survey
+    from spfast.products.catalog import fit_stars
+
+    with output(args, suffixes=(".npz",)) as path:
+        model = fit_stars(open_survey(args.survey), configuration(args), args.fold, args.threads, args.quiet)
+        model.save(path)
+    print_model(args, model)
+    say(args, f"wrote {path}")
+
+
+def print_model(args, model):
+    result = model.result
+    say(
+        args,
+        f"  model {model.metadata['fold']}: {model.n_stars:,} stars, penalty {model.penalty:g}: "
+        f"{model.n_nonzero:,} of {int(model.penalized.sum()):,} pixels used, objective {result.objective:.8g}, "
+        f"KKT violation {result.kkt_violation:.2g}, {result.n_passes} passes in {result.seconds:.1f} s",
+    )
+    if "tuning" in model.metadata:
+        say(args, f"    chosen: {model.metadata['tuning']['summary']}")
+    if "robust" in model.metadata:
+        noted = model.metadata["robust"]
+        say(
+            args,
+            f"    robust: {noted['n_outliers']:,} outliers, share {noted['outlier_share']:.2%}, width "
+            f"{noted['outlier_width']:.1f}; scatter {noted['intrinsic_scatter']:.1%}; {noted['n_rounds']} rounds",
+        )
+
+
+def run_tune(args):
+    """The cross-validated grid of penalties and zero points."""
+    from spfast.data.survey import open_survey
+    from spfast.products.tables import write_table
+    from spfast.products.tune import HEADER_COMMENTS, tune
+
+    with output(args) if args.output else nullcontext() as path:
+        resume = path.with_name(f"{path.name}.points.jsonl") if path else None
+        tuning, table = tune(
+            open_survey(args.survey),
+            args.penalties,
+            args.zero_points,
+            configuration(args),
+            args.folds,
+            args.repeats,
+            args.score,
+            args.choice,
+            resume=resume,
+            threads=args.threads,
+            say=lambda text: say(args, text),
+            quiet=args.quiet,
+        )
+        if path:
+            write_table(table, path, args.overwrite, HEADER_COMMENTS)
+            resume.unlink()
+            say(args, f"wrote {path}: {len(table):,} points")
+    print(tuning.summary)
+
+
+def run_predict(args):
+    """A saved model on a survey."""
+    from spfast.data.survey import open_survey
+    from spfast.model.result import load_model
+    from spfast.products.predictions import HEADER_COMMENTS, predict_survey
+    from spfast.products.tables import write_table
+
+    with output(args) as path:
+        predictions = predict_survey(load_model(args.model), open_survey(args.survey), args.threads)
+        write_table(predictions, path, args.overwrite, HEADER_COMMENTS)
+    say(args, f"wrote {path}: {len(predictions):,} stars")
+
+
+def run_catalog(args):
+    """The two-fold catalog of a survey."""
+    from spfast.data.survey import open_survey
+    from spfast.products.tables import check_output
+
+    with output(args) as path:
+        folder = Path(args.models) if args.models else None
+        if folder and folder.exists():
+            for fold in "AB":
+                check_output(_model_path(folder, fold), args.overwrite, suffixes=())
+        write_catalog(args, open_survey(args.survey), configuration(args), path, folder)
+
+
+def _model_path(folder, fold):
+    return folder / f"model_{fold}.npz"
+
+
+def write_catalog(args, survey, config, path, model_folder=None):
+    from spfast.products.catalog import HEADER_COMMENTS, fit_folds, make_catalog
+    from spfast.products.tables import write_table
+
+    models = fit_folds(survey, config, args.threads, args.quiet)
+    for fold, model in models.items():
+        print_model(args, model)
+        if model_folder:
+            model_folder.mkdir(parents=True, exist_ok=True)
+            model.save(_model_path(model_folder, fold))
+    catalog = make_catalog(survey, config=config, threads=args.threads, models=models)
+    write_table(catalog, path, args.overwrite, HEADER_COMMENTS)
+    say(args, f"wrote {path}: {len(catalog):,} stars")
+    return catalog
+
+
+def run_rebuild(args):
+    """A catalog again from its survey and its own header, compared byte for byte."""
+    from spfast.data.survey import open_survey
+    from spfast.products.rebuild import rebuild_catalog
+
+    survey = open_survey(args.survey)
+    with output(args) if args.output else nullcontext() as path:
+        found = rebuild_catalog(args.catalog, survey, path, args.overwrite, args.threads)
+    if found:
+        raise BadInputError(f"{args.catalog}: not what its survey and header give now: {'; '.join(found)}")
+    print(f"{args.catalog}: made again, the same bytes")
+
+
+def run_validate(args):
+    """Every check of a catalog that the given files allow; each table after the first beside it, under its own name."""
+    from spfast.data.survey import open_survey
+    from spfast.products.checks import check_names, format_checks, load_models, run_checks
+    from spfast.products.compatibility import check_catalog
+    from spfast.products.tables import check_output, read_table, write_table
+
+    path = check_output(args.output, args.overwrite) if args.output else None
+    catalog = read_table(args.catalog)
+    material = {
+        "truth": read_table(args.truth) if args.truth else None,
+        "survey": open_survey(args.survey) if args.survey else None,
+        "models": load_models(args.models) if args.models else None,
+        "other": read_table(args.compare) if args.compare else None,
+        "members": read_table(args.clusters) if args.clusters else None,
+    }
+    check_catalog(catalog, material["survey"])
+    paths = {}
+    if path is not None:
+        names = check_names(**material)
+        paths = {name: path if name == names[0] else path.with_stem(f"{path.stem}_{name}") for name in names}
+        for output in paths.values():
+            check_output(output, args.overwrite)
+    tables = run_checks(catalog, **material, zero_point=args.zero_point, law=args.law, threads=args.threads)
+    print(format_checks(tables))
+    for name, output in paths.items():
+        write_table(tables[name], output, args.overwrite)
+        say(args, f"wrote {output}")
+
+
+def run_report(args):
+    """The HTML report of a catalog."""
+    from spfast.data.survey import open_survey
+    from spfast.products.checks import load_models
+    from spfast.products.compatibility import check_catalog
+    from spfast.products.report import make_report
+    from spfast.products.tables import read_table
+
+    catalog, survey = read_table(args.catalog), open_survey(args.survey)
+    check_catalog(catalog, survey)
+    page = make_report(
+        catalog,
+        survey,
+        args.output,
+        models=load_models([args.models]) if args.models else None,
+        truth=read_table(args.truth) if args.truth else None,
+        tune=read_table(args.tune) if args.tune else None,
+        members=read_table(args.clusters) if args.clusters else None,
+        other=read_table(args.compare) if args.compare else None,
+        images=args.images,
+        config=configuration(args),
+        overwrite=args.overwrite,
+        threads=args.threads,
+        quiet=args.quiet,
+    )
+    say(args, f"wrote {page}")
+
+
+def run_warmup(args):
+    """Compile every kernel now, so that no later command waits for it."""
+    from spfast.warmup import warm_up
+
+    seconds, compiling = warm_up(threads=args.threads)
+    say(
+        args,
+        f"ran every kernel in {seconds:.1f} s, {compiling:.1f} s of them compiling what was not on disk yet",
+    )
+
+
+def run_info(args):
+    """What a file or folder of ours is."""
+    from spfast.products.info import describe
+
+    for what, value in describe(args.path, args.verify):
+        print(f"{one_line(what):14s}{value if value.isprintable() else one_line(value)}")
