@@ -14,7 +14,8 @@ from astropy.table import Table
 
 from spfast.config import load_config
 from spfast.data.survey import open_survey
-from spfast.products.catalog import fit_folds, make_catalog
+from spfast.products.catalog import make_catalog
+from spfast.products.fitting import fit_folds
 from spfast.simulate import simulate_survey
 
 STARS = 6000

@@ -13,9 +13,11 @@ from tiny import tiny_survey
 from spfast import load_model
 from spfast.config import Config
 from spfast.errors import BadInputError, SpfastWarning
-from spfast.products.catalog import HEADER_COMMENTS, fit_folds, fit_stars, make_catalog, resolve_config
+from spfast.products.catalog import HEADER_COMMENTS, make_catalog
 from spfast.products.columns import COLUMNS, FLAGS
+from spfast.products.fitting import fit_folds, fit_stars
 from spfast.products.predictions import predict_survey
+from spfast.products.settings import resolve_config
 from spfast.products.table1 import TABLE_1
 from spfast.products.tables import SUFFIXES, check_output, new_file, read_table, write_table
 

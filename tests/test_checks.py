@@ -10,14 +10,15 @@ from tiny import tiny_survey
 from spfast.cli import main
 from spfast.errors import BadInputError
 from spfast.model.layout import MAGNITUDES, FeatureLayout, grid_wavelength
-from spfast.products.catalog import fit_folds, resolve_config
 from spfast.products.checks import check_names, format_checks, load_models, run_checks
 from spfast.products.columns import FLAGS
 from spfast.products.compare import compare_catalogs
 from spfast.products.covariates import COVARIATES, covariates
 from spfast.products.coverage import calibration, coverage
+from spfast.products.fitting import fit_folds
 from spfast.products.reddening import LAWS, reddening_test
 from spfast.products.residuals import half_width
+from spfast.products.settings import resolve_config
 from spfast.products.stability import EXACT_SUM, compare_models, surviving_pixels
 from spfast.products.table1 import TABLE_1
 from spfast.products.tables import read_table, write_table

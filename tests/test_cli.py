@@ -11,7 +11,8 @@ from tiny import tiny_survey
 
 import spfast
 from spfast import cli
-from spfast.products.catalog import HEADER_COMMENTS, make_catalog, resolve_config
+from spfast.products.catalog import HEADER_COMMENTS, make_catalog
+from spfast.products.settings import resolve_config
 from spfast.products.tables import read_table, write_table
 
 GAIA_COLUMNS = [

@@ -11,10 +11,11 @@ from spfast.errors import BadInputError, SpfastWarning
 from spfast.model.budget import coefficient_variance
 from spfast.model.layout import FeatureLayout
 from spfast.model.result import load_model
-from spfast.products.catalog import fit_folds, make_catalog, resolve_config
-from spfast.products.fitting import measure_budget, training_set
+from spfast.products.catalog import make_catalog
+from spfast.products.fitting import fit_folds, measure_budget, training_set
 from spfast.products.flags import spectral_unlikeness
 from spfast.products.predictions import predict_survey
+from spfast.products.settings import resolve_config
 from spfast.selection.coefficients import CoefficientErrors, SplitErrors
 from spfast.selection.errors import fit_scatter, held_out_predictions, measure_errors
 from spfast.selection.training import Split, TrainingSet

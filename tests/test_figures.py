@@ -188,7 +188,7 @@ def test_a_model_without_layout_has_no_wavelengths(fitted):
 def fitted(tmp_path_factory):
     from tiny import tiny_survey
 
-    from spfast.products.catalog import fit_stars
+    from spfast.products.fitting import fit_stars
 
     survey, _ = tiny_survey(tmp_path_factory.mktemp("figures") / "survey")
     return fit_stars(survey, Config().replace(fit={"penalty": 3.0}))

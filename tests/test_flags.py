@@ -13,9 +13,11 @@ from spfast import load_model
 from spfast.config import Config
 from spfast.data.zero_point import added_to_parallax, lindegren_zero_point
 from spfast.errors import BadInputError
-from spfast.products.catalog import fit_folds, fit_stars, make_catalog, resolve_config
+from spfast.products.catalog import make_catalog
 from spfast.products.columns import FLAGS, pack_flags
+from spfast.products.fitting import fit_folds, fit_stars
 from spfast.products.flags import clipped_share, extrapolates, star_flags, with_training_extent
+from spfast.products.settings import resolve_config
 from spfast.products.validation import validate
 
 

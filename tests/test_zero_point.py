@@ -13,7 +13,7 @@ from spfast.cli import main
 from spfast.data.zero_point import zero_point_covariates
 from spfast.errors import BadInputError
 from spfast.model.result import load_model
-from spfast.products.fitting import resolve_config
+from spfast.products.settings import resolve_config
 from spfast.products.tables import read_table
 from spfast.simulate.stars import draw_chunk
 

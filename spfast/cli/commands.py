@@ -62,7 +62,7 @@ def print_survey(args, survey):
 def run_fit(args):
     """One model from a survey's training stars."""
     from spfast.data.survey import open_survey
-    from spfast.products.catalog import fit_stars
+    from spfast.products.fitting import fit_stars
 
     with output(args, suffixes=(".npz",)) as path:
         model = fit_stars(open_survey(args.survey), configuration(args), args.fold, args.threads, args.quiet)
@@ -150,7 +150,8 @@ def _model_path(folder, fold):
 
 
 def write_catalog(args, survey, config, path, model_folder=None):
-    from spfast.products.catalog import HEADER_COMMENTS, fit_folds, make_catalog
+    from spfast.products.catalog import HEADER_COMMENTS, make_catalog
+    from spfast.products.fitting import fit_folds
     from spfast.products.tables import write_table
 
     models = fit_folds(survey, config, args.threads, args.quiet)

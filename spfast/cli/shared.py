@@ -43,11 +43,11 @@ def configuration(args):
         for section, keys in given.items()
     }
     if getattr(args, "penalty", None) is not None:
-        from spfast.products.fitting import penalty_settings
+        from spfast.products.settings import penalty_settings
 
         overrides["fit"] |= penalty_settings(args.penalty)
     if getattr(args, "zero_point", None) is not None:
-        from spfast.products.fitting import zero_point_settings
+        from spfast.products.settings import zero_point_settings
 
         overrides["fit"] |= zero_point_settings(args.zero_point)
     if getattr(args, "zero_point_covariates", None) is not None:

@@ -9,11 +9,12 @@ from spfast import __version__
 from spfast.data.survey import package_versions
 from spfast.products.applied import apply_model, fitted_zero_point, zero_point_rule
 from spfast.products.columns import build_table, flag_cards, pack_flags, star_values
-from spfast.products.fitting import fit_folds, fit_stars, measure_budget, resolve_config, used_configs
+from spfast.products.fitting import fit_folds, measure_budget, used_configs
 from spfast.products.flags import star_flags
+from spfast.products.settings import resolve_config
 from spfast.selection.folds import FOLDS, fold_labels
 
-__all__ = ["HEADER_COMMENTS", "fit_folds", "fit_stars", "make_catalog", "resolve_config"]
+__all__ = ["HEADER_COMMENTS", "make_catalog"]
 
 #: The fold whose model predicts a fold's stars.
 _PREDICTED_BY = {"A": "B", "B": "A"}

@@ -5,23 +5,17 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from astropy import units
 
 from spfast import __version__
 from spfast.config import Config
-from spfast.data.zero_point import (
-    CONSTANT,
-    COVARIATES,
-    FITTED,
-    ZERO_POINT_RULES,
-    added_to_parallax,
-    zero_point_covariates,
-)
+from spfast.data.zero_point import CONSTANT, FITTED, added_to_parallax
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.kernels.team import side_by_side
 from spfast.model.robust import RobustSettings
 from spfast.products.compatibility import features_origin
+from spfast.products.fitted_zero_point import fit_with_zero_point, with_fitted_offsets
 from spfast.products.flags import spectral_unlikeness, with_training_extent
+from spfast.products.settings import AUTO, PENALTY_RULES
 from spfast.products.tables import float_column
 from spfast.selection.coefficients import SplitErrors
 from spfast.selection.crossval import cross_validate
@@ -29,90 +23,24 @@ from spfast.selection.errors import held_out_predictions, measure_errors
 from spfast.selection.folds import FOLDS, fold_labels
 from spfast.selection.seen import encode_stars
 from spfast.selection.training import TrainingSet, make_splits
-from spfast.selection.zero_point import fit_offsets
 
 __all__ = [
-    "AUTO",
     "fit_folds",
     "fit_stars",
     "inner_splits",
     "measure_budget",
-    "resolve_config",
     "training_set",
     "used_configs",
 ]
 
-#: The rule by which a penalty or a zero point is chosen within a model's own training stars.
-AUTO = "auto"
 #: Rules under which a model has its own zero point, kept with it.
 _OWN_ZERO_POINT = (CONSTANT, AUTO, FITTED)
-PENALTY_RULES = (CONSTANT, AUTO)
 #: What the covariance of the coefficients is taken from.
 SPLITS = "splits"
 COEFFICIENT_ERRORS = ("sandwich", SPLITS)
 
 #: Sections of the configuration that a survey knows nothing of.
 _LATER = ("fit", "folds", "tune", "errors", "galaxy")
-
-
-def resolve_config(config=None, penalty=None, zero_point=None):
-    """Return the configuration with the caller's own penalty and zero point.
-
-    Parameters
-    ----------
-    config : Config, optional
-        The defaults if left out.
-    penalty : float or str, optional
-        A number or "auto".
-    zero_point : float [mas], Quantity or str, optional
-        A number, or the name of a rule: "auto", "fit", "lindegren2021".
-
-    Returns
-    -------
-    Config
-
-    Examples
-    --------
-    >>> from astropy import units
-    >>> from spfast.products.fitting import resolve_config
-    >>> resolve_config(zero_point=40 * units.uas).fit.zero_point
-    0.04
-    >>> resolve_config(penalty="auto").fit.penalty_rule
-    'auto'
-    """
-    config = Config() if config is None else config
-    given = {}
-    if penalty is not None:
-        given |= penalty_settings(penalty)
-    if zero_point is not None:
-        given |= zero_point_settings(zero_point)
-    return config.replace(fit=given)
-
-
-def penalty_settings(penalty):
-    """The settings of section ``fit`` that a number or "auto" stands for (dict)."""
-    if isinstance(penalty, str):
-        if penalty != AUTO:
-            raise BadInputError(f"penalty {penalty!r}: expected a number or {AUTO}")
-        return {"penalty_rule": AUTO}
-    return {"penalty": float(penalty), "penalty_rule": CONSTANT}
-
-
-def zero_point_settings(zero_point):
-    """The settings of section ``fit`` that a number [mas] or Quantity, or a rule's name, stands for (dict).
-
-    Examples
-    --------
-    >>> from spfast.products.fitting import zero_point_settings
-    >>> zero_point_settings("lindegren2021")
-    {'zero_point_rule': 'lindegren2021'}
-    """
-    if isinstance(zero_point, str):
-        if zero_point not in (*ZERO_POINT_RULES, AUTO, FITTED):
-            known = ", ".join((*ZERO_POINT_RULES, AUTO, FITTED))
-            raise BadInputError(f"zero point {zero_point!r}: expected mas, or one of {known}")
-        return {"zero_point_rule": zero_point}
-    return {"zero_point": float(units.Quantity(zero_point, units.mas).value), "zero_point_rule": CONSTANT}
 
 
 def training_set(survey, config, fold=None, threads=None):
@@ -226,8 +154,8 @@ def fit_stars(survey, config=None, fold=None, threads=None, quiet=True):
         metadata["tuning"] = tuning
     if rule == FITTED:
         calm, noted = _calm(training, penalty, zero_point, config)
-        model = _fit_with_zero_point(survey, calm, splits, config, penalty, zero_point, metadata | noted)
-        training = _with_fitted_offsets(survey, training, model)
+        model = fit_with_zero_point(survey, calm, splits, config, penalty, zero_point, metadata | noted)
+        training = with_fitted_offsets(survey, training, model)
     else:
         model = training.fit(penalty, zero_point, metadata=metadata, robust=_robust(config))
     training = training.with_weights_of(model)
@@ -291,7 +219,7 @@ def measure_budget(survey, config, fold, model, threads=None):
         pilot_model = calm.fit(pilot["penalty"], pilot["zero_point"])
         training = _reweighted(training, pilot, held_out_predictions(pilot_model, calm, splits))
     if "zero_point_fit" in model.metadata:
-        training = _with_fitted_offsets(survey, training, model)
+        training = with_fitted_offsets(survey, training, model)
     return _budget(survey, config, training.with_weights_of(model), splits, model)
 
 
@@ -359,63 +287,6 @@ def _choose(training, splits, config, quiet):
     grid = [{"penalty": p, "zero_point": z, "score": mean} for (p, z), mean in found.means.items()]
     noted = {"summary": found.summary, "grid": grid, "notes": list(found.notes), "inner_folds": found.n_splits}
     return found.penalty, found.zero_point, noted
-
-
-def _fit_with_zero_point(survey, training, splits, config, penalty, first, metadata):
-    """Coefficients and zero point together; what was found goes into the metadata."""
-    names = [name.strip() for name in config.fit.zero_point_covariates.split(",")]
-    names = list(dict.fromkeys(name for name in names if name))
-    values, pivots, missing = zero_point_covariates(survey.stars, names, rows=training.rows)
-    n_missing = int(missing[training.rows].sum())
-    if n_missing:
-        text = f"{n_missing} training stars lack {' or '.join(names)}: taken to lie at the pivot of the zero point"
-        warnings.warn(text, SpfastWarning, 2)
-    found = fit_offsets(training, splits, penalty, values, first, metadata)
-    pivots, about = _independent_pivots(found.covariance, values[training.rows], pivots)
-    offsets, covariance, noise = (
-        about @ found.offsets,
-        about @ found.covariance @ about.T,
-        about @ found.noise @ about.T,
-    )
-    errors = np.sqrt(np.diag(covariance))
-    summary = f"zero point {offsets[0]:.4f} +- {errors[0]:.4f} mas"
-    if names:
-        summary += " at " + ", ".join(f"{name} {pivot:g}" for name, pivot in zip(names, pivots, strict=True))
-    for name, slope, error in zip(names, offsets[1:], errors[1:], strict=True):
-        summary += f", {slope:+.4f} +- {error:.4f} mas/{COVARIATES[name]} in {name}"
-    summary += ", fitted with the coefficients" if found.converged else ", fitted with the coefficients: NOT converged"
-    fitted = {
-        "covariates": names,
-        "units": [COVARIATES[name] for name in names],
-        "pivots": pivots,
-        "offsets": offsets.tolist(),
-        "covariance": covariance.tolist(),
-        "noise": noise.tolist(),
-        "correction": found.correction,
-        "scatter": found.scatter,
-        "converged": found.converged,
-    }
-    tuning = dict((metadata or {}).get("tuning", {}))
-    tuning["summary"] = f"{tuning['summary']}; {summary}" if tuning else summary
-    metadata = {**found.model.metadata, "tuning": tuning, "zero_point_fit": fitted}
-    return replace(found.model, metadata=metadata)
-
-
-def _independent_pivots(covariance, values, pivots):
-    """Pivots at which the constant's error has nothing to do with the slopes', among the stars, and the way there."""
-    about = np.eye(len(covariance))
-    if not pivots:
-        return [], about
-    moved = np.clip(-np.linalg.solve(covariance[1:, 1:], covariance[1:, 0]), values.min(axis=0), values.max(axis=0))
-    found = [float(f"{pivot + move:.4g}") for pivot, move in zip(pivots, moved, strict=True)]
-    about[0, 1:] = np.array(found) - pivots
-    return found, about
-
-
-def _with_fitted_offsets(survey, training, model):
-    """The training set with what a fitted zero point adds to its stars, less the mean that the model adds itself."""
-    added, _ = added_to_parallax(survey.stars, FITTED, fitted=model.metadata["zero_point_fit"])
-    return replace(training, parallax=training.parallax + added - model.zero_point)
 
 
 def _reweighted(training, pilot, held_out):

@@ -7,7 +7,8 @@ from astropy.table import Table
 
 from spfast import __version__
 from spfast.config import Config
-from spfast.products.fitting import resolve_config, training_set, used_configs
+from spfast.products.fitting import training_set, used_configs
+from spfast.products.settings import resolve_config
 from spfast.selection.crossval import cross_validate
 from spfast.selection.points import PointStore
 from spfast.selection.training import make_splits
