@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from spfast.cli.shared import MOCK_CLUSTERS
+from spfast.data.tables import read_table
 from spfast.products.catalog import make_catalog
 from spfast.products.clusters import select_members
 from spfast.products.compare import match_catalogs
@@ -17,7 +18,6 @@ from spfast.products.figure_sheets import SHEETS, FigureData, draw_sheet
 from spfast.products.figure_style import figure_style
 from spfast.products.fitting import fit_folds
 from spfast.products.joined import join_catalog
-from spfast.products.tables import read_table
 from spfast.products.tune import tune
 from spfast.simulate import simulate_survey
 

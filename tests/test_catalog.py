@@ -12,14 +12,16 @@ from tiny import tiny_survey
 
 from spfast import load_model
 from spfast.config import Config
+from spfast.data.tables import read_table
 from spfast.errors import BadInputError, SpfastWarning
+from spfast.files import new_file
 from spfast.products.catalog import HEADER_COMMENTS, make_catalog
 from spfast.products.columns import COLUMNS, FLAGS
 from spfast.products.fitting import fit_folds, fit_stars
 from spfast.products.predictions import predict_survey
 from spfast.products.settings import resolve_config
 from spfast.products.table1 import TABLE_1
-from spfast.products.tables import SUFFIXES, check_output, new_file, read_table, write_table
+from spfast.products.tables import SUFFIXES, check_output, write_table
 
 PENALTY = 20.0
 
@@ -234,7 +236,7 @@ def test_outputs_are_refused_before_any_work(tmp_path, catalog, monkeypatch):
     assert existing.read_text() == "mine"
     assert check_output(existing, overwrite=True) == existing
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(BadInputError, match="pip install pyarrow"):
+    with pytest.raises(BadInputError, match=r"spfast\[parquet"):
         check_output(tmp_path / "catalog.parquet")
 
 

@@ -8,6 +8,7 @@ from astropy.table import Table
 from tiny import tiny_survey
 
 from spfast.cli import main
+from spfast.data.tables import read_table
 from spfast.errors import BadInputError
 from spfast.model.layout import MAGNITUDES, FeatureLayout, grid_wavelength
 from spfast.products.checks import check_names, format_checks, load_models, run_checks
@@ -21,7 +22,7 @@ from spfast.products.residuals import half_width
 from spfast.products.settings import resolve_config
 from spfast.products.stability import EXACT_SUM, compare_models, surviving_pixels
 from spfast.products.table1 import TABLE_1
-from spfast.products.tables import read_table, write_table
+from spfast.products.tables import write_table
 from spfast.products.trends import residual_trends
 
 N = 20_000

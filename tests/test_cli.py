@@ -11,9 +11,10 @@ from tiny import tiny_survey
 
 import spfast
 from spfast import cli
+from spfast.data.tables import read_table
 from spfast.products.catalog import HEADER_COMMENTS, make_catalog
 from spfast.products.settings import resolve_config
-from spfast.products.tables import read_table, write_table
+from spfast.products.tables import write_table
 
 GAIA_COLUMNS = [
     *("ra", "dec", "parallax", "parallax_error", "pmra", "pmdec", "random_index"),

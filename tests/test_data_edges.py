@@ -8,7 +8,7 @@ from small_survey import spectra, tables
 from spfast.data.columns import conform_stars
 from spfast.data.continuum import chip_pixels, rough_normalize
 from spfast.data.inputs import check_plausible
-from spfast.data.photometry import read_table
+from spfast.data.tables import read_table
 from spfast.data.zero_point import added_to_parallax
 from spfast.errors import BadInputError, SpfastWarning, reading
 from spfast.model.layout import FeatureLayout

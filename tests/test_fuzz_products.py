@@ -9,9 +9,10 @@ from fuzzing import HOW, command, damaged, edited, fuzz, miswritten_cards, outco
 from hypothesis import strategies as st
 
 from spfast.config import Config, load_config
+from spfast.data.tables import read_table
 from spfast.products.clusters import cluster_means, members_from_table
 from spfast.products.table1 import TABLE_1, catalog_values
-from spfast.products.tables import read_table, write_table
+from spfast.products.tables import write_table
 from spfast.products.validation import validate
 
 SUFFIXES = ("fits", "vot", "ecsv", "csv", "parquet")

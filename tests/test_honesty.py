@@ -16,7 +16,7 @@ from tiny import tiny_survey
 import spfast
 from spfast import cli, errors
 from spfast.data.survey import open_survey
-from spfast.products.tables import read_table
+from spfast.data.tables import read_table
 
 PACKAGE = Path(spfast.__file__).parent
 

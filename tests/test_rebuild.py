@@ -9,12 +9,13 @@ from tiny import tiny_survey
 from spfast import cli
 from spfast.config import load_config
 from spfast.data.survey import open_survey
+from spfast.data.tables import read_table
 from spfast.errors import BadInputError, MismatchWarning
 from spfast.products.compatibility import check_catalog
 from spfast.products.fitting import fit_stars
 from spfast.products.predictions import predict_survey
 from spfast.products.rebuild import rebuild_catalog
-from spfast.products.tables import read_table, write_table
+from spfast.products.tables import write_table
 
 
 @pytest.fixture(scope="module")

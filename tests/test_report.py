@@ -15,11 +15,12 @@ pytest.importorskip("jinja2")
 from spfast.cli import main
 from spfast.config import Config
 from spfast.data.survey import open_survey
+from spfast.data.tables import read_table
 from spfast.errors import BadInputError
 from spfast.products.catalog import make_catalog
 from spfast.products.figure_sheets import SHEETS
 from spfast.products.report import make_report
-from spfast.products.tables import read_table, write_table
+from spfast.products.tables import write_table
 from spfast.simulate import simulate_survey
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

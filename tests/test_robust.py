@@ -10,11 +10,11 @@ from tiny import tiny_survey
 import spfast
 from spfast.cli import main
 from spfast.config import Config
+from spfast.data.tables import read_table
 from spfast.errors import BadInputError, ConvergenceWarning
 from spfast.model import robust
 from spfast.model.robust import Mixture, RobustSettings, fit_mixture
 from spfast.products.catalog import make_catalog
-from spfast.products.tables import read_table
 
 PENALTY = 20.0
 ROBUST = Config().replace(fit={"robust": True, "penalty": PENALTY}, tune={"penalties": [100.0, 20.0], "inner_folds": 3})

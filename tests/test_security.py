@@ -23,11 +23,12 @@ from spfast.data.apogee import SpectrumFiles, fits_library, spectrum_reader
 from spfast.data.continuum import chip_pixels
 from spfast.data.photometry import read_gaia
 from spfast.data.survey import open_survey
+from spfast.data.tables import read_table
 from spfast.errors import BadInputError
 from spfast.files import BLANK_SEAL, seal
 from spfast.model import result
 from spfast.model.result import load_model
-from spfast.products.tables import read_table, write_table
+from spfast.products.tables import write_table
 
 PACKAGE = Path(spfast.__file__).parent
 READERS = (read_gaia, read_table)

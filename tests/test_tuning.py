@@ -8,10 +8,10 @@ from tiny import ZERO_POINT, tiny_survey
 
 from spfast import cli
 from spfast.config import Config, load_config
+from spfast.data.tables import read_table
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.products.catalog import make_catalog
 from spfast.products.fitting import fit_stars, training_set
-from spfast.products.tables import read_table
 from spfast.products.tune import POINT_COLUMNS, tune
 from spfast.selection import crossval
 from spfast.selection.choice import choose, grow

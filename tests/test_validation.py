@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from astropy.table import MaskedColumn, Table
 
+from spfast.data.tables import read_table
 from spfast.errors import BadInputError
 from spfast.products.table1 import TABLE_1
-from spfast.products.tables import read_table, write_table
+from spfast.products.tables import write_table
 from spfast.products.validation import MEASURES, format_validation, validate
 
 N = 40_000

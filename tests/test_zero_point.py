@@ -10,11 +10,11 @@ from tiny import ZERO_POINT, tiny_survey
 import spfast
 import spfast.products.catalog
 from spfast.cli import main
+from spfast.data.tables import read_table
 from spfast.data.zero_point import zero_point_covariates
 from spfast.errors import BadInputError
 from spfast.model.result import load_model
 from spfast.products.settings import resolve_config
-from spfast.products.tables import read_table
 from spfast.simulate.stars import draw_chunk
 
 SLOPE = 0.02

@@ -182,9 +182,10 @@ def run_rebuild(args):
 def run_validate(args):
     """Every check of a catalog that the given files allow; each table after the first beside it, under its own name."""
     from spfast.data.survey import open_survey
+    from spfast.data.tables import read_table
     from spfast.products.checks import check_names, format_checks, load_models, run_checks
     from spfast.products.compatibility import check_catalog
-    from spfast.products.tables import check_output, read_table, write_table
+    from spfast.products.tables import check_output, write_table
 
     path = check_output(args.output, args.overwrite) if args.output else None
     catalog = read_table(args.catalog)
@@ -212,10 +213,10 @@ def run_validate(args):
 def run_report(args):
     """The HTML report of a catalog."""
     from spfast.data.survey import open_survey
+    from spfast.data.tables import read_table
     from spfast.products.checks import load_models
     from spfast.products.compatibility import check_catalog
     from spfast.products.report import make_report
-    from spfast.products.tables import read_table
 
     catalog, survey = read_table(args.catalog), open_survey(args.survey)
     check_catalog(catalog, survey)

@@ -18,7 +18,8 @@ DEMO_CLUSTERS_FROM = 1000
 def run_demo(args):
     """Simulate, ingest, tune, fit, predict, validate and report on a small survey."""
     from spfast.data.ingest import ingest
-    from spfast.products.tables import read_table, write_table
+    from spfast.data.tables import read_table
+    from spfast.products.tables import write_table
     from spfast.products.tune import HEADER_COMMENTS, tune
     from spfast.simulate import simulate_download
 

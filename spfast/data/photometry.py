@@ -1,16 +1,14 @@
-"""Gaia and WISE tables in any of five formats, under Gaia's own names and units."""
-
-from pathlib import Path
+"""Gaia and WISE tables in any format, under Gaia's own names and units."""
 
 import numpy as np
-from astropy.table import MaskedColumn, Table
+from astropy.table import Table
 
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS, closest_names
 from spfast.data.inputs import check_plausible, column_values
-from spfast.data.untrusted import check_file
-from spfast.errors import BadInputError, reading
+from spfast.data.tables import read_table
+from spfast.errors import BadInputError
 
-__all__ = ["read_gaia", "read_table", "read_wise", "tmass_key"]
+__all__ = ["read_gaia", "read_wise", "tmass_key"]
 
 #: Names of the 2MASS key, the first found wins; APOGEE_ID itself is accepted.
 _KEY_NAMES = ("tmass_id", "original_ext_source_id", "apogee_id")
@@ -33,17 +31,6 @@ _REQUIRED = (
 )
 _OPTIONAL = ("ra", "dec", "pmra", "pmdec", "random_index", "angular_distance", *_WISE, *DR3_COLUMNS)
 
-_FORMATS = {
-    ".fits": "fits",
-    ".fit": "fits",
-    ".vot": "votable",
-    ".votable": "votable",
-    ".xml": "votable",
-    ".ecsv": "ascii.ecsv",
-    ".csv": "ascii.csv",
-    ".parquet": "parquet",
-}
-
 
 def read_gaia(path):
     """Read a Gaia table (joined with 2MASS's key, and with WISE or not).
@@ -51,7 +38,7 @@ def read_gaia(path):
     Parameters
     ----------
     path : path-like
-        ``.fits``, ``.vot``/``.xml``, ``.ecsv``, ``.csv`` (each may end in ``.gz``) or ``.parquet``.
+        In a format of `spfast.data.tables.read_table`.
 
     Returns
     -------
@@ -64,7 +51,7 @@ def read_gaia(path):
     BadInputError
         If it cannot be read, has no row, lacks a column, or a column has an impossible unit or type.
     """
-    table = read_table(path)
+    table = _read(path)
     result = Table({"key": _key(table, path)})
     for name in _REQUIRED:
         result[name] = _values(table, name, path)
@@ -93,7 +80,7 @@ def read_wise(path):
     BadInputError
         As `read_gaia`.
     """
-    table = read_table(path)
+    table = _read(path)
     if any(_find(table, name) is not None for name in _KEY_NAMES):
         result = Table({"key": _key(table, path)})
     else:
@@ -104,65 +91,10 @@ def read_wise(path):
     return result
 
 
-def read_table(path):
-    """Read a table whose format follows from its suffix.
-
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    table : astropy Table
-
-    Raises
-    ------
-    BadInputError
-        For an unknown suffix, a file that cannot be read, or one without rows.
-    """
-    path = Path(path)
-    suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
-    if suffix not in _FORMATS:
-        raise BadInputError(f"{path}: unknown format {suffix or 'without suffix'!r}; expected {', '.join(_FORMATS)}")
-    options = {
-        "fits": {"hdu": 1, "mask_invalid": False, "character_as_bytes": False},
-        "votable": {"use_names_over_ids": True},
-        "ascii.csv": {"fill_values": [("", "0"), ("null", "0"), ("NULL", "0")]},
-    }.get(_FORMATS[suffix], {})
-    if not path.is_file():
-        raise BadInputError(f"{path}: no such file; check the path")
-    check_file(path, votable=_FORMATS[suffix] == "votable")
-    with reading(path, f"cannot be read as {_FORMATS[suffix]}"):
-        if suffix == ".parquet":
-            table = _read_parquet(path)
-        elif _FORMATS[suffix] == "fits":
-            with open(path, "rb") as file:  # opened here: astropy leaves a file open that it cannot read
-                table = Table.read(file, format="fits", **options)
-        else:
-            table = Table.read(path, format=_FORMATS[suffix], **options)
+def _read(path):
+    table = read_table(path)
     if not len(table):
         raise BadInputError(f"{path}: the table has no rows, expected one a star; make it again")
-    return table
-
-
-def _read_parquet(path):
-    """Read with pyarrow alone (astropy's reader needs pandas too); missing values stay masked, integers integers."""
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        raise BadInputError(f"{path}: .parquet needs pyarrow; install it with `pip install spfast[parquet]`") from None
-
-    table = Table()
-    stored = parquet.read_table(path)
-    for name, column in zip(stored.column_names, stored.columns, strict=True):
-        mask = np.array(column.is_null())
-        if str(column.type) in ("string", "large_string"):
-            values = np.array(["" if value is None else value for value in column.to_pylist()], dtype="U")
-        elif str(column.type) in ("bool", "double", "float") or str(column.type).startswith(("int", "uint")):
-            values = np.array(column.fill_null(0) if mask.any() else column)
-        else:
-            continue  # lists and times: nothing that spfast uses
-        table[name] = MaskedColumn(values, mask=mask)
     return table
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from spfast.data.survey import open_survey, verify_survey
+from spfast.data.tables import is_table, read_table
 from spfast.data.zero_point import CONSTANT, FITTED
 from spfast.errors import BadInputError
 from spfast.model.result import load_model
-from spfast.products.tables import is_table, read_table, verify_table
+from spfast.products.tables import verify_table
 
 __all__ = ["describe"]
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from spfast.config import load_config
+from spfast.data.tables import read_table
 from spfast.errors import BadInputError
 from spfast.products.catalog import HEADER_COMMENTS, make_catalog
 from spfast.products.compatibility import check_catalog
-from spfast.products.tables import read_table, write_table
+from spfast.products.tables import write_table
 
 __all__ = ["differences", "rebuild_catalog"]
 

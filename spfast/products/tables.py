@@ -1,37 +1,29 @@
-"""Tables in and out by suffix: written whole or not at all, the same bytes for the same table."""
+"""Tables written by suffix: whole or not at all, the same bytes for the same table."""
 
-import importlib.util
 import json
 import os
 import warnings
 from pathlib import Path
 
 import numpy as np
-from astropy import units
 from astropy.io import fits, votable
-from astropy.table import Column, Table
+from astropy.table import Table
 
 from spfast.data.inputs import column_values
-from spfast.data.untrusted import check_file
-from spfast.errors import BadInputError, reading
+from spfast.data.tables import need_pyarrow, read_table
+from spfast.errors import BadInputError
 from spfast.files import BLANK_SEAL, is_sealed, new_file, seal
 
 __all__ = [
     "SUFFIXES",
     "check_output",
     "float_column",
-    "is_table",
-    "read_table",
     "verify_table",
     "write_table",
 ]
 
 #: Suffixes that tables are written to; what each keeps beyond the values is in `write_table`.
 SUFFIXES = (".fits", ".ecsv", ".vot", ".csv", ".parquet")
-
-_FITS_SUFFIXES = (".fits", ".fit", ".fits.gz", ".fit.gz")
-_VOTABLE_SUFFIXES = (".vot", ".xml", ".votable")
-_ASCII_FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".mrt": "ascii.mrt", ".txt": "ascii", ".dat": "ascii"}
 
 #: The longest FITS keyword and what surveys write for "no value" (-9999, -9999.99).
 _KEYWORD_LENGTH = 8
@@ -69,7 +61,7 @@ def check_output(path, overwrite=False, suffixes=SUFFIXES):
     if suffixes and path.suffix.lower() not in suffixes:
         raise BadInputError(f"{path}: cannot write {path.suffix or 'a name without suffix'}; use {' '.join(suffixes)}")
     if path.suffix.lower() == ".parquet":
-        _need_pyarrow(path)
+        need_pyarrow(path)
     if not path.parent.is_dir():
         raise BadInputError(f"{path}: the folder {path.parent} does not exist; create it first")
     if not os.access(path.parent, os.W_OK):
@@ -78,12 +70,6 @@ def check_output(path, overwrite=False, suffixes=SUFFIXES):
         advice = "give another name" if path.is_dir() else "give another name or --overwrite"
         raise BadInputError(f"{path}: already exists; {advice}")
     return path
-
-
-def is_table(path):
-    """Whether a file's suffix is that of a table which `read_table` reads."""
-    suffixes = (*_FITS_SUFFIXES, *_VOTABLE_SUFFIXES, *_ASCII_FORMATS, ".parquet")
-    return Path(path).name.lower().endswith(suffixes)
 
 
 def write_table(table, path, overwrite=False, comments=None):
@@ -120,7 +106,7 @@ def write_table(table, path, overwrite=False, comments=None):
         elif suffix == ".parquet":
             _write_parquet(table, partial)
         else:
-            table.write(partial, format=_ASCII_FORMATS[suffix])
+            table.write(partial, format=f"ascii.{suffix[1:]}")
         if suffix != ".csv":
             seal(partial)
 
@@ -144,48 +130,6 @@ def verify_table(path):
         )
     if not is_sealed(path, str(digest)):
         raise BadInputError(f"{path}: changed since it was written; make it again")
-
-
-def read_table(path):
-    """Read a table by its suffix: FITS (the first table in it), ECSV, VOTable, CSV, Parquet or a plain text table.
-
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    astropy Table
-        With units, descriptions, UCDs and ``meta`` where the format has them.
-
-    Raises
-    ------
-    BadInputError
-        If there is no such file, or it cannot be read as what its suffix says.
-
-    Examples
-    --------
-    >>> from spfast.products.tables import read_table
-    >>> read_table("none.fits")
-    Traceback (most recent call last):
-    ...
-    spfast.errors.BadInputError: none.fits: no such file; check the path
-    """
-    path = Path(path)
-    name = path.name.lower()
-    if not path.is_file():
-        raise BadInputError(f"{path}: no such file; check the path")
-    if not is_table(path):
-        raise BadInputError(f"{path}: unknown suffix; expected {' '.join(SUFFIXES)}")
-    check_file(path, votable=name.endswith(_VOTABLE_SUFFIXES))
-    with reading(path, f"cannot be read as a {path.suffix} table"):
-        if name.endswith(_FITS_SUFFIXES):
-            return _read_fits(path)
-        if name.endswith(_VOTABLE_SUFFIXES):
-            return _read_votable(path)
-        if name.endswith(".parquet"):
-            return _read_parquet(path)
-        return Table.read(path, format=_ASCII_FORMATS[path.suffix.lower()])
 
 
 def float_column(table, name, unit=""):
@@ -236,45 +180,6 @@ def _fits_hdu(table, comments):
     return fits.HDUList([fits.PrimaryHDU(), hdu])
 
 
-def _read_fits(path):
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="File may have been truncated")
-        # Opened here: astropy leaves a file open that it cannot read.
-        with open(path, "rb") as file, fits.open(file, memmap=False, disable_image_compression=True) as hdus:
-            hdu = next((h for h in hdus if isinstance(h, fits.BinTableHDU | fits.TableHDU)), None)
-            if hdu is None:
-                raise BadInputError(f"{path}: no table in this FITS file; expected a binary table")
-            columns = []
-            for number, column in enumerate(hdu.columns, start=1):
-                values = np.asarray(hdu.data[column.name])
-                if values.dtype.kind in "SU":
-                    values = np.char.rstrip(values.astype(np.str_))
-                values = values.astype(values.dtype.newbyteorder("="), copy=False)
-                unit = units.Unit(column.unit, parse_strict="silent") if column.unit else None
-                ucd = hdu.header.get(f"TUCD{number}")
-                columns.append(
-                    Column(
-                        values,
-                        name=column.name,
-                        unit=unit,
-                        description=hdu.header.get(f"TCOMM{number}"),
-                        meta={"ucd": ucd} if ucd else None,
-                    )
-                )
-            meta = {
-                card.keyword: card.value
-                for card in hdu.header.cards
-                if card.keyword not in _STRUCTURE and card.keyword.rstrip("0123456789") not in _COLUMN_KEYWORDS
-            }
-    return Table(columns, meta=meta)
-
-
-#: Keywords that describe the file, not what is in it.
-_STRUCTURE = {"XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "TFIELDS", "THEAP", "EXTNAME"}
-_STRUCTURE |= {"CHECKSUM", "DATASUM", "COMMENT", "HISTORY", ""}
-_COLUMN_KEYWORDS = {"TTYPE", "TFORM", "TUNIT", "TNULL", "TDISP", "TDIM", "TSCAL", "TZERO", "TCOMM", "TUCD", "TBCOL"}
-
-
 def _votable(table):
     with warnings.catch_warnings():
         # "2MASS_ID" is a name but no XML identifier; the one made from it is never seen.
@@ -284,19 +189,6 @@ def _votable(table):
     for key, value in table.meta.items():
         resource.infos.append(votable.tree.Info(name=key, value=str(value)))
     return document
-
-
-def _read_votable(path):
-    document = votable.parse(str(path), verify="ignore")
-    table = document.get_first_table().to_table(use_names_over_ids=True)
-    for info in document.resources[0].infos:
-        table.meta[info.name] = info.value
-    return table
-
-
-def _need_pyarrow(path):
-    if importlib.util.find_spec("pyarrow") is None:
-        raise BadInputError(f"{path}: Parquet needs pyarrow; install it (pip install pyarrow) or use a .fits table")
 
 
 def _write_parquet(table, path):
@@ -312,28 +204,3 @@ def _write_parquet(table, path):
         arrays.append(array)
     schema = pyarrow.schema(fields, metadata={"spfast": json.dumps(dict(table.meta))})
     parquet.write_table(pyarrow.table(arrays, schema=schema), path)
-
-
-def _read_parquet(path):
-    _need_pyarrow(path)
-    from pyarrow import parquet
-
-    stored = parquet.read_table(path)
-    meta = json.loads((stored.schema.metadata or {}).get(b"spfast", b"{}"))
-    columns = []
-    for field, chunks in zip(stored.schema, stored.columns, strict=True):
-        notes = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
-        values = chunks.to_numpy()
-        if values.dtype.kind == "O":
-            values = np.array(["" if value is None else str(value) for value in values])
-        unit = notes.get("unit")
-        columns.append(
-            Column(
-                values,
-                name=field.name,
-                unit=units.Unit(unit, parse_strict="silent") if unit else None,
-                description=notes.get("description"),
-                meta={"ucd": notes["ucd"]} if "ucd" in notes else None,
-            )
-        )
-    return Table(columns, meta=meta)
