@@ -323,6 +323,7 @@ def test_demo(tmp_path, capsys, monkeypatch):
         "model B:",
         "5. Compare",
         "one sigma",
+        "With spec_parallax_err_total ",
         "6. Draw",
         "Next:",
     ):

@@ -4,6 +4,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from spfast.cli.shared import MOCK_CLUSTERS, configuration, one_line, output, say
+from spfast.config import Config
 from spfast.errors import BadInputError
 
 __all__ = [
@@ -22,6 +23,9 @@ __all__ = [
     "run_warmup",
     "write_catalog",
 ]
+
+#: A sum over fewer training stars than these wants a smaller penalty than the paper's.
+FEW_STARS = 7000
 
 
 def run_simulate(args):
@@ -81,6 +85,8 @@ def print_model(args, model):
     )
     if "tuning" in model.metadata:
         say(args, f"    chosen: {model.metadata['tuning']['summary']}")
+    elif model.penalty == Config().fit.penalty and model.n_stars < FEW_STARS:
+        say(args, f"    the paper's penalty, for 14,000 stars; --penalty auto looks for that of {model.n_stars:,}")
     if "robust" in model.metadata:
         noted = model.metadata["robust"]
         say(

@@ -117,7 +117,8 @@ def format_validation(table):
         if other and row["fold"] == "all":
             lines.append(
                 f"Spectrophotometric parallaxes against {other}: {row['n']:,} stars, off by {row['scatter_16_84']:.1%} "
-                f"(one sigma), {row['bias']:+.1%} in the median; pull {row['pull']:.2f}, 1 if errors were honest."
+                f"(one sigma), {row['bias']:+.1%} in the median; pull {row['pull']:.2f} by spec_parallax_err, "
+                "1 if that were the whole error."
             )
     return "\n".join(lines)
 
