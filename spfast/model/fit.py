@@ -14,7 +14,7 @@ from spfast.solvers.base import StartError
 from spfast.solvers.owlqn import owlqn
 from spfast.solvers.prox_newton import NewtonState, prox_newton
 
-__all__ = ["SOLVERS", "Fitter", "TrainingData", "find_start", "fit", "make_model", "run_solver", "warn_unconverged"]
+__all__ = ["SOLVERS", "Fitter", "find_start", "fit", "warn_unconverged"]
 
 #: Solvers by name.
 SOLVERS = {"prox-newton": prox_newton, "owlqn": owlqn}
@@ -111,9 +111,8 @@ def fit(
     (2, True)
     """
     settings = RobustSettings.of(robust)
-    options = {"solver": solver, "tolerance": tolerance, "max_iterations": max_iterations, "threads": threads}
-    options |= {"exact_distance_modulus": exact_distance_modulus, "layout": layout}
-    with Fitter(features, parallax, parallax_error, penalized, rows, **options) as fitter:
+    stars = (features, parallax, parallax_error, penalized, rows)
+    with Fitter(*stars, solver, tolerance, max_iterations, exact_distance_modulus, threads, layout) as fitter:
         if settings is None:
             model = fitter.fit(penalty, zero_point, start, metadata)
         else:
@@ -204,7 +203,7 @@ threads, layout
         coef = find_start(data, start, SOLVERS[self.solver], self.tolerance)
         result = _solve(data.objective, coef, self.solver, self.tolerance, self.max_iterations, state)
         self._known[float(penalty), data.zero_point] = result.coef
-        return make_model(data, penalty, result, self.layout, metadata)
+        return _make_model(data, penalty, result, self.layout, metadata)
 
     @staticmethod
     def _distance(at, penalty, zero_point):
@@ -229,18 +228,12 @@ def find_start(data, start, solve, tolerance):
     return coef
 
 
-def run_solver(objective, coef, solver, tolerance, max_iterations=None, state=None):
-    """Run a solver from a start; warns when it does not converge.
+def _solve(objective, coef, solver, tolerance, max_iterations, state):
+    """Run a solver from a start.
 
     A start whose predictions under- or overflow gives way to the photometric one, with a warning; features that are not
     finite are refused.
     """
-    result = _solve(objective, coef, solver, tolerance, max_iterations, state)
-    warn_unconverged(result, solver)
-    return result
-
-
-def _solve(objective, coef, solver, tolerance, max_iterations, state):
     limits = {} if not max_iterations else {"max_iterations": max_iterations}
     unit = objective.penalties.max(initial=0.0)
     if unit == 0.0:
@@ -271,7 +264,7 @@ def warn_unconverged(result, solver):
         )
 
 
-def make_model(data, penalty, result, layout, metadata):
+def _make_model(data, penalty, result, layout, metadata):
     """Bundle a result with what it was fitted to."""
     return FittedModel(
         coef=result.coef,

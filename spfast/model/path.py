@@ -4,8 +4,9 @@ import numpy as np
 
 from spfast.errors import BadInputError
 from spfast.kernels.team import Team
-from spfast.model.fit import Fitter, TrainingData, warn_unconverged
+from spfast.model.fit import Fitter, warn_unconverged
 from spfast.model.start import photometric_start
+from spfast.model.training_data import TrainingData
 
 __all__ = ["fit_path", "penalty_max"]
 
@@ -64,9 +65,8 @@ def fit_path(
     if grid.ndim != 1 or grid.size == 0 or not (np.isfinite(grid).all() and (grid > 0).all()):
         raise BadInputError(f"penalties: got {penalties!r}, expected a list of positive numbers")
     models = [None] * grid.size
-    options = {"solver": solver, "tolerance": tolerance, "max_iterations": max_iterations, "threads": threads}
-    options |= {"exact_distance_modulus": exact_distance_modulus, "layout": layout}
-    with Fitter(features, parallax, parallax_error, penalized, rows, **options) as fitter:
+    stars = (features, parallax, parallax_error, penalized, rows)
+    with Fitter(*stars, solver, tolerance, max_iterations, exact_distance_modulus, threads, layout) as fitter:
         for i in np.argsort(-grid, kind="stable"):
             models[i] = fitter.fit(grid[i], zero_point, start, metadata)
             warn_unconverged(models[i].result, solver)
