@@ -69,8 +69,10 @@ class WorkingGram:
         diagonal = np.arange(self.n)
         before = self._store[diagonal, diagonal]
         self._store[diagonal, diagonal] = before * self._dtype.type(1.0 + share)
-        yield
-        self._store[diagonal, diagonal] = before
+        try:
+            yield
+        finally:
+            self._store[diagonal, diagonal] = before
 
     def reset(self, weights, columns):
         """Start again with other weights and columns."""
@@ -117,22 +119,6 @@ class WorkingGram:
     def reduced_gradient(self, gradient):
         """The gradient on the working set after the unpenalised columns have moved to their optimum (shape (n,))."""
         return gradient[self.columns] - self._coupling.T @ (self._whiten.T @ gradient[self.unpenalized])
-
-    def inverse_products(self, gradients):
-        """Return ``g_k H^-1 g_l`` over the working set and the unpenalised columns.
-
-        Parameters
-        ----------
-        gradients : float64 array, shape (n_features, n)
-
-        Returns
-        -------
-        products : float64 array, shape (n, n)
-        """
-        directions = self._whiten.T @ gradients[self.unpenalized]
-        reduced = gradients[self.columns] - self._coupling.T @ directions
-        matrix = self.matrix.astype(np.float64)
-        return directions.T @ directions + reduced.T @ np.linalg.lstsq(matrix, reduced, rcond=1e-10)[0]
 
     def unpenalized_step(self, gradient, step):
         """The unpenalised columns' step that goes with ``step`` on the working set (shape (n_unpenalized,))."""
