@@ -13,7 +13,7 @@ from spfast.products import figure_checks, figures  # noqa: E402
 from spfast.products.clusters import cluster_means, members_from_table, select_members  # noqa: E402
 from spfast.products.figure_sheets import SHEETS, FigureData, draw_sheet  # noqa: E402
 from spfast.products.figure_style import figure_style, new_axes, points, save_figure  # noqa: E402
-from spfast.products.figure_tuning import plot_tuning  # noqa: E402
+from spfast.products.figure_tuning import draw_tuning, plot_tuning  # noqa: E402
 from spfast.products.galaxy import galactocentric, map_cells  # noqa: E402
 from spfast.products.joined import join_catalog  # noqa: E402
 
@@ -172,6 +172,21 @@ def test_a_cross_validation_is_drawn_with_its_minimum():
     assert any(r"\lambda = 30" in text.get_text() and "0.05" in text.get_text() for text in ax.get_legend().get_texts())
     with pytest.raises(BadInputError, match="no column scatter"):
         plot_tuning(tune, ax, "scatter")
+    with pytest.raises(BadInputError, match="score 'seconds', expected one of chi_squared, likelihood, scatter"):
+        plot_tuning(tune, ax, "seconds")
+
+
+def test_the_figure_of_a_cross_validation_shows_what_its_table_chose(tmp_path):
+    rows = [(p, 0.05, np.log(p / 30) ** 2 + f) for p in (10, 30, 90) for f in (0, 1)]
+    tune = Table(rows=rows, names=("penalty", "zero_point", "likelihood"))
+    tune.meta = {"SCORE": "likelihood", "PENALTY": 90, "ZEROPT": 0.05}
+    _, (ax,) = new_axes()
+    plot_tuning(tune, ax)
+    assert "likelihood" in ax.get_ylabel()
+    assert any(r"chosen: $\lambda = 90$" in text.get_text() for text in ax.get_legend().get_texts())
+    paths = draw_tuning(tune, tmp_path / "tune.ecsv")
+    assert [path.name for path in paths] == ["tune.png", "tune.pdf"]
+    assert all(path.stat().st_size > 5000 for path in paths)
 
 
 def test_a_model_without_layout_has_no_wavelengths(fitted):

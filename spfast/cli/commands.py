@@ -1,5 +1,6 @@
 """What each command does: opens what it is given, calls, writes and says what came out."""
 
+import importlib.util
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -99,11 +100,17 @@ def print_model(args, model):
 def run_tune(args):
     """The cross-validated grid of penalties and zero points."""
     from spfast.data.survey import open_survey
-    from spfast.products.tables import write_table
+    from spfast.products.tables import check_output, write_table
     from spfast.products.tune import HEADER_COMMENTS, tune
 
+    if args.plot and not args.output:
+        raise BadInputError("--plot: draws beside the table; name it with -o")
+    if args.plot and importlib.util.find_spec("matplotlib") is None:  # before hours of work
+        raise BadInputError("--plot: needs matplotlib; install it (pip install 'spfast[report]') or leave it out")
     with output(args) if args.output else nullcontext() as path:
         resume = path.with_name(f"{path.name}.points.jsonl") if path else None
+        for suffix in (".png", ".pdf") if args.plot else ():
+            check_output(path.with_suffix(suffix), args.overwrite, suffixes=())
         tuning, table = tune(
             open_survey(args.survey),
             args.penalties,
@@ -122,6 +129,10 @@ def run_tune(args):
             write_table(table, path, args.overwrite, HEADER_COMMENTS)
             resume.unlink()
             say(args, f"wrote {path}: {len(table):,} points")
+        if args.plot:
+            from spfast.products.figure_tuning import draw_tuning
+
+            say(args, f"drew {' and '.join(str(figure) for figure in draw_tuning(table, path))}")
     print(tuning.summary)
 
 

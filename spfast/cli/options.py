@@ -122,6 +122,7 @@ def make_parser():
     sub.add_argument("--choice", choices=CHOICES, help=f"which point to choose (default: {default.choice})")
     _solver_options(sub)
     sub.add_argument("-o", "--output", metavar="FILE", help="table of all points: .ecsv .fits .vot .csv .parquet")
+    sub.add_argument("--plot", action="store_true", help="draw score against penalty beside it: .png and .pdf")
     _overwrite(sub)
 
     sub = command("predict", commands.run_predict, "Apply a saved model to a survey, new stars included.")

@@ -333,8 +333,9 @@ SHEETS = (
     Sheet(
         "tuning",
         "Cross-validation",
-        "The cross-validated score over penalty and zero point; the marker is the best one. Look for a minimum inside "
-        "the grid, not on its edge, and for a floor that is flat compared with the difference between folds.",
+        "The cross-validated score over penalty and zero point; the star is the choice, the band the standard error "
+        "over the folds. Look for a minimum inside the grid, not on its edge, and for a floor that is flat compared "
+        "with the band.",
         "Cross-validation score against the penalty for each zero point, with the chosen value marked.",
         _tuning,
         "tune",
