@@ -14,6 +14,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 OUTPUT = Path(__file__).parent / "images" / "parallax_mock.png"
 BEST_SNR = 20.0
 GREY, BLUE = "0.72", "#1f5fa8"
+#: Share of the parallaxes that may lie beyond either end of the axes.
+LEFT_OUT = 0.0005
 
 
 def main(demo):
@@ -27,15 +29,16 @@ def main(demo):
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 5.2), layout="constrained")
     spec, gaia = stars["spec_parallax"][best], stars["Gaia_parallax"][best]
-    errors = {"xerr": stars["spec_parallax_err"][best], "yerr": stars["Gaia_parallax_err"][best]}
-    left.errorbar(spec, gaia, **errors, fmt="o", ms=3, lw=0.8, color=BLUE)
+    errors = {"xerr": stars["spec_parallax_err_total"][best], "yerr": stars["Gaia_parallax_err"][best]}
+    left.errorbar(spec, gaia, **errors, fmt="o", ms=3, lw=0.6, color=BLUE)
     left.set_ylabel("Gaia parallax, zero point added [mas]")
     left.set_title(f"Gaia, parallax/error $\\geq$ {BEST_SNR:.0f}: {best.sum()} stars")
     right.plot(stars["spec_parallax"], stars["true_parallax"], "o", ms=2, color=GREY, mec="none")
     right.plot(stars["spec_parallax"][best], stars["true_parallax"][best], "o", ms=3, color=BLUE)
     right.set(ylabel="true parallax [mas]", title=f"The truth: all {len(stars):,} stars, the same ones in blue")
     for axes, shown in ((left, stars[best]), (right, stars)):
-        low, high = 0.8 * shown["spec_parallax"].min(), 1.2 * shown["spec_parallax"].max()
+        both = np.concatenate([shown["spec_parallax"], shown["true_parallax"]])
+        low, high = 0.8 * np.quantile(both, LEFT_OUT), 1.2 * np.quantile(both, 1.0 - LEFT_OUT)
         axes.plot([low, high], [low, high], "k-", lw=0.8, zorder=3)
         axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
         axes.set_xlabel("spectrophotometric parallax [mas]")
