@@ -12,7 +12,7 @@ from spfast.selection.zero_point import fit_offsets
 __all__ = ["fit_with_zero_point", "with_fitted_offsets"]
 
 
-def fit_with_zero_point(survey, training, splits, config, penalty, first, metadata):
+def fit_with_zero_point(survey, training, splits, config, penalty, first, metadata, robust=False):
     """Coefficients and zero point together; what was found goes into the metadata."""
     names = [name.strip() for name in config.fit.zero_point_covariates.split(",")]
     names = list(dict.fromkeys(name for name in names if name))
@@ -21,10 +21,11 @@ def fit_with_zero_point(survey, training, splits, config, penalty, first, metada
     if n_missing:
         text = f"{n_missing} training stars lack {' or '.join(names)}: taken to lie at the pivot of the zero point"
         warnings.warn(text, SpfastWarning, 2)
-    found = fit_offsets(training, splits, penalty, values, first, metadata)
+    found = fit_offsets(training, splits, penalty, values, first, metadata, robust)
     pivots, about = _independent_pivots(found.covariance, values[training.rows], pivots)
-    offsets, covariance, noise = (
+    offsets, correction, covariance, noise = (
         about @ found.offsets,
+        about @ found.correction,
         about @ found.covariance @ about.T,
         about @ found.noise @ about.T,
     )
@@ -42,7 +43,7 @@ def fit_with_zero_point(survey, training, splits, config, penalty, first, metada
         "offsets": offsets.tolist(),
         "covariance": covariance.tolist(),
         "noise": noise.tolist(),
-        "correction": found.correction,
+        "correction": correction.tolist(),
         "scatter": found.scatter,
         "converged": found.converged,
     }

@@ -154,7 +154,8 @@ def fit_stars(survey, config=None, fold=None, threads=None, quiet=True):
         metadata["tuning"] = tuning
     if rule == FITTED:
         calm, noted = _calm(training, penalty, zero_point, config)
-        model = fit_with_zero_point(survey, calm, splits, config, penalty, zero_point, metadata | noted)
+        known = metadata | noted
+        model = fit_with_zero_point(survey, calm, splits, config, penalty, zero_point, known, _robust(config))
         training = with_fitted_offsets(survey, training, model)
     else:
         model = training.fit(penalty, zero_point, metadata=metadata, robust=_robust(config))
@@ -292,6 +293,6 @@ def _choose(training, splits, config, quiet):
 def _reweighted(training, pilot, held_out):
     """The same stars with the intrinsic scatter in their weights; the model's value, not the measured one, sets it."""
     error = training.gaia_error.copy()
-    predicted = np.exp(held_out[0])
+    predicted = np.exp(held_out.ln_parallax)
     error[training.rows] = np.hypot(error[training.rows], pilot["intrinsic_scatter"] * predicted)
     return training.with_fit_error(error)

@@ -1,23 +1,25 @@
 """The parallax zero point fitted with the coefficients: from stars held out, by instrumental variables.
 
-For given coefficients of the pixels the offsets solve, together with those of the unpenalised columns, the moments ::
+For given coefficients of the pixels the offsets solve, together with a correction ``b_n . change`` to ln parallax, the
+moments ::
 
-    sum_n w_n z_n (parallax_n + c_n . offsets - exp(eta_n + b_n . change)) = 0        z_n = [c_n, guide_n b_n]
+    sum_n w_n z_n (parallax_n + c_n . offsets - exp(eta_n + b_n . change)) = 0        z_n = [c_n, exp(eta_n) b_n]
 
 and for given offsets the coefficients are a fit like any other: the two take turns until the offsets stay. What this
 has over minimising one objective in both:
 
 * ``eta`` is predicted by inner folds that did not see the star: an overfitted pixel cannot pay for an offset;
-* the instruments ``z`` hold ``guide``, the parallax that the unpenalised columns alone suggest, in place of the
-  prediction: the noise of a prediction is in its own residual and would pull the offset;
-* the weights are ``w = 1/(error^2 + (s guide)^2)``, s being the scatter held out: a few nearby stars with tiny errors
-  do not decide, and no measured parallax sets its own weight.
+* ``b`` are a constant, the colours, and the luminosity that the spectrum tells: what a penalty has shrunk, or noise has
+  spread, is set right for the stars held out, and what is left over does not depend on the luminosity told;
+* the weights are ``w = 1/(error^2 + (s guide)^2)``, s being the scatter held out and ``guide`` the parallax that the
+  unpenalised columns alone suggest: a few nearby stars with tiny errors do not decide, and neither a measured parallax
+  nor the noise of a prediction sets a star's weight.
 
 With a layout the magnitudes' coefficients sum to -0.2 ln 10, without which an offset and that sum do each other's work.
 But at a given magnitude a star brighter than its spectrum tells is farther away than predicted, so that the sum that
-predicts best is smaller: the offset comes out too small. How much is simulated (SIMEX: Cook & Stefanski 1994, JASA 89,
-1314): scatter added to all magnitudes of a star moves the offset, and is taken back. Which part of the scatter held out
-is the star's own, and not the model's noise, is not known: half is taken, and none or all of it are its bounds.
+predicts best is smaller: the offset comes out too small. By how much is simulated (SIMEX: Cook & Stefanski 1994, JASA
+89, 1314): as much scatter again is added to all magnitudes of a star, and to a covariate that is one of them, and what
+that moves the offsets by is taken back.
 """
 
 from dataclasses import dataclass, replace
@@ -28,6 +30,8 @@ from scipy.optimize import minimize_scalar
 from spfast.errors import BadInputError
 from spfast.model.layout import MAGNITUDE
 from spfast.model.result import FittedModel
+from spfast.model.robust import RobustSettings, fit_mixture
+from spfast.model.training_data import MAGNITUDE_SUM
 from spfast.selection.training import Split, TrainingSet, warn_of_unconverged
 
 __all__ = ["ZeroPointFit", "fit_offsets", "fit_zero_point"]
@@ -37,13 +41,14 @@ _MAX_STEPS = 12
 _SMALL_STEP = 0.05
 #: Residuals beyond this many sigmas count as this many when the scatter is measured; it is looked for below one.
 _CLIP, _MAX_SCATTER = 5.0, 1.0
-#: Share of the variance held out that is a star's own; being anything from none to all makes this relative error.
-_OWN_SHARE, _OWN_SHARE_ERROR = 0.5, 1.0 / np.sqrt(3.0)
 #: Draws of added scatter.
-_N_DRAWS = 8
-#: What the mean of ln parallax may be wrong by for stars one standard deviation apart, in units of the scatter: where
-#: the scatter comes from is not known, and none of it need have the same mean everywhere.
-_MISFIT = 0.15
+_N_DRAWS = 16
+#: What the mean of ln parallax may be wrong by, beyond what ``change`` mends, for stars one standard deviation nearer
+#: and, for a slope, one more in its covariate: in units of the scatter, for covariates that follow the brightness and
+#: for others, such as a colour, which tells one kind of star and its place from another. From mock surveys.
+_MISFIT, _MISFIT_OF_KINDS = 0.05, 0.15
+#: A covariate of which the magnitudes tell this share of the variance follows them.
+_FOLLOWS = 0.9
 #: A guide that varies by less, in ln parallax, tells no near star from a far one.
 _MIN_SPREAD = 0.05
 
@@ -59,11 +64,11 @@ class ZeroPointFit:
     offsets : float64 array, shape (1 + n_covariates,) [mas, mas per unit of the covariate]
         Added to a star's parallax: ``offsets[0] + covariates . offsets[1:]``.
     covariance : float64 array, shape (1 + n_covariates, 1 + n_covariates)
-        Noise, the unknown part of the magnitudes' correction, and what a misfit of the model may do.
+        Noise, and what a misfit of the model may do.
     noise : float64 array, shape (1 + n_covariates, 1 + n_covariates)
-        The first of the three alone, a sandwich.
-    correction : float [mas]
-        What has been added to ``offsets[0]`` for scatter in the magnitudes.
+        The first of the two alone, a sandwich.
+    correction : float64 array, shape (1 + n_covariates,)
+        What has been added to ``offsets`` for scatter in the magnitudes.
     scatter : float
         s.
     n_steps : int
@@ -74,7 +79,7 @@ class ZeroPointFit:
     offsets: np.ndarray
     covariance: np.ndarray
     noise: np.ndarray
-    correction: float
+    correction: np.ndarray
     scatter: float
     n_steps: int
     converged: bool
@@ -138,7 +143,7 @@ def fit_zero_point(
     return fit_offsets(training, splits, penalty, covariates, first)
 
 
-def fit_offsets(training, splits, penalty, covariates=None, first=0.0483, metadata=None):
+def fit_offsets(training, splits, penalty, covariates=None, first=0.0483, metadata=None, robust=False):
     """Fit coefficients and zero point of a training set together.
 
     Parameters
@@ -150,6 +155,8 @@ def fit_offsets(training, splits, penalty, covariates=None, first=0.0483, metada
         As in `fit_zero_point`.
     metadata : dict, optional
         Kept with the model.
+    robust : bool or RobustSettings
+        Give wrong parallaxes, found among the stars held out, as little weight as a robust fit does.
 
     Returns
     -------
@@ -161,13 +168,13 @@ def fit_offsets(training, splits, penalty, covariates=None, first=0.0483, metada
         For covariates of another shape or not finite, or if the unpenalised columns do not tell near from far.
     """
     design = _design(training, covariates)
-    moments = _Moments(training, design)
+    moments = _Moments(training, design, RobustSettings.of(robust))
     offsets = np.zeros(design.shape[1])
     offsets[0] = first
     coefs, converged = {}, False
     for n_steps in range(1, _MAX_STEPS + 1):  # noqa: B007 - its last value is in the result
         shifted = _shifted(training, design @ offsets)
-        moments.look(shifted, _held_out(shifted, splits, penalty, coefs), design @ offsets)
+        moments.look(shifted, _held_out(shifted, splits, penalty, coefs), offsets)
         found, noise, covariance, correction = moments.solve()
         move, offsets = found - offsets, found
         if np.all(np.abs(move) <= _SMALL_STEP * np.sqrt(np.diag(covariance))):
@@ -182,23 +189,25 @@ def fit_offsets(training, splits, penalty, covariates=None, first=0.0483, metada
 class _Moments:
     """The moments of a training set, for one set of held-out predictions after the other."""
 
-    def __init__(self, training, design):
-        self._design = design
+    def __init__(self, training, design, robust):
+        self._design, self._robust = design, robust
         self._raw, self._error = training.parallax[training.rows], training.gaia_error[training.rows]
         free, magnitudes = _unpenalized(training)
         values = training.features[training.rows[:, None], free].astype(np.float64)
         varies = values.std(axis=0) > 0
-        values = (values - values.mean(axis=0))[:, varies]
+        values, magnitudes = (values - values.mean(axis=0))[:, varies], magnitudes[varies]
         self._photometry = np.column_stack([np.ones(len(values)), values, values**2])
         self._exact = bool(training.options.get("exact_distance_modulus"))
+        self._colours, self._brightness, self._per_brightness = values, 0.0, np.zeros(design.shape[1])
         if self._exact:
-            # Directions that keep the sum of the magnitudes' coefficients.
-            values = values @ np.linalg.svd(magnitudes[varies][None].astype(np.float64))[2][1:].T
-        self._columns = np.column_stack([np.ones(len(values)), _orthonormal(values)])
+            # Directions that keep the sum of the magnitudes' coefficients, and one that has all of it, in ln parallax.
+            self._colours = values @ np.linalg.svd(magnitudes[None].astype(np.float64))[2][1:].T
+            self._brightness = MAGNITUDE_SUM * values[:, magnitudes].mean(axis=1)
+            self._per_brightness = _follow(design, values, magnitudes) / MAGNITUDE_SUM
 
-    def look(self, shifted, eta, added):
-        """Take new held-out predictions of ln parallax: guide, scatter and weights follow."""
-        self._eta = eta
+    def look(self, shifted, eta, offsets):
+        """Take new held-out predictions of ln parallax: guide, columns, scatter and weights follow."""
+        self._eta, self._offsets = eta, offsets
         ln_guide = self._photometry @ np.linalg.lstsq(self._photometry, eta, rcond=1e-10)[0]
         if not ln_guide.std() > _MIN_SPREAD:
             raise BadInputError(
@@ -206,49 +215,55 @@ class _Moments:
                 "more: they do not tell near stars from far ones, so no zero point can be fitted; give one"
             )
         self._ln_guide = ln_guide
-        self.scatter = _scatter(self._raw + added - np.exp(eta), self._error, np.exp(eta))
+        luminosity = eta - self._brightness
+        columns = np.column_stack([self._colours, luminosity - luminosity.mean()])
+        self._columns = np.column_stack([np.ones(len(columns)), _orthonormal(columns)])
+        predicted = np.exp(eta)
+        residual = self._raw + self._design @ offsets - predicted
+        self._inlying = 1.0
+        if self._robust is None:
+            self.scatter = _scatter(residual, self._error, predicted)
+        else:
+            mixture = fit_mixture(residual, self._error, predicted, self._robust)
+            self.scatter = mixture.intrinsic_scatter
+            self._inlying = mixture.weights(residual, self._error, predicted)
 
     def solve(self):
-        """Offsets, the covariance of their noise, their whole covariance, and the correction in the constant."""
+        """Offsets, the covariance of their noise, their whole covariance, and the correction in them."""
         n = self._design.shape[1]
-        found, response, instruments, residual, mean = self._roots(self._design)
-        offsets = found[:n]
+        found, response, instruments, residual, mean = self._roots()
         noise = response @ (instruments * residual[:, None] ** 2).T @ instruments @ response.T
         noise = noise[:n, :n]
-        covariance = noise.copy()
-        distance = (self._ln_guide - self._ln_guide.mean()) ** 2
-        for misfit in (distance, *self._design[:, 1:].T):
-            standard = (misfit - misfit.mean()) / misfit.std()
-            moved = (response @ (instruments.T @ (mean * standard)))[:n]
-            covariance += (_MISFIT * self.scatter) ** 2 * np.outer(moved, moved)
-        correction = 0.0
-        if self._exact:
-            correction = -self._shift_by_scatter()
-            offsets = offsets + correction * np.eye(n)[0]
-            covariance[0, 0] += (_OWN_SHARE_ERROR * correction) ** 2
-        return offsets, noise, covariance, correction
+        covariance, near = noise.copy(), _standard(self._ln_guide)
+        for column, follows in zip(self._design.T, self._per_brightness, strict=True):
+            constant = column.std() == 0.0
+            misfit = near if constant else _standard(column) * near
+            share = _MISFIT if constant or follows else _MISFIT_OF_KINDS
+            moved = share * self.scatter * (response @ (instruments.T @ (mean * misfit)))[:n]
+            covariance += np.outer(moved, moved)
+        correction = found[:n] - self._with_more_scatter() if self._exact else np.zeros(n)
+        return found[:n] + correction, noise, covariance, correction
 
-    def _shift_by_scatter(self):
-        """How far scatter in the magnitudes, as large as the stars' own, moves a constant offset [mas]."""
-        constant = self._design[:, :1]
-        before = self._roots(constant)[0][0]
+    def _with_more_scatter(self):
+        """Mean offsets where all magnitudes of a star have as much scatter again."""
         rng = np.random.default_rng(0)
-        scatter = np.sqrt(_OWN_SHARE) * self.scatter
-        draws = scatter * rng.normal(size=(_N_DRAWS, self._eta.size))
-        return float(np.mean([self._roots(constant, added)[0][0] for added in draws])) - before
+        draws = self.scatter * rng.normal(size=(_N_DRAWS, self._eta.size))
+        return np.mean([self._roots(added)[0][: self._design.shape[1]] for added in draws], axis=0)
 
-    def _roots(self, design, added=0.0):
+    def _roots(self, added=0.0):
         """Solve the moments by damped Newton steps; ``added`` moves every star's ln parallax by its magnitudes."""
-        guide, eta = np.exp(self._ln_guide + added), self._eta + added
-        weights = 1.0 / (self._error**2 + (self.scatter * guide) ** 2)
-        instruments = weights[:, None] * np.column_stack([design, guide[:, None] * self._columns])
+        eta, guide = self._eta + added, np.exp(self._ln_guide + added)
+        moved = np.multiply.outer(added, self._per_brightness)
+        design, raw = self._design + moved, self._raw - moved @ self._offsets
+        weights = self._inlying / (self._error**2 + (self.scatter * guide) ** 2)
+        instruments = weights[:, None] * np.column_stack([design, np.exp(eta)[:, None] * self._columns])
         n = design.shape[1]
         unit = 1.0 / np.sqrt((instruments**2 / weights[:, None]).sum(axis=0))
         instruments = instruments * unit
 
         def residual_of(unknowns):
             mean = np.exp(np.minimum(eta + self._columns @ unknowns[n:], 50.0))
-            return self._raw + design @ unknowns[:n] - mean, mean
+            return raw + design @ unknowns[:n] - mean, mean
 
         unknowns = np.zeros(n + self._columns.shape[1])
         residual, mean = residual_of(unknowns)
@@ -293,6 +308,17 @@ def _unpenalized(training):
     free = np.flatnonzero(~penalized)
     kinds = np.array(training.layout.kinds)[free] if training.layout is not None else np.full(free.size, "")
     return free, kinds == MAGNITUDE
+
+
+def _follow(design, values, magnitudes):
+    """How far each covariate goes with a star's brightness: what a magnitude added to all bands adds to it."""
+    coefs = np.linalg.lstsq(values, design - design.mean(axis=0), rcond=1e-10)[0]
+    told = (values @ coefs).var(axis=0) > _FOLLOWS * np.maximum(design.var(axis=0), 1e-30)
+    return np.where(told, coefs[magnitudes].sum(axis=0), 0.0)
+
+
+def _standard(values):
+    return (values - values.mean()) / values.std()
 
 
 def _orthonormal(values):
