@@ -8,7 +8,7 @@ from problems import small_problem
 from tiny import tiny_survey
 
 from spfast.errors import BadInputError, SpfastWarning
-from spfast.model.budget import coefficient_variance
+from spfast.model.budget import coefficient_variance, dust_colour
 from spfast.model.layout import FeatureLayout
 from spfast.model.result import load_model
 from spfast.products.catalog import make_catalog
@@ -17,7 +17,7 @@ from spfast.products.flags import spectral_unlikeness
 from spfast.products.predictions import predict_survey
 from spfast.products.settings import resolve_config
 from spfast.selection.coefficients import CoefficientErrors, SplitErrors
-from spfast.selection.errors import fit_scatter, held_out_predictions, measure_errors
+from spfast.selection.errors import HeldOut, fit_misfit, held_out_predictions, measure_errors
 from spfast.selection.training import Split, TrainingSet
 
 SCATTER, INFLATION = 0.12, 1.3
@@ -52,27 +52,79 @@ def scattered(tmp_path_factory):
     return survey, true["parallax"]
 
 
-def test_scatter_inflation_and_growth_come_back():
+def held_out(predicted, ln_error=0.0):
+    """Held-out stars of models whose coefficients have no error."""
+    none = np.zeros(predicted.size)
+    return HeldOut(np.log(predicted), none + ln_error, dict.fromkeys(("gaia", "features", "intrinsic"), none))
+
+
+def test_what_was_put_in_comes_back():
     rng = np.random.default_rng(2)
-    n = 20_000
-    sigma, value, unlike = rng.uniform(0.02, 0.1, n), rng.uniform(0.1, 2.0, n), rng.gamma(1.5, 1 / 1.5, n)
-    known = (0.05 * value) ** 2
-    residual = rng.normal(size=n) * np.sqrt((1.2 * sigma) ** 2 + known + 0.01 * value**2 * (0.6 + 0.4 * unlike))
+    n = 30_000
+    sigma, true = rng.uniform(0.02, 0.1, n), rng.uniform(0.1, 2.0, n)
+    unlike, basis = rng.gamma(1.5, 1 / 1.5, (n, 2)), rng.normal(size=(n, 4))
+    offset = np.array([0.02, -0.03, 0.0, 0.01])
+    of_ln = 0.05**2 + 0.01 * (0.3 + 0.4 * unlike[:, 0] + 0.3 * unlike[:, 1])
+    residual = rng.normal(size=n) * np.sqrt((1.2 * sigma) ** 2 + of_ln * true**2)
     residual[::100] *= 8.0
-    k, s, growth, outliers = fit_scatter(residual, sigma**2, known, value**2, np.zeros(n), unlike)
-    assert k == pytest.approx(1.2, rel=0.03)
-    assert s == pytest.approx(0.1, rel=0.03)
-    assert growth == pytest.approx(0.4, abs=0.06)
-    assert 0.003 < outliers < 0.03
+    found = fit_misfit(true + residual, sigma, held_out(true * np.exp(basis @ offset), 0.05), unlike, basis)
+    assert found.gaia_inflation == pytest.approx(1.2, rel=0.03)
+    np.testing.assert_allclose(found.variance, [0.003, 0.004, 0.003], atol=0.0006)
+    np.testing.assert_allclose(found.offset, offset, atol=0.004)
+    assert 0.003 < found.outlier_share < 0.03
 
 
 def test_no_scatter_is_found_where_there_is_none():
     rng = np.random.default_rng(3)
-    sigma = rng.uniform(0.02, 0.1, 5000)
-    none = np.zeros(5000)
-    k, s, _, _ = fit_scatter(sigma * rng.normal(size=5000), sigma**2, none, none + 0.25, none, none + 1.0)
-    assert k == pytest.approx(1.0, abs=0.04)
-    assert s < 0.02
+    sigma, predicted = rng.uniform(0.02, 0.1, 5000), np.full(5000, 0.5)
+    parallax = predicted + sigma * rng.normal(size=5000)
+    found = fit_misfit(parallax, sigma, held_out(predicted), np.ones((5000, 2)), np.zeros((5000, 4)))
+    assert found.gaia_inflation == pytest.approx(1.0, abs=0.04)
+    assert found.variance.sum() < 0.02**2
+
+
+def test_an_offset_counts_as_an_error(training):
+    stars, _ = training
+    model = stars.fit(1.0, 0.0)
+    splits = [Split(0, str(i), np.delete(stars.rows, np.s_[i::5]), stars.rows[i::5]) for i in range(5)]
+    budget = measure_errors(model, stars, splits)
+    colour = dust_colour(stars.layout, stars.features)
+    names = stars.layout.names
+    np.testing.assert_array_equal(
+        colour, stars.features[:, names.index("H")].astype(float) - stars.features[:, names.index("W2")].astype(float)
+    )
+    steep = budget.offset.copy()
+    steep[:, 4:] = [[0.1, 0.0], [0.0, 0.05]]
+    ln_parallax = model.predict_ln(stars.features)
+    offset = replace(budget, offset=steep).ln_offset(colour, ln_parallax)
+    (_, high, mean, spread), (ln_low, ln_high, ln_mean, ln_spread) = steep[:, :4]
+    star = np.argmax(colour)  # the reddest of all, and so beyond the reddest training stars but for a few
+    assert colour[star] > high
+    z = (np.clip(ln_parallax[star], ln_low, ln_high) - ln_mean) / ln_spread
+    assert offset[star] == pytest.approx(0.1 * (high - mean) / spread + 0.05 * (z**2 - 1.0))
+    errors = [
+        replace(budget, offset=coefficients).ln_error(model, stars.features, stars.feature_errors, np.ones((500, 2)))
+        for coefficients in (steep, np.where(np.arange(6) < 4, steep, 0.0))
+    ]
+    np.testing.assert_allclose(errors[0] ** 2, errors[1] ** 2 + offset**2, rtol=1e-12)
+    assert np.all(dust_colour(None, stars.features) == 0.0)
+
+
+def test_weak_lines_are_found(scattered):
+    survey, _ = scattered
+    model = fit_folds(survey, resolve_config(penalty=20.0))["A"]
+    brighter = np.array(survey.features[:50])
+    brighter[:, survey.layout.n_unpenalized :] += 0.3
+    found = spectral_unlikeness(model, brighter)[:, 1]
+    assert np.all(found > spectral_unlikeness(model, survey.features, np.arange(50))[:, 1])
+    u_alone = replace(model.budget, weak_line_growth=0.0)
+    with_both = replace(model.budget, weak_line_growth=0.2)
+    unlikeness = np.column_stack([np.ones(50), found])
+    square = [
+        budget.ln_error(model, brighter, survey.feature_errors[:50], unlikeness) ** 2 for budget in (u_alone, with_both)
+    ]
+    grown = model.budget.intrinsic_scatter**2 * 0.2 * (found - 1.0)
+    np.testing.assert_allclose(square[1] - square[0], grown, rtol=1e-6)
 
 
 def test_coefficient_errors_are_the_spread_over_repeated_noise(training):
@@ -91,34 +143,35 @@ def test_coefficient_errors_are_the_spread_over_repeated_noise(training):
     assert np.median(np.std(spread, axis=0) / error) == pytest.approx(1.0, abs=0.08)
 
 
-def test_held_out_terms_are_those_without_the_star(training):
+def test_held_out_terms_are_those_of_the_model_that_did_not_see_the_star(training):
     stars, _ = training
     model = stars.fit(3.0, 0.0)
-    errors = CoefficientErrors(model, stars)
-    terms = errors.held_out_terms(5)
-    part = stars.features[stars.rows][:, errors.columns].astype(float)
-    ivar = stars.gaia_error[stars.rows] ** -2
-    weights = ivar * np.exp(2 * model.predict_ln(stars.features, stars.rows))
-    for star in (0, 17, 101):
-        rest = np.arange(len(part)) != star
-        curvature = (part[rest] * weights[rest, None]).T @ part[rest]
-        response = np.linalg.solve(curvature, part[star])
-        shift = part[rest] @ response
+    splits = [Split(0, str(i), np.delete(stars.rows, np.s_[i::5]), stars.rows[i::5]) for i in range(5)]
+    terms = held_out_predictions(model, stars, splits).terms
+    inner = stars.fit_silently(model.penalty, model.zero_point, splits[2].train, model.coef)
+    columns = np.flatnonzero((inner.coef != 0.0) | ~inner.penalized)
+    part = stars.features[splits[2].train][:, columns].astype(float)
+    ivar = stars.gaia_error[splits[2].train] ** -2
+    weights = ivar * np.exp(2 * inner.predict_ln(stars.features, splits[2].train))
+    curvature = (part * weights[:, None]).T @ part
+    for i in (0, 11, 42):
+        star = stars.features[splits[2].test[i], columns].astype(float)
+        shift = part @ np.linalg.solve(curvature, star)
         for source, noise in (("gaia", weights), ("intrinsic", weights**2)):
-            expected = np.sum(noise[rest] * shift**2) * 5 / 4
-            assert terms[source][star] == pytest.approx(expected, rel=1e-3)
+            assert terms[source][2 + 5 * i] == pytest.approx(np.sum(noise * shift**2), rel=1e-3)
 
 
 def test_a_star_is_held_out_of_its_own_prediction(training):
     stars, _ = training
     model = stars.fit(3.0, 0.0)
     splits = [Split(0, str(i), np.delete(stars.rows, np.s_[i::5]), stars.rows[i::5]) for i in range(5)]
-    before, _ = held_out_predictions(model, stars, splits)
+    before = held_out_predictions(model, stars, splits)
     poisoned = stars.parallax.copy()
     poisoned[stars.rows[3]] += 3.0
-    after, _ = held_out_predictions(model, replace(stars, parallax=poisoned), splits)
-    np.testing.assert_array_equal(after[3::5], before[3::5])
-    assert np.all(np.delete(after != before, np.s_[3::5]))
+    after = held_out_predictions(model, replace(stars, parallax=poisoned), splits)
+    for one, other in ((after.ln_parallax, before.ln_parallax), (after.terms["gaia"], before.terms["gaia"])):
+        np.testing.assert_array_equal(one[3::5], other[3::5])
+        assert np.all(np.delete(one != other, np.s_[3::5]))
 
 
 def test_budget_of_a_model_that_is_right(training):
@@ -167,7 +220,8 @@ def test_unlikeness_is_one_in_the_mean(scattered):
     config = resolve_config(penalty=20.0)
     model = fit_folds(survey, config)["A"]
     rows = training_set(survey, config, "A").rows
-    assert np.mean(spectral_unlikeness(model, survey.features, rows)) == pytest.approx(1.0, abs=1e-6)
+    mean = np.mean(spectral_unlikeness(model, survey.features, rows), axis=0)
+    np.testing.assert_allclose(mean, 1.0, atol=1e-6)
     unaware = replace(model, metadata={})
     np.testing.assert_array_equal(spectral_unlikeness(unaware, survey.features, rows), 1.0)
 
@@ -238,11 +292,27 @@ def test_an_old_model_says_what_is_missing(tmp_path):
     np.testing.assert_array_equal(new["spec_parallax_err_total"], anew["spec_parallax_err_total"])
 
 
+def test_a_file_of_the_first_format_is_read_without_its_budget(tmp_path, monkeypatch):
+    survey, _ = tiny_survey(tmp_path / "survey", n_stars=400)
+    model = fit_folds(survey, resolve_config(penalty=20.0))["A"]
+    for schema in (1, 3):
+        monkeypatch.setattr("spfast.model.result._SCHEMA", schema)
+        model.save(tmp_path / f"{schema}.npz")
+    monkeypatch.undo()
+    old = load_model(tmp_path / "1.npz")
+    assert old.budget is None
+    np.testing.assert_array_equal(old.coef, model.coef)
+    with pytest.raises(BadInputError, match="not of this format"):
+        load_model(tmp_path / "3.npz")
+
+
 def test_a_damaged_budget_is_refused(tmp_path):
     survey, _ = tiny_survey(tmp_path / "survey", n_stars=400)
     model = fit_folds(survey, resolve_config(penalty=20.0))["A"]
-    for name, damage in (("factor", model.budget.factor[1:]), ("columns", model.budget.columns + 10_000)):
-        replace(model, budget=replace(model.budget, **{name: damage})).save(tmp_path / f"{name}.npz")
+    budget = model.budget
+    damaged = {"factor": budget.factor[1:], "columns": budget.columns + 10_000, "offset": budget.offset[:, 1:]}
+    for name, damage in damaged.items():
+        replace(model, budget=replace(budget, **{name: damage})).save(tmp_path / f"{name}.npz")
         with pytest.raises(BadInputError, match=r"budget|covariance"):
             load_model(tmp_path / f"{name}.npz")
 

@@ -1,11 +1,14 @@
 """The error budget of a model, as it travels with the model: what the error of any prediction is made of.
 
-The error of ln parallax of a star that the model did not see has three parts::
+The error of ln parallax of a star that the model did not see has four parts::
 
-    sigma_features^2 + sigma_coef^2 + s^2 (1 + growth (u - 1))
+    sigma_features^2 + sigma_coef^2 + s^2 (1 + growth (u - 1) + weak_line_growth (w - 1)) + offset^2
 
-with the errors of the features propagated (Hogg, Eilers & Rix 2019, Eq. 5), the sampling error of the coefficients, and
-an intrinsic scatter s that grows with u, how unlike the training stars a star is (1 in their mean).
+with the errors of the features propagated (Hogg, Eilers & Rix 2019, Eq. 5), the sampling error of the coefficients, an
+intrinsic scatter s that grows with u, how unlike the training stars a star's spectrum is, and with w, how weak its
+lines are (each 1 in the training stars' mean), and an offset that held-out stars of this colour and this predicted
+parallax have in common. That is what a model that is linear in its features leaves where there is much dust, or where
+a small value was predicted; it counts as an error, for the prediction stays as it is.
 
 The noise of the star's own features is in the first part already, multiplied by the coefficients as they are, their
 errors included. What the coefficients' covariance C adds is ``x' C x`` of the *noise-free* features; the measured
@@ -18,10 +21,19 @@ import numpy as np
 
 from spfast.model.predict import NO_NEIGHBOURS, check_design, noise_variance, resolve_rows
 
-__all__ = ["ErrorBudget", "coefficient_variance", "noise_of_covariance"]
+__all__ = [
+    "ErrorBudget",
+    "coefficient_variance",
+    "dust_colour",
+    "noise_of_covariance",
+    "offset_basis",
+    "quadratic_form",
+]
 
 #: Rows taken together.
 _BLOCK_ROWS = 1024
+#: The magnitudes whose difference says how much dust there is, nearly the same for all giants without (paper, Eq. 2).
+_DUST_COLOUR = ("H", "W2")
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,9 @@ class ErrorBudget:
     intrinsic_scatter : float
         s, of ln parallax, for a star as unlike the others as training stars are in the mean.
     growth : float
-        Share of the scatter's square, at u = 1, that is proportional to u; the rest is the same for all stars.
+        Share of the scatter's square, at u = w = 1, that is proportional to u.
+    weak_line_growth : float
+        Share of it that is proportional to w; the rest is the same for all stars.
     gaia_inflation : float
         k: by what Gaia's errors are too small.
     outlier_share : float
@@ -44,18 +58,24 @@ class ErrorBudget:
         Features that have a coefficient.
     factor : float64 array, shape (n_columns, rank)
         F, with F F' the covariance of their coefficients.
+    offset : float64 array, shape (2, 6)
+        Of the colour (`dust_colour`) and of the predicted ln parallax: where training stars begin and end, mean and
+        spread (`offset_basis`), and what one and what the square of a standardised unit adds to ln parallax.
     """
 
     intrinsic_scatter: float
     growth: float
+    weak_line_growth: float
     gaia_inflation: float
     outlier_share: float
     n_held_out: int
     columns: np.ndarray = field(repr=False)
     factor: np.ndarray = field(repr=False)
+    offset: np.ndarray = field(repr=False)
 
-    #: The numbers among the attributes.
-    NUMBERS = ("intrinsic_scatter", "growth", "gaia_inflation", "outlier_share", "n_held_out")
+    #: The numbers among the attributes, and the arrays.
+    NUMBERS = ("intrinsic_scatter", "growth", "weak_line_growth", "gaia_inflation", "outlier_share", "n_held_out")
+    ARRAYS = ("columns", "factor", "offset")
 
     def to_dict(self):
         """The numbers alone, for a model's header (dict)."""
@@ -71,33 +91,84 @@ class ErrorBudget:
             raise ValueError("its error budget does not fit its coefficients")
         if factor.dtype != np.float64 or factor.shape[:1] != columns.shape or not np.isfinite(factor).all():
             raise ValueError("the covariance of its coefficients is damaged")
+        offset = self.offset
+        if offset.dtype != np.float64 or offset.shape != (2, 6) or not np.isfinite(offset).all():
+            raise ValueError("the offset of its error budget is damaged")
 
-    def ln_error(
-        self, features, feature_errors, features_ln_error, unlikeness, rows=None, threads=None, neighbours=None
-    ):
+    def ln_offset(self, colour, ln_parallax):
+        """What held-out stars of a colour and a predicted ln parallax are off by, in the mean.
+
+        Parameters
+        ----------
+        colour, ln_parallax : float64 array, shape (n_rows,)
+
+        Returns
+        -------
+        float64 array, shape (n_rows,)
+            Prediction less truth, in ln parallax.
+        """
+        of_colour, of_parallax = (
+            offset_basis(x, *row[:4]) @ row[4:] for x, row in zip((colour, ln_parallax), self.offset, strict=True)
+        )
+        return of_colour + of_parallax
+
+    def ln_error(self, model, features, feature_errors, unlikeness, rows=None, threads=None):
         """Total error of ln parallax of stars that the model did not see.
 
         Parameters
         ----------
+        model : FittedModel
+            Whose budget this is.
         features, feature_errors : float32 or float64 array, C order, shape (n_stars, n_features)
-        features_ln_error : float64 array, shape (n_rows,)
-            `FittedModel.predict_ln_error` of these rows.
-        unlikeness : float64 array, shape (n_rows,)
-            u of these rows.
+        unlikeness : float64 array, shape (n_rows, 2)
+            u and w of these rows.
         rows : bool mask or int array, optional
         threads : int, optional
-        neighbours : Neighbours, optional
-            As in `features_ln_error`.
 
         Returns
         -------
         float64 array, shape (n_rows,)
         """
         coefficients = coefficient_variance(
-            self.factor, self.columns, features, feature_errors, rows, threads, neighbours
+            self.factor, self.columns, features, feature_errors, rows, threads, model.neighbours
         )
-        scatter = self.intrinsic_scatter**2 * (1.0 + self.growth * (unlikeness - 1.0))
-        return np.sqrt(features_ln_error**2 + coefficients + scatter)
+        u, w = unlikeness.T
+        scatter = self.intrinsic_scatter**2 * (1.0 + self.growth * (u - 1.0) + self.weak_line_growth * (w - 1.0))
+        offset = self.ln_offset(dust_colour(model.layout, features, rows), model.predict_ln(features, rows, threads))
+        from_features = model.predict_ln_error(feature_errors, rows, threads)
+        return np.sqrt(from_features**2 + coefficients + scatter + offset**2)
+
+
+def dust_colour(layout, features, rows=None):
+    """H - W2 of stars, or 0 for all if these are no features (float64 array, shape (n_rows,) [mag]).
+
+    Parameters
+    ----------
+    layout : FeatureLayout or None
+    features : float32 or float64 array, shape (n_stars, n_features)
+    rows : bool mask or int array, optional
+    """
+    rows = resolve_rows(rows, features.shape[0])
+    if layout is None or not set(_DUST_COLOUR) <= set(layout.magnitudes):
+        return np.zeros(rows.size)
+    blue, red = (features[rows, 1 + layout.magnitudes.index(name)].astype(np.float64) for name in _DUST_COLOUR)
+    return blue - red
+
+
+def offset_basis(x, low, high, mean, spread):
+    """Return a standardised unit of x, not followed beyond the training stars, and its square less 1.
+
+    Parameters
+    ----------
+    x : float64 array, shape (n_rows,)
+    low, high, mean, spread : float
+
+    Returns
+    -------
+    float64 array, shape (n_rows, 2)
+    """
+    z = (np.clip(x, low, high) - mean) / spread
+    return np.column_stack([z, z**2 - 1.0])
 
 
 def coefficient_variance(factor, columns, features, feature_errors, rows=None, threads=None, neighbours=None):
@@ -125,14 +196,36 @@ def coefficient_variance(factor, columns, features, feature_errors, rows=None, t
     >>> coefficient_variance(np.diag([0.1, 0.2]), np.arange(2), x, np.array([[0.0, 0.5], [0.0, 0.5]])).round(3).tolist()
     [0.16, 0.04]
     """
+    form = quadratic_form(factor, factor, columns, features, feature_errors, rows, threads, neighbours)
+    return np.maximum(form, 0.0)
+
+
+def quadratic_form(left, right, columns, features, feature_errors, rows=None, threads=None, neighbours=None):
+    """Return ``x' C x`` of each star with ``C = left right'``, less what the noise of x adds to it in the mean.
+
+    Parameters
+    ----------
+    left, right : float64 array, shape (n_columns, rank)
+    columns : int64 array, shape (n_columns,)
+    features, feature_errors : float32 or float64 array, C order, shape (n_stars, n_features)
+    rows : bool mask or int array, optional
+    threads : int, optional
+    neighbours : Neighbours, optional
+
+    Returns
+    -------
+    float64 array, shape (n_rows,)
+        Below 0 where noise has it so.
+    """
     features = check_design(features)
     rows = resolve_rows(rows, features.shape[0])
-    variance = np.empty(rows.size)
+    form = np.empty(rows.size)
     for start in range(0, rows.size, _BLOCK_ROWS):
         part = features[rows[start : start + _BLOCK_ROWS]][:, columns].astype(np.float64)
-        variance[start : start + _BLOCK_ROWS] = np.sum((part @ factor) ** 2, axis=1)
-    noise = noise_of_covariance(factor, factor, columns, feature_errors, rows, threads, neighbours)
-    return np.maximum(variance - noise, 0.0)
+        one = part @ left
+        other = one if right is left else part @ right
+        form[start : start + _BLOCK_ROWS] = np.sum(one * other, axis=1)
+    return form - noise_of_covariance(left, right, columns, feature_errors, rows, threads, neighbours)
 
 
 def noise_of_covariance(left, right, columns, feature_errors, rows, threads=None, neighbours=None):

@@ -17,9 +17,9 @@ from spfast.solvers.base import HISTORY_DTYPE, SolverResult
 __all__ = ["FittedModel", "load_model"]
 
 _FORMAT = "spfast model"
-_SCHEMA = 1
-#: Arrays of the error budget, in the file under these names after "budget_".
-_BUDGET_ARRAYS = ("columns", "factor")
+_SCHEMA = 2
+#: Files of this one are read but for their error budget, which lacks what is part of it now.
+_SCHEMA_OF_OLD_BUDGETS = 1
 #: Types of what the header says of the fit; all else there is a number.
 _RESULT_KINDS = {"converged": bool, "message": str, "n_iterations": int, "n_passes": int}
 #: What a model file may unpack to: a hundred times one of 7,500 columns.
@@ -143,7 +143,7 @@ class FittedModel:
         Parameters
         ----------
         features, feature_errors : float32 or float64 array, C order, shape (n_stars, n_features)
-        unlikeness : float64 array, shape (n_rows,)
+        unlikeness : float64 array, shape (n_rows, 2)
             How unlike the training stars each star is (`spfast.products.flags.spectral_unlikeness`).
         rows, threads
             As in `predict`.
@@ -159,8 +159,7 @@ class FittedModel:
         """
         if self.budget is None:
             raise BadInputError("model: it has no error budget; fit it again with `spfast fit`")
-        from_features = self.predict_ln_error(feature_errors, rows, threads)
-        return self.budget.ln_error(features, feature_errors, from_features, unlikeness, rows, threads, self.neighbours)
+        return self.budget.ln_error(self, features, feature_errors, unlikeness, rows, threads)
 
     def predict_error(self, features, feature_errors, rows=None, threads=None):
         """Propagate independent feature errors into the predicted parallax (Eq. 5).
@@ -245,7 +244,7 @@ class FittedModel:
             "pixel_correlation": list(self.pixel_correlation),
             "budget": None if self.budget is None else self.budget.to_dict(),
         }
-        arrays = {} if self.budget is None else {name: getattr(self.budget, name) for name in _BUDGET_ARRAYS}
+        arrays = {} if self.budget is None else {name: getattr(self.budget, name) for name in ErrorBudget.ARRAYS}
         with new_file(path) as partial:
             with open(partial, "wb") as file:
                 np.savez(
@@ -283,16 +282,16 @@ class FittedModel:
             with np.load(file, allow_pickle=False) as archive:
                 header = json.loads(str(archive["header"]))
                 coef, penalized, history = archive["coef"], archive["penalized"], archive["history"]
-                # Files written before the budget travelled with the model have none.
                 numbers, budget = header.get("budget"), None
-                if numbers is not None:
-                    budget = ErrorBudget(**numbers, **{name: archive[f"budget_{name}"] for name in _BUDGET_ARRAYS})
+                if numbers is not None and header["schema"] != _SCHEMA_OF_OLD_BUDGETS:
+                    arrays = {name: archive[f"budget_{name}"] for name in ErrorBudget.ARRAYS}
+                    budget = ErrorBudget(**numbers, **arrays)
             return cls._from_parts(header, coef, penalized, history, budget)
 
     @classmethod
     def _from_parts(cls, header, coef, penalized, history, budget):
         """A model from what its file holds; ValueError, KeyError or TypeError if that does not fit together."""
-        if header["format"] != _FORMAT or header["schema"] != _SCHEMA:
+        if header["format"] != _FORMAT or header["schema"] not in (_SCHEMA_OF_OLD_BUDGETS, _SCHEMA):
             raise ValueError("not of this format")
         if coef.ndim != 1 or coef.dtype != np.float64 or not np.isfinite(coef).all():
             raise ValueError(f"its coefficients are {coef.dtype} of shape {coef.shape}, expected finite float64")

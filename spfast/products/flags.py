@@ -98,7 +98,8 @@ def with_training_extent(model, features, rows, threads=None, weights=None):
         space of the magnitudes and of each chip's contribution to ln parallax, and the squared Mahalanobis distance
         there that all but 1 in 1,000 of them keep within. Coordinates in which they do not differ are left out. Under
         ``"fitted_centre"`` and ``"fitted_inverse"`` the same for the chips alone, the stars weighted as in the fit,
-        scaled to a mean of 1 over the training stars: for `spectral_unlikeness`.
+        scaled to a mean of 1 over the training stars, and under ``"line_centre"`` and ``"line_scale"`` centre and scale
+        of their lines' weakness: for `spectral_unlikeness`.
     """
     points = _coordinates(model, features, rows, threads)
     centre = points.mean(axis=0)
@@ -111,6 +112,9 @@ def with_training_extent(model, features, rows, threads=None, weights=None):
     inverse = np.linalg.pinv(np.cov(chips, rowvar=False, aweights=weights), rcond=1e-10, hermitian=True)
     mean = np.mean(_squared_distance(chips, centre, inverse))
     extent |= {"fitted_centre": centre.tolist(), "fitted_inverse": (inverse / (mean or 1.0)).tolist()}
+    lines = _ln_flux_of_lines(model, features, rows, threads)
+    centre = np.average(lines, weights=weights)
+    extent |= {"line_centre": float(centre), "line_scale": float(np.mean(np.maximum(lines - centre, 0.0)))}
     return replace(model, metadata={**model.metadata, "training_extent": extent})
 
 
@@ -141,11 +145,13 @@ def extrapolates(model, features, rows=None, threads=None):
 
 
 def spectral_unlikeness(model, features, rows=None, threads=None):
-    """How far stars are from the middle of a model's training stars, in what each chip adds to ln parallax.
+    """How far stars are from the middle of a model's training stars, and how much weaker than there their lines are.
 
-    Magnitudes are left out: they carry the distance, along which the model is right wherever a star is. The middle, and
-    the distance from it, are those of the stars as the fit weighs them: it follows nearby stars, and what a model that
-    is linear in the features leaves out grows away from them.
+    How far is measured in what each chip adds to ln parallax. Magnitudes are left out: they carry the star's distance,
+    along which the model is right wherever a star is. The middle, and how far it is from there, are those of the stars
+    as the fit weighs them: it follows nearby stars, and what a model that is linear in the features leaves out grows
+    away from them. Where lines are weak, as in metal-poor stars, they tell less: their weakness is the mean ln flux of
+    the pixels that the model uses, weighted with the sizes of their coefficients, as far as it is above the middle's.
 
     Parameters
     ----------
@@ -156,16 +162,26 @@ def spectral_unlikeness(model, features, rows=None, threads=None):
 
     Returns
     -------
-    float64 array, shape (n_rows,)
-        The squared Mahalanobis distance, scaled: 1 in the mean of the training stars. 1 for all where training stars do
-        not differ, or the model does not know where they lie.
+    float64 array, shape (n_rows, 2)
+        The squared Mahalanobis distance and the weakness, each scaled: 1 in the mean of the training stars. 1 for all
+        where training stars do not differ, or the model does not know where they lie.
     """
     extent = model.metadata.get("training_extent", {})
     points = _coordinates(model, features, rows, threads)[:, -len(CHIPS) :]
-    inverse = np.array(extent.get("fitted_inverse", 0.0))
-    if not inverse.any():
-        return np.ones(len(points))
-    return _squared_distance(points, np.array(extent["fitted_centre"]), inverse)
+    unlikeness = np.ones((len(points), 2))
+    inverse, scale = np.array(extent.get("fitted_inverse", 0.0)), extent.get("line_scale", 0.0)
+    if inverse.any():
+        unlikeness[:, 0] = _squared_distance(points, np.array(extent["fitted_centre"]), inverse)
+    if scale:
+        lines = _ln_flux_of_lines(model, features, rows, threads)
+        unlikeness[:, 1] = np.maximum(lines - extent["line_centre"], 0.0) / scale
+    return unlikeness
+
+
+def _ln_flux_of_lines(model, features, rows, threads):
+    """Mean ln flux of the pixels that the model uses, weighted with the size of their coefficients."""
+    size = np.where(model.penalized, np.abs(model.coef), 0.0)
+    return linear_predictor(features, size / (size.sum() or 1.0), rows, threads)
 
 
 def _centre_and_inverse(extent, points):

@@ -27,6 +27,7 @@ HEADER_COMMENTS = {
     "ERRCOL": "column of the error in logarithms and distances",
     "SCATTR": "intrinsic scatter s of ln parallax",
     "SCATGR": "share of s^2 that grows outward",
+    "SCATWK": "share of s^2 from weak lines",
     "INFLAT": "factor k on Gaia's errors",
 }
 
@@ -91,5 +92,6 @@ def predict_survey(model, survey, threads=None):
     }
     if model.budget is not None:
         budget = model.budget
-        header |= {"SCATTR": budget.intrinsic_scatter, "SCATGR": budget.growth, "INFLAT": budget.gaia_inflation}
+        header |= {"SCATTR": budget.intrinsic_scatter, "SCATGR": budget.growth, "SCATWK": budget.weak_line_growth}
+        header["INFLAT"] = budget.gaia_inflation
     return build_table(values, {**header, **flag_cards(flags)})

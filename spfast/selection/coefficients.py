@@ -10,7 +10,7 @@ needs no such formula but many fits: how far coefficients spread when a part of 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from spfast.model.budget import coefficient_variance, noise_of_covariance
+from spfast.model.budget import quadratic_form
 from spfast.selection.training import warn_of_unconverged
 
 __all__ = ["CoefficientErrors", "SplitErrors"]
@@ -19,8 +19,6 @@ __all__ = ["CoefficientErrors", "SplitErrors"]
 _BLOCK_ROWS = 1024
 #: Relative to the scaled diagonal: keeps columns that are the same in all stars from ending the factorisation.
 _RIDGE = 1e-10
-#: A star that fixes more than this share of its own prediction has no error without it.
-_MAX_LEVERAGE = 0.9
 
 
 class CoefficientErrors:
@@ -60,45 +58,33 @@ class CoefficientErrors:
         for source, noise in self._noise.items():
             self._noise[source] = noise / np.outer(self._scale, self._scale)
 
-    def held_out_terms(self, n_folds):
-        """Variances of ln parallax of the training stars by models that did not see them.
+    def terms(self, rows):
+        """Variances of ln parallax of stars that the model did not see, by the source of the noise.
 
         Parameters
         ----------
-        n_folds : int
-            K: such a model was trained on a share 1 - 1/K of the stars.
+        rows : int64 array
 
         Returns
         -------
         dict of float64 array, shape (n_rows,)
             Under ``"gaia"`` (times k^2), ``"features"`` and ``"intrinsic"`` (times s^2); what the noise of the star's
-            own features adds is taken off, as in `coefficient_variance`.
+            own features adds is taken off, so that one or the other may be below 0.
         """
-        weights, rows = self._weights(), self._training.rows
-        terms = {source: np.empty(rows.size) for source in self._noise}
-        for block, part in self._blocks(rows):
-            scaled = part / self._scale
-            response = scaled @ self._inverse
-            spread = np.einsum("ij,ij->i", response, scaled)
-            # Without the star itself: Sherman and Morrison on H and on M.
-            rest = np.maximum(1.0 - weights["curvature"][block] * spread, 1.0 - _MAX_LEVERAGE)
-            for source, noise in self._noise.items():
-                with_star = np.einsum("ij,ij->i", response @ noise, response)
-                own = weights["noise"][source][block] * spread**2
-                terms[source][block] = np.maximum(with_star - own, 0.0) / rest**2
-        unscaled = self._inverse / self._scale[:, None]
-        for source, noise in self._noise.items():
-            own = noise_of_covariance(
+        training, unscaled = self._training, self._inverse / self._scale[:, None]
+        return {
+            source: quadratic_form(
                 unscaled @ noise,
                 unscaled,
                 self.columns,
-                self._training.feature_errors,
+                training.features,
+                training.feature_errors,
                 rows,
-                self._training.threads,
+                training.threads,
                 self._neighbours,
             )
-            terms[source] = np.maximum(terms[source] - own, 0.0) * n_folds / (n_folds - 1)
-        return terms
+            for source, noise in self._noise.items()
+        }
 
     def factor(self, gaia_inflation, intrinsic_scatter):
         """F, with F F' the covariance of the coefficients in ``columns`` (float64 array, shape (n_columns, n_columns)).
@@ -170,9 +156,18 @@ class SplitErrors:
         self._factor = np.ascontiguousarray(spread[:, self.columns].T)
 
     def held_out_terms(self, n_folds):
-        """As `CoefficientErrors.held_out_terms`; all of it under ``"features"``, for it knows no k and s."""
+        """As `CoefficientErrors.terms`, of the training stars by models that were trained on a share 1 - 1/K of them.
+
+        All of it is under ``"features"``, for it knows no k and s.
+
+        Parameters
+        ----------
+        n_folds : int
+            K.
+        """
         training = self._training
-        variance = coefficient_variance(
+        variance = quadratic_form(
+            self._factor,
             self._factor,
             self.columns,
             training.features,

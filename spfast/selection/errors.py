@@ -1,32 +1,75 @@
-"""The error budget of a model: what held-out residuals say of Gaia's errors and of the scatter that no error explains.
+"""The error budget of a model: what held-out residuals say of Gaia's errors and of the misfit that no error explains.
 
 For a star that the model did not see::
 
-    parallax_gaia - parallax_spec ~ N(0, (k sigma_gaia)^2 + (parallax_spec sigma_ln)^2)
+    parallax_gaia - parallax_spec exp(-offset) ~ N(0, (k sigma_gaia)^2 + (parallax_spec sigma_ln)^2)
 
-with sigma_ln the total error of ln parallax (`spfast.model.budget`): from features, coefficients and an intrinsic
-scatter s^2 (1 + growth (u - 1)), u how unlike the training stars a star is (1 in their mean). Part of the scatter is
-what no spectrum tells, the same for all stars; what a model that is linear in the features leaves out is proportional
-to the squared distance from the stars that it was fitted to. k, s and the growth are found by maximum likelihood on the
-training stars, each predicted by a model of inner folds that did not see it.
+with sigma_ln the error of ln parallax from features, coefficients and an intrinsic scatter (`spfast.model.budget`).
+Part of the scatter is what no spectrum tells, the same for all stars; what a model that is linear in the features
+leaves out is proportional to the squared distance from the stars that it was fitted to, and more where lines are weak.
+The offset is a parabola in the colour H - W2 and another in the predicted ln parallax. k, s, the two growths and the
+parabolas are found by maximum likelihood on the training stars, each predicted by a model of inner folds that did not
+see it. The errors of such a model's coefficients are its own, so that these stars are treated as any star will be.
 """
+
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import expit
+from scipy.special import expit, logit
 
-from spfast.model.budget import ErrorBudget
+from spfast.model.budget import ErrorBudget, dust_colour, offset_basis
 from spfast.model.robust import Mixture
 from spfast.selection.coefficients import CoefficientErrors
 from spfast.selection.training import warn_of_unconverged
 
-__all__ = ["fit_scatter", "held_out_predictions", "measure_errors"]
+__all__ = ["HeldOut", "Misfit", "fit_misfit", "held_out_predictions", "measure_errors"]
 
 #: Residuals of the outlier component have this many times the others' standard deviation; as a robust fit says, if any.
 _OUTLIER_WIDTH = 5.0
-#: Where the search for (k, s, share of outliers, growth) begins; what (ln k, ln s, logit of the share, growth) may be.
-_START = (1.0, 0.08, 0.005, 0.5)
-_BOUNDS = ((-1.0, 1.5), (-9.0, 0.5), (-12.0, -1.5), (0.0, 1.0))
+#: Where the search begins, and what may be found: ln k, logit of the share of outliers, ln of the three parts of s^2,
+#: and the four coefficients of the offset.
+_START = (0.0, logit(0.005), *[np.log(0.08**2 / 3.0)] * 3, 0.0, 0.0, 0.0, 0.0)
+_BOUNDS = ((-1.0, 1.5), (-12.0, -1.5), *[(-16.0, 1.0)] * 3, *[(-0.5, 0.5)] * 4)
+#: Training stars between these quantiles tell where an offset is followed to.
+_FOLLOWED = (0.005, 0.995)
+
+
+class HeldOut(NamedTuple):
+    """Training stars as models that did not see them predict them.
+
+    Attributes
+    ----------
+    ln_parallax, ln_error : float64 array, shape (n_rows,)
+        The error is that from the features.
+    terms : dict of float64 array, shape (n_rows,)
+        Variances from errors of these models' coefficients: `CoefficientErrors.terms`.
+    """
+
+    ln_parallax: np.ndarray
+    ln_error: np.ndarray
+    terms: dict
+
+
+class Misfit(NamedTuple):
+    """What residuals say beyond what is known of their errors.
+
+    Attributes
+    ----------
+    gaia_inflation : float
+        k.
+    variance : float64 array, shape (3,)
+        Of ln parallax: the part that is the same for all stars, and those proportional to u and to w.
+    outlier_share : float
+    offset : float64 array, shape (4,)
+        Of ln parallax, for each column of the basis.
+    """
+
+    gaia_inflation: float
+    variance: np.ndarray
+    outlier_share: float
+    offset: np.ndarray
 
 
 def measure_errors(model, training, splits, unlikeness=None, held_out=None, coefficients=None):
@@ -39,36 +82,49 @@ def measure_errors(model, training, splits, unlikeness=None, held_out=None, coef
         What it was fitted to.
     splits : sequence of Split
         Inner folds.
-    unlikeness : float64 array, shape (n_rows,), optional
-        u of the training stars, in the order of ``training.rows``; 1 by default, so that the scatter is the same for
-        all.
-    held_out : tuple, optional
+    unlikeness : float64 array, shape (n_rows, 2), optional
+        u and w of the training stars, in the order of ``training.rows``; 1 by default, so that the scatter is the same
+        for all.
+    held_out : HeldOut, optional
         What `held_out_predictions` returned, if it was called already.
-    coefficients : CoefficientErrors or SplitErrors, optional
-        The first by default.
+    coefficients : SplitErrors, optional
+        Instead of sandwich covariances.
 
     Returns
     -------
     ErrorBudget
     """
-    ln_parallax, ln_error = held_out_predictions(model, training, splits) if held_out is None else held_out
-    coefficients = CoefficientErrors(model, training) if coefficients is None else coefficients
-    terms = coefficients.held_out_terms(len(splits))
-    predicted = np.exp(ln_parallax)
-    gaia = training.gaia_error[training.rows]
-    unlikeness = np.ones(training.rows.size) if unlikeness is None else unlikeness
+    held_out = held_out_predictions(model, training, splits) if held_out is None else held_out
+    if coefficients is None:
+        coefficients = CoefficientErrors(model, training)
+    else:
+        held_out = held_out._replace(terms=coefficients.held_out_terms(len(splits)))
+    rows = training.rows
+    unlikeness = np.ones((rows.size, 2)) if unlikeness is None else unlikeness
+    colour = dust_colour(training.layout, training.features, rows)
+    followed = [_followed(x) for x in (colour, held_out.ln_parallax)]
     mixture = Mixture.of(model)
-    k, s, growth, outliers = fit_scatter(
-        training.parallax[training.rows] + model.zero_point - predicted,
-        per_inflation=gaia**2 + predicted**2 * terms["gaia"],
-        known=predicted**2 * (ln_error**2 + terms["features"]),
-        per_scatter=predicted**2,
-        per_coefficients=predicted**2 * terms["intrinsic"],
-        unlikeness=unlikeness,
-        outlier_width=_OUTLIER_WIDTH if mixture is None else mixture.outlier_width,
+    found = fit_misfit(
+        training.parallax[rows] + model.zero_point,
+        training.gaia_error[rows],
+        held_out,
+        unlikeness,
+        np.hstack([offset_basis(x, *where) for x, where in zip((colour, held_out.ln_parallax), followed, strict=True)]),
+        _OUTLIER_WIDTH if mixture is None else mixture.outlier_width,
     )
-    factor = coefficients.factor(k, s)
-    return ErrorBudget(s, growth, k, outliers, int(training.rows.size), coefficients.columns, factor)
+    s2 = float(found.variance.sum())
+    _, growth, weak_line_growth = (float(part / s2) for part in found.variance)
+    return ErrorBudget(
+        float(np.sqrt(s2)),
+        growth,
+        weak_line_growth,
+        found.gaia_inflation,
+        found.outlier_share,
+        int(rows.size),
+        coefficients.columns,
+        coefficients.factor(found.gaia_inflation, np.sqrt(s2)),
+        np.hstack([followed, found.offset.reshape(2, 2)]),
+    )
 
 
 def held_out_predictions(model, training, splits):
@@ -84,8 +140,8 @@ def held_out_predictions(model, training, splits):
 
     Returns
     -------
-    ln_parallax, ln_error : float64 array, shape (n_rows,)
-        In the order of ``training.rows``; the error is that from the features.
+    HeldOut
+        In the order of ``training.rows``.
 
     Warns
     -----
@@ -95,65 +151,73 @@ def held_out_predictions(model, training, splits):
     position = np.full(training.parallax.size, -1, dtype=np.int64)
     position[training.rows] = np.arange(training.rows.size)
     ln_parallax, ln_error = np.empty(training.rows.size), np.empty(training.rows.size)
-    converged = []
+    terms, converged = {}, []
     for split in splits:
         inner = training.fit_silently(model.penalty, model.zero_point, split.train, model.coef)
         converged.append(inner.result.converged)
         at = position[split.test]
         ln_parallax[at] = inner.predict_ln(training.features, split.test, training.threads)
         ln_error[at] = inner.predict_ln_error(training.feature_errors, split.test, training.threads)
+        for source, variance in CoefficientErrors(inner, replace(training, rows=split.train)).terms(split.test).items():
+            terms.setdefault(source, np.empty(training.rows.size))[at] = variance
     warn_of_unconverged(converged)
-    return ln_parallax, ln_error
+    return HeldOut(ln_parallax, ln_error, terms)
 
 
-def fit_scatter(
-    residual, per_inflation, known, per_scatter, per_coefficients, unlikeness, outlier_width=_OUTLIER_WIDTH
-):
-    """Find k, s and the growth of residuals by maximum likelihood.
-
-    Their variance is ``k^2 per_inflation + known + s^2 (per_scatter (1 + growth (u - 1)) + per_coefficients)``.
+def fit_misfit(parallax, gaia_error, held_out, unlikeness, basis, outlier_width=_OUTLIER_WIDTH):
+    """Find k, the intrinsic scatter, its growth and the offset of held-out predictions by maximum likelihood.
 
     The likelihood is a Gaussian, with a small share of outliers in a second one that is wider.
 
     Parameters
     ----------
-    residual : float64 array, shape (n,)
-    per_inflation, known, per_scatter, per_coefficients : float64 array, shape (n,)
-        In the square of the residual's unit.
-    unlikeness : float64 array, shape (n,)
-        u; the growth stays at its start if it is 1 for all.
+    parallax, gaia_error : float64 array, shape (n,) [mas]
+        Measured, with the zero point added.
+    held_out : HeldOut
+    unlikeness : float64 array, shape (n, 2)
+        u and w.
+    basis : float64 array, shape (n, 4)
+        What the offset of ln parallax is a sum of.
     outlier_width : float
         Standard deviation of the outliers, in units of the others'.
 
     Returns
     -------
-    k, s, growth, outlier_share : float
+    Misfit
 
     Examples
     --------
     >>> import numpy as np
-    >>> from spfast.selection.errors import fit_scatter
+    >>> from spfast.selection.errors import HeldOut, fit_misfit
     >>> rng = np.random.default_rng(0)
-    >>> sigma, value, none = rng.uniform(0.02, 0.1, 20000), rng.uniform(0.1, 2.0, 20000), np.zeros(20000)
-    >>> residual = 1.2 * sigma * rng.normal(size=20000) + 0.1 * value * rng.normal(size=20000)
-    >>> k, s, _, _ = fit_scatter(residual, sigma**2, none, value**2, none, none + 1.0)
-    >>> round(k, 1), round(s, 2)
+    >>> sigma, predicted, none = rng.uniform(0.02, 0.1, 20000), rng.uniform(0.1, 2.0, 20000), np.zeros(20000)
+    >>> parallax = predicted + 1.2 * sigma * rng.normal(size=20000) + 0.1 * predicted * rng.normal(size=20000)
+    >>> held_out = HeldOut(np.log(predicted), none, {"gaia": none, "features": none, "intrinsic": none})
+    >>> found = fit_misfit(parallax, sigma, held_out, np.ones((20000, 2)), np.zeros((20000, 4)))
+    >>> round(found.gaia_inflation, 1), round(float(found.variance.sum() ** 0.5), 2)
     (1.2, 0.1)
     """
+    u, w = unlikeness.T
+    terms, known = held_out.terms, held_out.ln_error**2
 
     def minus_ln_likelihood(parameters):
-        k, s = np.exp(parameters[:2])
-        share = expit(parameters[2])
-        scatter = s**2 * (per_scatter * (1.0 + parameters[3] * (unlikeness - 1.0)) + per_coefficients)
-        variance = k**2 * per_inflation + known + scatter
-        z2 = residual**2 / variance
+        k2, share = np.exp(2.0 * parameters[0]), expit(parameters[1])
+        same, with_u, with_w = np.exp(parameters[2:5])
+        predicted = np.exp(held_out.ln_parallax - basis @ parameters[5:])
+        coefficients = k2 * terms["gaia"] + terms["features"] + (same + with_u + with_w) * terms["intrinsic"]
+        of_ln = known + np.maximum(coefficients, 0.0) + same + with_u * u + with_w * w
+        variance = k2 * gaia_error**2 + predicted**2 * of_ln
+        z2 = (parallax - predicted) ** 2 / variance
         ordinary = np.log1p(-share) - 0.5 * z2
         outlying = np.log(share / outlier_width) - 0.5 * z2 / outlier_width**2
         return float(np.sum(0.5 * np.log(variance) - np.logaddexp(ordinary, outlying)))
 
-    k, s, share, growth = _START
-    start = np.array([np.log(k), np.log(s), np.log(share / (1.0 - share)), growth])
-    # Not relying on gradients: s may go to zero, where the likelihood is flat in ln s.
-    options = {"xatol": 1e-4, "fatol": 1e-4, "maxiter": 4000, "maxfev": 8000}
-    found = minimize(minus_ln_likelihood, start, method="Nelder-Mead", bounds=_BOUNDS, options=options).x
-    return float(np.exp(found[0])), float(np.exp(found[1])), float(found[3]), float(expit(found[2]))
+    found = minimize(minus_ln_likelihood, _START, method="L-BFGS-B", bounds=_BOUNDS, options={"maxiter": 500}).x
+    return Misfit(float(np.exp(found[0])), np.exp(found[2:5]), float(expit(found[1])), found[5:])
+
+
+def _followed(x):
+    """Where training stars begin and end, their mean and spread in between: the arguments of `offset_basis`."""
+    low, high = np.quantile(x, _FOLLOWED)
+    x = np.clip(x, low, high)
+    return low, high, x.mean(), x.std() or 1.0
