@@ -115,8 +115,9 @@ def litter(folder):
 class Case:
     """One sub-command with its input, a fresh place for each output, and what an undisturbed run writes there."""
 
-    def __init__(self, name, words, folder, output):
+    def __init__(self, name, words, folder, output, mapped):
         self.name, self._words, self.folder, self._output = name, words, folder, output
+        self.mapped = mapped  # what it reads through a memory map
         self.expected, self.seconds = None, None
 
     def command(self, place):
@@ -175,9 +176,9 @@ def cases(folder, stars=150):
     grid = ["--penalties", 100, 50, "--zero-points", 0.03, 0.05]
     here(["tune", survey, *grid, "-o", folder / "warm.ecsv"])
     return [
-        Case("ingest", tables, folder, "survey"),
-        Case("tune", [survey, *grid], folder, "tune.ecsv"),
-        Case("catalog", [survey], folder, "catalog.fits"),
+        Case("ingest", tables, folder, "survey", [allstar]),
+        Case("tune", [survey, *grid], folder, "tune.ecsv", [survey / "features.npy"]),
+        Case("catalog", [survey], folder, "catalog.fits", [survey / "features.npy", survey / "feature_errors.npy"]),
     ]
 
 
@@ -220,6 +221,29 @@ def again_and_again(case, rng, kills):
     case.finish(place)
 
 
+def cut_short(case, times, rng):
+    """Cut a file short at a random time while it is read; the number of runs that ended by it, in one line."""
+    hit = 0
+    while hit < times:
+        place, file = case.fresh(), case.mapped[rng.integers(len(case.mapped))]
+        whole = file.read_bytes()
+        pid = child(case.command(place), log=case.folder / "log")
+        time.sleep(rng.uniform(0.0, case.seconds))
+        os.truncate(file, rng.integers(len(whole)))
+        code, text = wait(pid), (case.folder / "log").read_text()
+        file.write_bytes(whole)
+        assert case.whole_or_absent(place), f"{case.name}: half an output under its own name in {place}"
+        if code == 0:
+            shutil.rmtree(place)
+            continue
+        assert code == 2, f"{case.name}: ended with {code}: {text}"
+        assert text.count("\n") == 1, text
+        assert file.name in text, text
+        case.finish(place)
+        hit += 1
+    return hit
+
+
 def full_disk(case, folder, sizes):
     """Run on file systems too small for it: one line, exit 1 or 2; with room it goes on. Needs root, to mount."""
     times = 0
@@ -250,7 +274,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--times", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="koritd", help="k(ill) o(perations) r(epeated) i(nterrupt) t(erm) d(isk)")
+    parser.add_argument(
+        "--only", default="koritcd", help="k(ill) o(perations) r(epeated) i(nterrupt) t(erm) c(ut) d(isk)"
+    )
     parser.add_argument("--command", help="ingest, tune or catalog alone")
     args = parser.parse_args()
     rng = np.random.default_rng(args.seed)
@@ -275,6 +301,8 @@ def main():
                 # Before the command has its handler, the signal ends the process as it always did.
                 n = random_moments(case, args.times, rng, signal.SIGTERM, (143, -signal.SIGTERM))
                 say(case, f"SIGTERM at {n} random times: exit 143, nothing lost")
+            if "c" in wanted:
+                say(case, f"{cut_short(case, args.times, rng)} times a file cut short while it is read: nothing lost")
             if "d" in wanted and os.geteuid() == 0:
                 total = sum(map(len, case.expected.values()))
                 n = full_disk(case, Path(folder), [max(4096, int(total * share)) for share in rng.uniform(0, 2.2, 30)])

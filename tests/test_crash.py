@@ -38,9 +38,9 @@ def cases(tmp_path_factory):
         patch.setattr(build, "CHUNK", 4)
         patch.setattr(build, "_SYNC_INTERVAL", 0.0)
         made = [
-            crash_runs.Case("ingest", ingest, folder, "out"),
-            crash_runs.Case("tune", [survey.path, *grid], folder, "tune.ecsv"),
-            crash_runs.Case("catalog", [survey.path], folder, "catalog.fits"),
+            crash_runs.Case("ingest", ingest, folder, "out", [allstar]),
+            crash_runs.Case("tune", [survey.path, *grid], folder, "tune.ecsv", [survey.path / "features.npy"]),
+            crash_runs.Case("catalog", [survey.path], folder, "catalog.fits", [survey.path / "feature_errors.npy"]),
         ]
         for case in made:
             place = case.fresh()
@@ -74,6 +74,10 @@ class TestEach:
             (place / "log").unlink()
             assert crash_runs.litter(place) == [], name
         case.finish(place)
+
+    def test_a_file_cut_short_while_it_is_read(self, cases, name):
+        rng = np.random.default_rng(3)
+        assert crash_runs.cut_short(cases[name], 1, rng) == 1
 
     def test_two_at_once(self, cases, name):
         case = cases[name]

@@ -13,6 +13,7 @@ from small_survey import TREES, spectra, tables, write_ap_star, write_aspcap_sta
 
 from spfast.config import load_config
 from spfast.data import build
+from spfast.data import ingest as ingest_module
 from spfast.data.apogee import spectrum_reader
 from spfast.data.ingest import ingest
 from spfast.data.survey import open_survey
@@ -311,6 +312,21 @@ def test_bad_input_is_one_line_and_leaves_nothing(download, tmp_path, config, fa
     with pytest.raises(BadInputError, match=message) as caught:
         ingest(*download, tmp_path / "out", config=config, quiet=True)
     assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize("table", [0, 2])
+def test_a_table_that_changes_while_it_is_read_is_refused(download, tmp_path, config, monkeypatch, table):
+    cut = ingest_module.cut_apogee  # after both are read, before their hashes are taken
+
+    def cut_short(*args):
+        with open(download[table], "ab") as file:
+            file.truncate(download[table].stat().st_size - 100)
+        return cut(*args)
+
+    monkeypatch.setattr(ingest_module, "cut_apogee", cut_short)
+    with pytest.raises(BadInputError, match=f"{download[table].name}: changed while it was read; run again"):
+        ingest(*download, tmp_path / "out", config=config, quiet=True)
     assert not list(tmp_path.glob("out*"))
 
 

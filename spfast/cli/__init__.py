@@ -10,6 +10,7 @@ import traceback
 import warnings
 from contextlib import contextmanager
 
+from spfast.cli.bus_error import bus_error_in_one_line
 from spfast.cli.options import make_parser
 from spfast.cli.shared import one_line
 from spfast.errors import BadInputError, SpfastError, SpfastWarning
@@ -38,7 +39,7 @@ def main(argv=None):
     args = argparse.Namespace(debug=False)
     try:
         args = make_parser().parse_args(argv)
-        with _ends_when_asked(), warnings.catch_warnings():
+        with _ends_when_asked(), bus_error_in_one_line(EXIT_BAD_INPUT), warnings.catch_warnings():
             if args.quiet:
                 logging.getLogger("spfast").setLevel(logging.ERROR)
             warnings.simplefilter("always", SpfastWarning)

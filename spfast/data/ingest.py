@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import warnings
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
@@ -78,12 +78,16 @@ def ingest(allstar, spectra, gaia, out, wise=None, config=None, threads=None, qu
 
 def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet):
     norm = config.normalization
-    continuum = read_continuum_file(norm.continuum_file, norm.chebyshev_degree) if norm.continuum_file else None
     inputs = {"allstar": allstar, "gaia": gaia, **({} if wise is None else {"wise": wise})}
     if norm.continuum_file:
         inputs["continuum"] = norm.continuum_file
+    before = {path: _state(path) for path in inputs.values()}
+    continuum = read_continuum_file(norm.continuum_file, norm.chebyshev_degree) if norm.continuum_file else None
     stars, flow = _parent_sample(allstar, spectra, gaia, wise, config)
     inputs = {role: {"path": str(path), "sha256": file_sha256(path)} for role, path in inputs.items()}
+    for path, state in before.items():
+        if _state(path) != state:
+            raise BadInputError(f"{path}: changed while it was read; run again when it is whole")
     fingerprint = _fingerprint(inputs, config, stars, spectra)
     if out.exists():
         return _existing(out, fingerprint, quiet)
@@ -182,6 +186,13 @@ def _with_gaia(stars, gaia, config):
             relative = np.asarray(gaia[f"phot_{band}_mean_flux_error"]) / np.asarray(gaia[f"phot_{band}_mean_flux"])
         stars[f"phot_{band}_mean_mag_error"] = (config.features.magnitude_error_factor * relative).astype(np.float32)
     return stars
+
+
+def _state(path):
+    """Size and time of a file; None if it cannot be told, for its reader to say why."""
+    with suppress(OSError):
+        status = os.stat(path)
+        return status.st_size, status.st_mtime_ns
 
 
 def _fingerprint(inputs, config, stars, spectra):
