@@ -14,7 +14,7 @@ from tiny import tiny_survey
 
 from spfast import cli
 from spfast.data import build
-from spfast.data.survey import open_survey, verify_survey
+from spfast.data.survey import Survey, open_survey, verify_survey
 from spfast.errors import BadInputError, LockWarning
 from spfast.lock import hold
 
@@ -98,6 +98,35 @@ class TestEach:
         assert crash_runs.wait(first) == 0
         assert case.matches(place)
         assert crash_runs.litter(place) == []
+
+
+@pytest.mark.parametrize("name", ["fit", "predict", "tune", "catalog"])
+def test_a_survey_cut_short_within_a_page_is_noticed(tmp_path, monkeypatch, capsys, name):
+    survey, _ = tiny_survey(tmp_path / "survey")
+    assert cli.main(["fit", str(survey.path), "-o", str(tmp_path / "model.npz"), "--quiet"]) == 0
+    words = [tmp_path / "model.npz", survey.path] if name == "predict" else [survey.path]
+    out = tmp_path / {"fit": "out.npz"}.get(name, "out.ecsv")
+    command = [name, *map(str, words), "-o", str(out), "--quiet"]
+    assert cli.main(command) == 0
+    expected = out.read_bytes()
+    out.unlink()
+    file, check = survey.path / "features.npy", Survey.check_values
+    content = file.read_bytes()
+
+    def cut_short(self):
+        check(self)
+        os.truncate(file, len(content) - 100)  # reads as zeros from there
+
+    monkeypatch.setattr(Survey, "check_values", cut_short)
+    assert cli.main(command) == 2
+    err = capsys.readouterr().err
+    assert f"spfast: {file}: became shorter while it was read; put the whole file back or" in err
+    assert not out.exists()
+    monkeypatch.undo()
+    file.write_bytes(content)
+    assert cli.main(command) == 0
+    if name != "fit":  # a model says how long it took
+        assert out.read_bytes() == expected
 
 
 def test_a_reader_never_meets_half_a_survey(cases):

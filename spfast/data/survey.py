@@ -86,6 +86,21 @@ class Survey:
                     )
         self._checked = True
 
+    def check_length(self):
+        """Refuse arrays whose files became shorter since they were opened, before what was made of them is kept.
+
+        What a file lacks of its last page reads as zeros, without a fault.
+
+        Raises
+        ------
+        BadInputError
+        """
+        for name, array in (("features", self.features), ("feature_errors", self.feature_errors)):
+            path = self.path / f"{name}.npy"
+            # One that is gone was replaced or removed: what was opened is still all there.
+            if path.exists() and path.stat().st_size < array.offset + array.nbytes:
+                raise BadInputError(f"{path}: became shorter while it was read; put the whole file back or {_REBUILD}")
+
     @property
     def rejected(self):
         """Every star that did not make it, and the first cut or fault that stopped it (astropy Table)."""

@@ -98,6 +98,7 @@ def make_catalog(survey, penalty=None, zero_point=None, config=None, threads=Non
     folds = fold_labels(survey.stars, config.folds)
     values, flags = _apply_to_other_fold(models, survey, folds.labels, threads)
     flags |= star_flags(survey)
+    survey.check_length()
     values |= {
         **star_values(survey.stars),
         "training_set": np.asarray(survey.stars["training_set"]),

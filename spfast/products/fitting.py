@@ -162,7 +162,9 @@ def fit_stars(survey, config=None, fold=None, threads=None, quiet=True):
     training = training.with_weights_of(model)
     weights = model.predict(training.features, training.rows, threads) / training.fit_error[training.rows]
     model = with_training_extent(model, survey.features, training.rows, threads, weights**2)
-    return replace(model, budget=_budget(survey, config, training, splits, model))
+    budget = _budget(survey, config, training, splits, model)
+    survey.check_length()
+    return replace(model, budget=budget)
 
 
 def fit_folds(survey, config=None, threads=None, quiet=True):

@@ -67,6 +67,7 @@ def predict_survey(model, survey, threads=None):
     survey.check_values()
     values, flags = apply_model(model, survey, threads=threads)
     flags |= star_flags(survey)
+    survey.check_length()
     if model.budget is None:
         message = "the model is of an older version without error budget: no total errors; fit it again for them"
         warnings.warn(message, SpfastWarning, stacklevel=2)

@@ -126,7 +126,7 @@ def tune(
         "fold": fold,
         "tune": settings,
     }
-    store = PointStore(resume, identity)
+    store = PointStore(resume, identity, check=survey.check_length)
     if say is not None and store.n_resumed:
         say(f"going on from {resume}: {store.n_resumed} points are there")
     tuning = cross_validate(

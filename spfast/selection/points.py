@@ -19,6 +19,8 @@ class PointStore:
         Written point by point; read back if it exists and was begun with the same identity.
     identity : dict, optional
         All that points depend on apart from their place on the grid.
+    check : callable, optional
+        Called before a point is kept: raises if what it was made of is not whole any more.
 
     Attributes
     ----------
@@ -27,8 +29,8 @@ class PointStore:
         Points that came from the file.
     """
 
-    def __init__(self, path=None, identity=None):
-        self.points, self._index, self._starts = [], {}, {}
+    def __init__(self, path=None, identity=None, check=lambda: None):
+        self.points, self._index, self._starts, self._check = [], {}, {}, check
         self._file = None if path is None else RecordFile(Path(path))
         if self._file is not None:
             identity = json.loads(json.dumps(identity or {}))
@@ -64,6 +66,7 @@ class PointStore:
 
     def add(self, point, coef):
         """Keep a point and its coefficients (float64 array, few that are not zero), and put them on the disk."""
+        self._check()
         self._keep(point, coef)
         if self._file is not None:
             index = np.flatnonzero(coef)
