@@ -13,7 +13,9 @@ from spfast.cli import main
 from spfast.data.tables import read_table
 from spfast.data.zero_point import zero_point_covariates
 from spfast.errors import BadInputError
+from spfast.model.layout import FeatureLayout
 from spfast.model.result import load_model
+from spfast.products.fitting import fit_stars
 from spfast.products.settings import resolve_config
 from spfast.simulate.stars import draw_chunk
 
@@ -60,6 +62,29 @@ def test_a_star_of_tiny_error_and_wrong_parallax_does_not_rule():
     assert abs(after.offsets[0] - before.offsets[0]) < 2.0 * before.covariance[0, 0] ** 0.5
 
 
+def test_scatter_in_brightness_is_taken_back():
+    # At its magnitude a star brighter than its spectrum tells is farther away; the offset pays for it.
+    rng, n_stars, raw, pulls = np.random.default_rng(6), 2500, [], []
+    layout = FeatureLayout(tuple(range(300, 340)))
+    for _ in range(3):
+        pixels = 0.1 * rng.normal(size=(n_stars, 40))
+        luminosity = pixels[:, :6].sum(axis=1)
+        modulus = rng.normal(11.5, 0.9, n_stars)
+        magnitudes = (modulus - 5.0 * (luminosity + 0.12 * rng.normal(size=n_stars)) / np.log(10.0))[:, None]
+        magnitudes = magnitudes + 0.2 * rng.normal(size=(n_stars, 1)) * np.linspace(1.0, 0.0, 8)
+        features = np.column_stack([np.ones(n_stars), magnitudes, pixels]).astype(np.float32)
+        g = magnitudes[:, :1] - magnitudes[:, :1].mean()
+        error = rng.uniform(0.02, 0.06, n_stars)
+        parallax = 10 ** (2.0 - 0.2 * modulus) - 0.05 - 0.01 * g[:, 0] + error * rng.normal(size=n_stars)
+        found = spfast.fit_zero_point(features, parallax, error, 30.0, g, layout=layout)
+        assert found.converged
+        off, sigma = found.offsets - [0.05, 0.01], np.sqrt(np.diag(found.covariance))
+        raw.append((off - found.correction) / sigma)
+        pulls.append(off / sigma)
+    assert (np.abs(pulls) < 2.0).all()
+    assert (np.abs(np.mean(raw, axis=0)) > np.abs(np.mean(pulls, axis=0)) + 0.5).all()
+
+
 def test_bad_covariates_are_refused():
     problem = small_problem(100, 10)
     with pytest.raises(BadInputError, match="covariates: shape"):
@@ -102,6 +127,25 @@ def sloping(stars):
     magnitudes_of(stars)
     stars["parallax"] -= SLOPE * (stars["phot_g_mean_mag"] - 11.0)
     stars["phot_g_mean_mag"][4] = np.nan
+
+
+def spoiled(stars):
+    """Every thirtieth parallax is far too large."""
+    wrong = np.arange(len(stars)) % 30 == 1
+    stars["parallax"] += np.where(wrong, 40.0, 0.0) * stars["parallax_error"]
+
+
+def test_robust_keeps_wrong_parallaxes_out_of_the_zero_point(tmp_path):
+    config = resolve_config(zero_point="fit")
+    found = []
+    for edit, robust in ((None, False), (spoiled, True), (spoiled, False)):
+        survey, _ = tiny_survey(tmp_path / f"survey{len(found)}", 900, edit=edit)
+        fitted = fit_stars(survey, config.replace(fit={"robust": robust})).metadata["zero_point_fit"]
+        found.append((fitted["offsets"][0], fitted["covariance"][0][0] ** 0.5))
+    (clean, sigma), (robust, robust_sigma), (plain, _) = found
+    assert abs(robust - clean) < sigma
+    assert robust_sigma < 1.5 * sigma
+    assert abs(plain - clean) > 3.0 * sigma
 
 
 def test_catalog_fits_its_zero_points(tmp_path):

@@ -46,8 +46,8 @@ _N_DRAWS = 16
 #: What the mean of ln parallax may be wrong by, beyond what ``change`` mends, for stars one standard deviation nearer
 #: and, for a slope, one more in its covariate: in units of the scatter, for covariates that follow the brightness and
 #: for others, such as a colour, which tells one kind of star and its place from another. From mock surveys.
-_MISFIT, _MISFIT_OF_KINDS = 0.05, 0.15
-#: A covariate of which the magnitudes tell this share of the variance follows them.
+_MISFIT, _MISFIT_OF_KINDS = 0.07, 0.2
+#: A covariate of which the magnitudes tell this share of the variance follows them, unless it is a colour.
 _FOLLOWS = 0.9
 #: A guide that varies by less, in ln parallax, tells no near star from a far one.
 _MIN_SPREAD = 0.05
@@ -314,7 +314,9 @@ def _follow(design, values, magnitudes):
     """How far each covariate goes with a star's brightness: what a magnitude added to all bands adds to it."""
     coefs = np.linalg.lstsq(values, design - design.mean(axis=0), rcond=1e-10)[0]
     told = (values @ coefs).var(axis=0) > _FOLLOWS * np.maximum(design.var(axis=0), 1e-30)
-    return np.where(told, coefs[magnitudes].sum(axis=0), 0.0)
+    total = coefs[magnitudes].sum(axis=0)
+    colour = np.abs(total) < (1.0 - _FOLLOWS) * np.abs(coefs).max(axis=0, initial=0.0)
+    return np.where(told & ~colour, total, 0.0)
 
 
 def _standard(values):
