@@ -1,18 +1,19 @@
-"""Files that are whole or not there: renamed into place, room on the disk taken first, hashes in them."""
+"""Files and folders that are whole or not there: renamed into place, room on the disk taken first, hashes in them."""
 
 import errno
 import hashlib
 import json
 import os
+import shutil
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from spfast.errors import BadInputError
 
 __all__ = [
-    *("BLANK_SEAL", "RecordFile", "file_sha256", "is_sealed", "leftovers", "new_file", "put_on_disk", "reserve"),
-    *("seal", "writing"),
+    *("BLANK_SEAL", "RecordFile", "clear_leftovers", "file_sha256", "is_sealed", "new_file", "new_folder"),
+    *("put_on_disk", "reserve", "seal", "writing"),
 ]
 
 #: Stands in a file where its own sha256 will be: no other text that a file is likely to hold.
@@ -44,7 +45,7 @@ def writing(path):
 def new_file(path):
     """Yield a temporary name beside ``path``, renamed to it when the block ends well and removed when it does not."""
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = _partial(path)
     try:
         with writing(path):
             yield partial
@@ -55,15 +56,44 @@ def new_file(path):
         partial.unlink(missing_ok=True)
 
 
-def leftovers(path):
-    """Temporary files of `new_file` that processes killed before their end have left (list of Path)."""
+@contextmanager
+def new_folder(path):
+    """Yield an empty folder that takes the name ``path`` when the block ends well; one that has it is then removed.
+
+    Its many files are not put on the disk one by one: after a power cut it may have to be made again.
+
+    Raises
+    ------
+    BadInputError
+        For an OSError in the block, or a path without a name (``.``).
+    """
+    path = Path(path)
+    if path.name in ("", ".."):
+        raise BadInputError(f"{path}: a folder without a name cannot be replaced; give the output a name of its own")
+    partial = _partial(path)
+    try:
+        with writing(path):
+            (partial / "new").mkdir(parents=True)
+            yield partial / "new"
+            if path.exists():
+                os.replace(path, partial / "old")
+            os.replace(partial / "new", path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _partial(path):
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+def clear_leftovers(path):
+    """Remove what `new_file` and `new_folder` of processes that were killed have left; by the output's only writer."""
     path = Path(path)
     start, end = f".{path.name}.", ".partial"
-    return [
-        child
-        for child in path.parent.iterdir()
-        if child.name.startswith(start) and child.name.endswith(end) and child.name[len(start) : -len(end)].isdigit()
-    ]
+    for child in path.parent.iterdir():
+        if child.name.startswith(start) and child.name.endswith(end) and child.name[len(start) : -len(end)].isdigit():
+            with suppress(OSError):  # another user's is in nobody's way
+                shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
 
 
 def put_on_disk(path):
@@ -158,8 +188,7 @@ class RecordFile:
 
     def begin(self, head):
         """Start the file anew with one record, by its only writer; what one before it left half-written goes."""
-        for left in leftovers(self.path):
-            left.unlink()
+        clear_leftovers(self.path)
         content = _line(head)
         with new_file(self.path) as partial:
             partial.write_bytes(content)

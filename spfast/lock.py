@@ -5,11 +5,11 @@ import os
 import platform
 import time
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from spfast.errors import BadInputError, LockWarning
-from spfast.files import leftovers, writing
+from spfast.files import clear_leftovers, writing
 
 try:
     import fcntl
@@ -51,31 +51,35 @@ def hold(path):
     ['.catalog.fits.lock']
     """
     path = Path(path)
-    lock = path.with_name(f".{path.name}.lock")
+    whole = Path(os.path.abspath(path))  # "." has no name
+    lock = whole.with_name(f".{whole.name}.lock")
     made = [parent for parent in path.parents if not parent.exists()]
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _acquire(lock, path)
     try:
-        for left in leftovers(path):
-            left.unlink(missing_ok=True)
+        with writing(path):
+            clear_leftovers(path)
         yield
     finally:
         # Removed while it is still locked: who has opened it meanwhile sees that it lost its name, and asks again.
-        lock.unlink(missing_ok=True)
+        with suppress(OSError):
+            lock.unlink()
         os.close(descriptor)
-        for parent in made:
-            if not any(parent.iterdir()):
+        with suppress(OSError):  # what is not empty stays
+            for parent in made:
                 parent.rmdir()
 
 
 def _acquire(lock, path):
     """Return a descriptor of the locked file, with this process's name in it."""
     while True:
-        # No link is followed: a file elsewhere must not be overwritten through one that somebody left here.
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        descriptor, is_ours = _open(lock)
         try:
-            if not _lock(descriptor, path) or _is_still(lock, descriptor):
+            valid = not _lock(descriptor, path) or _is_still(lock, descriptor)
+            if valid and not is_ours:
+                lock.unlink()  # another user's process has left it
+            elif valid:
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, json.dumps(_this_process()).encode(), 0)
                 return descriptor
@@ -83,6 +87,18 @@ def _acquire(lock, path):
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _open(lock):
+    """A descriptor of the file, made if need be, and whether it may be written to: another user's may only be read."""
+    # No link is followed: a file elsewhere must not be overwritten through one that somebody left here.
+    no_link = getattr(os, "O_NOFOLLOW", 0)
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT | no_link, 0o644), True
+    except PermissionError:
+        if not lock.exists():
+            raise
+        return os.open(lock, os.O_RDONLY | no_link), False
 
 
 def _lock(descriptor, path):

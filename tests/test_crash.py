@@ -5,7 +5,9 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -279,3 +281,35 @@ def as_nobody(command, log):
         finally:
             os._exit(code)
     return crash_runs.wait(pid), log.read_text()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
+def test_a_lock_of_another_user():
+    with tempfile.TemporaryDirectory() as name:  # not pytest's own, which others may not enter
+        folder = Path(name)
+        folder.chmod(0o777)
+        path = folder / "out"
+
+        def taken():
+            pid = os.fork()
+            if not pid:
+                code = 1
+                try:
+                    os.setuid(65534)
+                    with hold(path):
+                        path.touch()
+                    code = 0
+                except BadInputError as error:
+                    (folder / "said").write_text(str(error))
+                    code = 2
+                finally:
+                    os._exit(code)
+            return crash_runs.wait(pid)
+
+        with hold(path):
+            assert taken() == 2
+        assert f"process {os.getpid()} on" in (folder / "said").read_text()
+        assert "is writing it" in (folder / "said").read_text()
+        (folder / ".out.lock").touch(0o644)  # left behind
+        assert taken() == 0
+        assert sorted(child.name for child in folder.iterdir()) == ["out", "said"]

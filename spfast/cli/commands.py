@@ -1,10 +1,10 @@
 """What each command does: opens what it is given, calls, writes and says what came out."""
 
 import importlib.util
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
-from spfast.cli.shared import MOCK_CLUSTERS, configuration, one_line, output, say
+from spfast.cli.shared import MOCK_CLUSTERS, configuration, one_line, output, outputs, say
 from spfast.config import Config
 from spfast.errors import BadInputError
 
@@ -125,14 +125,14 @@ def run_tune(args):
             say=lambda text: say(args, text),
             quiet=args.quiet,
         )
+        if args.plot:  # before the table, at which a run that was cut off sees that nothing is left to do
+            from spfast.products.figure_tuning import draw_tuning
+
+            say(args, f"drew {' and '.join(str(figure) for figure in draw_tuning(table, path))}")
         if path:
             write_table(table, path, args.overwrite, HEADER_COMMENTS)
             resume.unlink()
             say(args, f"wrote {path}: {len(table):,} points")
-        if args.plot:
-            from spfast.products.figure_tuning import draw_tuning
-
-            say(args, f"drew {' and '.join(str(figure) for figure in draw_tuning(table, path))}")
     print(tuning.summary)
 
 
@@ -152,13 +152,14 @@ def run_predict(args):
 def run_catalog(args):
     """The two-fold catalog of a survey."""
     from spfast.data.survey import open_survey
+    from spfast.lock import hold
     from spfast.products.tables import check_output
 
-    with output(args) as path:
-        folder = Path(args.models) if args.models else None
-        if folder and folder.exists():
-            for fold in "AB":
-                check_output(_model_path(folder, fold), args.overwrite, suffixes=())
+    folder = Path(args.models) if args.models else None
+    with output(args) as path, ExitStack() as held:
+        for fold in "AB" if folder else ():
+            held.enter_context(hold(_model_path(folder, fold)))  # makes the folder, too
+            check_output(_model_path(folder, fold), args.overwrite, suffixes=())
         write_catalog(args, open_survey(args.survey), configuration(args), path, folder)
 
 
@@ -204,7 +205,8 @@ def run_validate(args):
     from spfast.products.compatibility import check_catalog
     from spfast.products.tables import check_output, write_table
 
-    path = check_output(args.output, args.overwrite) if args.output else None
+    if args.output:
+        check_output(args.output, args.overwrite)  # before the tables are read
     catalog = read_table(args.catalog)
     material = {
         "truth": read_table(args.truth) if args.truth else None,
@@ -215,16 +217,15 @@ def run_validate(args):
     }
     check_catalog(catalog, material["survey"])
     paths = {}
-    if path is not None:
-        names = check_names(**material)
-        paths = {name: path if name == names[0] else path.with_stem(f"{path.stem}_{name}") for name in names}
-        for output in paths.values():
-            check_output(output, args.overwrite)
-    tables = run_checks(catalog, **material, zero_point=args.zero_point, law=args.law, threads=args.threads)
-    print(format_checks(tables))
-    for name, output in paths.items():
-        write_table(tables[name], output, args.overwrite)
-        say(args, f"wrote {output}")
+    if args.output:
+        path, (first, *others) = Path(args.output), check_names(**material)
+        paths = {first: path} | {name: path.with_stem(f"{path.stem}_{name}") for name in others}
+    with outputs(paths.values(), args.overwrite):
+        tables = run_checks(catalog, **material, zero_point=args.zero_point, law=args.law, threads=args.threads)
+        print(format_checks(tables))
+        for name, path in paths.items():
+            write_table(tables[name], path, args.overwrite)
+            say(args, f"wrote {path}")
 
 
 def run_report(args):

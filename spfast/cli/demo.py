@@ -6,6 +6,8 @@ from pathlib import Path
 from spfast.cli.commands import print_survey, write_catalog
 from spfast.cli.shared import MOCK_CLUSTERS, configuration, say
 from spfast.errors import BadInputError
+from spfast.files import clear_leftovers
+from spfast.lock import hold
 
 __all__ = ["DEMO_STARS", "run_demo"]
 
@@ -17,6 +19,11 @@ DEMO_CLUSTERS_FROM = 1000
 
 def run_demo(args):
     """Simulate, ingest, tune, fit, predict, validate and report on a small survey."""
+    with hold(args.out):
+        _run_demo(args)
+
+
+def _run_demo(args):
     from spfast.data.ingest import ingest
     from spfast.data.tables import read_table
     from spfast.products.settings import AUTO, penalty_settings
@@ -35,6 +42,8 @@ def run_demo(args):
     _clear_demo(results, args.overwrite)
     clusters = MOCK_CLUSTERS if args.stars >= DEMO_CLUSTERS_FROM else ()
     out.mkdir(parents=True, exist_ok=True)
+    for path in results:
+        clear_leftovers(path)
     say(args, f"1. A mock download of {args.stars:,} stars in the formats of APOGEE DR17 and Gaia: {download}")
     simulate_download(download, args.stars, seed=args.seed or 0, quiet=args.quiet, clusters=clusters)
     allstar = next(download.glob("allStar-*.fits"))

@@ -1,10 +1,11 @@
 """What the commands share: how they print, the output held while it is written, the configuration that options make."""
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from spfast.config import load_config
 
-__all__ = ["MOCK_CLUSTERS", "configuration", "one_line", "output", "say"]
+__all__ = ["MOCK_CLUSTERS", "configuration", "one_line", "output", "outputs", "say"]
 
 #: Star clusters that a mock survey has if none is named: near and far, metal-rich and metal-poor.
 MOCK_CLUSTERS = ("M67", "NGC 6791", "M71", "M107", "M13", "M92")
@@ -22,13 +23,24 @@ def say(args, text):
 
 @contextmanager
 def output(args, **options):
-    """The file to write: refused if it cannot be written, held so that no other process writes it meanwhile."""
+    """The file to write, as `outputs` holds it."""
+    with outputs([Path(args.output)], args.overwrite, **options):
+        yield Path(args.output)
+
+
+@contextmanager
+def outputs(paths, overwrite, **options):
+    """Files to write: refused if one cannot be written, held so that no other process writes them meanwhile."""
     from spfast.lock import hold
     from spfast.products.tables import check_output
 
-    path = check_output(args.output, args.overwrite, **options)
-    with hold(path):
-        yield check_output(path, args.overwrite, **options)
+    for path in paths:
+        check_output(path, overwrite, **options)
+    with ExitStack() as held:
+        for path in paths:
+            held.enter_context(hold(path))
+            check_output(path, overwrite, **options)  # another process may have just ended
+        yield
 
 
 def configuration(args):

@@ -19,7 +19,7 @@ from spfast.data.crossmatch import POLICIES, best_rows, check_places, join_wise,
 from spfast.data.cuts import CutFlow, cut_apogee, cut_photometry, training_set
 from spfast.data.features import PIXMASK_BAD, fill_rows
 from spfast.data.photometry import read_gaia, read_wise
-from spfast.data.survey import WORK, SurveyWriter, clear_work, is_partial, open_survey, partial_path
+from spfast.data.survey import WORK, SurveyWriter, clear_partial, clear_work, open_survey, partial_path
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.files import file_sha256, writing
 from spfast.lock import hold
@@ -219,17 +219,12 @@ def _existing(out, fingerprint, quiet):
 def _resume(journal, fingerprint, out, quiet):
     """Return the journal's head if it is of this very build; clear away one of another build."""
     head, records = journal.read()
-    partial = partial_path(out)
     if head is not None and head.get("fingerprint") == fingerprint:
         if not quiet:
             print(f"{out}: going on after {sum(record['n'] for record in records)} spectra")
         return head
-    if partial.exists():
-        if not is_partial(partial):
-            raise BadInputError(f"{partial}: is in the way and no build of ours; remove it or choose another output")
-        if not quiet:
-            print(f"{out}: an interrupted build was of other inputs; starting again")
-        shutil.rmtree(partial)
+    if clear_partial(out) and not quiet:
+        print(f"{out}: an interrupted build was of other inputs; starting again")
     return None
 
 

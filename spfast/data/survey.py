@@ -26,6 +26,8 @@ SCHEMA = 1
 ARRAYS = ("features", "feature_errors")
 #: Folder inside a partial survey for whatever its maker needs until it is whole; not part of the survey.
 WORK = "work"
+#: What a mock survey's stars really are; not part of the survey either.
+TRUTH = "truth.fits"
 _FILES = {*(f"{name}.npy" for name in ARRAYS), "stars.fits", "rejected.ecsv", "survey.json"}
 #: Rows looked at together: 8 MB.
 _BLOCK = 256
@@ -360,9 +362,16 @@ def partial_path(path):
     return path.with_name(path.name + ".partial")
 
 
-def is_partial(path):
-    """Say whether a folder holds nothing but what an unfinished survey does."""
-    return {child.name for child in Path(path).iterdir()} <= {WORK, *_FILES}
+def clear_partial(path):
+    """Remove an unfinished survey and say whether there was one; refuse a folder that has anything else in it."""
+    partial = partial_path(path)
+    if not partial.exists():
+        return False
+    if not partial.is_dir() or not {child.name for child in partial.iterdir()} <= {WORK, TRUTH, *_FILES}:
+        raise BadInputError(f"{partial}: is in the way and no build of ours; remove it or choose another output")
+    with writing(path):
+        shutil.rmtree(partial)
+    return True
 
 
 def package_versions():

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from spfast.errors import BadInputError
+from spfast.files import new_file
 
 __all__ = ["COLUMN_WIDTH", "PAGE_WIDTH", "COLOURS", "figure_style", "new_axes", "points", "save_figure"]
 
@@ -103,10 +104,11 @@ def new_axes(rows=1, columns=1, width=COLUMN_WIDTH, height=None, layout="constra
 
 
 def save_figure(figure, stem):
-    """Write a figure as ``stem.png`` and ``stem.pdf``, the same bytes for the same figure; return both paths."""
+    """Write a figure as ``stem.png`` and ``stem.pdf``, whole, the same bytes for the same figure; return both paths."""
     paths = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".pdf")
     for path, metadata in zip(paths, ({"Software": None}, {"CreationDate": None}), strict=True):
-        figure.savefig(path, dpi=_DPI, metadata=metadata)
+        with new_file(path) as partial:
+            figure.savefig(partial, format=path.suffix[1:], dpi=_DPI, metadata=metadata)
     return paths
 
 

@@ -2,9 +2,7 @@
 
 import base64
 import json
-import os
 import platform
-import shutil
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +12,8 @@ import numpy as np
 from spfast import __version__
 from spfast.config import Config
 from spfast.errors import BadInputError
+from spfast.files import new_folder
+from spfast.lock import hold
 from spfast.products.checks import run_checks
 from spfast.products.clusters import cluster_means, members_from_table, select_members
 from spfast.products.compare import match_catalogs
@@ -121,72 +121,66 @@ def make_report(
     Raises
     ------
     BadInputError
-        If the folder is there already, jinja2 or matplotlib is missing, or catalog and survey do not belong together.
+        If the folder is there already or another process is writing it, jinja2 or matplotlib is missing, or catalog and
+        survey do not belong together.
     """
     out = Path(out)
     _check_folder(out, overwrite)
-    templates = _templates()
     if images not in ("inside", "beside"):
         raise BadInputError(f"images are {images!r}, expected 'inside' or 'beside' the page")
+    templates = _templates()
     config = Config() if config is None else config
-    table = join_catalog(catalog, survey.stars, truth)
-    found, literature = _members(table, members)
-    data = FigureData(table, survey, models or {}, found, literature, tune, config)
-    checks = run_checks(catalog, truth=truth, survey=survey, models=models, other=other, threads=threads)
-    if found:
-        checks["clusters"] = cluster_means(table, found, literature)
-
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    mock = "simulated" in survey.info or truth is not None
-    try:
-        (partial / FIGURES).mkdir(parents=True)
-        if other is not None:
-            pair = CompareData(table, match_catalogs(catalog, other))
-            figures, left_out = _draw(COMPARE_SHEETS, pair, partial / FIGURES, images, quiet)
-            (partial / COMPARE_PAGE).write_text(
-                templates.get_template(COMPARE_PAGE).render(
+    with hold(out):
+        _check_folder(out, overwrite)  # another process may have just ended
+        table = join_catalog(catalog, survey.stars, truth)
+        found, literature = _members(table, members)
+        data = FigureData(table, survey, models or {}, found, literature, tune, config)
+        checks = run_checks(catalog, truth=truth, survey=survey, models=models, other=other, threads=threads)
+        if found:
+            checks["clusters"] = cluster_means(table, found, literature)
+        mock = "simulated" in survey.info or truth is not None
+        with new_folder(out) as folder:
+            (folder / FIGURES).mkdir()
+            if other is not None:
+                pair = CompareData(table, match_catalogs(catalog, other))
+                figures, left_out = _draw(COMPARE_SHEETS, pair, folder / FIGURES, images, quiet)
+                (folder / COMPARE_PAGE).write_text(
+                    templates.get_template(COMPARE_PAGE).render(
+                        version=__version__,
+                        mock=mock,
+                        contents=_COMPARE_CONTENTS,
+                        numbers=compare_numbers(checks["comparison"]),
+                        notes=compare_notes(catalog, other, checks["comparison"]),
+                        tables=[_view("comparison", checks["comparison"])],
+                        figures=figures,
+                        left_out=left_out,
+                        cards=card_rows(catalog),
+                        other_cards=card_rows(other),
+                    ),
+                    encoding="utf-8",
+                )
+            figures, left_out = _draw(SHEETS, data, folder / FIGURES, images, quiet)
+            (folder / PAGE).write_text(
+                templates.get_template(PAGE).render(
                     version=__version__,
                     mock=mock,
-                    contents=_COMPARE_CONTENTS,
-                    numbers=compare_numbers(checks["comparison"]),
-                    notes=compare_notes(catalog, other, checks["comparison"]),
-                    tables=[_view("comparison", checks["comparison"])],
+                    contents=_CONTENTS if other is None else (*_CONTENTS, (COMPARE_PAGE, "Against another catalog")),
+                    compared=f"{checks['comparison'].meta['N_BOTH']:,}" if other is not None else "",
+                    numbers=key_numbers(table, survey, checks),
+                    warnings=find_warnings(table, survey, data.models, checks, tune),
+                    tables=[_view(name, checks[name]) for name in TABLES if name in checks and name != "comparison"],
                     figures=figures,
                     left_out=left_out,
+                    flags=_flags(table),
+                    cut_flow=survey.info.get("cut_flow") or [],
+                    models=data.models,
                     cards=card_rows(catalog),
-                    other_cards=card_rows(other),
+                    settings=_settings(catalog, survey, config),
+                    hashes=_hashes(survey),
+                    versions=_versions(),
                 ),
                 encoding="utf-8",
             )
-        figures, left_out = _draw(SHEETS, data, partial / FIGURES, images, quiet)
-        (partial / PAGE).write_text(
-            templates.get_template(PAGE).render(
-                version=__version__,
-                mock=mock,
-                contents=_CONTENTS if other is None else (*_CONTENTS, (COMPARE_PAGE, "Against another catalog")),
-                compared=f"{checks['comparison'].meta['N_BOTH']:,}" if other is not None else "",
-                numbers=key_numbers(table, survey, checks),
-                warnings=find_warnings(table, survey, data.models, checks, tune),
-                tables=[_view(name, checks[name]) for name in TABLES if name in checks and name != "comparison"],
-                figures=figures,
-                left_out=left_out,
-                flags=_flags(table),
-                cut_flow=survey.info.get("cut_flow") or [],
-                models=data.models,
-                cards=card_rows(catalog),
-                settings=_settings(catalog, survey, config),
-                hashes=_hashes(survey),
-                versions=_versions(),
-            ),
-            encoding="utf-8",
-        )
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(partial, out)
-    except OSError as error:
-        raise BadInputError(f"{out}: cannot write the report ({error.strerror}); choose another folder") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return out / PAGE
 
 

@@ -1,13 +1,14 @@
 """`spfast simulate`: a mock download, its tables as untidy as real ones are."""
 
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 from astropy.table import Table, vstack
 
 from spfast.errors import BadInputError
+from spfast.files import new_folder
+from spfast.lock import hold
 from spfast.progress import Progress
 from spfast.simulate import files
 from spfast.simulate.spectra import Synthesis, observe
@@ -64,7 +65,7 @@ def simulate_download(
     Raises
     ------
     BadInputError
-        If the folder exists and is not empty, or the release has no such files.
+        If the folder exists and is not empty, another process is writing it, or the release has no such files.
     """
     out = Path(out)
     if release not in files.RELEASES:
@@ -73,21 +74,16 @@ def simulate_download(
         raise BadInputError(f"spectra {spectra!r}: {release} has {', '.join(files.RELEASES[release])}")
     if n_stars < 1:
         raise BadInputError(f"stars is {n_stars}, expected at least 1")
+    with hold(out):
+        _check_empty(out)
+        with new_folder(out) as partial:
+            _write(partial, n_stars, seed, release, spectra, quiet, wrong_parallaxes, zero_point, clusters)
+    return out
+
+
+def _check_empty(out):
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInputError(f"{out}: exists and is not empty; remove it or choose another output")
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        _write(partial, n_stars, seed, release, spectra, quiet, wrong_parallaxes, zero_point, clusters)
-        if out.exists():
-            out.rmdir()
-        os.replace(partial, out)
-    except OSError as error:
-        raise BadInputError(f"{out}: cannot be written ({error.strerror}); choose another output") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return out
 
 
 def _write(root, n_stars, seed, release, kind, quiet, wrong_parallaxes, zero_point, clusters):

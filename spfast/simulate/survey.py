@@ -10,7 +10,7 @@ from spfast.config import Config
 from spfast.data.continuum import chip_pixels, find_continuum_pixels
 from spfast.data.cuts import training_set
 from spfast.data.features import PIXMASK_BAD, SpectrumFeatures, fill_rows
-from spfast.data.survey import SurveyWriter
+from spfast.data.survey import TRUTH, SurveyWriter, clear_partial
 from spfast.errors import BadInputError
 from spfast.kernels.team import Team
 from spfast.lock import hold
@@ -69,13 +69,19 @@ def simulate_survey(
     Raises
     ------
     BadInputError
-        If the output exists or the number of stars is not positive.
+        If the output exists, another process is writing it, or the number of stars is not positive.
     """
     if n_stars < 1:
         raise BadInputError(f"stars is {n_stars}, expected at least 1")
-    if Path(out).exists():  # before the stars are drawn; the writer checks again
-        raise BadInputError(f"{out}: exists already; remove it or choose another output")
     config = Config() if config is None else config
+    with hold(out):
+        if Path(out).exists():  # before the stars are drawn; the writer checks again
+            raise BadInputError(f"{out}: exists already; remove it or choose another output")
+        clear_partial(out)
+        return _simulate(out, n_stars, seed, config, threads, quiet, wrong_parallaxes, zero_point, clusters)
+
+
+def _simulate(out, n_stars, seed, config, threads, quiet, wrong_parallaxes, zero_point, clusters):
     stars = _parent_sample(n_stars, seed, config, wrong_parallaxes, zero_point, clusters)
     synthesis = Synthesis()
     continuum = _continuum_pixels(stars, synthesis, seed, config)
@@ -96,7 +102,6 @@ def simulate_survey(
         "n_training": int(np.sum(table["training_set"])),
     }
     with (
-        hold(out),
         SurveyWriter(out, layout, n_stars) as writer,
         Team(threads) as team,
         Progress("simulate", n_stars, quiet) as progress,
@@ -118,7 +123,7 @@ def simulate_survey(
             team.run(work, last - first)
             progress.advance(min(last * CHUNK, n_stars) - first * CHUNK)
             writer.release()
-        truth_table(stars).write(writer.partial / "truth.fits", overwrite=True)
+        truth_table(stars).write(writer.partial / TRUTH, overwrite=True)
         return writer.finish(table, cut_flow=[("simulated", n_stars)], config=config, provenance=provenance)
 
 
