@@ -55,7 +55,7 @@ def scattered(tmp_path_factory):
 def held_out(predicted, ln_error=0.0):
     """Held-out stars of models whose coefficients have no error."""
     none = np.zeros(predicted.size)
-    return HeldOut(np.log(predicted), none + ln_error, dict.fromkeys(("gaia", "features", "intrinsic"), none))
+    return HeldOut(np.log(predicted), none + ln_error, dict.fromkeys(("gaia", "features", "intrinsic"), none), none)
 
 
 def test_what_was_put_in_comes_back():
@@ -244,6 +244,30 @@ def test_noise_of_features_counts_once(training):
     assert taken_off > quiet[0]
     assert np.mean(raw) - taken_off == pytest.approx(quiet[0], rel=0.1)
     np.testing.assert_allclose(seen, np.maximum(raw - taken_off, 0.0), rtol=1e-9, atol=1e-12)
+
+
+def test_coefficients_that_a_penalty_holds_back_have_smaller_errors(training):
+    stars, problem = training
+    splits = [Split(0, str(i), np.delete(stars.rows, np.s_[i::5]), stars.rows[i::5]) for i in range(5)]
+    model = stars.fit(0.02, 0.0)
+    found = held_out_predictions(model, stars, splits)
+    predictions = [
+        stars.fit_silently(0.02, 0.0, split.train, model.coef).predict_ln(problem.design, stars.rows)
+        for split in splits
+    ]
+    np.testing.assert_allclose(found.jackknife, 4.0 * np.var(predictions, axis=0), rtol=1e-6)
+    sandwich = CoefficientErrors(model, stars)
+    terms = sandwich.terms(stars.rows, noise_off=False)
+    variance = 1.2**2 * terms["gaia"] + terms["features"] + 0.1**2 * terms["intrinsic"]
+    jackknife = variance * np.random.default_rng(9).chisquare(4, variance.size) / 4
+    assert sandwich.moved_share(0.4 * jackknife, 5, 1.2, 0.1) == pytest.approx(0.4, abs=0.05)
+    assert sandwich.moved_share(3.0 * jackknife, 5, 1.2, 0.1) == 1.0
+    budgets = [
+        measure_errors(model, stars, splits, held_out=found._replace(jackknife=part * jackknife))
+        for part in (3.0, 0.05)
+    ]
+    whole, held_back = (budget.factor @ budget.factor.T for budget in budgets)
+    assert np.trace(held_back) < 0.5 * np.trace(whole)
 
 
 def test_repeated_splits_agree_with_the_sandwich(training):

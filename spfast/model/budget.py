@@ -208,6 +208,7 @@ def quadratic_form(left, right, columns, features, feature_errors, rows=None, th
     left, right : float64 array, shape (n_columns, rank)
     columns : int64 array, shape (n_columns,)
     features, feature_errors : float32 or float64 array, C order, shape (n_stars, n_features)
+        Nothing is taken off without errors (None).
     rows : bool mask or int array, optional
     threads : int, optional
     neighbours : Neighbours, optional
@@ -225,6 +226,8 @@ def quadratic_form(left, right, columns, features, feature_errors, rows=None, th
         one = part @ left
         other = one if right is left else part @ right
         form[start : start + _BLOCK_ROWS] = np.sum(one * other, axis=1)
+    if feature_errors is None:
+        return form
     return form - noise_of_covariance(left, right, columns, feature_errors, rows, threads, neighbours)
 
 

@@ -3,12 +3,15 @@
 On the support (non-zero and unpenalised columns) a small change of the training parallaxes moves the coefficients by
 ``H^-1 X' W mu (change)``, with H the Gauss-Newton curvature. The changes have three independent sources, so that the
 covariance is a sum of three sandwiches ``H^-1 M H^-1``: Gaia's errors times their inflation k, the errors of the
-features, and an intrinsic scatter s that is a share of the parallax. ``k`` and ``s`` stay free here. The alternative
-needs no such formula but many fits: how far coefficients spread when a part of the stars is left out.
+features, and an intrinsic scatter s that is a share of the parallax. ``k`` and ``s`` stay free here. The formula knows
+nothing of the penalty, which holds coefficients back: they move by less than it says. By how much less is seen where
+inner folds give every star several predictions. The alternative needs no formula but many fits: how far coefficients
+spread when a part of the stars is left out.
 """
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
+from scipy.special import chdtri
 
 from spfast.model.budget import quadratic_form
 from spfast.selection.training import warn_of_unconverged
@@ -58,18 +61,20 @@ class CoefficientErrors:
         for source, noise in self._noise.items():
             self._noise[source] = noise / np.outer(self._scale, self._scale)
 
-    def terms(self, rows):
+    def terms(self, rows, noise_off=True):
         """Variances of ln parallax of stars that the model did not see, by the source of the noise.
 
         Parameters
         ----------
         rows : int64 array
+        noise_off : bool
+            Whether what the noise of the star's own features adds is taken off, so that one or the other may be below
+            0.
 
         Returns
         -------
         dict of float64 array, shape (n_rows,)
-            Under ``"gaia"`` (times k^2), ``"features"`` and ``"intrinsic"`` (times s^2); what the noise of the star's
-            own features adds is taken off, so that one or the other may be below 0.
+            Under ``"gaia"`` (times k^2), ``"features"`` and ``"intrinsic"`` (times s^2).
         """
         training, unscaled = self._training, self._inverse / self._scale[:, None]
         return {
@@ -78,13 +83,29 @@ class CoefficientErrors:
                 unscaled,
                 self.columns,
                 training.features,
-                training.feature_errors,
+                training.feature_errors if noise_off else None,
                 rows,
                 training.threads,
                 self._neighbours,
             )
             for source, noise in self._noise.items()
         }
+
+    def moved_share(self, jackknife, n_folds, gaia_inflation, intrinsic_scatter):
+        """How much of these covariances is left with the penalty (float, 1 at most).
+
+        Parameters
+        ----------
+        jackknife : float64 array, shape (n_rows,)
+            Variance of the predictions of the training stars, from models that each leave out one of the folds.
+        n_folds : int
+        gaia_inflation, intrinsic_scatter : float
+        """
+        terms = self.terms(self._training.rows, noise_off=False)
+        variance = gaia_inflation**2 * terms["gaia"] + terms["features"] + intrinsic_scatter**2 * terms["intrinsic"]
+        # The median of chi-squared in units of its mean: a jackknife of K folds has K - 1 degrees of freedom.
+        median = chdtri(n_folds - 1, 0.5) / (n_folds - 1)
+        return min(1.0, float(np.median(jackknife / variance)) / median)
 
     def factor(self, gaia_inflation, intrinsic_scatter):
         """F, with F F' the covariance of the coefficients in ``columns`` (float64 array, shape (n_columns, n_columns)).

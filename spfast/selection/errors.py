@@ -32,6 +32,8 @@ _OUTLIER_WIDTH = 5.0
 #: and the four coefficients of the offset.
 _START = (0.0, logit(0.005), *[np.log(0.08**2 / 3.0)] * 3, 0.0, 0.0, 0.0, 0.0)
 _BOUNDS = ((-1.0, 1.5), (-12.0, -1.5), *[(-16.0, 1.0)] * 3, *[(-0.5, 0.5)] * 4)
+#: k and s with which the share of the coefficients' errors is first looked up, and how often both are found in turn.
+_FIRST, _ROUNDS = (1.0, 0.1), 2
 #: Training stars between these quantiles tell where an offset is followed to.
 _FOLLOWED = (0.005, 0.995)
 
@@ -45,11 +47,14 @@ class HeldOut(NamedTuple):
         The error is that from the features.
     terms : dict of float64 array, shape (n_rows,)
         Variances from errors of these models' coefficients: `CoefficientErrors.terms`.
+    jackknife : float64 array, shape (n_rows,)
+        Variance of the prediction, from how far those of all these models are apart.
     """
 
     ln_parallax: np.ndarray
     ln_error: np.ndarray
     terms: dict
+    jackknife: np.ndarray
 
 
 class Misfit(NamedTuple):
@@ -95,7 +100,8 @@ def measure_errors(model, training, splits, unlikeness=None, held_out=None, coef
     ErrorBudget
     """
     held_out = held_out_predictions(model, training, splits) if held_out is None else held_out
-    if coefficients is None:
+    sandwich = coefficients is None
+    if sandwich:
         coefficients = CoefficientErrors(model, training)
     else:
         held_out = held_out._replace(terms=coefficients.held_out_terms(len(splits)))
@@ -103,26 +109,33 @@ def measure_errors(model, training, splits, unlikeness=None, held_out=None, coef
     unlikeness = np.ones((rows.size, 2)) if unlikeness is None else unlikeness
     colour = dust_colour(training.layout, training.features, rows)
     followed = [_followed(x) for x in (colour, held_out.ln_parallax)]
-    mixture = Mixture.of(model)
-    found = fit_misfit(
-        training.parallax[rows] + model.zero_point,
-        training.gaia_error[rows],
-        held_out,
-        unlikeness,
-        np.hstack([offset_basis(x, *where) for x, where in zip((colour, held_out.ln_parallax), followed, strict=True)]),
-        _OUTLIER_WIDTH if mixture is None else mixture.outlier_width,
+    basis = np.hstack(
+        [offset_basis(x, *where) for x, where in zip((colour, held_out.ln_parallax), followed, strict=True)]
     )
-    s2 = float(found.variance.sum())
-    _, growth, weak_line_growth = (float(part / s2) for part in found.variance)
+    mixture = Mixture.of(model)
+    k, s, share = *_FIRST, 1.0
+    for _ in range(_ROUNDS):
+        if sandwich:
+            share = coefficients.moved_share(held_out.jackknife, len(splits), k, s)
+        found = fit_misfit(
+            training.parallax[rows] + model.zero_point,
+            training.gaia_error[rows],
+            held_out._replace(terms={source: share * variance for source, variance in held_out.terms.items()}),
+            unlikeness,
+            basis,
+            _OUTLIER_WIDTH if mixture is None else mixture.outlier_width,
+        )
+        k, s = found.gaia_inflation, float(np.sqrt(found.variance.sum()))
+    _, growth, weak_line_growth = (float(part) / s**2 for part in found.variance)
     return ErrorBudget(
-        float(np.sqrt(s2)),
+        s,
         growth,
         weak_line_growth,
-        found.gaia_inflation,
+        k,
         found.outlier_share,
         int(rows.size),
         coefficients.columns,
-        coefficients.factor(found.gaia_inflation, np.sqrt(s2)),
+        np.sqrt(share) * coefficients.factor(k, s),
         np.hstack([followed, found.offset.reshape(2, 2)]),
     )
 
@@ -151,17 +164,19 @@ def held_out_predictions(model, training, splits):
     position = np.full(training.parallax.size, -1, dtype=np.int64)
     position[training.rows] = np.arange(training.rows.size)
     ln_parallax, ln_error = np.empty(training.rows.size), np.empty(training.rows.size)
-    terms, converged = {}, []
+    terms, everywhere, converged = {}, [], []
     for split in splits:
         inner = training.fit_silently(model.penalty, model.zero_point, split.train, model.coef)
         converged.append(inner.result.converged)
         at = position[split.test]
-        ln_parallax[at] = inner.predict_ln(training.features, split.test, training.threads)
+        everywhere.append(inner.predict_ln(training.features, training.rows, training.threads))
+        ln_parallax[at] = everywhere[-1][at]
         ln_error[at] = inner.predict_ln_error(training.feature_errors, split.test, training.threads)
         for source, variance in CoefficientErrors(inner, replace(training, rows=split.train)).terms(split.test).items():
             terms.setdefault(source, np.empty(training.rows.size))[at] = variance
     warn_of_unconverged(converged)
-    return HeldOut(ln_parallax, ln_error, terms)
+    jackknife = (len(splits) - 1) * np.var(everywhere, axis=0)
+    return HeldOut(ln_parallax, ln_error, terms, jackknife)
 
 
 def fit_misfit(parallax, gaia_error, held_out, unlikeness, basis, outlier_width=_OUTLIER_WIDTH):
@@ -192,7 +207,7 @@ def fit_misfit(parallax, gaia_error, held_out, unlikeness, basis, outlier_width=
     >>> rng = np.random.default_rng(0)
     >>> sigma, predicted, none = rng.uniform(0.02, 0.1, 20000), rng.uniform(0.1, 2.0, 20000), np.zeros(20000)
     >>> parallax = predicted + 1.2 * sigma * rng.normal(size=20000) + 0.1 * predicted * rng.normal(size=20000)
-    >>> held_out = HeldOut(np.log(predicted), none, {"gaia": none, "features": none, "intrinsic": none})
+    >>> held_out = HeldOut(np.log(predicted), none, {"gaia": none, "features": none, "intrinsic": none}, none)
     >>> found = fit_misfit(parallax, sigma, held_out, np.ones((20000, 2)), np.zeros((20000, 4)))
     >>> round(found.gaia_inflation, 1), round(float(found.variance.sum() ** 0.5), 2)
     (1.2, 0.1)
