@@ -66,7 +66,9 @@ def test_source_has_no_door_for_code(path):
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             modules = {alias.name for alias in node.names} | {getattr(node, "module", None)}
-            assert not modules & {"pickle", "marshal", "shelve", "dill", "joblib", "yaml", "ctypes"}, node.lineno
+            assert not modules & {"pickle", "marshal", "shelve", "dill", "joblib", "yaml"}, node.lineno
+            # A handler of SIGBUS that runs on the spot; nothing from a file goes there.
+            assert "ctypes" not in modules or path.name == "bus_error.py", node.lineno
             assert "subprocess" not in modules or path.name == "build.py", node.lineno
         if isinstance(node, ast.Call):
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
