@@ -1,6 +1,6 @@
-"""What the choices cost: the table of choices.rst, measured on mock surveys.
+"""What the choices cost: the tables of choices.rst, measured on mock surveys.
 
-    python docs/make_choices.py /tmp/choices --seeds 1 2 3               # the table, twenty minutes on one core
+    python docs/make_choices.py /tmp/choices --seeds 1 2 3               # both tables, twenty minutes on one core
     python docs/make_choices.py /tmp/choices --seeds 11 12 13 --settings default auto --quintiles
 
 Surveys, and the numbers of every star under every setting, stay in the folder: a second run goes on where one stopped.
@@ -20,8 +20,10 @@ from spfast.simulate import simulate_survey
 
 STARS = 6000
 AUTO = {"fit": {"penalty_rule": "auto"}}
+#: Of the second table: this share of the parallaxes is wrong. The best are those known to better than 1/20.
+WRONG, WRONG_SHARE, BEST = "3% wrong", 0.03, 20.0
 
-#: Row of the table: preset, then what is changed from it.
+#: Row of a table: preset, then what is changed from it.
 SETTINGS = {
     "default": ("default", {}),
     "hogg2019": ("hogg2019", {}),
@@ -33,26 +35,32 @@ SETTINGS = {
     "zero-point fit": ("default", {"fit": AUTO["fit"] | {"zero_point_rule": "fit"}}),
     "pixel_correlation": ("default", {"errors": {"pixel_correlation": [0.4, 0.1]}}),
     "splits": ("default", {"errors": {"coefficients": "splits"}}),
+    "robust": ("default", {"fit": {"robust": True}}),
+    f"{WRONG} default": ("default", {}),
+    f"{WRONG} robust": ("default", {"fit": {"robust": True}}),
 }
-_COLUMNS = ("ln_spec_parallax", "ln_spec_parallax_err", "spec_parallax_err", "true", "G", "H-W2", "S/N", "fold_penalty")
+_COLUMNS = ("ln_spec_parallax", "ln_spec_parallax_err", "spec_parallax_err", "true", "G", "H-W2", "S/N", "gaia_error")
+_OF_MODEL = ("PENALT", "INFLAT")
 
 
 def measure(folder, name, seed):
     """Every star's prediction, errors, truth and covariates under one setting (dict of float64 arrays)."""
-    path = folder / f"{name.replace(' ', '-')}_{seed}.npz"
+    path = folder / f"{name.replace(' ', '-').replace('%', '')}_{seed}.npz"
     if not path.exists():
         preset, changes = SETTINGS[name]
         config = load_config(preset=preset, overrides=changes)
-        survey_path = folder / f"survey_{preset}_{seed}"
+        share = WRONG_SHARE if name.startswith(WRONG) else 0.0
+        survey_path = folder / (f"survey_{preset}_{seed}" + ("_wrong" if share else ""))
         if not survey_path.exists():
-            simulate_survey(survey_path, STARS, seed=seed, config=config, quiet=True)
+            simulate_survey(survey_path, STARS, seed=seed, config=config, quiet=True, wrong_parallaxes=share)
         survey = open_survey(survey_path)
         catalog = make_catalog(survey, config=config, models=fit_folds(survey, config))
         truth, stars = Table.read(survey_path / "truth.fits"), survey.stars
-        penalty = np.where(catalog["sample"] == "A", catalog.meta["PENALT_B"], catalog.meta["PENALT_A"])
         values = [np.asarray(catalog[column], dtype=float) for column in _COLUMNS[:3]]
         values += [np.log(truth["true_parallax"]), stars["phot_g_mean_mag"], stars["H"] - stars["w2mpro"], stars["SNR"]]
-        np.savez(path, **dict(zip(_COLUMNS, [*values, penalty], strict=True)))
+        found = dict(zip(_COLUMNS, [*values, stars["parallax_error"]], strict=True))
+        of_model = {key: [catalog.meta[f"{key}_A"], catalog.meta[f"{key}_B"]] for key in _OF_MODEL}
+        np.savez(path, **found, **of_model)
     with np.load(path) as found:
         return dict(found)
 
@@ -61,6 +69,11 @@ def shares(z):
     """Pull, and the shares [%] within one and within 1.96 errors."""
     low, high = np.percentile(z, [16.0, 84.0])
     return (high - low) / 2, 100 * np.mean(np.abs(z) < 1.0), 100 * np.mean(np.abs(z) < 1.96)
+
+
+def span(values, form):
+    """Smallest and largest, once if they are the same."""
+    return "-".join(dict.fromkeys(format(value, form) for value in (min(values), max(values))))
 
 
 def main():
@@ -73,16 +86,21 @@ def main():
     args.folder.mkdir(parents=True, exist_ok=True)
     for name in args.settings:
         found = [measure(args.folder, name, seed) for seed in args.seeds]
-        scatter = [shares(one["ln_spec_parallax"] - one["true"])[0] for one in found]
+        scatter, best = [], []
+        for one in found:
+            residual, known = one["ln_spec_parallax"] - one["true"], np.exp(one["true"]) > BEST * one["gaia_error"]
+            scatter.append(f"{shares(residual)[0]:.3f}")
+            best.append(f"{shares(residual[known])[0]:.3f}")
         both = {column: np.concatenate([one[column] for one in found]) for column in _COLUMNS}
         z = (both["ln_spec_parallax"] - both["true"]) / both["ln_spec_parallax_err"]
         pull, within_68, within_95 = shares(z)
-        penalties = "-".join(f"{p:g}" for p in dict.fromkeys((both["fold_penalty"].min(), both["fold_penalty"].max())))
-        of_features = both["spec_parallax_err"] / np.exp(both["ln_spec_parallax"])
-        text = ", ".join(f"{value:.3f}" for value in scatter)
+        penalties, inflation = (np.concatenate([one[key] for one in found]) for key in _OF_MODEL)
+        of_features = np.median(both["spec_parallax_err"] / np.exp(both["ln_spec_parallax"]))
         print(
-            f"{name:24} {text:24} {penalties:9} {pull:.3f}  {within_68:.1f}   {within_95:.1f}   "
-            f"{np.median(of_features):.4f} {np.median(both['ln_spec_parallax_err']):.4f}",
+            f"{name:24} {', '.join(scatter):24} {span(penalties, 'g'):9} "
+            f"{pull:.3f}  {within_68:.1f}   {within_95:.1f}   "
+            f"{of_features:.4f} {np.median(both['ln_spec_parallax_err']):.4f}   "
+            f"best {', '.join(best)}, k {span(inflation, '.2f')}",
             flush=True,
         )
         for column in ("G", "H-W2", "ln_spec_parallax", "S/N") if args.quintiles else ():
