@@ -228,7 +228,7 @@ def cut_short(case, times, rng):
         place, file = case.fresh(), case.mapped[rng.integers(len(case.mapped))]
         whole = file.read_bytes()
         pid = child(case.command(place), log=case.folder / "log")
-        time.sleep(rng.uniform(0.0, case.seconds))
+        time.sleep(rng.uniform(0.0, case.seconds) * rng.random())  # tables are read at the beginning
         os.truncate(file, rng.integers(len(whole)))
         code, text = wait(pid), (case.folder / "log").read_text()
         file.write_bytes(whole)

@@ -18,6 +18,7 @@ from spfast.data.survey import open_survey
 from spfast.data.tables import read_table
 from spfast.errors import BadInputError
 from spfast.products.catalog import make_catalog
+from spfast.products.columns import FLAGS
 from spfast.products.figure_sheets import SHEETS
 from spfast.products.report import make_report
 from spfast.products.tables import write_table
@@ -150,6 +151,18 @@ def test_it_says_what_it_warns_of_and_what_is_left_out(material):
     assert re.search(r"Model A had only \d+ training stars", text)
     assert "What the models use: coefficients: needs the fitted models" in text
     assert open_survey(material[0] / EVIL_FOLDER).survey_hash in text
+
+
+def test_the_table_of_flags_counts_the_stars_of_each(material):
+    text, catalog = material[1].read_text(encoding="utf-8"), read_table(material[0] / "catalog.fits")
+    table = re.search(r"<caption>Flags of the catalog</caption>.*?</table>", text, re.DOTALL)[0]
+    rows = re.findall(r'<tr><th scope="row">(\w+)</th><td class="text">(.+?)</td><td class="number">(\d+)</td>', table)
+    n_stars = {name: np.count_nonzero(catalog["flags"] >> bit & 1) for bit, name in enumerate(FLAGS)}
+    shown = {name: int(n) for name, _, n in rows}
+    assert len(shown) > 10
+    assert shown == {name: n_stars[name] for name in shown}
+    assert sum(shown.values()) == sum(n_stars.values()) > 0  # those that this catalog cannot have are not listed
+    assert all(len(meaning) > 10 for _, meaning, _ in rows)
 
 
 def test_images_beside_the_page(material, tmp_path, capsys, monkeypatch):
