@@ -1,5 +1,6 @@
 """Ingest from files to a survey: counts, reasons, normalisation, interruption, processes, and what it refuses."""
 
+import errno
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from spfast.data import build
 from spfast.data import ingest as ingest_module
 from spfast.data.apogee import spectrum_reader
 from spfast.data.ingest import ingest
+from spfast.data.rows import LN_FLUX_ERROR
 from spfast.data.survey import open_survey
 from spfast.errors import BadInputError, SpfastWarning
 
@@ -315,6 +317,26 @@ def test_bad_input_is_one_line_and_leaves_nothing(download, tmp_path, config, fa
     assert not list(tmp_path.glob("out*"))
 
 
+def test_a_journal_counts_only_with_both_files_of_rows(tmp_path):
+    journal = build.Journal(tmp_path / "work")
+    journal.begin({"fingerprint": "x"}, n_rows=2)
+    head, records = journal.read()
+    assert (head["fingerprint"], records) == ("x", [])
+    (tmp_path / "work" / LN_FLUX_ERROR).unlink()
+    assert journal.read() == (None, [])
+
+
+def test_rows_that_cannot_be_written_are_one_line(download, tmp_path, config, monkeypatch):
+    def full(file, rows):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("spfast.data.rows._write_all", full)
+        with pytest.raises(BadInputError, match=r"ln_flux\.f32: cannot be written \(No space left on device\)"):
+            ingest(*download, tmp_path / "out", config=config, quiet=True)
+    assert ingest(*download, tmp_path / "out", config=config, quiet=True).n_stars == 12
+
+
 @pytest.mark.parametrize("table", [0, 2])
 def test_a_table_that_changes_while_it_is_read_is_refused(download, tmp_path, config, monkeypatch, table):
     cut = ingest_module.cut_apogee  # after both are read, before their hashes are taken
@@ -334,7 +356,7 @@ def test_too_few_stars_to_find_the_continuum(download, tmp_path):
     with pytest.raises(BadInputError, match="continuum_file"):
         ingest(*download, tmp_path / "out", quiet=True)
     assert not list(tmp_path.glob("out*"))
-    with pytest.raises(BadInputError, match="threads: 0"):
+    with pytest.raises(BadInputError, match="threads is 0"):
         ingest(*download, tmp_path / "out", threads=0)
 
 

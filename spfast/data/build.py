@@ -45,8 +45,9 @@ class Journal:
     def read(self):
         """Return the head (dict or None) and the chunks' records (list of dict); none if the raw rows are not there."""
         head, *records = self._file.read() or [None]
-        sizes = {path.stat().st_size for path in map(self.work.joinpath, (LN_FLUX, LN_FLUX_ERROR)) if path.is_file()}
-        return (None, []) if head is None or sizes != {head["n_bytes"]} else (head, records)
+        raw = [self.work / name for name in (LN_FLUX, LN_FLUX_ERROR)]
+        there = head is not None and all(path.is_file() and path.stat().st_size == head["n_bytes"] for path in raw)
+        return (head, records) if there else (None, [])
 
     def begin(self, head, n_rows):
         """Start a build: make the raw files, then the journal."""

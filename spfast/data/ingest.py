@@ -22,6 +22,7 @@ from spfast.data.photometry import read_gaia, read_wise
 from spfast.data.survey import WORK, SurveyWriter, clear_partial, clear_work, open_survey, partial_path
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.files import file_sha256, writing
+from spfast.kernels.team import resolve_threads
 from spfast.lock import hold
 from spfast.model.layout import FeatureLayout
 from spfast.progress import Progress
@@ -68,8 +69,7 @@ def ingest(allstar, spectra, gaia, out, wise=None, config=None, threads=None, qu
         survey, or another process is building it.
     """
     config = Config() if config is None else config
-    if threads is not None and threads < 1:
-        raise BadInputError(f"threads: {threads}, expected at least 1")
+    threads = resolve_threads(threads)
     out = Path(out)
     # A survey that is there is whole, and only read.
     with nullcontext() if out.exists() else hold(out):
@@ -111,7 +111,7 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet):
         "config": {name: config.to_dict()[name] for name in ("normalization", "features")},
         "library": fits_library(),
     }
-    results = build_rows(job, list(stars["FILE"]), journal, threads or _processors(), quiet)
+    results = build_rows(job, list(stars["FILE"]), journal, threads, quiet)
     if _fingerprint(inputs, config, stars, spectra) != fingerprint:
         # Which rows were made of what is not known any more: nothing may go on from them.
         shutil.rmtree(partial_path(out))
@@ -291,7 +291,3 @@ def _print_cut_flow(survey):
     for cut, n_left in survey.info["cut_flow"]:
         print(f"{n_left:>10,}  {cut}")
     print(f"{survey.info['n_training']:>10,}  of them in the Training Set; {survey.n_features:,} features")
-
-
-def _processors():
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

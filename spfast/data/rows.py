@@ -12,6 +12,7 @@ from spfast.config import load_config
 from spfast.data.apogee import spectrum_reader
 from spfast.data.features import SpectrumFeatures
 from spfast.errors import BadInputError
+from spfast.files import writing
 
 #: Raw arrays of the rows, float32, one row of 7451 pixels a star.
 LN_FLUX, LN_FLUX_ERROR = "ln_flux.f32", "ln_flux_error.f32"
@@ -58,7 +59,7 @@ class RowMaker:
         Raises
         ------
         BadInputError
-            If a file that was there is not, or the system cannot read it.
+            If a file that was there is not, the system cannot read it, or the rows cannot be written.
         """
         features = self._features
         features.reset_usable()
@@ -87,8 +88,9 @@ class RowMaker:
             if failure:
                 failed.append([i, failure])
         for file, rows in zip(self._files, (ln_flux, ln_flux_error), strict=True):
-            file.seek(start * features.pixels.size * rows.itemsize)
-            _write_all(file, rows)
+            with writing(file.name):
+                file.seek(start * features.pixels.size * rows.itemsize)
+                _write_all(file, rows)
         return {
             "start": start,
             "n": len(paths),
@@ -119,7 +121,7 @@ def main():
     for line in sys.stdin:
         try:
             answer = maker.chunk(*json.loads(line))
-        except (BadInputError, OSError) as error:
+        except BadInputError as error:
             answer = {"error": str(error)}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
