@@ -15,6 +15,7 @@ from spfast.errors import BadInputError, ConvergenceWarning
 from spfast.model import robust
 from spfast.model.robust import Mixture, RobustSettings, fit_mixture
 from spfast.products.catalog import make_catalog
+from spfast.products.tune import tune
 
 PENALTY = 20.0
 ROBUST = Config().replace(fit={"robust": True, "penalty": PENALTY}, tune={"penalties": [100.0, 20.0], "inner_folds": 3})
@@ -264,3 +265,42 @@ def test_command(survey, tmp_path, capsys):
     assert table.meta["ROBWID_A"] == 30.0
     assert table.meta["ROBSHR_B"] == 0.1
     assert "wrong" in table["outlier_probability"].description
+
+
+def test_tune_lets_wrong_parallaxes_decide_nothing(survey, tmp_path):
+    arguments = {"penalties": [200.0, 50.0, 12.0], "zero_points": [0.0483], "threads": 1}
+    robust, table = tune(survey[0], config=ROBUST, resume=tmp_path / "points", **arguments)
+    plain, other = tune(survey[0], config=ROBUST.replace(fit={"robust": False}), **arguments)
+    # Chi-squared of stars held out is that of the right parallaxes.
+    assert min(robust.means.values()) < 0.2 * min(plain.means.values())
+    assert table.meta["ROBOUT"] == pytest.approx(600 * 0.05, rel=0.3)
+    assert "ROBOUT" not in other.meta
+    likely, _ = tune(survey[0], config=ROBUST, score="likelihood", **arguments)
+    unlikely, _ = tune(survey[0], config=ROBUST.replace(fit={"robust": False}), score="likelihood", **arguments)
+    assert min(likely.means.values()) < min(unlikely.means.values()) - 0.3
+
+    again, _ = tune(survey[0], config=ROBUST, resume=tmp_path / "points", **arguments)
+    assert again.points == robust.points
+    said = []
+    other = ROBUST.replace(fit={"penalty": 3.0})  # of the fit that sets the weights
+    tune(survey[0], config=other, resume=tmp_path / "points", say=said.append, **arguments)
+    assert not any("going on" in line for line in said)
+
+
+def test_a_wrong_parallax_has_little_weight_in_the_combination(survey, catalog):
+    true = np.asarray(survey[1]["true_parallax"])
+    plain = make_catalog(survey[0], config=ROBUST.replace(fit={"robust": False}), threads=1)
+    wrong = np.nan_to_num(catalog["outlier_probability"]) > 0.5
+
+    def off(table, which):
+        return np.sqrt(np.mean(((table["combined_parallax"] - true)[which] / true[which]) ** 2))
+
+    assert wrong.sum() > 20
+    assert off(catalog, wrong) < 0.3 * off(plain, wrong)
+    spec, error = catalog["spec_parallax"], catalog["spec_parallax_err_total"]
+    np.testing.assert_allclose(catalog["combined_parallax"][wrong], spec[wrong], atol=float(np.max(error[wrong])))
+    # Where there is no Gaia parallax, and where it is right, it is what it always was.
+    assert catalog["combined_parallax"][0] == spec[0]
+    assert catalog["combined_parallax_err"][0] == error[0]
+    right = np.nan_to_num(catalog["outlier_probability"], nan=1.0) < 1e-3
+    assert np.all(catalog["combined_parallax_err"][right] < 1.05 * error[right])

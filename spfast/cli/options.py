@@ -229,12 +229,6 @@ def _fit_options(sub):
         "lindegren2021: Gaia DR3's own, star by star (pip install 'spfast[zeropoint]')",
     )
     sub.add_argument(
-        "--robust",
-        action="store_true",
-        default=None,
-        help="give wrong parallaxes a component of their own, so that they do no harm (default: all count as right)",
-    )
-    sub.add_argument(
         "--zero-point-covariates",
         nargs="+",
         choices=ZERO_POINT_COVARIATES,
@@ -246,6 +240,12 @@ def _fit_options(sub):
 
 
 def _solver_options(sub):
+    sub.add_argument(
+        "--robust",
+        action="store_true",
+        default=None,
+        help="give wrong parallaxes a component of their own, so that they do no harm (default: all count as right)",
+    )
     sub.add_argument(
         "--exact-distance-modulus",
         action="store_true",

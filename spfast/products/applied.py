@@ -53,10 +53,15 @@ def apply_model(model, survey, rows=None, threads=None):
     if total is not None:
         spec, error, inflated = values["spec_parallax"], values["spec_parallax_err_total"], inflation * gaia_error
         flags["parallax_outlier"] = np.abs(spec - gaia) > OUTLIER_SIGMA * np.hypot(error, inflated)
-        values["combined_parallax"], values["combined_parallax_err"] = _combine(spec, error, gaia, inflated)
+        combined = _combine(spec, error, gaia, inflated)
         mixture = Mixture.of(model)
         if mixture is not None:
-            values["outlier_probability"] = mixture.outlier_probability(gaia - spec, error**2 + inflated**2)
+            variance = error**2 + inflated**2
+            probability = mixture.outlier_probability(gaia - spec, variance)
+            values["outlier_probability"] = probability
+            wrong = _combine(spec, error, gaia, np.sqrt(mixture.outlier_width**2 * variance - error**2))
+            combined = _average(combined, wrong, np.nan_to_num(probability))
+        values["combined_parallax"], values["combined_parallax_err"] = combined
     outside = extrapolates(model, survey.features, rows, threads)
     if outside is not None:
         flags["extrapolation"] = outside
@@ -85,3 +90,12 @@ def _combine(spec, spec_error, gaia, gaia_error):
     mean = (spec_weight * spec + gaia_weight * gaia) / (spec_weight + gaia_weight)
     error = 1.0 / np.sqrt(spec_weight + gaia_weight)
     return np.where(np.isnan(gaia), spec, mean), np.where(np.isnan(gaia), spec_error, error)
+
+
+def _average(right, wrong, probability):
+    """Mean and standard deviation of a value that is the second of two, each with its error, by a probability."""
+    (mean, error), (other, other_error) = right, wrong
+    between = mean + probability * (other - mean)
+    variance = (1.0 - probability) * (error**2 + (mean - between) ** 2)
+    variance += probability * (other_error**2 + (other - between) ** 2)
+    return between, np.sqrt(variance)

@@ -25,6 +25,8 @@ from spfast.selection.seen import encode_stars
 from spfast.selection.training import TrainingSet, make_splits
 
 __all__ = [
+    "calm_training",
+    "first_zero_point",
     "fit_folds",
     "fit_stars",
     "inner_splits",
@@ -143,7 +145,7 @@ def fit_stars(survey, config=None, fold=None, threads=None, quiet=True):
     penalty, zero_point, tuning = _choose(training, splits, config, quiet)
     if config.fit.intrinsic_scatter:
         pilot = {"penalty": penalty, "zero_point": zero_point}
-        calm, _ = _calm(training, penalty, zero_point, config)
+        calm, _ = calm_training(training, penalty, zero_point, config)
         pilot_model = calm.fit(penalty, zero_point)
         held_out = held_out_predictions(pilot_model, calm, splits)
         pilot["intrinsic_scatter"] = measure_errors(pilot_model, calm, splits, held_out=held_out).intrinsic_scatter
@@ -153,7 +155,7 @@ def fit_stars(survey, config=None, fold=None, threads=None, quiet=True):
     if tuning is not None:
         metadata["tuning"] = tuning
     if rule == FITTED:
-        calm, noted = _calm(training, penalty, zero_point, config)
+        calm, noted = calm_training(training, penalty, zero_point, config)
         known = metadata | noted
         model = fit_with_zero_point(survey, calm, splits, config, penalty, zero_point, known, _robust(config))
         training = with_fitted_offsets(survey, training, model)
@@ -218,7 +220,7 @@ def measure_budget(survey, config, fold, model, threads=None):
     splits = inner_splits(survey, training, config)
     pilot = model.metadata.get("weights")
     if pilot is not None:
-        calm, _ = _calm(training, pilot["penalty"], pilot["zero_point"], config)
+        calm, _ = calm_training(training, pilot["penalty"], pilot["zero_point"], config)
         pilot_model = calm.fit(pilot["penalty"], pilot["zero_point"])
         training = _reweighted(training, pilot, held_out_predictions(pilot_model, calm, splits))
     if "zero_point_fit" in model.metadata:
@@ -259,8 +261,28 @@ def _robust(config):
     return RobustSettings(settings.outlier_share or None, settings.outlier_width or None) if settings.robust else False
 
 
-def _calm(training, penalty, zero_point, config):
-    """The training stars under the weights of a robust fit, and what it notes in a model's metadata (dict)."""
+def first_zero_point(config):
+    """What a fit adds to all parallaxes [mas] before anything is found: 0 where each star has its own already."""
+    return config.fit.zero_point if config.fit.zero_point_rule in _OWN_ZERO_POINT else 0.0
+
+
+def calm_training(training, penalty, zero_point, config):
+    """The training stars under the weights of a robust fit, if the configuration wants one.
+
+    Parameters
+    ----------
+    training : TrainingSet
+    penalty, zero_point : float [, mas]
+        Of that fit.
+    config : Config
+        Its ``fit`` section is used.
+
+    Returns
+    -------
+    training : TrainingSet
+    noted : dict
+        What the fit notes in a model's metadata; empty if it is not robust.
+    """
     settings = _robust(config)
     if settings is False:
         return training, {}
@@ -273,11 +295,11 @@ def _choose(training, splits, config, quiet):
     settings, tune = config.fit, config.tune
     if settings.penalty_rule not in PENALTY_RULES:
         raise BadInputError(f"penalty rule {settings.penalty_rule!r}: expected one of {', '.join(PENALTY_RULES)}")
-    zero_point = settings.zero_point if settings.zero_point_rule in _OWN_ZERO_POINT else 0.0
+    zero_point = first_zero_point(config)
     if AUTO not in (settings.penalty_rule, settings.zero_point_rule):
         return settings.penalty, zero_point, None
     found = cross_validate(
-        _calm(training, settings.penalty, zero_point, config)[0],
+        calm_training(training, settings.penalty, zero_point, config)[0],
         splits,
         tune.penalties if settings.penalty_rule == AUTO else (settings.penalty,),
         tune.zero_points if settings.zero_point_rule == AUTO else (zero_point,),

@@ -7,8 +7,7 @@ from astropy.table import Table
 
 from spfast import __version__
 from spfast.config import Config
-from spfast.products.fitting import training_set, used_configs
-from spfast.products.settings import resolve_config
+from spfast.products.fitting import calm_training, first_zero_point, training_set, used_configs
 from spfast.selection.crossval import cross_validate
 from spfast.selection.points import PointStore
 from spfast.selection.training import make_splits
@@ -30,6 +29,7 @@ POINT_COLUMNS = {
     "n_nonzero": ("", "pixels with a coefficient that is not zero"),
     "kkt_violation": ("", "largest violation of the optimality conditions, as the penalty"),
     "converged": ("", "whether it is below the tolerance"),
+    "n_passes": ("", "passes over the features that the fit took"),
 }
 
 #: Comments of the header's cards.
@@ -48,6 +48,7 @@ HEADER_COMMENTS = {
     "MINPEN": "penalty of the smallest mean score",
     "MINZP": "[mas] zero point of the smallest mean score",
     "GREW": "where the grid has grown",
+    "ROBOUT": "training stars that weigh little: outliers of a robust fit",
 }
 
 
@@ -107,10 +108,13 @@ def tune(
     BadInputError
         For a grid or folds that cannot be used.
     """
-    config = resolve_config(Config() if config is None else config)
+    config = Config() if config is None else config
     training = training_set(survey, config, fold, threads)
     splits = make_splits(survey.stars, training.rows, n_folds, repeats, config.folds)
-    fixed = {key: value for key, value in config.to_dict()["fit"].items() if key not in ("penalty", "zero_point")}
+    calm, noted = calm_training(training, config.fit.penalty, first_zero_point(config), config)
+    # Penalty and zero point matter to a robust fit alone, which sets the weights.
+    unused = () if noted else ("penalty", "zero_point")
+    fixed = {key: value for key, value in config.to_dict()["fit"].items() if key not in unused}
     # All that the points depend on, the grid as well: fits start from their neighbours on it.
     settings = {
         "penalties": list(config.tune.penalties if penalties is None else penalties),
@@ -130,7 +134,7 @@ def tune(
     if say is not None and store.n_resumed:
         say(f"going on from {resume}: {store.n_resumed} points are there")
     tuning = cross_validate(
-        training,
+        calm,
         splits.splits,
         **settings,
         store=store,
@@ -139,10 +143,10 @@ def tune(
     )
     if say is not None and tuning.undecided:
         say(tuning.undecided)
-    return tuning, tune_table(tuning, survey, config, splits)
+    return tuning, tune_table(tuning, survey, config, splits, noted)
 
 
-def tune_table(tuning, survey, config, splits):
+def tune_table(tuning, survey, config, splits, noted):
     """Lay out the points of a tuning as a table whose header says what was chosen and how (astropy Table)."""
     table = Table()
     for name, (unit, description) in POINT_COLUMNS.items():
@@ -167,5 +171,7 @@ def tune_table(tuning, survey, config, splits):
         "MINZP": tuning.minimum[1],
         "GREW": "; ".join(tuning.notes) or "nowhere",
     }
+    if "robust" in noted:
+        table.meta["ROBOUT"] = noted["robust"]["n_outliers"]
     table.sort(["penalty", "zero_point", "repeat", "held_out"])
     return table

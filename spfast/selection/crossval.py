@@ -94,7 +94,8 @@ def cross_validate(
         ``(parallax + zero point - prediction)^2 / fit_error^2``; ``likelihood`` the mean of minus ln likelihood under
         the variance ``gaia_error^2 + (s prediction)^2``, with the s that suits the held-out stars best: nearby stars,
         whose errors are far below any model's scatter, do not decide alone; ``scatter`` half the 16-84 percentile
-        width of ``(prediction - parallax) / parallax`` of held-out stars with raw parallax/error >= 20.
+        width of ``(prediction - parallax) / parallax`` of held-out stars with raw parallax/error >= 20. What a robust
+        fit takes for outliers weighs as little in the first two as it does there.
     store : PointStore, optional
         Points that are known already; new ones are added.
     say : callable, optional
@@ -168,6 +169,9 @@ def _score(training, split, model):
     predicted = model.predict(training.features, rows, training.threads)
     raw = training.parallax[rows]
     parallax = raw + model.zero_point
+    error = training.gaia_error[rows]
+    if training.inlying is not None:
+        error = error / np.sqrt(training.inlying[rows])
     best = raw / training.gaia_error[rows] >= BEST_SNR
     scatter = None
     if best.any():
@@ -181,12 +185,13 @@ def _score(training, split, model):
         "n_train": int(split.train.size),
         "n_test": int(rows.size),
         "chi_squared": float(np.mean(((parallax - predicted) / training.fit_error[rows]) ** 2)),
-        "likelihood": _minus_ln_likelihood(parallax - predicted, training.gaia_error[rows], predicted),
+        "likelihood": _minus_ln_likelihood(parallax - predicted, error, predicted),
         "n_best": int(np.count_nonzero(best)),
         "scatter": scatter,
         "n_nonzero": model.n_nonzero,
         "kkt_violation": model.result.kkt_violation,
         "converged": model.result.converged,
+        "n_passes": model.result.n_passes,
     }
 
 

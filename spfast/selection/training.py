@@ -35,6 +35,8 @@ class TrainingSet:
         Further arguments of every fit: solver, tolerance, threads, ...
     pixel_correlation : tuple of float
         Of every model: correlation of the errors of pixels 1, 2, ... apart.
+    inlying : float64 array, shape (n_stars,), or None
+        What a robust fit multiplies inverse variances by, below 1 for outliers; in ``fit_error`` already.
     """
 
     features: np.ndarray = field(repr=False)
@@ -46,6 +48,7 @@ class TrainingSet:
     rows: np.ndarray
     options: dict
     pixel_correlation: tuple = ()
+    inlying: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def threads(self):
@@ -87,9 +90,9 @@ class TrainingSet:
             return self
         predicted = model.predict(self.features, self.rows, self.threads)
         residual = self.parallax[self.rows] + model.zero_point - predicted
-        error = self.fit_error.copy()
-        error[self.rows] /= np.sqrt(mixture.weights(residual, error[self.rows], predicted))
-        return self.with_fit_error(error)
+        inlying = np.ones(self.parallax.size)
+        inlying[self.rows] = mixture.weights(residual, self.fit_error[self.rows], predicted)
+        return replace(self, fit_error=self.fit_error / np.sqrt(inlying), inlying=inlying)
 
 
 @dataclass(frozen=True)
