@@ -1,5 +1,7 @@
 """Errors that are true: coefficients against repeated noise, scatter and inflation put in and found, coverage."""
 
+import json
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +10,7 @@ from problems import small_problem
 from tiny import tiny_survey
 
 from spfast.errors import BadInputError, SpfastWarning
+from spfast.files import BLANK_SEAL, seal
 from spfast.model.budget import coefficient_variance, dust_colour
 from spfast.model.layout import FeatureLayout
 from spfast.model.result import load_model
@@ -316,18 +319,24 @@ def test_an_old_model_says_what_is_missing(tmp_path):
     np.testing.assert_array_equal(new["spec_parallax_err_total"], anew["spec_parallax_err_total"])
 
 
-def test_a_file_of_the_first_format_is_read_without_its_budget(tmp_path, monkeypatch):
+def test_a_file_of_the_first_format_is_read_without_its_budget(tmp_path):
     survey, _ = tiny_survey(tmp_path / "survey", n_stars=400)
     model = fit_folds(survey, resolve_config(penalty=20.0))["A"]
-    for schema in (1, 3):
-        monkeypatch.setattr("spfast.model.result._SCHEMA", schema)
-        model.save(tmp_path / f"{schema}.npz")
-    monkeypatch.undo()
+    model.save(tmp_path / "model.npz")
+    with np.load(tmp_path / "model.npz") as archive:
+        parts = dict(archive)
+    for schema in (1, 99):
+        path = tmp_path / f"{schema}.npz"
+        header = json.loads(str(parts["header"])) | {"schema": schema}
+        np.savez(path, **(parts | {"header": np.array(json.dumps(header))}))
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.comment = BLANK_SEAL.encode()
+        seal(path)
     old = load_model(tmp_path / "1.npz")
     assert old.budget is None
     np.testing.assert_array_equal(old.coef, model.coef)
-    with pytest.raises(BadInputError, match="not of this format"):
-        load_model(tmp_path / "3.npz")
+    with pytest.raises(BadInputError, match="format"):
+        load_model(tmp_path / "99.npz")
 
 
 def test_a_damaged_budget_is_refused(tmp_path):
