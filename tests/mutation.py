@@ -24,6 +24,11 @@ MODULES = {
     "spfast.kernels.l1": ["tests/test_kernels_by_hand.py"],
     "spfast.kernels.uncertainty": ["tests/test_propagation_by_hand.py"],
     "spfast.kernels.exp_linear": ["tests/test_kernels_by_hand.py"],
+    "spfast.kernels.coordinate_descent": ["tests/test_solver_kernels_by_hand.py"],
+    "spfast.kernels.lbfgs": ["tests/test_solver_kernels_by_hand.py"],
+    "spfast.kernels.cholesky": ["tests/test_solver_kernels_by_hand.py"],
+    "spfast.model.predict": ["tests/test_propagation_by_hand.py"],
+    "spfast.model.budget": ["tests/test_budget_by_hand.py"],
     "spfast.data.crossmatch": [
         "tests/test_crossmatch.py",
         "tests/test_bad_input.py::test_places_that_agree_or_are_not_known",

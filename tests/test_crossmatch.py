@@ -24,6 +24,15 @@ def test_best_rows_against_a_plain_loop():
     assert best_rows(keys, order).tolist() == sorted(row for _, row in expected.values())
 
 
+def test_ties_go_to_the_least_of_the_other_values_the_first_of_them_first():
+    keys, order = np.array(["a"] * 3 + ["b"] * 3), np.zeros(6)
+    first, second, third = [2, 1, 1, 5, 5, 5], [0, 4, 3, 1, 1, 1], [0.0, 0.0, 9.0, 7.0, np.nan, 6.0]
+    assert best_rows(keys, order, [first, second, third]).tolist() == [2, 5]
+    assert best_rows(keys, order, [third, second, first]).tolist() == [0, 5]
+    assert best_rows(keys, order, [second, third, first]).tolist() == [0, 5]
+    assert best_rows(keys, order, [second, first]).tolist() == [0, 3]  # rows that are the same: the first of them
+
+
 def test_brightest_without_distances_nearest_with():
     assert best_gaia_rows(gaia()).tolist() == [1, 2, 4]
     assert best_gaia_rows(gaia(angular_distance=[0.1, 0.2, 0.3, 0.0, 0.1])).tolist() == [0, 1, 4]

@@ -1,15 +1,20 @@
 """Corners of reading and building that no other test enters."""
 
+import os
+import sys
+
 import numpy as np
 import pytest
 from astropy.table import MaskedColumn, Table
 from small_survey import spectra, tables
 
+from spfast.data.apogee import SpectrumFiles, fits_library
+from spfast.data.build import _Worker
 from spfast.data.columns import conform_stars
 from spfast.data.continuum import chip_pixels, rough_normalize
 from spfast.data.inputs import check_plausible
 from spfast.data.tables import read_table
-from spfast.data.zero_point import added_to_parallax
+from spfast.data.zero_point import added_to_parallax, zero_point_covariates
 from spfast.errors import BadInputError, SpfastWarning, reading
 from spfast.model.layout import FeatureLayout
 
@@ -46,6 +51,48 @@ def test_rough_continuum_of_what_has_none():
 def test_rule_of_the_zero_point_that_nobody_knows():
     with pytest.raises(BadInputError, match="zero point rule 'x': expected one of"):
         added_to_parallax(Table({"source_id": [1]}), "x")
+
+
+def test_covariates_that_a_survey_lacks():
+    stars = Table({"phot_g_mean_mag": [10.0, 12.0, np.nan, 14.0], "ecl_lat": [1.0, 2.0, 3.0, 5.0]})
+    values, pivots, missing = zero_point_covariates(stars, ["G", "ecl_lat"], rows=[0, 1])
+    assert pivots == [11.0, 1.5]
+    assert values.tolist() == [[-1.0, -0.5], [1.0, 0.5], [0.0, 1.5], [3.0, 3.5]]
+    assert missing.tolist() == [False, False, True, False]
+    with pytest.raises(BadInputError, match="covariate G: no training star has it; leave it out"):
+        zero_point_covariates(stars, ["ecl_lat", "G"], rows=[2])
+    with pytest.raises(BadInputError, match="covariate BP-RP: the survey has no column phot_bp_mean_mag"):
+        zero_point_covariates(stars, ["BP-RP"])
+    values, pivots, missing = zero_point_covariates(stars, [])
+    assert (values.shape, pivots, missing.any()) == ((4, 0), [], False)
+
+
+def test_spectra_are_read_by_what_is_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fitsio", None)
+    assert fits_library() == "astropy"
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    (tmp_path / "field").mkdir()
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("field"):
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(BadInputError, match=r"field: cannot be listed \(Permission denied\)"):
+        SpectrumFiles(tmp_path)
+
+
+def test_a_worker_that_dies_is_noticed():
+    worker = _Worker({})  # a job without a folder: the worker ends with an error of its own
+    with pytest.raises(RuntimeError, match="a worker process ended with code 1"):
+        worker.chunk(0, [])
+    with pytest.raises(RuntimeError, match="a worker process ended with code 1"):
+        worker.chunk(7, [])
+    worker.close()
 
 
 def test_edges_of_what_is_plausible():

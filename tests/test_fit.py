@@ -1,5 +1,7 @@
 """The fitter's door: input checks, units, models on disk and on other surveys, and the path."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import reference
@@ -88,6 +90,8 @@ def test_parallaxes_of_other_rows_never_matter(problem):
         ({"solver": "adam"}, "solver 'adam'"),
         ({"start": "zero"}, "start 'zero'"),
         ({"start": np.zeros(3)}, "start: shape"),
+        ({"layout": FeatureLayout((1, 2))}, "features: 49 columns, the layout has 11"),
+        ({"exact_distance_modulus": True}, "needs a layout"),
         ({"threads": 0}, "threads is 0"),
         ({"threads": 1.5}, "threads is 1.5"),
     ],
@@ -164,6 +168,27 @@ def test_pickles_are_never_opened(tmp_path):
     np.savez(tmp_path / "evil.npz", header=np.array([object()], dtype=object), coef=np.zeros(3), penalized=np.zeros(3))
     with pytest.raises(BadInputError, match="not a whole spfast model"):
         spfast.load_model(tmp_path / "evil.npz")
+
+
+def test_models_whose_parts_do_not_fit_are_refused(tmp_path, model):
+    path = tmp_path / "model.npz"
+    damaged = {
+        "its arrays do not fit together": {"penalized": model.penalized[1:]},
+        "its layout does not fit": {"coef": model.coef[1:], "penalized": model.penalized[1:]},
+        "its coefficients are float32": {"coef": model.coef.astype(np.float32)},
+        "expected finite float64": {"coef": np.full_like(model.coef, np.inf)},
+    }
+    for message, change in damaged.items():
+        replace(model, **change).save(path)
+        with pytest.raises(BadInputError, match=message):
+            spfast.load_model(path)
+
+
+def test_what_a_model_lacks_is_said(problem, layout, model):
+    with pytest.raises(BadInputError, match="no error budget; fit it again"):
+        model.predict_total_ln_error(problem.design, problem.design, np.ones((400, 2)))
+    with pytest.raises(BadInputError, match="fitted without a layout"):
+        replace(model, layout=None).for_layout(layout)
 
 
 def test_model_moves_to_another_survey(problem, layout, model):

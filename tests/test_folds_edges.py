@@ -1,9 +1,11 @@
 """Zeros, halves, seeds and masks that decide a star's fold."""
 
 import numpy as np
+import pytest
 from astropy.table import MaskedColumn, Table
 
 from spfast.config import FoldConfig
+from spfast.errors import BadInputError
 from spfast.selection.folds import fold_labels, k_fold_labels, star_keys
 
 
@@ -51,3 +53,28 @@ def test_masked_group_is_none():
     assert len(set(labels[:10].tolist())) == 1
     plain = fold_labels(stars(), FoldConfig("hash")).labels
     np.testing.assert_array_equal(labels[10:], plain[10:])
+
+
+def test_zero_is_shared_like_any_source_and_minus_one_is_not():
+    index = np.full(20, -1)
+    index[[3, 19]] = 7
+    one_source, nobody = (stars(source_id=np.full(20, source), random_index=index) for source in (0, -1))
+    folds = fold_labels(one_source, FoldConfig("random_index"))
+    assert (folds.n_hashed, set(folds.labels.tolist())) == (0, {"B"})  # rows of one source share what any of them has
+    folds = fold_labels(nobody, FoldConfig("random_index"))
+    assert folds.n_hashed == 18
+    assert folds.labels[[3, 19]].tolist() == ["B", "B"]
+    alone = fold_labels(stars(source_id=np.full(20, -1)), FoldConfig("hash")).labels
+    np.testing.assert_array_equal(np.delete(folds.labels, [3, 19]), np.delete(alone, [3, 19]))
+    # Other names, one source: together, though their hashes differ.
+    assert len(set(k_fold_labels(one_source, 10).tolist())) == 1
+    assert len(set(k_fold_labels(nobody, 10).tolist())) > 2
+
+
+def test_a_table_without_stars():
+    nobody = stars(0, random_index=np.zeros(0, int))
+    folds = fold_labels(nobody)
+    assert (folds.labels.shape, folds.split, folds.n_hashed) == ((0,), "hash", 0)
+    with pytest.raises(BadInputError, match="no star has a Gaia random_index"):
+        fold_labels(nobody, FoldConfig("random_index"))
+    assert k_fold_labels(nobody, 3).shape == (0,)
