@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import resource
 import signal
@@ -178,6 +179,41 @@ def miswritten_cards(draw, content):
 
 def _is_card(card):
     return card[:8].strip().isalnum() and card[:8].isupper() and card[8:10] == b"= "
+
+
+def json_values():
+    leaves = st.none() | st.booleans() | st.sampled_from((*NUMBERS, -1, 10**30)) | st.text(max_size=8)
+    return leaves | st.lists(leaves, max_size=3) | st.dictionaries(st.text(max_size=5), leaves, max_size=3)
+
+
+@st.composite
+def changed_json(draw, text, within=()):
+    """A JSON object with one value somewhere in it replaced, moved or gone; or nested deeper than a parser can follow.
+
+    ``within`` names entries whose insides are changed as often as all the rest.
+    """
+    record = json.loads(text)
+    if draw(st.integers(0, 19)) == 0:
+        return "[" * 100_000
+    place = record
+    if within and draw(st.booleans()):
+        for key in draw(st.sampled_from(within)):
+            place = place[key]
+    while True:
+        key = draw(st.sampled_from(sorted(place)) if isinstance(place, dict) else st.integers(0, len(place) - 1))
+        if isinstance(place[key], dict | list) and place[key] and draw(st.booleans()):
+            place = place[key]
+            continue
+        how = draw(st.sampled_from(("lose", "replace", "replace", "repeat", "move")))
+        if how == "lose":
+            del place[key]
+        elif how == "repeat" and isinstance(place, list):
+            place.append(place[key])
+        elif how == "move":
+            place[key] = draw(st.sampled_from([*place.values()] if isinstance(place, dict) else place))
+        else:
+            place[key] = draw(json_values())
+        return json.dumps(record)
 
 
 class Edited:

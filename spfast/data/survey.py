@@ -174,7 +174,7 @@ def open_survey(path):
     if wrong:
         raise BadInputError(f"{path / 'survey.json'}: damaged (no {wrong[0]} of its kind); {_REBUILD}")
     if schema != SCHEMA:
-        raise BadInputError(f"{path}: survey format {schema}, expected {SCHEMA}; {_REBUILD}")
+        raise BadInputError(f"{path}: survey format {str(schema)[:20]}, expected {SCHEMA}; {_REBUILD}")
     arrays = [_open_array(path / f"{name}.npy", layout) for name in ARRAYS]
     stars = _read_stars(path / "stars.fits")
     for name, n_rows in [("feature_errors.npy", len(arrays[1])), ("stars.fits", len(stars))]:

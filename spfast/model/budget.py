@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from spfast.model.header import LARGEST
 from spfast.model.predict import NO_NEIGHBOURS, check_design, noise_variance, resolve_rows
 
 __all__ = [
@@ -82,17 +83,16 @@ class ErrorBudget:
         return {name: getattr(self, name) for name in self.NUMBERS}
 
     def check(self, n_features):
-        """Raise ValueError if the parts, as read from a file, do not fit together and with a model."""
-        numbers = [getattr(self, name) for name in self.NUMBERS]
-        if not all(isinstance(number, int | float) and np.isfinite(number) for number in numbers):
-            raise ValueError("the numbers of its error budget are not finite")
+        """Raise ValueError if the arrays, as read from a file, do not fit together and with a model."""
         columns, factor = self.columns, self.factor
         if columns.dtype != np.int64 or columns.ndim != 1 or np.any((columns < 0) | (columns >= n_features)):
             raise ValueError("its error budget does not fit its coefficients")
-        if factor.dtype != np.float64 or factor.shape[:1] != columns.shape or not np.isfinite(factor).all():
+        if factor.dtype != np.float64 or factor.ndim != 2 or len(factor) != columns.size or not _sane(factor):
             raise ValueError("the covariance of its coefficients is damaged")
         offset = self.offset
-        if offset.dtype != np.float64 or offset.shape != (2, 6) or not np.isfinite(offset).all():
+        if offset.dtype != np.float64 or offset.shape != (2, 6) or not _sane(offset):
+            raise ValueError("the offset of its error budget is damaged")
+        if np.any(offset[:, 3] < 1 / LARGEST):  # spreads, by which it is divided
             raise ValueError("the offset of its error budget is damaged")
 
     def ln_offset(self, colour, ln_parallax):
@@ -137,6 +137,10 @@ class ErrorBudget:
         offset = self.ln_offset(dust_colour(model.layout, features, rows), model.predict_ln(features, rows, threads))
         from_features = model.predict_ln_error(feature_errors, rows, threads)
         return np.sqrt(from_features**2 + coefficients + scatter + offset**2)
+
+
+def _sane(array):
+    return np.all(np.abs(array) <= LARGEST)
 
 
 def dust_colour(layout, features, rows=None):

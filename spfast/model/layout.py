@@ -128,9 +128,10 @@ class FeatureLayout:
             features = record["features"]
             pixels = tuple(int(f["name"].removeprefix("pixel_")) for f in features if f["kind"] == PIXEL)
             layout = cls(pixels, tuple(f["name"] for f in features if f["kind"] == MAGNITUDE))
-            matches = [f["name"] for f in features] == layout.names
+            names = [f["name"] for f in features]
+            matches = names == layout.names and len(set(names)) == len(names) and all(type(n) is str for n in names)
         except (KeyError, TypeError, ValueError, AttributeError):
             raise BadInputError("layout: the stored feature list is damaged; build the survey or model again") from None
         if not matches:
-            raise BadInputError("layout: expected a constant, then magnitudes, then pixels; build the survey again")
+            raise BadInputError("layout: expected a constant, then magnitudes, then pixels, each once; build it again")
         return layout

@@ -10,18 +10,13 @@ import numpy as np
 from spfast.errors import BadInputError, reading
 from spfast.files import BLANK_SEAL, is_sealed, new_file, seal
 from spfast.model.budget import ErrorBudget
+from spfast.model.header import FORMAT, LARGEST, SCHEMAS, check_header
 from spfast.model.layout import FeatureLayout
 from spfast.model.predict import Neighbours, linear_predictor, ln_error
 from spfast.solvers.base import HISTORY_DTYPE, SolverResult
 
 __all__ = ["FittedModel", "load_model"]
 
-_FORMAT = "spfast model"
-_SCHEMA = 2
-#: Files of this one are read but for their error budget, which lacks what is part of it now.
-_SCHEMA_OF_OLD_BUDGETS = 1
-#: Types of what the header says of the fit; all else there is a number.
-_RESULT_KINDS = {"converged": bool, "message": str, "n_iterations": int, "n_passes": int}
 #: What a model file may unpack to: a hundred times one of 7,500 columns.
 _SIZE_MAX = 256 << 20
 
@@ -233,8 +228,8 @@ class FittedModel:
         path = Path(path)
         scalars = {k: v for k, v in asdict(self.result).items() if k not in ("coef", "history")}
         header = {
-            "format": _FORMAT,
-            "schema": _SCHEMA,
+            "format": FORMAT,
+            "schema": SCHEMAS[-1],
             "penalty": self.penalty,
             "zero_point": self.zero_point,
             "n_stars": self.n_stars,
@@ -281,33 +276,29 @@ class FittedModel:
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
                 header = json.loads(str(archive["header"]))
+                check_header(header)
                 coef, penalized, history = archive["coef"], archive["penalized"], archive["history"]
                 numbers, budget = header.get("budget"), None
-                if numbers is not None and header["schema"] != _SCHEMA_OF_OLD_BUDGETS:
+                if numbers is not None and header["schema"] == SCHEMAS[-1]:
                     arrays = {name: archive[f"budget_{name}"] for name in ErrorBudget.ARRAYS}
                     budget = ErrorBudget(**numbers, **arrays)
             return cls._from_parts(header, coef, penalized, history, budget)
 
     @classmethod
     def _from_parts(cls, header, coef, penalized, history, budget):
-        """A model from what its file holds; ValueError, KeyError or TypeError if that does not fit together."""
-        if header["format"] != _FORMAT or header["schema"] not in (_SCHEMA_OF_OLD_BUDGETS, _SCHEMA):
-            raise ValueError("not of this format")
-        if coef.ndim != 1 or coef.dtype != np.float64 or not np.isfinite(coef).all():
+        """A model from what its file holds, the header checked; ValueError if that does not fit together."""
+        if coef.ndim != 1 or coef.dtype != np.float64 or not np.all(np.abs(coef) <= LARGEST):
             raise ValueError(f"its coefficients are {coef.dtype} of shape {coef.shape}, expected finite float64")
-        if penalized.shape != coef.shape or penalized.dtype != bool or history.dtype != HISTORY_DTYPE:
+        if penalized.shape != coef.shape or penalized.dtype != bool:
+            raise ValueError("its arrays do not fit together")
+        if history.ndim != 1 or history.dtype != HISTORY_DTYPE:
             raise ValueError("its arrays do not fit together")
         layout = None if header["layout"] is None else FeatureLayout.from_dict(header["layout"])
         if layout is not None and layout.n_features != coef.size:
             raise ValueError("its layout does not fit its coefficients")
-        if not isinstance(header["metadata"], dict) or type(header["n_stars"]) is not int:
-            raise ValueError("its header is not of this format")
-        for name, value in header["result"].items():
-            if not isinstance(value, _RESULT_KINDS.get(name, float | int)):
-                raise ValueError(f"its {name} is no {_RESULT_KINDS.get(name, float).__name__}")
         if budget is not None:
             budget.check(coef.size)
-        return cls(
+        model = cls(
             coef,
             penalized,
             float(header["penalty"]),
@@ -319,6 +310,8 @@ class FittedModel:
             budget,
             tuple(float(rho) for rho in header.get("pixel_correlation", ())),
         )
+        _ = model.neighbours  # raises for correlations that no noise has
+        return model
 
 
 def load_model(path):

@@ -109,21 +109,9 @@ class Mixture:
 
     @classmethod
     def of(cls, model):
-        """That of a model from a robust fit, None for others.
-
-        Raises
-        ------
-        BadInputError
-            If the model's file holds something else.
-        """
+        """That of a model from a robust fit, None for others."""
         noted = model.metadata.get("robust")
-        if noted is None:
-            return None
-        try:
-            values = {field.name: float(noted[field.name]) for field in fields(cls)}
-        except (KeyError, TypeError, ValueError):
-            raise BadInputError("model: the mixture of its robust fit is damaged; fit it again") from None
-        return cls(**asdict(RobustSettings(**values)))
+        return None if noted is None else cls(*(float(noted[field.name]) for field in fields(cls)))
 
     def variance(self, error, predicted):
         """v: what the first component makes of an error and a predicted parallax (float64 array) [mas^2]."""

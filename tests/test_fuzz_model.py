@@ -1,0 +1,138 @@
+"""A model, damaged, and forged with its seal made right again: one line or a right answer from all that read models."""
+
+import contextlib
+import zipfile
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from fuzzing import NUMBERS, changed_json, command, damaged, fuzz, outcome
+from hypothesis import strategies as st
+from tiny import tiny_survey
+
+from spfast.config import Config
+from spfast.files import BLANK_SEAL, seal
+from spfast.model.result import load_model
+from spfast.products import report
+from spfast.products.catalog import make_catalog
+from spfast.products.fitting import fit_folds
+from spfast.products.tables import write_table
+
+#: A model with everything a header can have: tuned, robust, a fitted zero point, the scatter in its weights.
+EVERYTHING = {
+    "fit": {
+        "penalty_rule": "auto",
+        "zero_point_rule": "fit",
+        "zero_point_covariates": "ecl_lat",
+        "robust": True,
+        "intrinsic_scatter": True,
+    },
+    "tune": {"penalties": (10.0, 30.0)},
+    "errors": {"pixel_correlation": (0.4, 0.1)},
+}
+#: Of the header, whose other parts are mostly the layout.
+_INSIDE = [
+    ("metadata",),
+    ("metadata", "training_extent"),
+    ("metadata", "zero_point_fit"),
+    ("metadata", "robust"),
+    ("metadata", "tuning"),
+    ("metadata", "weights"),
+    ("metadata", "features_origin"),
+    ("metadata", "survey_config"),
+    ("budget",),
+    ("result",),
+]
+
+
+def _with_dust(stars):
+    stars["H"], stars["w2mpro"] = np.full(len(stars), 10.0), np.full(len(stars), 9.9)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A survey, its catalog and the two models."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    survey, _ = tiny_survey(folder / "survey", n_stars=150, edit=_with_dust)
+    config = Config().replace(**EVERYTHING)
+    models = fit_folds(survey, config, 1)
+    write_table(make_catalog(survey, config=config, models=models, threads=1), folder / "catalog.fits")
+    (folder / "models").mkdir()
+    for fold, model in models.items():
+        model.save(folder / f"model_{fold}.npz")
+        model.save(folder / "models" / f"model_{fold}.npz")
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _figures_of_models():
+    """A report draws what it draws of models, and no more: others take their time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "SHEETS", [sheet for sheet in report.SHEETS if sheet.needs == "models"])
+        yield
+
+
+def parts_of(path):
+    with np.load(path) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def forge(path, parts):
+    """A model file of any parts whose seal is right, so that nothing but its content speaks against it."""
+    np.savez(path, **parts)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = BLANK_SEAL.encode()
+    seal(path)
+
+
+@fuzz
+def test_model(folder, data):
+    path, model = folder / "model.npz", (folder / "model_A.npz").read_bytes()
+    path.write_bytes(data.draw(damaged(model)))
+    read = outcome(load_model, path)
+    # Every byte of a model is sealed.
+    assert read is None or path.read_bytes() == model
+    assert command("info", path) == (2 if read is None else 0)
+
+
+@fuzz
+def test_model_that_was_written_wrong(folder, data):
+    path, parts = folder / "models" / "model_A.npz", parts_of(folder / "model_A.npz")
+    arrays = sorted(set(parts) - {"header"})
+    for _ in range(data.draw(st.sampled_from((1, 1, 1, 2)))):
+        name = data.draw(st.sampled_from(["header"] * 3 * len(arrays) + arrays))
+        if name not in parts:
+            continue
+        if name == "header":
+            parts[name] = np.array(data.draw(changed_json(str(parts[name]), _INSIDE)))
+            break
+        how = data.draw(st.sampled_from(("lose", "shape", "value", "value")))
+        if how == "lose":
+            del parts[name]
+        elif how == "shape":
+            parts[name] = np.resize(parts[name], data.draw(st.sampled_from(((0,), (), (3,), (2, 2), (69,), (1, 69)))))
+        elif parts[name].size:
+            with np.errstate(all="ignore"), contextlib.suppress(ValueError, OverflowError):
+                parts[name].flat[data.draw(st.integers(0, parts[name].size - 1))] = data.draw(st.sampled_from(NUMBERS))
+    forge(path, parts)
+    check_commands(folder, path, compare=data.draw(st.integers(0, 39)) == 0)
+
+
+def check_commands(folder, path, compare):
+    """What the commands make of a model: all of them refuse it, or none fails; ``compare`` for those that take long."""
+    read = outcome(load_model, path)
+    assert command("info", path) == (2 if read is None else 0)
+    out, survey, catalog = folder / "out.fits", folder / "survey", folder / "catalog.fits"
+    code = command("predict", path, survey, "-o", out, "--overwrite", "--threads", 1)
+    if read is None:
+        assert code == 2
+    if code == 0:
+        table = Table.read(out)
+        numbers = np.stack([table[name] for name in table.colnames if table[name].dtype.kind == "f"])
+        assert np.isfinite(numbers[:, table["flags"] == 0]).all()
+    models = ["--models", folder / "models", "--survey", survey]
+    if compare:
+        code = command("validate", catalog, *models, "--threads", 1)
+        assert code == 2 or read is not None
+        code = command("report", catalog, *models, "-o", folder / "report", "--overwrite", "--quiet", "--threads", 1)
+        assert code == 2 or read is not None
