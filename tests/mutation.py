@@ -78,12 +78,40 @@ EQUIVALENT = {
         "if ivar[i] >= 0.0:": "no weight, no curvature",
         "if ivar[i] > -1.0:": "no weight, no curvature; none is negative",
     },
+    "spfast.kernels.coordinate_descent": {
+        "total += penalties[j] * direction[j] / np.sign(coef[j])": "a sign is 1 or -1",
+        "if old == 0.0 and abs(g) < penalties[j]:": "no violation, no step",
+        "worst = -1.0": "no tolerance is negative",
+        "if 0.0 <= step <= 1.0:": "what is not zero crosses it later",
+        "if 0.0 < step < 1.0:": "a zero at the end of the whole step: 1 either way",
+        **{
+            f"step = -coef[j] / direction[j] if direction[j] != 0.0 else {value}": "one that stays adds nothing"
+            for value in ("+1.0", "1.0", "- 2.0", "- 0.0")
+        },
+        "if total + curvature * crossing[k] > 0.0:": "at a zero the step ends there by the other condition",
+        "continue": "the slope grows from zero to zero",
+    },
     "spfast.kernels.l1": {
         "if value <= -threshold:": "value + threshold is the same zero",
         "if value >= threshold:": "value - threshold is the same zero",
         "if v <= 0.0:": "zero becomes zero",
         "if v >= worst or math.isnan(v):": "the same number again",
         "continue": "after a NaN nothing is larger; only violations that nobody may use are written",
+    },
+    "spfast.model.predict": {
+        "pieces = -(-rows.size * ROWS_A_PIECE)": "more pieces, without rows",
+        "pairs, correlation = (np.concatenate(part) for part in zip(*found, strict=False))": "pairs by construction",
+        "_PHASES = 512": _ANY,
+        "_PHASES = 514": _ANY,
+        "phase = np.linspace( -1.0, np.pi, _PHASES)": "cosines are even: some phases twice",
+        "at = np.minimum(np.searchsorted(place, place + lag), max(place.size - 1, -1))": "no features, no places",
+    },
+    "spfast.model.budget": {
+        "@dataclass(frozen=False)": "nobody writes to it",
+        "offset_basis(x, *row[:4]) @ row[4:] for x, row in zip((colour, ln_parallax), self.offset, strict=False)": ""
+        "two rows, which are checked when it is read",
+        "_BLOCK_ROWS = 1023": _ANY,
+        "_BLOCK_ROWS = 1025": _ANY,
     },
     "spfast.selection.folds": {
         "shared = np.full(source.max(initial=+1) + 1, -1, dtype=np.int64)": _ROOM,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from spfast.model import budget as parts
+from spfast.model.header import LARGEST
 from spfast.model.layout import FeatureLayout
 from spfast.model.predict import Neighbours
 
@@ -52,6 +53,10 @@ def test_a_whole_budget_passes_and_a_damaged_one_does_not():
     assert BUDGET.check(4) is None
     bent, flipped = FACTOR.copy(), OFFSET.copy()
     bent[2, 1], flipped[1, 5] = np.nan, np.inf
+    edge, narrow, flat = FACTOR.copy(), OFFSET.copy(), OFFSET.copy()
+    edge[0, 0], narrow[1, 3] = -LARGEST, 1 / LARGEST
+    assert replace(BUDGET, factor=edge, offset=narrow).check(4) is None
+    flat[0, 3], narrow[1, 3] = 0.0, 0.9 / LARGEST
     refused = {
         "does not fit its coefficients": [
             {"columns": COLUMNS.astype(np.int32)},
@@ -62,12 +67,18 @@ def test_a_whole_budget_passes_and_a_damaged_one_does_not():
         "covariance of its coefficients is damaged": [
             {"factor": FACTOR.astype(np.float32)},
             {"factor": FACTOR[1:]},
+            {"factor": FACTOR[:, 0]},
+            {"factor": np.concatenate([FACTOR, FACTOR])},
             {"factor": bent},
+            {"factor": 100 * edge},
         ],
         "offset of its error budget is damaged": [
             {"offset": OFFSET.astype(np.float32)},
             {"offset": OFFSET[:, :5]},
             {"offset": flipped},
+            {"offset": flat},
+            {"offset": narrow},
+            {"offset": -flipped},
         ],
     }
     for message, changes in refused.items():

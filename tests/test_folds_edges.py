@@ -66,6 +66,9 @@ def test_zero_is_shared_like_any_source_and_minus_one_is_not():
     assert folds.labels[[3, 19]].tolist() == ["B", "B"]
     alone = fold_labels(stars(source_id=np.full(20, -1)), FoldConfig("hash")).labels
     np.testing.assert_array_equal(np.delete(folds.labels, [3, 19]), np.delete(alone, [3, 19]))
+    # A chain of a name and a source: all three together, in every split.
+    chain = Table({"APOGEE_ID": ["2Ma", "2Ma", "2Mb"], "source_id": [5, 0, 0]})
+    assert all(len(set(k_fold_labels(chain, 10, seed).tolist())) == 1 for seed in range(20))
     # Other names, one source: together, though their hashes differ.
     assert len(set(k_fold_labels(one_source, 10).tolist())) == 1
     assert len(set(k_fold_labels(nobody, 10).tolist())) > 2

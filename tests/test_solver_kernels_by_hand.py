@@ -103,11 +103,15 @@ def test_exact_step_without_a_change_of_sign():
     assert step([-1.0], [-1.0], [2.0], -6.0, 8.0) == 0.5
     assert step([0.0], [-1.0], [2.0], -6.0, 8.0) == 0.5  # one that leaves zero, either way
     assert step([0.0], [1.0], [2.0], -6.0, 8.0) == 0.5
+    assert step([0.0], [2.0], [2.0], -6.0, 8.0) == 0.25
+    assert step([1.0], [4.0], [0.5], -6.0, 8.0) == 0.5
     assert step([1.0], [0.0], [2.0], -6.0, 8.0) == 0.75  # one that stays
     assert step([1.0], [1.0], [2.0], -6.0, 2.0) == 1.0  # never more than 1
     assert step([1.0], [1.0], [2.0], -6.0, 0.0) == 1.0
     assert step([1.0], [1.0], [2.0], -6.0, -1.0) == 1.0
     assert step([1.0], [1.0], [2.0], -2.0, 4.0) == 0.0  # no descent
+    assert step([1.0], [1.0], [2.0], -2.0, 0.0) == 0.0
+    assert step([1.0], [1.0], [2.0], -1.5, 4.0) == 0.0
     assert step([1.0], [1.0], [2.0], 5.0, 4.0) == 0.0
     assert step([1.0], [1.0], [2.0], -2.5, 1.0) == 0.5
 
@@ -119,6 +123,12 @@ def test_exact_step_over_zeros():
     # Before zero if the curvature is large, beyond it if the slope is.
     assert step([1.0], [-2.0], [1.0], -1.0, 12.0) == 0.25
     assert step([1.0], [-2.0], [1.0], -6.0, 5.0) == 0.8
+    assert step([1.0], [-2.0], [1.0], -1.0, 7.0) == 3.0 / 7.0
+    assert step([1.0], [-2.0], [1.0], -2.5, 0.0) == 1.0
+    # At zero, where the slope changes its sign: by half a unit on either side, or to nothing.
+    assert step([1.0], [-2.0], [1.0], -1.0, 5.0) == 0.5
+    assert step([1.0], [-2.0], [1.0], -1.5, 0.0) == 0.5
+    assert step([1.0], [-2.0], [1.0], -2.0, 0.0) == 0.5
     # Exactly there, by either of the two conditions.
     assert step([1.0], [-2.0], [1.0], -1.0, 6.0) == 0.5
     assert step([1.0], [-2.0], [1.0], -4.0, 4.0) == 0.5
@@ -129,6 +139,7 @@ def test_exact_step_over_zeros():
     assert step([2.0, 1.0], [-4.0, -4.0], [0.75, 0.25], -5.0, 1.25) == pytest.approx(0.8)
     # Zeros beyond the whole step, and one at its very end.
     assert step([3.0], [-1.0], [1.0], -1.0, 0.0) == 1.0
+    assert step([3.0], [-2.0], [1.0], -1.0, 0.0) == 1.0
     assert step([1.0], [-1.0], [1.0], -1.0, 0.0) == 1.0
 
 
@@ -172,6 +183,9 @@ def test_diagonal_block():
     outside = np.ones((7, 7), bool)
     outside[block, block] = np.tri(4, k=-1, dtype=bool)
     np.testing.assert_array_equal(whole[outside], matrix[outside])
+    small = np.diag([1.0, 1e-6])
+    assert cholesky.factor_diagonal(small, 0, 2)
+    np.testing.assert_allclose(small, np.diag([1.0, 1e-3]))
     for bad in (0.0, -1.0, np.nan):
         spoiled = matrix.copy()
         spoiled[3, 3] = bad

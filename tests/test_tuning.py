@@ -1,6 +1,7 @@
 """Choosing penalty and zero point: the choice, grids that grow, resuming, no say of a star in its own prediction."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from spfast.products.catalog import make_catalog
 from spfast.products.fitting import fit_stars, training_set
 from spfast.products.tune import POINT_COLUMNS, tune
 from spfast.selection import crossval
-from spfast.selection.choice import choose, grow
+from spfast.selection.choice import choose, grow, undecided_zero_points
+from spfast.selection.crossval import Tuning
 from spfast.selection.points import PointStore
 from spfast.selection.training import make_splits
 
@@ -68,6 +70,38 @@ def test_folds_without_best_stars_do_not_count():
         choose(points, "r2")
     with pytest.raises(BadInputError, match="choice 'best'"):
         choose(points, "scatter", "best")
+
+
+def test_zero_points_that_score_as_well():
+    def scored(*scores, zero_point=0.0):
+        return [point(str(fold), 10.0, score, zero_point) for fold, score in enumerate(scores)]
+
+    chosen = scored(1.0, 1.2, 1.1)
+    as_good, worse = scored(1.1, 1.1, 1.2, zero_point=0.02), scored(2.0, 2.21, 2.09, zero_point=0.04)
+    said = undecided_zero_points(chosen + as_good + worse, "chi_squared", 10.0, 0.0)
+    assert said.startswith("zero point 0 mas: 0.02 mas scores as well within the errors (chi_squared worse by 0.033")
+    assert undecided_zero_points(chosen + worse, "chi_squared", 10.0, 0.0) == ""
+    # Of one fold in common nothing can be said, nor of those without a score or of another penalty.
+    for others in (as_good[:1], scored(None, None, None, zero_point=0.02)):
+        assert undecided_zero_points(chosen + others, "chi_squared", 10.0, 0.0) == ""
+    assert undecided_zero_points(chosen + as_good, "chi_squared", 20.0, 0.0) == ""
+
+
+def test_a_choice_in_one_line():
+    means = {(20.0, 0.01): 1.25, (10.0, 0.0): 1.125}
+    tuning = Tuning(20.0, 0.01, (20.0, 0.01), means, [], (), "chi_squared", "minimum", 6)
+    line = "penalty 20, zero point 0.01 mas: minimum of held-out chi_squared, 1.25 over 6 folds"
+    assert tuning.summary == line
+    assert replace(tuning, minimum=(10.0, 0.0)).summary == f"{line} (minimum 1.125 at 10, 0 mas)"
+
+
+def test_folds_need_training_stars(survey):
+    few = np.arange(6)
+    with pytest.raises(BadInputError, match=r"fold \d+ holds 0 of 6 training stars; use fewer folds"):
+        make_splits(survey.stars, few, 40)
+    labels = make_splits(survey.stars, np.arange(600), 2).splits
+    with pytest.raises(BadInputError, match=r"fold [AB] holds [03] of 3 training stars"):
+        make_splits(survey.stars, labels[0].test[:3], 2)
 
 
 def test_grids_grow_by_their_own_steps():
@@ -169,6 +203,19 @@ def test_points_of_another_run_are_not_taken(tmp_path):
     assert PointStore(path, {"survey": "a"}).n_resumed == 1
     assert PointStore(path, {"survey": "b"}).n_resumed == 0
     assert PointStore(path, {"survey": "a"}).n_resumed == 0
+
+
+def test_a_point_is_kept_once_and_in_its_last_form(tmp_path):
+    path = tmp_path / "points.jsonl"
+    store = PointStore(path, {})
+    for score in (1.0, 2.0):
+        store.add(point("0", 10.0, score), np.array([0.0, score]))
+    resumed = PointStore(path, {})
+    assert resumed.n_resumed == 1
+    for one in (store, resumed):
+        assert len(one.points) == 1
+        assert one.get((0, "0", 10.0, 0.0))["chi_squared"] == 2.0
+        assert one.starts(0, "0")[10.0, 0.0].tolist() == [0.0, 2.0]
 
 
 def test_bad_grids_and_folds(survey):

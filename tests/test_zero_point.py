@@ -101,6 +101,16 @@ def test_columns_that_tell_no_distance_are_refused():
         spfast.fit_zero_point(*problem.arguments, 3.0, penalized=np.arange(19) > 0)
 
 
+def test_a_layout_says_which_columns_are_free():
+    problem = small_problem(300, 10)
+    layout = FeatureLayout(tuple(range(10)))
+    by_mask = spfast.fit_zero_point(*problem.arguments, 3.0, penalized=problem.penalized)
+    by_layout = spfast.fit_zero_point(*problem.arguments, 3.0, layout=layout)
+    assert abs(by_layout.offsets[0] - by_mask.offsets[0]) < 2 * np.sqrt(by_mask.covariance[0, 0])
+    with pytest.raises(BadInputError, match="near stars from far ones"):  # without either no column is
+        spfast.fit_zero_point(*problem.arguments, 3.0)
+
+
 def test_covariates_of_a_survey(tmp_path):
     survey, _ = tiny_survey(tmp_path / "survey", 200, edit=magnitudes_of)
     values, pivots, missing = zero_point_covariates(survey.stars, ["G", "BP-RP", "ecl_lat"])
