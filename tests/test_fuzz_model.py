@@ -1,7 +1,9 @@
 """A model, damaged, and forged with its seal made right again: one line or a right answer from all that read models."""
 
 import contextlib
+import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +13,15 @@ from hypothesis import strategies as st
 from tiny import tiny_survey
 
 from spfast.config import Config
+from spfast.data.survey import open_survey
+from spfast.errors import BadInputError
 from spfast.files import BLANK_SEAL, seal
 from spfast.model.result import load_model
 from spfast.products import report
 from spfast.products.catalog import make_catalog
+from spfast.products.columns import FLAGS
 from spfast.products.fitting import fit_folds
+from spfast.products.predictions import predict_survey
 from spfast.products.tables import write_table
 
 #: A model with everything a header can have: tuned, robust, a fitted zero point, the scatter in its weights.
@@ -136,3 +142,63 @@ def check_commands(folder, path, compare):
         assert code == 2 or read is not None
         code = command("report", catalog, *models, "-o", folder / "report", "--overwrite", "--quiet", "--threads", 1)
         assert code == 2 or read is not None
+
+
+FORGERIES = {
+    ("schema",): 3,
+    ("penalty",): float("nan"),
+    ("n_stars",): -1,
+    ("layout", "features"): [{"name": ["G"], "kind": "magnitude"}],
+    ("pixel_correlation",): [0.9, -0.9],
+    ("result", "converged"): "yes",
+    ("budget", "growth"): 7.0,
+    ("metadata",): [],
+    ("metadata", "config"): [1],
+    ("metadata", "fold"): "A\n",
+    ("metadata", "robust"): [0.1, 5.0],
+    ("metadata", "training_extent", "inverse_covariance"): [[1.0]],
+    ("metadata", "training_extent", "fitted_inverse"): [[-1.0, 0, 0], [0, 1, 0], [0, 0, 1]],
+    ("metadata", "training_extent", "line_scale"): -1.0,
+    ("metadata", "training_stars"): 7,
+    ("metadata", "tuning"): "penalty 30",
+    ("metadata", "weights", "intrinsic_scatter"): None,
+    ("metadata", "zero_point_fit", "offsets"): [0.05],
+    ("metadata", "zero_point_fit"): None,
+}
+
+
+@pytest.mark.parametrize("place", FORGERIES, ids=".".join)
+def test_nonsense_in_a_header(folder, place):
+    path, parts = folder / "models" / "model_A.npz", parts_of(folder / "model_A.npz")
+    header = json.loads(str(parts["header"]))
+    inner = header
+    for name in place[:-1]:
+        inner = inner[name]
+    inner[place[-1]] = FORGERIES[place]
+    parts["header"] = np.array(json.dumps(header))
+    forge(path, parts)
+    with pytest.raises(BadInputError, match=r"model_A.npz: not a whole spfast model \(.*\); make it again") as caught:
+        load_model(path)
+    assert place == ("schema",) or any(name.split("_")[0] in str(caught.value) for name in place[-2:])
+    survey, models = folder / "survey", ["--models", folder / "models"]
+    assert command("info", path) == 2
+    assert command("predict", path, survey, "-o", folder / "none.fits") == 2
+    assert command("validate", folder / "catalog.fits", *models) == 2
+    assert command("report", folder / "catalog.fits", *models, "--survey", survey, "-o", folder / "none") == 2
+
+
+def test_a_model_that_could_not_be_read_again_is_not_saved(folder):
+    model = replace(load_model(folder / "model_A.npz"), metadata={"fold": 3})
+    with pytest.raises(BadInputError, match=r"none.npz: not written \(header.metadata.fold is 3, expected printable"):
+        model.save(folder / "none.npz")
+    assert not (folder / "none.npz").exists()
+
+
+def test_numbers_that_overflow_are_flagged(folder):
+    parts = parts_of(folder / "model_A.npz")
+    parts["budget_factor"][0, 0] = 1e9
+    forge(folder / "wild.npz", parts)
+    table = predict_survey(load_model(folder / "wild.npz"), open_survey(folder / "survey"))
+    wild = ~np.isfinite(table["distance_84"])
+    assert wild.any()
+    assert (np.asarray(table["flags"])[wild] & 1 << list(FLAGS).index("extrapolation") > 0).all()

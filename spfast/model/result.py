@@ -40,7 +40,7 @@ class FittedModel:
     layout : FeatureLayout or None
         What the columns are, if the caller said so.
     metadata : dict
-        Anything JSON can hold; saved with the model.
+        Anything JSON can hold; saved with the model. Under the names of `spfast.model.header`, only what is said there.
     budget : ErrorBudget or None
         What the total error of a prediction is made of, if it was measured.
     pixel_correlation : tuple of float
@@ -223,7 +223,7 @@ class FittedModel:
         Raises
         ------
         BadInputError
-            If it cannot be written.
+            If it cannot be written, or holds something under a name of ours that could not be read again.
         """
         path = Path(path)
         scalars = {k: v for k, v in asdict(self.result).items() if k not in ("coef", "history")}
@@ -239,12 +239,17 @@ class FittedModel:
             "pixel_correlation": list(self.pixel_correlation),
             "budget": None if self.budget is None else self.budget.to_dict(),
         }
+        text = json.dumps(header, sort_keys=True)
+        try:
+            check_header(json.loads(text))
+        except ValueError as error:
+            raise BadInputError(f"{path}: not written ({error}); rename that entry of the model") from None
         arrays = {} if self.budget is None else {name: getattr(self.budget, name) for name in ErrorBudget.ARRAYS}
         with new_file(path) as partial:
             with open(partial, "wb") as file:
                 np.savez(
                     file,
-                    header=np.array(json.dumps(header, sort_keys=True)),
+                    header=np.array(text),
                     coef=self.coef,
                     penalized=self.penalized,
                     history=self.result.history,

@@ -12,7 +12,14 @@ from spfast.products.tables import float_column
 
 __all__ = ["apply_model", "fitted_zero_point", "zero_point_rule"]
 
+#: Columns that are finite but for stars that no model can know anything of.
+_ALWAYS_KNOWN = (
+    *("spec_parallax", "spec_parallax_err", "spec_parallax_err_total"),
+    *("distance", "distance_16", "distance_84"),
+)
 
+
+@np.errstate(over="ignore", invalid="ignore")
 def apply_model(model, survey, rows=None, threads=None):
     """Predict stars with one model, compare with Gaia, and mark those that it should not be trusted on.
 
@@ -63,8 +70,10 @@ def apply_model(model, survey, rows=None, threads=None):
             combined = _average(combined, wrong, np.nan_to_num(probability))
         values["combined_parallax"], values["combined_parallax_err"] = combined
     outside = extrapolates(model, survey.features, rows, threads)
-    if outside is not None:
-        flags["extrapolation"] = outside
+    # Flagged, not warned of: nobody could tell which stars a warning means.
+    overflown = ~np.all([np.isfinite(values[name]) for name in _ALWAYS_KNOWN if name in values], axis=0)
+    if outside is not None or overflown.any():
+        flags["extrapolation"] = overflown if outside is None else outside | overflown
     if out_of_range is not None:
         flags["zero_point_out_of_range"] = out_of_range[rows]
     return values, flags
