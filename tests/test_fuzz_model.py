@@ -134,8 +134,8 @@ def check_commands(folder, path, compare):
         assert code == 2
     if code == 0:
         table = Table.read(out)
-        numbers = np.stack([table[name] for name in table.colnames if table[name].dtype.kind == "f"])
-        assert np.isfinite(numbers[:, table["flags"] == 0]).all()
+        numbers = np.stack([np.asarray(table[name]) for name in table.colnames if table[name].dtype.kind == "f"])
+        assert np.isfinite(numbers[:, np.asarray(table["flags"]) == 0]).all()
     models = ["--models", folder / "models", "--survey", survey]
     if compare:
         code = command("validate", catalog, *models, "--threads", 1)
