@@ -3,7 +3,7 @@
 #   make test    the test suite and the doctests
 #   make fuzz    2,000 bad inputs for every reader, from a seed of the day (FUZZ_CASES, FUZZ_SEED); ten minutes
 #   make coverage  branch coverage of data, selection and model; fails unless above 95%; ten minutes
-#   make mutation  do the tests notice a changed kernel, cut, fold or match? half an hour
+#   make mutation  do the tests notice a changed kernel, cut, fold, match or error? a quarter of an hour
 #   make crash   ingest, tune and catalog killed, interrupted and without room, 100 times each (CRASH_TIMES, CRASH_SEED)
 #   make nojit   the tests of the kernels without the compiler
 #   make zero-point  the fitted zero point on 20 mock surveys; three minutes

@@ -27,6 +27,7 @@ MODULES = {
     "spfast.kernels.coordinate_descent": ["tests/test_solver_kernels_by_hand.py"],
     "spfast.kernels.lbfgs": ["tests/test_solver_kernels_by_hand.py"],
     "spfast.kernels.cholesky": ["tests/test_solver_kernels_by_hand.py"],
+    "spfast.kernels.gram": ["tests/test_gram_by_hand.py"],
     "spfast.model.predict": ["tests/test_propagation_by_hand.py"],
     "spfast.model.budget": ["tests/test_budget_by_hand.py"],
     "spfast.data.crossmatch": [
@@ -90,6 +91,12 @@ EQUIVALENT = {
         },
         "if total + curvature * crossing[k] > 0.0:": "at a zero the step ends there by the other condition",
         "continue": "the slope grows from zero to zero",
+    },
+    "spfast.kernels.gram": {
+        "for j in range(max(left, i + 0), right):": "the diagonal onto itself",
+        "for j in range(max(left, i - 1), right):": "back to where it came from",
+        "COMPLEMENT_COLUMNS, _COMPLEMENT_ROWS = 64, 31": _ANY,
+        "COMPLEMENT_COLUMNS, _COMPLEMENT_ROWS = 64, 33": _ANY,
     },
     "spfast.kernels.l1": {
         "if value <= -threshold:": "value + threshold is the same zero",

@@ -92,6 +92,10 @@ def test_parallaxes_of_other_rows_never_matter(problem):
         ({"start": np.zeros(3)}, "start: shape"),
         ({"layout": FeatureLayout((1, 2))}, "features: 49 columns, the layout has 11"),
         ({"exact_distance_modulus": True}, "needs a layout"),
+        (
+            {"exact_distance_modulus": True, "layout": FeatureLayout(tuple(range(40))), "penalized": np.ones(49, bool)},
+            "expected unpenalised magnitudes",
+        ),
         ({"threads": 0}, "threads is 0"),
         ({"threads": 1.5}, "threads is 1.5"),
     ],
