@@ -20,6 +20,7 @@ from spfast.model.result import load_model
 from spfast.products import report
 from spfast.products.catalog import make_catalog
 from spfast.products.columns import FLAGS
+from spfast.products.figure_checks import plot_convergence
 from spfast.products.fitting import fit_folds
 from spfast.products.predictions import predict_survey
 from spfast.products.tables import write_table
@@ -202,3 +203,13 @@ def test_numbers_that_overflow_are_flagged(folder):
     wild = ~np.isfinite(table["distance_84"])
     assert wild.any()
     assert (np.asarray(table["flags"])[wild] & 1 << list(FLAGS).index("extrapolation") > 0).all()
+
+
+@pytest.mark.parametrize("what", ["objective", "kkt_violation"])
+def test_convergence_of_a_model_without_penalty_or_misfit(folder, what):
+    model = load_model(folder / "model_A.npz")
+    model.result.history["objective"] = 0.0
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    plot_convergence({"A": replace(model, penalty=0.0)}, figure.add_subplot(), what)
+    (axes,) = figure.axes
+    assert all(np.isfinite(line.get_ydata()).all() for line in axes.lines)

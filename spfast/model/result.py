@@ -298,6 +298,8 @@ class FittedModel:
             raise ValueError("its arrays do not fit together")
         if history.ndim != 1 or history.dtype != HISTORY_DTYPE:
             raise ValueError("its arrays do not fit together")
+        if not all(np.isfinite(history[name]).all() for name in HISTORY_DTYPE.names):
+            raise ValueError("its history is not finite")
         layout = None if header["layout"] is None else FeatureLayout.from_dict(header["layout"])
         if layout is not None and layout.n_features != coef.size:
             raise ValueError("its layout does not fit its coefficients")

@@ -256,7 +256,7 @@ def plot_spectrum(survey, row, ax, chip=None):
 
 
 def plot_convergence(models, ax, what="kkt_violation"):
-    """The solver's way: objective above its end, or KKT violation over the penalty, against seconds.
+    """The solver's way: objective above its end, or KKT violation over the penalty (if any), against seconds.
 
     Parameters
     ----------
@@ -270,13 +270,13 @@ def plot_convergence(models, ax, what="kkt_violation"):
         if history is None or not len(history):
             raise BadInputError(f"convergence: model {fold} has no history")
         y = np.asarray(history[what], dtype=float)
-        y = y / model.penalty if what == "kkt_violation" else (y - y.min()) / abs(y.min())
+        y = y / (model.penalty or 1.0) if what == "kkt_violation" else (y - y.min()) / (abs(y.min()) or 1.0)
         shown = y > 0
         options = {"color": COLOURS[colour], "marker": marker, "markersize": 2.5}
         label = f"model {fold}: {model.result.n_passes} passes, {model.result.seconds:.1f} s"
         ax.plot(history["seconds"][shown], y[shown], label=label, **options)
     if what == "kkt_violation":
-        tolerance = model.result.tolerance / model.penalty
+        tolerance = model.result.tolerance / (model.penalty or 1.0)
         ax.axhline(tolerance, color="black", linestyle="--", linewidth=0.8, label=f"tolerance {tolerance:.0e}")
         ax.set_ylabel(r"KKT violation / $\lambda$")
     else:
