@@ -274,6 +274,7 @@ def test_tune_lets_wrong_parallaxes_decide_nothing(survey, tmp_path):
     # Chi-squared of stars held out is that of the right parallaxes.
     assert min(robust.means.values()) < 0.2 * min(plain.means.values())
     assert table.meta["ROBOUT"] == pytest.approx(600 * 0.05, rel=0.3)
+    assert table.meta["ROBCNV"] is True
     assert "ROBOUT" not in other.meta
     likely, _ = tune(survey[0], config=ROBUST, score="likelihood", **arguments)
     unlikely, _ = tune(survey[0], config=ROBUST.replace(fit={"robust": False}), score="likelihood", **arguments)

@@ -32,7 +32,10 @@ HEADER_COMMENTS = {
 }
 
 #: Columns that come from Gaia's parallax: of stars that the model may have seen.
-_FROM_GAIA = ("Gaia_parallax", "Gaia_parallax_err", "Gaia_zero_point", "combined_parallax", "combined_parallax_err")
+_FROM_GAIA = (
+    *("Gaia_parallax", "Gaia_parallax_err", "Gaia_zero_point"),
+    *("combined_parallax", "combined_parallax_err", "outlier_probability"),
+)
 
 
 def predict_survey(model, survey, threads=None):

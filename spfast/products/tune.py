@@ -49,6 +49,7 @@ HEADER_COMMENTS = {
     "MINZP": "[mas] zero point of the smallest mean score",
     "GREW": "where the grid has grown",
     "ROBOUT": "training stars that weigh little: outliers of a robust fit",
+    "ROBCNV": "whether the rounds of that fit have settled",
 }
 
 
@@ -129,6 +130,7 @@ def tune(
         "folds": splits.digest,
         "fold": fold,
         "tune": settings,
+        "columns": list(POINT_COLUMNS),
     }
     store = PointStore(resume, identity, check=survey.check_length)
     if say is not None and store.n_resumed:
@@ -173,5 +175,6 @@ def tune_table(tuning, survey, config, splits, noted):
     }
     if "robust" in noted:
         table.meta["ROBOUT"] = noted["robust"]["n_outliers"]
+        table.meta["ROBCNV"] = noted["robust"]["converged"]
     table.sort(["penalty", "zero_point", "repeat", "held_out"])
     return table

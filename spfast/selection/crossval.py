@@ -169,9 +169,7 @@ def _score(training, split, model):
     predicted = model.predict(training.features, rows, training.threads)
     raw = training.parallax[rows]
     parallax = raw + model.zero_point
-    error = training.gaia_error[rows]
-    if training.inlying is not None:
-        error = error / np.sqrt(training.inlying[rows])
+    inlying = 1.0 if training.inlying is None else training.inlying[rows]
     best = raw / training.gaia_error[rows] >= BEST_SNR
     scatter = None
     if best.any():
@@ -185,7 +183,7 @@ def _score(training, split, model):
         "n_train": int(split.train.size),
         "n_test": int(rows.size),
         "chi_squared": float(np.mean(((parallax - predicted) / training.fit_error[rows]) ** 2)),
-        "likelihood": _minus_ln_likelihood(parallax - predicted, error, predicted),
+        "likelihood": _minus_ln_likelihood(parallax - predicted, training.gaia_error[rows], predicted, inlying),
         "n_best": int(np.count_nonzero(best)),
         "scatter": scatter,
         "n_nonzero": model.n_nonzero,
@@ -195,9 +193,9 @@ def _score(training, split, model):
     }
 
 
-def _minus_ln_likelihood(residual, error, predicted):
+def _minus_ln_likelihood(residual, error, predicted, inlying):
     def of(scatter):
-        variance = error**2 + (scatter * predicted) ** 2
+        variance = (error**2 + (scatter * predicted) ** 2) / inlying
         return float(np.mean(0.5 * residual**2 / variance + 0.5 * np.log(variance)))
 
     return float(minimize_scalar(of, bounds=(0.0, _MAX_SCATTER), method="bounded").fun)

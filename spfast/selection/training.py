@@ -81,7 +81,7 @@ class TrainingSet:
 
     def with_fit_error(self, fit_error):
         """The same stars under other weights."""
-        return replace(self, fit_error=fit_error)
+        return replace(self, fit_error=fit_error, inlying=None)
 
     def with_weights_of(self, model):
         """The same stars under the weights that a robust model gave them in the end; no others for a plain model."""
