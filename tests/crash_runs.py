@@ -30,6 +30,8 @@ OPERATIONS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "
 #: Exit status of an interrupted child that was not in the command.
 OUTSIDE = 99
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+#: Runs for each hit that may end before they are disturbed; with more the fault does not reach them at all.
+_MISSES = 200
 
 
 def child(command, kill_at=None, limit=None, log=os.devnull):
@@ -49,6 +51,8 @@ def child(command, kill_at=None, limit=None, log=os.devnull):
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+        # A shell starts what runs in its background without Ctrl-C, and children inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         if kill_at is not None:
             count_operations(kill_at)
         if limit is not None:
@@ -184,12 +188,14 @@ def cases(folder, stars=150):
 
 def random_moments(case, times, rng, how=signal.SIGKILL, codes=(-signal.SIGKILL,)):
     """Disturb runs at random times, and compare what another run makes of it; the number that were hit in time."""
-    hit = 0
+    hit = missed = 0
     while hit < times:
         place = case.fresh()
         code = killed_after(case.command(place), rng.uniform(0.0, case.seconds), how, log=case.folder / "log")
         if code in (0, OUTSIDE):
             shutil.rmtree(place)
+            missed += 1
+            assert missed < _MISSES * times, f"{case.name}: {missed} runs ended before {how.name} reached them"
             continue
         assert code in codes, f"{case.name}: ended with {code}: {(case.folder / 'log').read_text()}"
         assert case.whole_or_absent(place), f"{case.name}: half an output under its own name in {place}"
@@ -223,7 +229,7 @@ def again_and_again(case, rng, kills):
 
 def cut_short(case, times, rng):
     """Cut a file short at a random time while it is read; the number of runs that ended by it, in one line."""
-    hit = 0
+    hit = missed = 0
     while hit < times:
         place, file = case.fresh(), case.mapped[rng.integers(len(case.mapped))]
         whole = file.read_bytes()
@@ -235,6 +241,8 @@ def cut_short(case, times, rng):
         assert case.whole_or_absent(place), f"{case.name}: half an output under its own name in {place}"
         if code == 0:
             shutil.rmtree(place)
+            missed += 1
+            assert missed < _MISSES * times, f"{case.name}: {missed} runs ended before they read the missing part"
             continue
         assert code == 2, f"{case.name}: ended with {code}: {text}"
         assert text.count("\n") == 1, text
