@@ -131,6 +131,24 @@ def test_a_survey_cut_short_within_a_page_is_noticed(tmp_path, monkeypatch, caps
         assert out.read_bytes() == expected
 
 
+@pytest.mark.parametrize("name", ["validate", "report"])
+def test_a_survey_cut_short_while_it_is_judged_is_noticed(tmp_path, monkeypatch, capsys, name):
+    if name == "report":
+        pytest.importorskip("jinja2")
+        pytest.importorskip("matplotlib")
+    survey, _ = tiny_survey(tmp_path / "survey")
+    catalog, out = tmp_path / "catalog.fits", tmp_path / {"validate": "out.ecsv", "report": "out"}[name]
+    assert cli.main(["catalog", str(survey.path), "-o", str(catalog), "--quiet"]) == 0
+    command = [name, str(catalog), "--survey", str(survey.path), "-o", str(out), "--quiet"]
+    whole = survey.path / "features.npy"
+    judged = "spfast.products.checks.residual_trends"
+    monkeypatch.setattr(judged, lambda *_: os.truncate(whole, whole.stat().st_size - 100))
+    capsys.readouterr()
+    assert cli.main(command) == 2
+    assert f"spfast: {whole}: became shorter while it was read" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_a_reader_never_meets_half_a_survey(cases):
     case = cases["ingest"]
     place = case.fresh()

@@ -110,7 +110,7 @@ def run_checks(
     Raises
     ------
     BadInputError
-        As each check.
+        As each check, or if the survey's files became shorter meanwhile.
     """
     stars = None if survey is None else survey.stars
     tables = {
@@ -131,6 +131,8 @@ def run_checks(
         found = members_from_table(catalog_values(catalog).names, members)
         literature = members if "distance" in members.colnames else None
         tables["clusters"] = cluster_means(catalog, found, literature)
+    if survey is not None:
+        survey.check_length()
     return tables
 
 

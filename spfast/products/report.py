@@ -181,6 +181,7 @@ def make_report(
                 ),
                 encoding="utf-8",
             )
+            survey.check_length()
     return out / PAGE
 
 

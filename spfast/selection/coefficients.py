@@ -9,6 +9,8 @@ inner folds give every star several predictions. The alternative needs no formul
 spread when a part of the stars is left out.
 """
 
+from functools import cached_property
+
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import chdtri
@@ -101,11 +103,15 @@ class CoefficientErrors:
         n_folds : int
         gaia_inflation, intrinsic_scatter : float
         """
-        terms = self.terms(self._training.rows, noise_off=False)
+        terms = self._of_training
         variance = gaia_inflation**2 * terms["gaia"] + terms["features"] + intrinsic_scatter**2 * terms["intrinsic"]
         # The median of chi-squared in units of its mean: a jackknife of K folds has K - 1 degrees of freedom.
         median = chdtri(n_folds - 1, 0.5) / (n_folds - 1)
         return min(1.0, float(np.median(jackknife / variance)) / median)
+
+    @cached_property
+    def _of_training(self):
+        return self.terms(self._training.rows, noise_off=False)
 
     def factor(self, gaia_inflation, intrinsic_scatter):
         """F, with F F' the covariance of the coefficients in ``columns`` (float64 array, shape (n_columns, n_columns)).
