@@ -19,6 +19,7 @@ from spfast.data import build
 from spfast.data.survey import Survey, open_survey, verify_survey
 from spfast.errors import BadInputError, LockWarning
 from spfast.lock import hold
+from spfast.products import checks, report
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork") or sys.platform == "darwin", reason="needs a safe fork")
 crash_runs = pytest.importorskip("crash_runs")
@@ -131,18 +132,25 @@ def test_a_survey_cut_short_within_a_page_is_noticed(tmp_path, monkeypatch, caps
         assert out.read_bytes() == expected
 
 
-@pytest.mark.parametrize("name", ["validate", "report"])
-def test_a_survey_cut_short_while_it_is_judged_is_noticed(tmp_path, monkeypatch, capsys, name):
+@pytest.mark.parametrize(
+    ("name", "out", "module", "late"),
+    [("validate", "out.ecsv", checks, "residual_trends"), ("report", "out", report, "key_numbers")],
+)
+def test_a_survey_cut_short_while_it_is_judged_is_noticed(tmp_path, monkeypatch, capsys, name, out, module, late):
     if name == "report":
         pytest.importorskip("jinja2")
         pytest.importorskip("matplotlib")
     survey, _ = tiny_survey(tmp_path / "survey")
-    catalog, out = tmp_path / "catalog.fits", tmp_path / {"validate": "out.ecsv", "report": "out"}[name]
+    catalog, out = tmp_path / "catalog.fits", tmp_path / out
     assert cli.main(["catalog", str(survey.path), "-o", str(catalog), "--quiet"]) == 0
     command = [name, str(catalog), "--survey", str(survey.path), "-o", str(out), "--quiet"]
-    whole = survey.path / "features.npy"
-    judged = "spfast.products.checks.residual_trends"
-    monkeypatch.setattr(judged, lambda *_: os.truncate(whole, whole.stat().st_size - 100))
+    whole, judge = survey.path / "features.npy", getattr(module, late)
+
+    def cut_short(*arguments):
+        os.truncate(whole, whole.stat().st_size - 100)
+        return judge(*arguments)
+
+    monkeypatch.setattr(module, late, cut_short)
     capsys.readouterr()
     assert cli.main(command) == 2
     assert f"spfast: {whole}: became shorter while it was read" in capsys.readouterr().err
