@@ -55,7 +55,8 @@ class FeatureConfig:
 
     flux_min: float = 0.01
     flux_max: float = 1.2
-    flux_error_max: float = 0.05
+    flux_error_max: float = 0.05  # pixels with larger errors, and bad ones, are replaced
+    bad_pixels: str = "estimated"  # from the star's other pixels; or "one": flux 1 if bad, the error cut to the maximum
     magnitude_error_factor: float = 1.0857362047581296  # 2.5 / ln 10; the authors' code has 1.09
 
 
@@ -162,11 +163,13 @@ PRESETS = {
     "default": {},
     "hogg2019": {
         "normalization": {"weight_power": 2, "use_pixel_mask": False},
-        "features": {"magnitude_error_factor": 1.09},
+        "features": {"magnitude_error_factor": 1.09, "bad_pixels": "one"},
     },
 }
 
 
+#: Keys with few values, refused here since they decide on hours of work.
+_CHOICES = {"bad_pixels": ("estimated", "one")}
 #: Sections of cuts: infinity there is a cut that is off.
 _OPEN_SECTIONS = ("sample", "training")
 #: Lowest and highest value of keys that mean nothing beyond; every other number is finite besides.
@@ -263,6 +266,8 @@ def _checked(section, name, key, value, where):
         return () if value in ([], ()) and not getattr(type(section)(), key) else _numbers(name, key, value, where)
     if type(value) is not kind:
         raise BadInputError(f"{where}: [{name}] {key} is {_short(value)}, expected a {kind.__name__}")
+    if value not in _CHOICES.get(key, (value,)):
+        raise BadInputError(f"{where}: [{name}] {key} is {_short(value)}, expected one of {', '.join(_CHOICES[key])}")
     return value if kind in (str, bool) else _in_range(name, key, value, where)
 
 

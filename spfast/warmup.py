@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 
+from spfast.data.bad_pixels import SpectrumFactors
 from spfast.data.features import SpectrumFeatures
 from spfast.kernels.jit import compile_seconds
 from spfast.model.fit import SOLVERS, fit
@@ -66,4 +67,5 @@ def _normalise():
             flux, error = np.ones((2, 1, N_GRID), dtype)
             mask = np.zeros((1, N_GRID), np.int32)
             for pixel_mask in (None, mask):
-                maker.rows(flux, 0.01 * error, pixel_mask, normalized=normalized)
+                rows = maker.rows(flux, 0.01 * error, pixel_mask, normalized=normalized)
+    SpectrumFactors.of(*rows[:2], 0.05).estimate(*rows[:2])

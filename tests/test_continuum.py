@@ -57,7 +57,7 @@ def test_chips_have_the_papers_pixels():
 @pytest.mark.parametrize("seed", [0, 1])
 def test_kernel_agrees_with_numpy(seed, weight_power, normalized):
     flux, error, mask = messy_spectrum(seed, 1.0 if normalized else 731.0)
-    config = Config().replace(normalization={"weight_power": weight_power})
+    config = Config().replace(normalization={"weight_power": weight_power}, features={"bad_pixels": "one"})
     features = SpectrumFeatures(CONTINUUM, config)
     ln_flux, ln_error, n_bad, failure = run(features, flux, error, mask, normalized)
     expected, expected_error, bad = feature_row(flux, error, mask, CONTINUUM, normalized, weight_power)
@@ -68,6 +68,13 @@ def test_kernel_agrees_with_numpy(seed, weight_power, normalized):
     np.testing.assert_array_equal(features.usable, ~bad)
     assert np.all(ln_flux[bad] == 0.0)
     assert np.all(ln_error[bad] == np.float32(0.05))
+    # To be estimated, the same with errors as they are.
+    as_is = run(
+        SpectrumFeatures(CONTINUUM, config.replace(features={"bad_pixels": "estimated"})), flux, error, mask, normalized
+    )
+    np.testing.assert_array_equal(as_is[0], ln_flux)
+    assert np.isinf(as_is[1]).tolist() == bad.tolist()
+    np.testing.assert_allclose(np.minimum(as_is[1], 0.05 / np.exp(ln_flux)), ln_error, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("degree", "grow"), [(0, 0), (3, 2)])
@@ -108,7 +115,8 @@ def test_pixel_mask_can_be_ignored():
 def test_flux_is_clipped_and_error_too():
     flux, error = np.ones(8575, np.float32), np.full(8575, 0.1, np.float32)
     flux[4000], flux[4100] = -2.0, 9.0
-    ln_flux, ln_error, _, _ = run(SpectrumFeatures(CONTINUUM[CONTINUUM != 4000]), flux, error)
+    config = Config().replace(features={"bad_pixels": "one"})
+    ln_flux, ln_error, _, _ = run(SpectrumFeatures(CONTINUUM[CONTINUUM != 4000], config), flux, error)
     low, high = np.searchsorted(chip_pixels(), [4000, 4100])
     np.testing.assert_allclose([ln_flux[low], ln_flux[high]], np.log([0.01, 1.2]), rtol=1e-6)
     np.testing.assert_allclose([ln_error[low], ln_error[high]], [0.05 / 0.01, 0.05 / 1.2], rtol=1e-6)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from small_survey import spectra, write_ap_star, write_aspcap_star
 
 from spfast.data.apogee import fits_library, spectrum_reader
+from spfast.data.bad_pixels import SpectrumFactors
 from spfast.data.continuum import chip_pixels
 from spfast.data.features import SpectrumFeatures
 from spfast.model.layout import N_GRID
@@ -15,6 +16,7 @@ from spfast.model.layout import N_GRID
 LIBRARIES = ["astropy"] + (["fitsio"] if fits_library() == "fitsio" else [])
 _, (FLUX,), (ERROR,) = spectra(1)
 FEATURES = SpectrumFeatures(chip_pixels()[::4])
+UNKNOWN = SpectrumFactors.of(*np.ones((2, 1, chip_pixels().size), np.float32), 0.05)
 WRITERS = {"apStar": write_ap_star, "aspcapStar": write_aspcap_star}
 
 
@@ -56,6 +58,10 @@ def test_spectra(folder, kind, library, data):
     if failure:
         check_line(failure + ";", "chip", "no good pixel")
     else:
+        assert np.isfinite(rows[0]).all()
+        assert (rows[1] > 0).all()
+        assert np.count_nonzero(np.isinf(rows[1])) == n_bad
+        UNKNOWN.estimate(*rows[:, None])
         assert np.isfinite(rows).all()
         assert (rows[1] > 0).all()
         # A pixel whose error is no positive number says nothing, and is counted.

@@ -173,7 +173,7 @@ def test_pixels_bad_in_every_star_are_dropped(tmp_path, config):
     assert survey.stars["n_bad_pixels"].tolist() == [3, 0, 0, 0, 0]
     index = survey.layout.names.index("pixel_7000")
     assert survey.features[0, index] == 0
-    assert survey.feature_errors[0, index] == np.float32(0.05)
+    assert survey.feature_errors[0, index] == np.float32(0.2)  # of five stars none tells what it is
 
 
 def test_finds_its_own_continuum_pixels(tmp_path):
@@ -379,5 +379,5 @@ def test_real_ap_star_files(shared_data, tmp_path):
     for row in range(2):
         good = error[row] < 0.05
         assert 0.98 < np.median(flux[row, continuum & good]) < 1.02
-        assert good.mean() > 0.97
+        assert good.mean() > 0.95
     assert flux[0].std() > 2 * flux[1].std()  # a cool giant, and a star with few lines

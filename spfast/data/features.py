@@ -52,6 +52,12 @@ class SpectrumFeatures:
     usable : bool array, shape (n_pixels,)
         Pixels that were good in at least one spectrum so far.
 
+    Notes
+    -----
+    With ``[features] bad_pixels = "one"`` the rows are the paper's: a bad pixel has flux 1, and no error is above
+    ``flux_error_max``. Otherwise errors are as they are, infinite for a bad pixel, and it remains to be estimated
+    (`spfast.data.bad_pixels`).
+
     Examples
     --------
     >>> import numpy as np
@@ -87,7 +93,7 @@ class SpectrumFeatures:
             norm.grow_mask,
             clip.flux_min,
             clip.flux_max,
-            clip.flux_error_max,
+            clip.flux_error_max if clip.bad_pixels == "one" else np.inf,
             self._usable,
         )
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from spfast.config import Config
 from spfast.data.apogee import SpectrumFiles, fits_library, read_allstar, spectrum_reader
+from spfast.data.bad_pixels import N_SPECTRA, SpectrumFactors
 from spfast.data.build import Journal, build_rows, read_rows
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
 from spfast.data.continuum import chip_pixels, find_continuum_pixels, read_continuum_file, rough_normalize
@@ -272,19 +273,32 @@ def _write(out, stars, flow, results, config, provenance, quiet):
     stars["n_bad_pixels"] = results.n_bad - n_dropped
     stars = stars[whole]
     layout = FeatureLayout(chip_pixels()[results.usable])
+    factors = _spectrum_factors(partial / WORK, whole, config)
     with SurveyWriter(out, layout, len(stars)) as writer, Progress("write", len(stars), quiet) as progress:
         for start in range(0, len(stars), _BLOCK):
             block = slice(start, start + _BLOCK)
             rows = whole[block]
             ln_flux, ln_flux_error = (raw[rows - rows[0]] for raw in read_rows(partial / WORK, rows[0], rows[-1] + 1))
+            if factors is not None:
+                factors.estimate(ln_flux, ln_flux_error)
             features, errors = writer.features[block], writer.feature_errors[block]
             fill_rows(layout, stars[block], ln_flux, ln_flux_error, features, errors)
             del features, errors
             writer.release()
             progress.advance(len(rows))
         provenance["pixel_mask"] = {"n_pixels": layout.n_pixels, "n_dropped": n_dropped}
+        provenance["bad_pixels"] = None if factors is None else factors.to_dict()
         provenance["n_training"] = int(np.sum(stars["training_set"]))
         return writer.finish(stars, flow.rejected(), flow.counts, config, provenance)
+
+
+def _spectrum_factors(work, whole, config):
+    """Find how the survey's spectra vary, from some spread evenly over its rows; None if nothing is estimated."""
+    if config.features.bad_pixels != "estimated":
+        return None
+    rows = whole[np.linspace(0, len(whole) - 1, min(N_SPECTRA, len(whole))).astype(int)]
+    ln_flux, ln_flux_error = map(np.concatenate, zip(*(read_rows(work, row, row + 1) for row in rows), strict=True))
+    return SpectrumFactors.of(ln_flux, ln_flux_error, config.features.flux_error_max)
 
 
 def _print_cut_flow(survey):

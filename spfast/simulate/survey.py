@@ -7,6 +7,7 @@ import numpy as np
 from astropy.table import Table
 
 from spfast.config import Config
+from spfast.data.bad_pixels import N_SPECTRA, SpectrumFactors
 from spfast.data.continuum import chip_pixels, find_continuum_pixels
 from spfast.data.cuts import training_set
 from spfast.data.features import PIXMASK_BAD, SpectrumFeatures, fill_rows
@@ -24,8 +25,6 @@ __all__ = ["simulate_survey"]
 
 #: Reference spectra from which the continuum pixels are found.
 _REFERENCE_STARS = 512
-#: Spectra that show which pixels are bad in every star.
-_LAYOUT_STARS = 512
 
 
 def simulate_survey(
@@ -85,7 +84,7 @@ def _simulate(out, n_stars, seed, config, threads, quiet, wrong_parallaxes, zero
     stars = _parent_sample(n_stars, seed, config, wrong_parallaxes, zero_point, clusters)
     synthesis = Synthesis()
     continuum = _continuum_pixels(stars, synthesis, seed, config)
-    pixels = _usable_pixels(stars, synthesis, continuum, seed, config)
+    pixels, factors = _usable_pixels(stars, synthesis, continuum, seed, config)
     layout = FeatureLayout(pixels)
     table = _star_table(stars, config)
     table["n_bad_pixels"] = np.zeros(n_stars, np.int32)
@@ -99,6 +98,7 @@ def _simulate(out, n_stars, seed, config, threads, quiet, wrong_parallaxes, zero
         },
         "continuum": {"source": "found from the survey's spectra", "pixels": [int(p) for p in continuum]},
         "pixel_mask": {"n_pixels": layout.n_pixels, "n_dropped": int(chip_pixels().size - layout.n_pixels)},
+        "bad_pixels": None if factors is None else factors.to_dict(),
         "n_training": int(np.sum(table["training_set"])),
     }
     with (
@@ -117,6 +117,8 @@ def _simulate(out, n_stars, seed, config, threads, quiet, wrong_parallaxes, zero
                     part = {name: values[rows] for name, values in stars.items()}
                     ln_flux, ln_error, n_bad, failures = _rows(part, synthesis, maker, [seed, 1, block])
                     assert not any(failures), failures
+                    if factors is not None:
+                        factors.estimate(ln_flux, ln_error)
                     fill_rows(layout, table[rows], ln_flux, ln_error, features[rows], errors[rows])
                     table["n_bad_pixels"][rows] = n_bad - (chip_pixels().size - layout.n_pixels)
 
@@ -177,10 +179,12 @@ def _continuum_pixels(stars, synthesis, seed, config):
 
 
 def _usable_pixels(stars, synthesis, continuum, seed, config):
-    """Pixels that are good in at least one star of a sample: what ingest finds over all stars."""
+    """Pixels good in at least one star of a sample, and how its spectra vary: what ingest finds over all stars."""
     maker = SpectrumFeatures(continuum, config)
-    _rows(_reference(stars, _LAYOUT_STARS), synthesis, maker, [seed, 4])
-    return chip_pixels()[maker.usable]
+    ln_flux, ln_error, _, _ = _rows(_reference(stars, N_SPECTRA), synthesis, maker, [seed, 4])
+    estimated = config.features.bad_pixels == "estimated"
+    factors = SpectrumFactors.of(ln_flux, ln_error, config.features.flux_error_max) if estimated else None
+    return chip_pixels()[maker.usable], factors
 
 
 def _star_table(stars, config):

@@ -1,0 +1,76 @@
+"""Pixels that were not measured well, from the same star's other pixels: a Gaussian factor model, row by row."""
+
+import math
+
+import numpy as np
+
+from spfast.kernels.cholesky import factor_diagonal, solve_factored
+from spfast.kernels.jit import jit
+
+__all__ = ["estimate_rows"]
+
+
+@jit
+def estimate_rows(mean, factors, scatter, error_max, ln_flux, ln_flux_error):
+    """Replace pixels with large errors by their mean given all of the star's pixels, in place.
+
+    A spectrum is ``x = mean + factors' z + r + e``, with ``z ~ N(0, 1)`` the star's own, ``r ~ N(0, scatter^2)`` what
+    the factors leave of a pixel, and ``e ~ N(0, error^2)`` its noise. With ``w = 1 / (error^2 + scatter^2)``::
+
+        C = (1 + sum_i w_i b_i b_i')^-1,  z = C sum_i w_i b_i (x_i - mean_i),  b_i = factors[:, i]
+
+    are covariance and mean of z given the spectrum. The estimate of pixel i is ``mean_i + b_i' z + g_i (x_i - mean_i -
+    b_i' z)``, the measurement with the share ``g_i = scatter_i^2 w_i`` in what the factors leave, and its variance
+    ``scatter_i^2 (1 - g_i) + (1 - g_i)^2 b_i' C b_i``. A pixel without any measurement has an infinite error.
+
+    Parameters
+    ----------
+    mean, scatter : float32 array, shape (n_pixels,)
+        ``scatter`` is positive.
+    factors : float32 array, C order, shape (n_factors, n_pixels)
+    error_max : float
+        Pixels with larger errors are replaced.
+    ln_flux, ln_flux_error : float32 array, C order, shape (n_stars, n_pixels)
+        Changed where the error is too large; flux is finite, errors are positive.
+    """
+    n_factors, n_pixels = factors.shape
+    weight, weighted = np.empty(n_pixels, np.float32), np.empty(n_pixels, np.float32)
+    matrix, z, b = np.empty((n_factors, n_factors)), np.empty(n_factors), np.empty(n_factors)
+    for star in range(ln_flux.shape[0]):
+        flux, error = ln_flux[star], ln_flux_error[star]
+        n_uncertain = 0
+        for i in range(n_pixels):
+            n_uncertain += error[i] > error_max
+            weight[i] = np.float32(1.0) / (error[i] * error[i] + scatter[i] * scatter[i])
+            weighted[i] = weight[i] * (flux[i] - mean[i])
+        if not n_uncertain:
+            continue
+        for k in range(n_factors):
+            total = 0.0
+            for i in range(n_pixels):
+                total += np.float64(weighted[i] * factors[k, i])
+            z[k] = total
+            for m in range(k + 1):
+                total = 0.0
+                for i in range(n_pixels):
+                    total += np.float64(weight[i] * factors[k, i] * factors[m, i])
+                matrix[m, k] = total
+            matrix[k, k] += 1.0
+        factor_diagonal(matrix, 0, n_factors)  # positive: the unit matrix and more
+        solve_factored(matrix, n_factors, z)
+        for i in range(n_pixels):
+            if not error[i] > error_max:
+                continue
+            expected, unknown = np.float64(mean[i]), 0.0
+            for k in range(n_factors):
+                expected += factors[k, i] * z[k]
+                b[k] = factors[k, i]
+            for k in range(n_factors):
+                b[k] /= matrix[k, k]
+                for m in range(k + 1, n_factors):
+                    b[m] -= matrix[k, m] * b[k]
+                unknown += b[k] * b[k]
+            variance = np.float64(scatter[i]) * np.float64(scatter[i])
+            share = variance * weight[i]
+            flux[i] = expected + share * (flux[i] - expected)
+            error[i] = math.sqrt(variance * (1.0 - share) + (1.0 - share) ** 2 * unknown)

@@ -1,0 +1,170 @@
+"""Pixels estimated from a star's other pixels: against plain Gaussian conditioning, and what it does to spectra."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from spfast.config import load_config
+from spfast.data.bad_pixels import SpectrumFactors
+from spfast.data.ingest import ingest
+from spfast.data.survey import open_survey
+from spfast.errors import BadInputError
+from spfast.kernels.bad_pixels import estimate_rows
+from spfast.simulate import simulate_download, simulate_survey
+
+LIMIT = 0.05
+
+
+def model(n_factors, n_pixels=40, seed=0):
+    rng = np.random.default_rng(seed)
+    arrays = (
+        rng.normal(-0.2, 0.1, n_pixels),
+        rng.uniform(0.005, 0.03, n_pixels),
+        rng.normal(0, 0.1, (n_factors, n_pixels)),
+    )
+    return [array.astype(np.float32) for array in arrays]
+
+
+def draw(mean, scatter, factors, n_stars, seed=1):
+    """True and measured ln flux, and its errors, some of them large or infinite."""
+    rng = np.random.default_rng(seed)
+    true = mean + rng.normal(size=(n_stars, len(factors))) @ factors + scatter * rng.normal(size=(n_stars, mean.size))
+    error = rng.uniform(0.002, 0.02, true.shape)
+    error[rng.random(true.shape) < 0.1] = 0.12
+    bad = rng.random(true.shape) < 0.1
+    star = np.arange(n_stars)  # each has one of either kind
+    bad[star, star % 10], bad[star, 10 + star % 10], error[star, 10 + star % 10] = True, False, 0.12
+    measured = np.where(bad, 0.0, true + error * rng.normal(size=true.shape))
+    return true, measured.astype(np.float32), np.where(bad, np.inf, error).astype(np.float32)
+
+
+@pytest.mark.parametrize("n_factors", [0, 1, 3])
+def test_estimates_are_conditional_means(n_factors):
+    mean, scatter, factors = model(n_factors)
+    _, measured, error = draw(mean, scatter, factors, 5)
+    flux, flux_error = measured.copy(), error.copy()
+    estimate_rows(mean, factors, scatter, LIMIT, flux, flux_error)
+    prior = factors.T.astype(float) @ factors + np.diag(scatter.astype(float) ** 2)
+    for star in range(5):
+        seen = np.isfinite(error[star])
+        gain = prior[:, seen] @ np.linalg.inv(prior[np.ix_(seen, seen)] + np.diag(error[star, seen].astype(float) ** 2))
+        expected = mean + gain @ (measured[star, seen] - mean[seen])
+        variance = np.diag(prior - gain @ prior[seen])
+        replaced = error[star] > LIMIT
+        assert replaced.sum() > (~seen).sum() > 0, star
+        np.testing.assert_allclose(flux[star, replaced], expected[replaced], rtol=2e-5, atol=1e-6)
+        np.testing.assert_allclose(flux_error[star, replaced], np.sqrt(variance[replaced]), rtol=2e-5)
+        np.testing.assert_array_equal(flux[star, ~replaced], measured[star, ~replaced])
+        np.testing.assert_array_equal(flux_error[star, ~replaced], error[star, ~replaced])
+
+
+def test_a_star_does_not_depend_on_the_others():
+    mean, scatter, factors = model(3)
+    _, flux, error = draw(mean, scatter, factors, 6)
+    error[2] = 0.01  # nothing to estimate
+    alone = [array[4:5].copy() for array in (flux, error)]
+    untouched = flux[2].copy()
+    estimate_rows(mean, factors, scatter, LIMIT, flux, error)
+    estimate_rows(mean, factors, scatter, LIMIT, *alone)
+    np.testing.assert_array_equal(flux[4], alone[0][0])
+    np.testing.assert_array_equal(error[4], alone[1][0])
+    np.testing.assert_array_equal(flux[2], untouched)
+    assert (error[2] == np.float32(0.01)).all()
+
+
+def test_factors_of_a_sample_give_estimates_with_true_errors():
+    true, measured, error = draw(*model(3, n_pixels=300), 400)
+    found = SpectrumFactors.of(measured, error, LIMIT)
+    assert found.to_dict() == {"spectra": 400, "factors": 8}
+    assert np.median(found.scatter / model(3, n_pixels=300)[1]) == pytest.approx(1.0, abs=0.05)
+    replaced = error > LIMIT
+    before = measured[replaced] - true[replaced]
+    found.estimate(measured, error)
+    after = measured[replaced] - true[replaced]
+    assert after.std() < 0.25 * before.std()
+    assert np.std(after / error[replaced]) == pytest.approx(1.0, abs=0.1)  # five factors more than there are
+    assert error[replaced].max() < LIMIT
+
+
+def test_little_is_known_from_few_spectra():
+    _, measured, error = draw(*model(1), 9)
+    found = SpectrumFactors.of(measured, error, LIMIT)
+    assert found.to_dict() == {"spectra": 9, "factors": 0}
+    bad = np.isinf(error)
+    found.estimate(measured, error)
+    assert (measured[bad] == 0.0).all()
+    assert (error[bad] == np.float32(0.2)).all()
+    # From 30 spectra means and scatter are known, but for a pixel that is bad in most of them.
+    mean, scatter, factors = model(1)
+    _, measured, error = draw(mean, scatter, factors, 30)
+    measured[:25, 7], error[:25, 7] = 0.0, np.inf
+    found = SpectrumFactors.of(measured, error, LIMIT)
+    assert found.to_dict() == {"spectra": 30, "factors": 1}
+    known = np.arange(40) != 7
+    assert (found.mean[7], found.scatter[7], found.factors[0, 7]) == (0.0, np.float32(0.2), 0.0)
+    assert np.abs(found.mean - mean)[known].max() < 0.2
+    assert found.scatter[known].max() < 0.06
+
+
+def test_spectra_that_are_all_the_same():
+    flux, error = np.full((50, 30), -0.1, np.float32), np.full((50, 30), 0.01, np.float32)
+    error[3, 5] = np.inf
+    SpectrumFactors.of(flux, error, LIMIT).estimate(flux, error)
+    assert flux[3, 5] == pytest.approx(-0.1, abs=1e-5)
+    assert error[3, 5] == pytest.approx(1e-3, rel=0.1)
+
+
+@pytest.fixture(scope="module")
+def surveys(tmp_path_factory):
+    folder, made = tmp_path_factory.mktemp("surveys"), []
+    for rule in ("estimated", "one"):
+        config = load_config(overrides={"features": {"bad_pixels": rule}})
+        made.append(simulate_survey(folder / rule, 150, seed=11, config=config, threads=1, quiet=True))
+    return made
+
+
+def test_streamed_surveys(surveys):
+    estimated, one = surveys
+    assert estimated.info["bad_pixels"] == {"spectra": 150, "factors": 7}
+    assert one.info["bad_pixels"] is None
+    before, after = one.features[:, 9:], estimated.features[:, 9:]
+    bad = (before == 0.0) & (one.feature_errors[:, 9:] == np.float32(0.05))
+    changed = before != after
+    assert 0.003 < bad.mean() < 0.006
+    assert 0.005 < changed.mean() < 0.02
+    in_line = bad & (np.median(before, axis=0) < -0.15)
+    assert in_line.sum() > 100
+    # Where most stars have a line, so has the star whose pixel is bad.
+    assert np.median(after[in_line]) < -0.15
+    assert np.median(estimated.feature_errors[:, 9:][in_line]) < 0.05
+    np.testing.assert_array_equal(estimated.stars["n_bad_pixels"], one.stars["n_bad_pixels"])
+
+
+def test_ingest_estimates_what_is_bad(tmp_path):
+    simulate_download(tmp_path / "apogee", 100, seed=5, quiet=True)
+    inputs = [tmp_path / "apogee" / "allStar-dr17.fits", tmp_path / "apogee", tmp_path / "apogee" / "gaia.fits"]
+    made = []
+    for rule in ("estimated", "one"):
+        config = load_config(overrides={"features": {"bad_pixels": rule}})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the damaged file
+            made.append(ingest(*inputs, tmp_path / rule, config=config, threads=1, quiet=True))
+    estimated, one = made
+    n_stars = estimated.n_stars
+    assert estimated.info["bad_pixels"] == {"spectra": n_stars, "factors": n_stars // 20}
+    assert one.info["bad_pixels"] is None
+    bad = (one.features[:, 9:] == 0.0) & (one.feature_errors[:, 9:] == np.float32(0.05))
+    assert bad.sum() == one.stars["n_bad_pixels"].sum() > 100
+    in_line = bad & (np.median(one.features[:, 9:], axis=0) < -0.15)
+    assert np.median(estimated.features[:, 9:][in_line]) < -0.1
+    sure = one.feature_errors[:, 9:] < 0.04
+    np.testing.assert_array_equal(estimated.features[:, 9:][sure & ~bad], one.features[:, 9:][sure & ~bad])
+    assert open_survey(tmp_path / "estimated").info["config"]["features"]["bad_pixels"] == "estimated"
+
+
+def test_rules_that_there_are():
+    assert load_config().features.bad_pixels == "estimated"
+    assert load_config(preset="hogg2019").features.bad_pixels == "one"
+    with pytest.raises(BadInputError, match=r"\[features\] bad_pixels is 'zero', expected one of estimated, one"):
+        load_config(overrides={"features": {"bad_pixels": "zero"}})
