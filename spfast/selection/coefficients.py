@@ -153,7 +153,7 @@ class SplitErrors:
     Parameters
     ----------
     model : FittedModel
-        Gives the penalty, the zero point and a start.
+        Fitted to all the training stars.
     training : TrainingSet
     repeats : sequence of sequence of Split
         Folds that hold out every training star once, several times.
@@ -173,7 +173,7 @@ class SplitErrors:
         self._training, self._neighbours = training, model.neighbours
         spread, converged = [], []
         for splits in repeats:
-            fits = [training.fit_silently(model.penalty, model.zero_point, split.train, model.coef) for split in splits]
+            fits = [training.fit_part(model, split.train) for split in splits]
             converged += [fit.result.converged for fit in fits]
             coefs = np.array([fit.coef for fit in fits])
             spread.append((coefs - coefs.mean(axis=0)) * np.sqrt((1.0 - 1.0 / len(fits)) / len(repeats)))

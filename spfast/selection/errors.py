@@ -146,7 +146,7 @@ def held_out_predictions(model, training, splits):
     Parameters
     ----------
     model : FittedModel
-        Gives the penalty, the zero point and a start.
+        Fitted to all the training stars.
     training : TrainingSet
     splits : sequence of Split
         Folds that hold out every training star once.
@@ -166,7 +166,7 @@ def held_out_predictions(model, training, splits):
     ln_parallax, ln_error = np.empty(training.rows.size), np.empty(training.rows.size)
     terms, everywhere, converged = {}, [], []
     for split in splits:
-        inner = training.fit_silently(model.penalty, model.zero_point, split.train, model.coef)
+        inner = training.fit_part(model, split.train)
         converged.append(inner.result.converged)
         at = position[split.test]
         everywhere.append(inner.predict_ln(training.features, training.rows, training.threads))

@@ -79,6 +79,22 @@ class TrainingSet:
             model = fitter.fit(penalty, zero_point, start)
         return replace(model, pixel_correlation=self.pixel_correlation)
 
+    def fit_part(self, model, rows):
+        """Fit a part of the stars as a model was fitted to all of them: from its coefficients, with its zero point.
+
+        The penalty is in proportion to the stars, for it stands against a sum over them. With all of it the part's model
+        would be held back more than the model that it stands for, and its misfit would be larger.
+
+        Parameters
+        ----------
+        model : FittedModel
+            Fitted to all of these stars.
+        rows : int64 array
+            The part.
+        """
+        penalty = model.penalty * rows.size / self.rows.size
+        return self.fit_silently(penalty, model.zero_point, rows, model.coef)
+
     def with_fit_error(self, fit_error):
         """The same stars under other weights."""
         return replace(self, fit_error=fit_error, inlying=None)
