@@ -126,6 +126,7 @@ class ErrorConfig:
     pixel_correlation: tuple = ()  # of the errors of pixels 1, 2, ... apart, e.g. (0.4, 0.1); empty: independent
     coefficients: str = "sandwich"  # their covariance; or "splits": the spread over repeated inner folds
     repeats: int = 5  # of the inner folds, for "splits"
+    offset: str = "subtracted"  # what stars held out are off by; or "counted" as an error
 
 
 @dataclass(frozen=True)
@@ -164,12 +165,13 @@ PRESETS = {
     "hogg2019": {
         "normalization": {"weight_power": 2, "use_pixel_mask": False},
         "features": {"magnitude_error_factor": 1.09, "bad_pixels": "one"},
+        "errors": {"offset": "counted"},
     },
 }
 
 
 #: Keys with few values, refused here since they decide on hours of work.
-_CHOICES = {"bad_pixels": ("estimated", "one")}
+_CHOICES = {"bad_pixels": ("estimated", "one"), "offset": ("subtracted", "counted")}
 #: Sections of cuts: infinity there is a cut that is off.
 _OPEN_SECTIONS = ("sample", "training")
 #: Lowest and highest value of keys that mean nothing beyond; every other number is finite besides.

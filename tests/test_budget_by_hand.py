@@ -15,7 +15,7 @@ FACTOR = np.array([[0.1, 0.0], [0.2, -0.3], [0.05, 0.4]])
 #: F times a matrix whose symmetric part is positive, so that the covariance is that of some noise.
 OTHER = FACTOR @ np.array([[2.0, 0.75], [-0.25, 1.0]])
 OFFSET = np.array([[-1.0, 3.0, 1.0, 2.0, 0.1, 0.03], [-2.0, 0.0, -1.0, 0.5, -0.2, 0.07]])
-BUDGET = parts.ErrorBudget(0.2, 0.3, 0.1, 1.2, 0.01, 50, COLUMNS, FACTOR, OFFSET)
+BUDGET = parts.ErrorBudget(0.2, 0.3, 0.1, 1.2, 0.01, 50, COLUMNS, FACTOR, OFFSET, False)
 
 
 class Model:
@@ -44,6 +44,7 @@ def test_numbers_go_into_headers_without_the_arrays():
         "gaia_inflation": 1.2,
         "outlier_share": 0.01,
         "n_held_out": 50,
+        "subtracted": False,
     }
     assert [name for name in ("columns", "factor", "offset") if name in repr(BUDGET)] == []
     assert "growth=0.3" in repr(BUDGET)
@@ -169,3 +170,8 @@ def test_the_four_parts_add_up(rows):
     expected += BUDGET.ln_offset(colour, model.predict_ln(features, chosen, 1)) ** 2
     found = BUDGET.ln_error(model, features, errors, unlikeness, rows, 1)
     np.testing.assert_allclose(found**2, expected, rtol=1e-12)
+    known = model.predict_ln(features, chosen, 1), model.predict_ln_error(errors, chosen, 1)
+    np.testing.assert_array_equal(BUDGET.ln_error(model, features, errors, unlikeness, rows, 1, known), found)
+    expected -= BUDGET.ln_offset(colour, known[0]) ** 2
+    subtracted = replace(BUDGET, subtracted=True).ln_error(model, features, errors, unlikeness, rows, 1)
+    np.testing.assert_allclose(subtracted**2, expected, rtol=1e-12)

@@ -11,7 +11,7 @@ from astropy.table import Table
 from tiny import tiny_survey
 
 from spfast import load_model
-from spfast.config import Config
+from spfast.config import Config, load_config
 from spfast.data.tables import read_table
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.files import new_file
@@ -132,8 +132,27 @@ def test_header(catalog, survey, models):
 def test_each_fold_is_predicted_by_the_other_model(catalog, survey, models):
     for fold, other in (("A", "B"), ("B", "A")):
         own = np.asarray(catalog["sample"] == fold)
-        np.testing.assert_array_equal(models[other].predict(survey.features[own]), catalog["spec_parallax"][own])
-        assert np.any(models[fold].predict(survey.features[own]) != catalog["spec_parallax"][own])
+        features = survey.features[own]
+        np.testing.assert_array_equal(models[other].predict_offset(features), catalog["ln_offset"][own])
+        expected = models[other].predict_ln(features) - catalog["ln_offset"][own]
+        np.testing.assert_array_equal(expected, catalog["ln_spec_parallax"][own])
+        np.testing.assert_array_equal(np.exp(expected), catalog["spec_parallax"][own])
+        assert np.any(models[fold].predict_ln(features) - models[fold].predict_offset(features) != expected)
+
+
+def test_an_offset_that_is_counted_leaves_the_models_prediction(catalog, survey, models):
+    config = load_config(overrides={"fit": {"penalty": PENALTY}, "errors": {"offset": "counted"}})
+    counted = make_catalog(survey, config=config, threads=1)
+    assert np.all(counted["ln_offset"] == 0.0)
+    own = np.asarray(counted["sample"] == "A")
+    np.testing.assert_array_equal(models["B"].predict(survey.features[own]), counted["spec_parallax"][own])
+    offset = models["B"].predict_offset(survey.features[own])
+    assert np.ptp(offset) > 0.001
+    both = [np.asarray(table["ln_spec_parallax_err"][own]) for table in (counted, catalog)]
+    np.testing.assert_allclose(both[0] ** 2, both[1] ** 2 + offset**2, rtol=1e-9)
+    # An exact distance modulus is not bent either.
+    exact = config.replace(errors={"offset": "subtracted"}, fit={"exact_distance_modulus": True})
+    assert np.all(make_catalog(survey, config=exact, threads=1)["ln_offset"] == 0.0)
 
 
 def test_no_star_is_predicted_by_a_model_that_saw_it(survey, models, catalog, tmp_path):

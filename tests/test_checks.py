@@ -1,5 +1,6 @@
 """Checks of a catalog, each on stars where the answer is known."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -214,7 +215,13 @@ def test_compare(honest):
         compare_catalogs(catalog, Table([["x"], [1.0]], names=["2MASS_ID", "spec_parallax"]))
 
 
+def plain(models):
+    """The models as they are, nothing subtracted from what they predict."""
+    return {name: replace(model, budget=replace(model.budget, subtracted=False)) for name, model in models.items()}
+
+
 def test_reddening_slope_is_that_of_the_coefficients(survey, models):
+    models = plain(models)
     for law in LAWS:
         table = reddening_test(survey, models, law)
         for name, model in models.items():
@@ -232,7 +239,17 @@ def test_reddening_slope_is_that_of_the_coefficients(survey, models):
     assert one(table, model="A")["n"] == np.sum(held_out & (extinction < 0.1))
 
 
+def test_reddening_slope_is_that_of_the_catalogs_prediction(survey, models):
+    steep = np.array([[-9.0, 9.0, 0.5, 1.0, 0.2, 0.0], [-9.0, 9.0, 0.0, 1.0, 0.0, 0.0]])
+    model = replace(models["A"], budget=replace(models["A"].budget, offset=steep))
+    without, found = (
+        one(reddening_test(survey, {"A": m}), model="A")["slope"] for m in (plain({"A": model})["A"], model)
+    )
+    assert found - without == pytest.approx(-0.2 * (LAWS["wang2019"]["H"] - LAWS["wang2019"]["W2"]), rel=1e-4)
+
+
 def test_dust_that_the_model_sees_through(survey, models):
+    models = plain(models)
     grey = dict.fromkeys(MAGNITUDES, 1.0)
     table = reddening_test(survey, models, grey)
     assert table["law"][0] == "given"
@@ -302,7 +319,8 @@ def test_stability_of_predictions(survey, models):
     unseen = ~np.asarray(survey.stars["training_set"])
     assert row["unseen"]
     assert row["n"] == unseen.sum()
-    first, second = (models[fold].predict_ln(survey.features)[unseen] for fold in "AB")
+    lns = [models[fold].predict_ln(survey.features) - models[fold].predict_offset(survey.features) for fold in "AB"]
+    first, second = (ln[unseen] for ln in lns)
     assert row["corr_predictions"] == pytest.approx(np.corrcoef(first, second)[0, 1])
     assert row["scatter"] == pytest.approx(half_width(first - second))
     assert row["offset"] == pytest.approx(np.median(first - second))

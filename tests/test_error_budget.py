@@ -90,7 +90,7 @@ def test_an_offset_counts_as_an_error(training):
     stars, _ = training
     model = stars.fit(1.0, 0.0)
     splits = [Split(0, str(i), np.delete(stars.rows, np.s_[i::5]), stars.rows[i::5]) for i in range(5)]
-    budget = measure_errors(model, stars, splits)
+    budget = measure_errors(model, stars, splits, subtracted=False)
     colour = dust_colour(stars.layout, stars.features)
     names = stars.layout.names
     np.testing.assert_array_equal(

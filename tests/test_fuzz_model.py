@@ -146,13 +146,14 @@ def check_commands(folder, path, compare):
 
 
 FORGERIES = {
-    ("schema",): 3,
+    ("schema",): 4,
     ("penalty",): float("nan"),
     ("n_stars",): -1,
     ("layout", "features"): [{"name": ["G"], "kind": "magnitude"}],
     ("pixel_correlation",): [0.9, -0.9],
     ("result", "converged"): "yes",
     ("budget", "growth"): 7.0,
+    ("budget", "subtracted"): 1,
     ("metadata",): [],
     ("metadata", "config"): [1],
     ("metadata", "fold"): "A\n",

@@ -2,13 +2,13 @@
 
 The error of ln parallax of a star that the model did not see has four parts::
 
-    sigma_features^2 + sigma_coef^2 + s^2 (1 + growth (u - 1) + weak_line_growth (w - 1)) + offset^2
+    sigma_features^2 + sigma_coef^2 + s^2 (1 + growth (u - 1) + weak_line_growth (w - 1)) [+ offset^2]
 
 with the errors of the features propagated (Hogg, Eilers & Rix 2019, Eq. 5), the sampling error of the coefficients, an
 intrinsic scatter s that grows with u, how unlike the training stars a star's spectrum is, and with w, how weak its
 lines are (each 1 in the training stars' mean), and an offset that held-out stars of this colour and this predicted
 parallax have in common. That is what a model that is linear in its features leaves where there is much dust, or where
-a small value was predicted; it counts as an error, for the prediction stays as it is.
+a small value was predicted. It is subtracted from the prediction, or counts as an error of one that stays as it is.
 
 The noise of the star's own features is in the first part already, multiplied by the coefficients as they are, their
 errors included. What the coefficients' covariance C adds is ``x' C x`` of the *noise-free* features; the measured
@@ -62,6 +62,8 @@ class ErrorBudget:
     offset : float64 array, shape (2, 6)
         Of the colour (`dust_colour`) and of the predicted ln parallax: where training stars begin and end, mean and
         spread (`offset_basis`), and what one and what the square of a standardised unit adds to ln parallax.
+    subtracted : bool
+        Whether the offset is subtracted from predictions; else its square is part of their variance.
     """
 
     intrinsic_scatter: float
@@ -73,9 +75,13 @@ class ErrorBudget:
     columns: np.ndarray = field(repr=False)
     factor: np.ndarray = field(repr=False)
     offset: np.ndarray = field(repr=False)
+    subtracted: bool = True
 
     #: The numbers among the attributes, and the arrays.
-    NUMBERS = ("intrinsic_scatter", "growth", "weak_line_growth", "gaia_inflation", "outlier_share", "n_held_out")
+    NUMBERS = (
+        *("intrinsic_scatter", "growth", "weak_line_growth", "gaia_inflation", "outlier_share", "n_held_out"),
+        "subtracted",
+    )
     ARRAYS = ("columns", "factor", "offset")
 
     def to_dict(self):
@@ -112,7 +118,7 @@ class ErrorBudget:
         )
         return of_colour + of_parallax
 
-    def ln_error(self, model, features, feature_errors, unlikeness, rows=None, threads=None):
+    def ln_error(self, model, features, feature_errors, unlikeness, rows=None, threads=None, known=None):
         """Total error of ln parallax of stars that the model did not see.
 
         Parameters
@@ -124,19 +130,25 @@ class ErrorBudget:
             u and w of these rows.
         rows : bool mask or int array, optional
         threads : int, optional
+        known : tuple of two float64 array, shape (n_rows,), optional
+            The model's ln parallax, nothing subtracted, and its error from the features, if they are known already.
 
         Returns
         -------
         float64 array, shape (n_rows,)
         """
+        if known is None:
+            known = model.predict_ln(features, rows, threads), model.predict_ln_error(feature_errors, rows, threads)
+        ln_parallax, from_features = known
         coefficients = coefficient_variance(
             self.factor, self.columns, features, feature_errors, rows, threads, model.neighbours
         )
         u, w = unlikeness.T
         scatter = self.intrinsic_scatter**2 * (1.0 + self.growth * (u - 1.0) + self.weak_line_growth * (w - 1.0))
-        offset = self.ln_offset(dust_colour(model.layout, features, rows), model.predict_ln(features, rows, threads))
-        from_features = model.predict_ln_error(feature_errors, rows, threads)
-        return np.sqrt(from_features**2 + coefficients + scatter + offset**2)
+        variance = from_features**2 + coefficients + scatter
+        if not self.subtracted:
+            variance += self.ln_offset(dust_colour(model.layout, features, rows), ln_parallax) ** 2
+        return np.sqrt(variance)
 
 
 def _sane(array):
@@ -176,17 +188,14 @@ def offset_basis(x, low, high, mean, spread):
 
 
 def coefficient_variance(factor, columns, features, feature_errors, rows=None, threads=None, neighbours=None):
-    """Variance of ln parallax from errors of the coefficients: ``x' F F' x`` less what the noise of x adds to it.
+    """Variance of ln parallax from errors of the coefficients: `quadratic_form` of ``C = F F'``, 0 where it is below.
 
     Parameters
     ----------
     factor : float64 array, shape (n_columns, rank)
         F.
-    columns : int64 array, shape (n_columns,)
-    features, feature_errors : float32 or float64 array, C order, shape (n_stars, n_features)
-    rows : bool mask or int array, optional
-    threads : int, optional
-    neighbours : Neighbours, optional
+    columns, features, feature_errors, rows, threads, neighbours
+        As in `quadratic_form`.
 
     Returns
     -------

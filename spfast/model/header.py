@@ -13,7 +13,7 @@ __all__ = ["FORMAT", "LARGEST", "SCHEMAS", "check_header"]
 
 FORMAT = "spfast model"
 #: Versions that can be read, the newest last. Files of the first have another error budget, which is not used.
-SCHEMAS = (1, 2)
+SCHEMAS = (1, 2, 3)
 #: No number of a model is as large as this: products of two of them and a survey's features stay finite.
 LARGEST = 1e30
 #: Detector chips of APOGEE: coordinates of a training extent besides the magnitudes.
@@ -130,6 +130,7 @@ _BUDGET = {
     "gaia_inflation": _POSITIVE,
     "outlier_share": _SHARE,
     "n_held_out": _COUNT,
+    "subtracted": _TRUTH,
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from spfast.errors import BadInputError, reading
 from spfast.files import BLANK_SEAL, is_sealed, new_file, seal
-from spfast.model.budget import ErrorBudget
+from spfast.model.budget import ErrorBudget, dust_colour
 from spfast.model.header import FORMAT, LARGEST, SCHEMAS, check_header
 from spfast.model.layout import FeatureLayout
 from spfast.model.predict import Neighbours, linear_predictor, ln_error
@@ -91,6 +91,28 @@ class FittedModel:
         """
         return linear_predictor(features, self.coef, rows, threads)
 
+    def predict_offset(self, features, rows=None, threads=None, ln_parallax=None):
+        """What is subtracted from the predicted ln parallax of stars that the model did not see, by its error budget.
+
+        Stars held out of the training set, of the same colour and the same predicted parallax, were off by so much.
+
+        Parameters
+        ----------
+        features, rows, threads
+            As in `predict`.
+        ln_parallax : float64 array, shape (n_rows,), optional
+            What `predict_ln` returns, if it is known already.
+
+        Returns
+        -------
+        offset : float64 array, shape (n_rows,)
+            0 without an error budget, or with one that counts the offset as an error.
+        """
+        ln_parallax = self.predict_ln(features, rows, threads) if ln_parallax is None else ln_parallax
+        if self.budget is None or not self.budget.subtracted:
+            return np.zeros_like(ln_parallax)
+        return self.budget.ln_offset(dust_colour(self.layout, features, rows), ln_parallax)
+
     def predict(self, features, rows=None, threads=None):
         """Predict parallaxes (Eq. 4).
 
@@ -132,7 +154,7 @@ class FittedModel:
         """
         return ln_error(feature_errors, self.coef, rows, threads, self.neighbours)
 
-    def predict_total_ln_error(self, features, feature_errors, unlikeness, rows=None, threads=None):
+    def predict_total_ln_error(self, features, feature_errors, unlikeness, rows=None, threads=None, known=None):
         """Total error of ln parallax of stars that the model did not see, by its error budget.
 
         Parameters
@@ -142,10 +164,13 @@ class FittedModel:
             How unlike the training stars each star is (`spfast.products.flags.spectral_unlikeness`).
         rows, threads
             As in `predict`.
+        known : tuple of two float64 array, shape (n_rows,), optional
+            What `predict_ln` and `predict_ln_error` return, if it is known already.
 
         Returns
         -------
         ln_error : float64 array, shape (n_rows,) [ln mas]
+            After `predict_offset` has been subtracted.
 
         Raises
         ------
@@ -154,7 +179,7 @@ class FittedModel:
         """
         if self.budget is None:
             raise BadInputError("model: it has no error budget; fit it again with `spfast fit`")
-        return self.budget.ln_error(self, features, feature_errors, unlikeness, rows, threads)
+        return self.budget.ln_error(self, features, feature_errors, unlikeness, rows, threads, known)
 
     def predict_error(self, features, feature_errors, rows=None, threads=None):
         """Propagate independent feature errors into the predicted parallax (Eq. 5).

@@ -40,14 +40,19 @@ def apply_model(model, survey, rows=None, threads=None):
         Those of `spfast.products.columns.FLAGS` that depend on the model and can be told.
     """
     rows = np.arange(survey.n_stars) if rows is None else rows
-    ln_parallax = model.predict_ln(survey.features, rows, threads)
-    ln_error = model.predict_ln_error(survey.feature_errors, rows, threads)
-    total, inflation = None, 1.0
+    features, feature_errors = survey.features, survey.feature_errors
+    ln_parallax = model.predict_ln(features, rows, threads)
+    ln_error = model.predict_ln_error(feature_errors, rows, threads)
+    total, offset, inflation = None, 0.0, 1.0
     if model.budget is not None:
-        unlikeness = spectral_unlikeness(model, survey.features, rows, threads)
-        total = model.predict_total_ln_error(survey.features, survey.feature_errors, unlikeness, rows, threads)
+        unlikeness = spectral_unlikeness(model, features, rows, threads)
+        known = ln_parallax, ln_error
+        total = model.predict_total_ln_error(features, feature_errors, unlikeness, rows, threads, known)
+        offset = model.predict_offset(features, rows, threads, ln_parallax)
         inflation = model.budget.gaia_inflation
-    values = prediction_values(ln_parallax, ln_error, total)
+    values = prediction_values(ln_parallax - offset, ln_error, total)
+    if total is not None:
+        values["ln_offset"] = offset
     added, out_of_range = added_to_parallax(
         survey.stars, zero_point_rule(model), model.zero_point, model.metadata.get("zero_point_fit")
     )
@@ -69,7 +74,7 @@ def apply_model(model, survey, rows=None, threads=None):
             wrong = _combine(spec, error, gaia, np.sqrt(mixture.outlier_width**2 * variance - error**2))
             combined = _average(combined, wrong, np.nan_to_num(probability))
         values["combined_parallax"], values["combined_parallax_err"] = combined
-    outside = extrapolates(model, survey.features, rows, threads)
+    outside = extrapolates(model, features, rows, threads)
     # Flagged, not warned of: nobody could tell which stars a warning means.
     overflown = ~np.all([np.isfinite(values[name]) for name in _ALWAYS_KNOWN if name in values], axis=0)
     if outside is not None or overflown.any():

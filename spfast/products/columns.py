@@ -36,7 +36,9 @@ COLUMNS = {
     "2MASS_ID": ColumnSpec("U", "", "meta.id;meta.main", "2MASS designation: the APOGEE_ID"),
     "Gaia_parallax": ColumnSpec("f8", "mas", _TRIG, "Gaia parallax, the zero point added (Gaia_zero_point)"),
     "Gaia_parallax_err": ColumnSpec("f8", "mas", f"stat.error;{_TRIG}", "Error of the Gaia parallax as published"),
-    "spec_parallax": ColumnSpec("f8", "mas", _SPECT, "Spectrophotometric parallax (Hogg et al. 2019, Eq. 4)"),
+    "spec_parallax": ColumnSpec(
+        "f8", "mas", _SPECT, "Spectrophotometric parallax (Hogg et al. 2019, Eq. 4), ln_offset taken off"
+    ),
     "spec_parallax_err": ColumnSpec(
         "f8", "mas", f"stat.error;{_SPECT}", "Its error from the errors of spectrum and magnitudes alone (Eq. 5)"
     ),
@@ -49,6 +51,9 @@ COLUMNS = {
     "ln_spec_parallax": ColumnSpec("f8", "", _SPECT, "ln(spec_parallax / mas), in which the errors are Gaussian"),
     "ln_spec_parallax_err": ColumnSpec(
         "f8", "", f"stat.error;{_SPECT}", "Its error: the total one, where there is one"
+    ),
+    "ln_offset": ColumnSpec(
+        "f8", "", "stat.fit.residual", "Subtracted from ln parallax: what stars held out, of this kind, are off by"
     ),
     "spec_parallax_err_total": ColumnSpec(
         "f8", "mas", f"stat.error;{_SPECT}", "Error of spec_parallax: features, coefficients and intrinsic scatter"

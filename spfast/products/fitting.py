@@ -238,7 +238,9 @@ def _budget(survey, config, training, splits, model):
         others = [inner_splits(survey, training, config, repeat) for repeat in range(1, settings.repeats)]
         coefficients = SplitErrors(model, training, [splits, *others])
     unlikeness = spectral_unlikeness(model, survey.features, training.rows, training.threads)
-    return measure_errors(model, training, splits, unlikeness, coefficients=coefficients)
+    # What depends on the predicted parallax would bend an exact distance modulus.
+    subtracted = settings.offset == "subtracted" and not config.fit.exact_distance_modulus
+    return measure_errors(model, training, splits, unlikeness, coefficients=coefficients, subtracted=subtracted)
 
 
 def used_configs(survey, config):

@@ -163,7 +163,9 @@ def _predictions(models, survey, threads):
     """Each model's ln parallax of all stars, and which stars it was trained on (dict of pairs)."""
     found = {}
     for name, model in models.items():
-        ln_parallax = model.for_layout(survey.layout).predict_ln(survey.features, threads=threads)
+        model = model.for_layout(survey.layout)
+        ln_parallax = model.predict_ln(survey.features, threads=threads)
+        ln_parallax -= model.predict_offset(survey.features, threads=threads, ln_parallax=ln_parallax)
         trained = model.metadata.get("training_stars")
         seen = None if trained is None else seen_in_training(trained, survey.stars)
         found[name] = ln_parallax, seen

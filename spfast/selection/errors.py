@@ -77,7 +77,7 @@ class Misfit(NamedTuple):
     offset: np.ndarray
 
 
-def measure_errors(model, training, splits, unlikeness=None, held_out=None, coefficients=None):
+def measure_errors(model, training, splits, unlikeness=None, held_out=None, coefficients=None, subtracted=True):
     """Measure a model's error budget on its own training stars, each predicted without itself.
 
     Parameters
@@ -94,6 +94,8 @@ def measure_errors(model, training, splits, unlikeness=None, held_out=None, coef
         What `held_out_predictions` returned, if it was called already.
     coefficients : SplitErrors, optional
         Instead of sandwich covariances.
+    subtracted : bool
+        Whether the offset of stars held out is subtracted from predictions, not counted as an error.
 
     Returns
     -------
@@ -137,6 +139,7 @@ def measure_errors(model, training, splits, unlikeness=None, held_out=None, coef
         coefficients.columns,
         np.sqrt(share) * coefficients.factor(k, s),
         np.hstack([followed, found.offset.reshape(2, 2)]),
+        subtracted,
     )
 
 

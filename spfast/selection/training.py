@@ -82,8 +82,8 @@ class TrainingSet:
     def fit_part(self, model, rows):
         """Fit a part of the stars as a model was fitted to all of them: from its coefficients, with its zero point.
 
-        The penalty is in proportion to the stars, for it stands against a sum over them. With all of it the part's model
-        would be held back more than the model that it stands for, and its misfit would be larger.
+        The penalty is in proportion to the stars, for it stands against a sum over them. With all of it the part's
+        model would be held back more than the model that it stands for, and its misfit would be larger.
 
         Parameters
         ----------
