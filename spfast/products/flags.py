@@ -98,7 +98,7 @@ def with_training_extent(model, features, rows, threads=None, weights=None):
         space of the magnitudes and of each chip's contribution to ln parallax, and the squared Mahalanobis distance
         there that all but 1 in 1,000 of them keep within. Coordinates in which they do not differ are left out. Under
         ``"fitted_centre"`` and ``"fitted_inverse"`` the same for the chips alone, the stars weighted as in the fit,
-        scaled to a mean of 1 over the training stars, and under ``"line_centre"`` and ``"line_scale"`` centre and scale
+        scaled as `spectral_unlikeness` needs it, and under ``"line_centre"`` and ``"line_scale"`` centre and scale
         of their lines' weakness: for `spectral_unlikeness`.
     """
     points = _coordinates(model, features, rows, threads)
@@ -110,11 +110,14 @@ def with_training_extent(model, features, rows, threads=None, weights=None):
     chips = points[:, -len(CHIPS) :]
     centre = np.average(chips, axis=0, weights=weights)
     inverse = np.linalg.pinv(np.cov(chips, rowvar=False, aweights=weights), rcond=1e-10, hermitian=True)
-    mean = np.mean(_squared_distance(chips, centre, inverse))
-    extent |= {"fitted_centre": centre.tolist(), "fitted_inverse": (inverse / (mean or 1.0)).tolist()}
+    size = np.sqrt(np.mean(_squared_distance(chips, centre, inverse) ** 2))
+    extent |= {"fitted_centre": centre.tolist(), "fitted_inverse": (inverse / (size or 1.0)).tolist()}
     lines = _ln_flux_of_lines(model, features, rows, threads)
     centre = np.average(lines, weights=weights)
-    extent |= {"line_centre": float(centre), "line_scale": float(np.mean(np.maximum(lines - centre, 0.0)))}
+    extent |= {
+        "line_centre": float(centre),
+        "line_scale": float(np.sqrt(np.mean(np.maximum(lines - centre, 0.0) ** 2))),
+    }
     return replace(model, metadata={**model.metadata, "training_extent": extent})
 
 
@@ -150,8 +153,9 @@ def spectral_unlikeness(model, features, rows=None, threads=None):
     How far is measured in what each chip adds to ln parallax. Magnitudes are left out: they carry the star's distance,
     along which the model is right wherever a star is. The middle, and how far it is from there, are those of the stars
     as the fit weighs them: it follows nearby stars, and what a model that is linear in the features leaves out grows
-    away from them. Where lines are weak, as in metal-poor stars, they tell less: their weakness is the mean ln flux of
-    the pixels that the model uses, weighted with the sizes of their coefficients, as far as it is above the middle's.
+    away from them, with the square of the distance at first. Where lines are weak, as in metal-poor stars, they tell
+    less: their weakness is the mean ln flux of the pixels that the model uses, weighted with the sizes of their
+    coefficients, as far as it is above the middle's.
 
     Parameters
     ----------
@@ -163,18 +167,19 @@ def spectral_unlikeness(model, features, rows=None, threads=None):
     Returns
     -------
     float64 array, shape (n_rows, 2)
-        The squared Mahalanobis distance and the weakness, each scaled: 1 in the mean of the training stars. 1 for all
-        where training stars do not differ, or the model does not know where they lie.
+        Squares, to which variances are proportional, of the squared Mahalanobis distance and of the weakness, each
+        scaled: 1 in the mean of the training stars. 1 for all where training stars do not differ, or the model does not
+        know where they lie.
     """
     extent = model.metadata.get("training_extent", {})
     points = _coordinates(model, features, rows, threads)[:, -len(CHIPS) :]
     unlikeness = np.ones((len(points), 2))
     inverse, scale = np.array(extent.get("fitted_inverse", 0.0)), extent.get("line_scale", 0.0)
     if inverse.any():
-        unlikeness[:, 0] = _squared_distance(points, np.array(extent["fitted_centre"]), inverse)
+        unlikeness[:, 0] = _squared_distance(points, np.array(extent["fitted_centre"]), inverse) ** 2
     if scale:
         lines = _ln_flux_of_lines(model, features, rows, threads)
-        unlikeness[:, 1] = np.maximum(lines - extent["line_centre"], 0.0) / scale
+        unlikeness[:, 1] = (np.maximum(lines - extent["line_centre"], 0.0) / scale) ** 2
     return unlikeness
 
 

@@ -6,7 +6,8 @@ For a star that the model did not see::
 
 with sigma_ln the error of ln parallax from features, coefficients and an intrinsic scatter (`spfast.model.budget`).
 Part of the scatter is what no spectrum tells, the same for all stars; what a model that is linear in the features
-leaves out is proportional to the squared distance from the stars that it was fitted to, and more where lines are weak.
+leaves out grows with the squared distance from the stars that it was fitted to, and with the weakness of lines; the
+variance with the squares of these.
 The offset is a parabola in the colour H - W2 and another in the predicted ln parallax. k, s, the two growths and the
 parabolas are found by maximum likelihood on the training stars, each predicted by a model of inner folds that did not
 see it. The errors of such a model's coefficients are its own, so that these stars are treated as any star will be.
