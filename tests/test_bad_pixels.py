@@ -1,5 +1,7 @@
 """Pixels estimated from a star's other pixels: against plain Gaussian conditioning, and what it does to spectra."""
 
+import json
+import shutil
 import warnings
 
 import numpy as np
@@ -8,7 +10,6 @@ import pytest
 from spfast.config import load_config
 from spfast.data.bad_pixels import SpectrumFactors
 from spfast.data.ingest import ingest
-from spfast.data.survey import open_survey
 from spfast.errors import BadInputError
 from spfast.kernels.bad_pixels import estimate_rows
 from spfast.simulate import simulate_download, simulate_survey
@@ -141,26 +142,71 @@ def test_streamed_surveys(surveys):
     np.testing.assert_array_equal(estimated.stars["n_bad_pixels"], one.stars["n_bad_pixels"])
 
 
-def test_ingest_estimates_what_is_bad(tmp_path):
-    simulate_download(tmp_path / "apogee", 100, seed=5, quiet=True)
-    inputs = [tmp_path / "apogee" / "allStar-dr17.fits", tmp_path / "apogee", tmp_path / "apogee" / "gaia.fits"]
-    made = []
-    for rule in ("estimated", "one"):
-        config = load_config(overrides={"features": {"bad_pixels": rule}})
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the damaged file
-            made.append(ingest(*inputs, tmp_path / rule, config=config, threads=1, quiet=True))
-    estimated, one = made
-    n_stars = estimated.n_stars
-    assert estimated.info["bad_pixels"] == {"spectra": n_stars, "factors": n_stars // 20}
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("download") / "apogee"
+    simulate_download(folder, 100, seed=5, quiet=True)
+    return folder / "allStar-dr17.fits", folder, folder / "gaia.fits"
+
+
+@pytest.fixture(scope="module")
+def ingested(inputs, tmp_path_factory):
+    return quiet_ingest(inputs, tmp_path_factory.mktemp("ingested") / "survey")
+
+
+def quiet_ingest(inputs, out, like=None, **sections):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the damaged file
+        return ingest(*inputs, out, config=load_config(overrides=sections), threads=1, quiet=True, like=like)
+
+
+def test_ingest_estimates_what_is_bad(inputs, ingested, tmp_path):
+    one = quiet_ingest(inputs, tmp_path / "one", features={"bad_pixels": "one"})
+    assert ingested.info["bad_pixels"] == {"spectra": one.n_stars, "factors": one.n_stars // 20}
     assert one.info["bad_pixels"] is None
     bad = (one.features[:, 9:] == 0.0) & (one.feature_errors[:, 9:] == np.float32(0.05))
     assert bad.sum() == one.stars["n_bad_pixels"].sum() > 100
     in_line = bad & (np.median(one.features[:, 9:], axis=0) < -0.15)
-    assert np.median(estimated.features[:, 9:][in_line]) < -0.1
+    assert np.median(ingested.features[:, 9:][in_line]) < -0.1
     sure = one.feature_errors[:, 9:] < 0.04
-    np.testing.assert_array_equal(estimated.features[:, 9:][sure & ~bad], one.features[:, 9:][sure & ~bad])
-    assert open_survey(tmp_path / "estimated").info["config"]["features"]["bad_pixels"] == "estimated"
+    np.testing.assert_array_equal(ingested.features[:, 9:][sure & ~bad], one.features[:, 9:][sure & ~bad])
+
+
+def test_features_like_those_of_another_survey(inputs, ingested, tmp_path):
+    few = {"sample": {"logg_max": float(np.sort(ingested.stars["LOGG"])[6])}}
+    with pytest.raises(BadInputError, match="continuum_file"):  # too few to find their own
+        quiet_ingest(inputs, tmp_path / "alone", **few)
+    # Settings of the features are the other survey's too.
+    found = quiet_ingest(inputs, tmp_path / "few", like=ingested.path, **few, features={"flux_max": 1.5})
+    assert found.n_stars == 7
+    assert found.layout == ingested.layout
+    assert found.info["bad_pixels"] == ingested.info["bad_pixels"]
+    assert found.info["continuum"] == {"source": str(ingested.path), "pixels": ingested.info["continuum"]["pixels"]}
+    assert found.info["inputs"]["like"]["sha256"] == ingested.survey_hash
+    assert found.info["config"]["features"] == ingested.info["config"]["features"]
+    same = np.isin(ingested.stars["APOGEE_ID"], found.stars["APOGEE_ID"])
+    np.testing.assert_array_equal(found.stars["n_bad_pixels"], ingested.stars["n_bad_pixels"][same])
+    # The same but for the estimates: what was estimated there counts as measured here.
+    difference = np.abs(found.features - ingested.features[same])
+    assert np.mean(difference > 0) < 0.03
+    assert difference.max() < 0.1
+    # Nothing to do the second time; another survey to be like is another build.
+    assert quiet_ingest(inputs, found.path, like=ingested.path, **few).survey_hash == found.survey_hash
+    with pytest.raises(BadInputError, match="built from other inputs"):
+        quiet_ingest(inputs, found.path, like=found.path, **few)
+
+
+def test_a_survey_that_cannot_be_followed(inputs, surveys, tmp_path):
+    with pytest.raises(BadInputError, match="no such folder"):
+        quiet_ingest(inputs, tmp_path / "out", like=tmp_path / "none")
+    bare = tmp_path / "bare"
+    shutil.copytree(surveys[0].path, bare)
+    info = json.loads((bare / "survey.json").read_text())
+    for pixels, message in (({"pixels": ["x"]}, "does not say"), (None, "does not say"), ({"pixels": [9999]}, "9999")):
+        (bare / "survey.json").write_text(json.dumps({**info, "continuum": pixels}))
+        with pytest.raises(BadInputError, match=message):
+            quiet_ingest(inputs, tmp_path / "out", like=bare)
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_rules_that_there_are():

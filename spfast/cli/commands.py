@@ -53,6 +53,7 @@ def run_ingest(args):
         args.gaia,
         args.output,
         wise=args.wise,
+        like=args.like,
         config=configuration(args),
         threads=args.threads,
         quiet=args.quiet,

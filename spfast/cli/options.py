@@ -94,6 +94,7 @@ def make_parser():
     sub.add_argument("--spectra", required=True, metavar="DIR", help="folder of apStar or aspcapStar files")
     sub.add_argument("--gaia", required=True, metavar="FILE", help="Gaia table, joined with WISE or not")
     sub.add_argument("--wise", metavar="FILE", help="WISE table, if it is not in the Gaia table")
+    sub.add_argument("--like", metavar="SURVEY", help="make the features like this survey's, so that its models fit")
     sub.add_argument("-o", "--output", required=True, metavar="SURVEY", help="folder to make")
 
     sub = command("fit", commands.run_fit, "Fit one model to the training stars of a survey.")

@@ -15,7 +15,13 @@ from spfast.data.apogee import SpectrumFiles, fits_library, read_allstar, spectr
 from spfast.data.bad_pixels import N_SPECTRA, SpectrumFactors
 from spfast.data.build import Journal, build_rows, read_rows
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
-from spfast.data.continuum import chip_pixels, find_continuum_pixels, read_continuum_file, rough_normalize
+from spfast.data.continuum import (
+    check_continuum_pixels,
+    chip_pixels,
+    find_continuum_pixels,
+    read_continuum_file,
+    rough_normalize,
+)
 from spfast.data.crossmatch import POLICIES, best_rows, check_places, join_wise, match_gaia
 from spfast.data.cuts import CutFlow, cut_apogee, cut_photometry, training_set
 from spfast.data.features import PIXMASK_BAD, fill_rows
@@ -36,7 +42,7 @@ _SECTIONS = ("sample", "training", "normalization", "features")
 _BLOCK = 256
 
 
-def ingest(allstar, spectra, gaia, out, wise=None, config=None, threads=None, quiet=False):
+def ingest(allstar, spectra, gaia, out, wise=None, config=None, threads=None, quiet=False, like=None):
     """Build a survey from an APOGEE download and a Gaia table.
 
     An interrupted build leaves ``<out>.partial`` and goes on from there when it is called again with the same input.
@@ -58,6 +64,10 @@ def ingest(allstar, spectra, gaia, out, wise=None, config=None, threads=None, qu
         Processes to use; all processors by default.
     quiet : bool
         Print neither progress nor the cut-flow.
+    like : path-like, optional
+        A survey whose features these are to be like, so that its models fit: its pixels, continuum pixels, settings of
+        ``normalization`` and ``features``, and how its spectra vary, by which bad pixels are estimated. For stars to be
+        predicted, be they few.
 
     Returns
     -------
@@ -74,21 +84,27 @@ def ingest(allstar, spectra, gaia, out, wise=None, config=None, threads=None, qu
     out = Path(out)
     # A survey that is there is whole, and only read.
     with nullcontext() if out.exists() else hold(out):
-        return _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet)
+        return _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like)
 
 
-def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet):
+def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
+    model_survey = continuum = None
+    if like is not None:
+        model_survey, continuum, config = _take_after(like, config)
     norm = config.normalization
     inputs = {"allstar": allstar, "gaia": gaia, **({} if wise is None else {"wise": wise})}
     if norm.continuum_file:
         inputs["continuum"] = norm.continuum_file
     before = {path: _state(path) for path in inputs.values()}
-    continuum = read_continuum_file(norm.continuum_file, norm.chebyshev_degree) if norm.continuum_file else None
+    if norm.continuum_file:
+        continuum = read_continuum_file(norm.continuum_file, norm.chebyshev_degree)
     stars, flow = _parent_sample(allstar, spectra, gaia, wise, config)
     inputs = {role: {"path": str(path), "sha256": file_sha256(path)} for role, path in inputs.items()}
     for path, state in before.items():
         if _state(path) != state:
             raise BadInputError(f"{path}: changed while it was read; run again when it is whole")
+    if model_survey is not None:
+        inputs["like"] = {"path": str(like), "sha256": model_survey.survey_hash}
     fingerprint = _fingerprint(inputs, config, stars, spectra)
     if out.exists():
         return _existing(out, fingerprint, quiet)
@@ -122,11 +138,11 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet):
         "inputs": {**inputs, "spectra": {"path": str(spectra), "fits_library": fits_library()}},
         "policies": POLICIES,
         "continuum": {
-            "source": norm.continuum_file or "found from the survey's spectra",
+            "source": str(like) if like is not None else norm.continuum_file or "found from the survey's spectra",
             "pixels": head["continuum"],
         },
     }
-    survey = _write(out, stars, flow, results, config, provenance, quiet)
+    survey = _write(out, stars, flow, results, config, provenance, quiet, model_survey)
     if not quiet:
         _print_cut_flow(survey)
     return survey
@@ -250,7 +266,7 @@ def _find_continuum(stars, spectra, config):
     return find_continuum_pixels(flux[: len(kept)], labels[kept], norm.chebyshev_degree, norm.continuum_share)
 
 
-def _write(out, stars, flow, results, config, provenance, quiet):
+def _write(out, stars, flow, results, config, provenance, quiet, model_survey):
     """Copy the good rows, without the pixels that are bad in every star, into the survey's arrays."""
     keep = np.ones(len(stars), bool)
     keep[list(results.failures)] = False
@@ -269,11 +285,11 @@ def _write(out, stars, flow, results, config, provenance, quiet):
             stacklevel=3,
         )
     flow.apply("spectrum readable", keep, lambda i: results.failures[i])
-    n_dropped = int(np.sum(~results.usable))
-    stars["n_bad_pixels"] = results.n_bad - n_dropped
+    layout = FeatureLayout(chip_pixels()[results.usable]) if model_survey is None else model_survey.layout
+    n_dropped = chip_pixels().size - layout.n_pixels
+    stars["n_bad_pixels"] = np.maximum(results.n_bad - n_dropped, 0)
     stars = stars[whole]
-    layout = FeatureLayout(chip_pixels()[results.usable])
-    factors = _spectrum_factors(partial / WORK, whole, config)
+    factors = _spectrum_factors(partial / WORK, whole, config, model_survey)
     with SurveyWriter(out, layout, len(stars)) as writer, Progress("write", len(stars), quiet) as progress:
         for start in range(0, len(stars), _BLOCK):
             block = slice(start, start + _BLOCK)
@@ -292,13 +308,41 @@ def _write(out, stars, flow, results, config, provenance, quiet):
         return writer.finish(stars, flow.rejected(), flow.counts, config, provenance)
 
 
-def _spectrum_factors(work, whole, config):
-    """Find how the survey's spectra vary, from some spread evenly over its rows; None if nothing is estimated."""
+def _take_after(path, config):
+    """A survey to be like, its continuum pixels, and the configuration with its settings of features."""
+    survey = open_survey(path)
+    try:
+        built, pixels = survey.info["config"], survey.info["continuum"]["pixels"]
+        config = config.replace(**{name: built[name] for name in ("normalization", "features")})
+        pixels = check_continuum_pixels(pixels, config.normalization.chebyshev_degree, f"{path}: survey.json")
+    except BadInputError:
+        raise
+    except (KeyError, TypeError, ValueError):
+        text = f"{path}: does not say how its features were made; give a survey that `spfast ingest` made"
+        raise BadInputError(text) from None
+    # What was read from a file of continuum pixels is in the survey.
+    return survey, pixels, config.replace(normalization={"continuum_file": ""})
+
+
+def _spectrum_factors(work, whole, config, model_survey):
+    """Find how spectra vary, from some spread evenly over the rows of a survey; None if nothing is estimated."""
     if config.features.bad_pixels != "estimated":
         return None
-    rows = whole[np.linspace(0, len(whole) - 1, min(N_SPECTRA, len(whole))).astype(int)]
-    ln_flux, ln_flux_error = map(np.concatenate, zip(*(read_rows(work, row, row + 1) for row in rows), strict=True))
+    if model_survey is None:
+        rows = whole[_spread(len(whole))]
+        ln_flux, ln_flux_error = map(np.concatenate, zip(*(read_rows(work, row, row + 1) for row in rows), strict=True))
+    else:
+        rows, layout = _spread(model_survey.n_stars), model_survey.layout
+        columns = np.searchsorted(chip_pixels(), layout.pixels)
+        ln_flux = np.zeros((rows.size, chip_pixels().size), np.float32)
+        ln_flux_error = np.full_like(ln_flux, np.inf)
+        ln_flux[:, columns] = model_survey.features[rows, layout.n_unpenalized :]
+        ln_flux_error[:, columns] = model_survey.feature_errors[rows, layout.n_unpenalized :]
     return SpectrumFactors.of(ln_flux, ln_flux_error, config.features.flux_error_max)
+
+
+def _spread(n_rows):
+    return np.linspace(0, n_rows - 1, min(N_SPECTRA, n_rows)).astype(int)
 
 
 def _print_cut_flow(survey):

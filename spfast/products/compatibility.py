@@ -79,7 +79,7 @@ def check_model(model, survey):
     if None not in (theirs.get("continuum"), ours["continuum"]) and theirs["continuum"] != ours["continuum"]:
         text = (
             f"{survey.path}: normalised on other continuum pixels than the model's survey, so its features differ a "
-            "little; build it with that survey's pixels as [normalization] continuum_file"
+            "little; build it with `spfast ingest --like` that survey"
         )
         warnings.warn(text, MismatchWarning, stacklevel=3)
 

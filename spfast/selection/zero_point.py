@@ -9,17 +9,19 @@ and for given offsets the coefficients are a fit like any other: the two take tu
 has over minimising one objective in both:
 
 * ``eta`` is predicted by inner folds that did not see the star: an overfitted pixel cannot pay for an offset;
-* ``b`` are a constant, the colours, and the luminosity that the spectrum tells: what a penalty has shrunk, or noise has
-  spread, is set right for the stars held out, and what is left over does not depend on the luminosity told;
-* the weights are ``w = 1/(error^2 + (s guide)^2)``, s being the scatter held out and ``guide`` the parallax that the
-  unpenalised columns alone suggest: a few nearby stars with tiny errors do not decide, and neither a measured parallax
-  nor the noise of a prediction sets a star's weight. With ``robust`` an outlier's falls to almost none.
+* ``b`` are a constant, the colours, and the luminosity that the spectrum tells with its square: what a penalty has
+  shrunk, or noise has spread, is set right for the stars held out, and what is left over does not depend on the
+  luminosity told;
+* the weights are ``w = 1/(error^2 + (s^2 + noise^2) guide^2)``, s being the scatter held out, ``noise`` what the errors
+  of the features make of a typical prediction, and ``guide`` the parallax that the unpenalised columns alone suggest:
+  a few nearby stars with tiny errors do not decide, and neither a measured parallax nor the noise of a prediction
+  sets a star's weight. With ``robust`` an outlier's falls to almost none.
 
 With a layout the magnitudes' coefficients sum to -0.2 ln 10, without which an offset and that sum do each other's work.
 But at a given magnitude a star brighter than its spectrum tells is farther away than predicted, so that the sum that
 predicts best is smaller: the offset comes out too small. By how much is simulated (SIMEX: Cook & Stefanski 1994, JASA
-89, 1314): as much scatter again is added to all magnitudes of a star, and to a covariate that is one of them, and what
-that moves the offsets by is taken back.
+89, 1314): as much scatter as its own prediction has, s and noise, is added to all magnitudes of a star, and to a
+covariate that is one of them, and what that moves the offsets by is taken back.
 """
 
 from dataclasses import dataclass, replace
@@ -46,7 +48,7 @@ _N_DRAWS = 16
 #: What the mean of ln parallax may be wrong by, beyond what ``change`` mends, for stars one standard deviation nearer
 #: and, for a slope, one more in its covariate: in units of the scatter, for covariates that follow the brightness and
 #: for others, such as a colour, which tells one kind of star and its place from another. From mock surveys.
-_MISFIT, _MISFIT_OF_KINDS = 0.07, 0.2
+_MISFIT, _MISFIT_OF_KINDS = 0.12, 0.2
 #: A covariate of which the magnitudes tell this share of the variance follows them, unless it is a colour.
 _FOLLOWS = 0.9
 #: A guide that varies by less, in ln parallax, tells no near star from a far one.
@@ -174,7 +176,7 @@ def fit_offsets(training, splits, penalty, covariates=None, first=0.0483, metada
     coefs, converged = {}, False
     for n_steps in range(1, _MAX_STEPS + 1):  # noqa: B007 - its last value is in the result
         shifted = _shifted(training, design @ offsets)
-        moments.look(shifted, _held_out(shifted, splits, penalty, coefs), offsets)
+        moments.look(shifted, *_held_out(shifted, splits, penalty, coefs), offsets)
         found, noise, covariance, correction = moments.solve()
         move, offsets = found - offsets, found
         if np.all(np.abs(move) <= _SMALL_STEP * np.sqrt(np.diag(covariance))):
@@ -205,8 +207,8 @@ class _Moments:
             self._brightness = MAGNITUDE_SUM * values[:, magnitudes].mean(axis=1)
             self._per_brightness = _follow(design, values, magnitudes) / MAGNITUDE_SUM
 
-    def look(self, shifted, eta, offsets):
-        """Take new held-out predictions of ln parallax: guide, columns, scatter and weights follow."""
+    def look(self, shifted, eta, noise, offsets):
+        """Take new held-out predictions of ln parallax and their noise: guide, columns, scatter and weights follow."""
         self._eta, self._offsets = eta, offsets
         ln_guide = self._photometry @ np.linalg.lstsq(self._photometry, eta, rcond=1e-10)[0]
         if not ln_guide.std() > _MIN_SPREAD:
@@ -216,17 +218,20 @@ class _Moments:
             )
         self._ln_guide = ln_guide
         luminosity = eta - self._brightness
-        columns = np.column_stack([self._colours, luminosity - luminosity.mean()])
+        luminosity = luminosity - luminosity.mean()
+        columns = np.column_stack([self._colours, luminosity, luminosity**2 - np.mean(luminosity**2)])
         self._columns = np.column_stack([np.ones(len(columns)), _orthonormal(columns)])
         predicted = np.exp(eta)
         residual = self._raw + self._design @ offsets - predicted
+        error = np.hypot(self._error, noise * predicted)
         self._inlying = 1.0
         if self._robust is None:
-            self.scatter = _scatter(residual, self._error, predicted)
+            self.scatter = _scatter(residual, error, predicted)
         else:
-            mixture = fit_mixture(residual, self._error, predicted, self._robust)
+            mixture = fit_mixture(residual, error, predicted, self._robust)
             self.scatter = mixture.intrinsic_scatter
-            self._inlying = mixture.weights(residual, self._error, predicted)
+            self._inlying = mixture.weights(residual, error, predicted)
+        self._spread, self._typical = np.hypot(self.scatter, noise), np.hypot(self.scatter, np.median(noise))
 
     def solve(self):
         """Offsets, the covariance of their noise, their whole covariance, and the correction in them."""
@@ -247,7 +252,7 @@ class _Moments:
     def _with_more_scatter(self):
         """Mean offsets where all magnitudes of a star have as much scatter again."""
         rng = np.random.default_rng(0)
-        draws = self.scatter * rng.normal(size=(_N_DRAWS, self._eta.size))
+        draws = self._spread * rng.normal(size=(_N_DRAWS, self._eta.size))
         return np.mean([self._roots(added)[0][: self._design.shape[1]] for added in draws], axis=0)
 
     def _roots(self, added=0.0):
@@ -255,7 +260,7 @@ class _Moments:
         eta, guide = self._eta + added, np.exp(self._ln_guide + added)
         moved = np.multiply.outer(added, self._per_brightness)
         design, raw = self._design + moved, self._raw - moved @ self._offsets
-        weights = self._inlying / (self._error**2 + (self.scatter * guide) ** 2)
+        weights = self._inlying / (self._error**2 + (self._typical * guide) ** 2)
         instruments = weights[:, None] * np.column_stack([design, np.exp(eta)[:, None] * self._columns])
         n = design.shape[1]
         unit = 1.0 / np.sqrt((instruments**2 / weights[:, None]).sum(axis=0))
@@ -338,17 +343,20 @@ def _shifted(training, added):
 
 
 def _held_out(training, splits, penalty, coefs):
-    """ln parallax of each training star by a fit that did not see it; ``coefs`` keeps where to start next time."""
+    """ln parallax of each training star and its noise, by a fit that did not see it; ``coefs`` keeps where to start."""
     position = np.full(training.parallax.size, -1, dtype=np.int64)
     position[training.rows] = np.arange(training.rows.size)
-    eta, converged = np.empty(training.rows.size), []
+    eta, noise, converged = np.empty(training.rows.size), np.zeros(training.rows.size), []
     for split in splits:
         model = training.fit_silently(penalty, 0.0, split.train, coefs.get(split.held_out))
         coefs[split.held_out] = model.coef
         converged.append(model.result.converged)
-        eta[position[split.test]] = model.predict_ln(training.features, split.test, training.threads)
+        at = position[split.test]
+        eta[at] = model.predict_ln(training.features, split.test, training.threads)
+        if training.feature_errors is not None:
+            noise[at] = model.predict_ln_error(training.feature_errors, split.test, training.threads)
     warn_of_unconverged(converged)
-    return eta
+    return eta, noise
 
 
 def _scatter(residual, error, predicted):
