@@ -16,9 +16,10 @@ from spfast.model.layout import FeatureLayout
 from spfast.model.result import load_model
 from spfast.products.catalog import make_catalog
 from spfast.products.fitting import fit_folds, measure_budget, training_set
-from spfast.products.flags import spectral_unlikeness
+from spfast.products.flags import position, spectral_unlikeness
 from spfast.products.predictions import predict_survey
 from spfast.products.settings import resolve_config
+from spfast.products.tune import tune
 from spfast.selection.coefficients import CoefficientErrors, SplitErrors
 from spfast.selection.errors import HeldOut, fit_misfit, held_out_predictions, measure_errors
 from spfast.selection.training import Split, TrainingSet
@@ -118,8 +119,8 @@ def test_weak_lines_are_found(scattered):
     model = fit_folds(survey, resolve_config(penalty=20.0))["A"]
     brighter = np.array(survey.features[:50])
     brighter[:, survey.layout.n_unpenalized :] += 0.3
-    found = spectral_unlikeness(model, brighter)[:, 1]
-    assert np.all(found > spectral_unlikeness(model, survey.features, np.arange(50))[:, 1])
+    found = spectral_unlikeness(model, position(model, brighter))[:, 1]
+    assert np.all(found > spectral_unlikeness(model, position(model, survey.features, np.arange(50)))[:, 1])
     u_alone = replace(model.budget, weak_line_growth=0.0)
     with_both = replace(model.budget, weak_line_growth=0.2)
     unlikeness = np.column_stack([np.ones(50), found])
@@ -218,15 +219,32 @@ def test_scatter_in_the_weights_helps_where_there_is_scatter(scattered):
     assert budget.to_dict()["intrinsic_scatter"] == weighted.meta["SCATTR_A"]
 
 
+def test_tune_has_the_scatter_in_its_weights_too(scattered):
+    survey, _ = scattered
+    config = resolve_config(penalty=20.0)
+    points = {"penalties": [20.0], "zero_points": [0.0483], "threads": 1}
+    (plain, other), (weighted, table) = (
+        tune(survey, config=config.replace(fit={"intrinsic_scatter": scatter}), **points) for scatter in (False, True)
+    )
+    assert table.meta["SCATTR"] == pytest.approx(SCATTER, abs=0.03)
+    assert "SCATTR" not in other.meta
+    # Chi-squared per star held out is what Gaia's errors, too small, leave of it: no scatter any more.
+    (score,), (unweighted,) = weighted.means.values(), plain.means.values()
+    assert 0.9 < score < INFLATION**2 + 0.2 < unweighted
+    again, same = tune(survey, config=config.replace(fit={"intrinsic_scatter": True}), **points)
+    assert again.points == weighted.points
+    assert same.meta == table.meta
+
+
 def test_unlikeness_is_one_in_the_mean(scattered):
     survey, _ = scattered
     config = resolve_config(penalty=20.0)
     model = fit_folds(survey, config)["A"]
     rows = training_set(survey, config, "A").rows
-    mean = np.mean(spectral_unlikeness(model, survey.features, rows), axis=0)
+    mean = np.mean(spectral_unlikeness(model, position(model, survey.features, rows)), axis=0)
     np.testing.assert_allclose(mean, 1.0, atol=1e-6)
     unaware = replace(model, metadata={})
-    np.testing.assert_array_equal(spectral_unlikeness(unaware, survey.features, rows), 1.0)
+    np.testing.assert_array_equal(spectral_unlikeness(unaware, position(unaware, survey.features, rows)), 1.0)
 
 
 def test_noise_of_features_counts_once(training):

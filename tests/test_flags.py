@@ -16,7 +16,7 @@ from spfast.errors import BadInputError
 from spfast.products.catalog import make_catalog
 from spfast.products.columns import FLAGS, pack_flags
 from spfast.products.fitting import fit_folds, fit_stars
-from spfast.products.flags import clipped_share, extrapolates, star_flags, with_training_extent
+from spfast.products.flags import clipped_share, extrapolates, position, star_flags, with_training_extent
 from spfast.products.settings import resolve_config
 from spfast.products.validation import validate
 
@@ -101,16 +101,16 @@ def test_clipped_pixels_are_counted(survey):
 def test_extrapolation(survey, tmp_path):
     model = fit_stars(survey, resolve_config(penalty=20.0), "A", threads=1)
     training = np.asarray(survey.stars["training_set"])
-    outside = extrapolates(model, survey.features)
+    outside = extrapolates(model, position(model, survey.features))
     assert outside.mean() < 0.03
     strange = np.array(survey.features[:4])
     strange[0, 1:9] += 8.0  # far fainter
     strange[1, 1] += 3.0  # an impossible colour
     strange[2, 9:69] -= 4.0  # lines too deep for any of them
     strange[3] = survey.features[np.flatnonzero(training)[0]]
-    assert extrapolates(model, strange).tolist() == [True, True, True, False]
+    assert extrapolates(model, position(model, strange)).tolist() == [True, True, True, False]
     strange[3, 9:69] = np.nan
-    assert extrapolates(model, strange)[3]
+    assert extrapolates(model, position(model, strange))[3]
     # The numbers are those of the training stars, by plain numpy.
     rows = training & np.isin(np.arange(400), np.flatnonzero(training))
     again = with_training_extent(model, survey.features, rows)
@@ -121,9 +121,10 @@ def test_extrapolation(survey, tmp_path):
     assert again.metadata["training_extent"]["limit"] == pytest.approx(np.quantile(distance, 0.999), rel=1e-6)
     # Saved and read, it gives the same answer; a model that does not know says nothing.
     model.save(tmp_path / "model.npz")
-    np.testing.assert_array_equal(extrapolates(load_model(tmp_path / "model.npz"), survey.features), outside)
+    again = load_model(tmp_path / "model.npz")
+    np.testing.assert_array_equal(extrapolates(again, position(again, survey.features)), outside)
     model.metadata.pop("training_extent")
-    assert extrapolates(model, survey.features) is None
+    assert extrapolates(model, position(model, survey.features)) is None
 
 
 def test_extrapolation_in_the_catalog(survey):
@@ -132,7 +133,7 @@ def test_extrapolation_in_the_catalog(survey):
     bit = 1 << list(FLAGS).index("extrapolation")
     for fold, other in (("A", "B"), ("B", "A")):
         own = np.asarray(catalog["sample"] == fold)
-        expected = extrapolates(models[other], survey.features, own)
+        expected = extrapolates(models[other], position(models[other], survey.features, own))
         np.testing.assert_array_equal((catalog["flags"][own] & bit) > 0, expected)
     assert catalog.meta["FLAG7"].startswith("extrapolation: ")
 

@@ -39,12 +39,12 @@ def problem(n_rows, n_features, dtype, seed=0):
 def test_linear_predictor(n_rows, n_features, dtype):
     design, rows, coef, _, _ = problem(n_rows, n_features, dtype)
     bounds = exp_linear.segment_bounds(n_rows, 4)
-    eta = np.full(n_rows, np.nan)
-    exp_linear.linear_predictor_segments(0, 2, design, rows, bounds, coef, eta)
-    assert np.isnan(eta[bounds[2] :]).all()
-    assert np.isfinite(eta[: bounds[2]]).all()
-    exp_linear.linear_predictor_segments(2, 4, design, rows, bounds, coef, eta)
-    np.testing.assert_allclose(eta, design[rows].astype(float) @ coef, rtol=1e-13, atol=1e-14)
+    coefs, eta = np.array([coef, coef[::-1] ** 2]), np.full((2, n_rows), np.nan)
+    exp_linear.linear_predictor_segments(0, 2, design, rows, bounds, coefs, eta)
+    assert np.isnan(eta[:, bounds[2] :]).all()
+    assert np.isfinite(eta[:, : bounds[2]]).all()
+    exp_linear.linear_predictor_segments(2, 4, design, rows, bounds, coefs, eta)
+    np.testing.assert_allclose(eta, coefs @ design[rows].astype(float).T, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

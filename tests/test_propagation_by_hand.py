@@ -78,6 +78,9 @@ def test_linear_predictor(threads):
     found = predict.linear_predictor(design, coef, rows, threads)
     np.testing.assert_allclose(found, design[rows] @ coef, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(predict.linear_predictor(design, coef), design @ coef, rtol=1e-12, atol=1e-12)
+    # Several in one pass, each the same bits as alone.
+    both = predict.linear_predictors(design, np.array([coef[::-1], coef]), rows, threads)
+    np.testing.assert_array_equal(both, [predict.linear_predictor(design, coef[::-1], rows), found])
     with pytest.raises(BadInputError, match="4 columns, the model has 5"):
         predict.linear_predictor(design, np.ones(5))
     with pytest.raises(BadInputError, match="4 columns, the model has 3"):

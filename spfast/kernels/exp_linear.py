@@ -78,8 +78,10 @@ def _block_rows(rows, begin, end, r):
 
 
 @jit
-def linear_predictor_segments(first, last, design, rows, bounds, coef, eta):
-    """Compute ``eta[i] = design[rows[i]] . coef`` for the segments ``first <= s < last``.
+def linear_predictor_segments(first, last, design, rows, bounds, coefs, eta):
+    """Compute ``eta[m, i] = design[rows[i]] . coefs[m]`` for the segments ``first <= s < last``.
+
+    Several vectors of coefficients cost one pass over the matrix.
 
     Parameters
     ----------
@@ -91,8 +93,8 @@ def linear_predictor_segments(first, last, design, rows, bounds, coef, eta):
         Rows of ``design`` that take part.
     bounds : int64 array
         From `segment_bounds`.
-    coef : float64 array, shape (n_features,)
-    eta : float64 array, shape (n_rows,)
+    coefs : float64 array, shape (n_vectors, n_features)
+    eta : float64 array, shape (n_vectors, n_rows)
         Written: ln of the predicted parallax [ln mas].
     """
     r = np.empty(8, dtype=np.int64)
@@ -101,8 +103,9 @@ def linear_predictor_segments(first, last, design, rows, bounds, coef, eta):
         for begin in range(bounds[s], bounds[s + 1], 8):
             end = min(begin + 8, bounds[s + 1])
             _block_rows(rows, begin, end, r)
-            _dot_block(design, r, coef, dots)
-            eta[begin:end] = dots[: end - begin]
+            for m in range(coefs.shape[0]):
+                _dot_block(design, r, coefs[m], dots)
+                eta[m, begin:end] = dots[: end - begin]
 
 
 @jit
@@ -114,8 +117,9 @@ def value_gradient_segments(first, last, design, rows, bounds, coef, wide, paral
 
     Parameters
     ----------
-    first, last, design, rows, bounds, coef
+    first, last, design, rows, bounds
         As in `linear_predictor_segments`.
+    coef : float64 array, shape (n_features,)
     wide : int64 array, shape (n_wide,)
         Columns whose gradient is summed in float64 from the start.
     parallax : float64 array, shape (n_rows,) [mas]

@@ -13,6 +13,7 @@ __all__ = [
     "check_correlation",
     "check_design",
     "linear_predictor",
+    "linear_predictors",
     "ln_error",
     "noise_variance",
     "resolve_rows",
@@ -81,13 +82,29 @@ def linear_predictor(design, coef, rows=None, threads=None):
     -------
     eta : float64 array, shape (n_rows,) [ln mas]
     """
-    design = check_design(design)
-    if design.shape[1] != coef.size:
+    return linear_predictors(design, coef[None], rows, threads)[0]
+
+
+def linear_predictors(design, coefs, rows=None, threads=None):
+    """As `linear_predictor`, for several vectors of coefficients in one pass over the features.
+
+    Parameters
+    ----------
+    design, rows, threads
+        As in `linear_predictor`.
+    coefs : float64 array, shape (n_vectors, n_features)
+
+    Returns
+    -------
+    eta : float64 array, shape (n_vectors, n_rows) [ln mas]
+    """
+    design, coefs = check_design(design), np.ascontiguousarray(coefs, dtype=np.float64)
+    if design.shape[1] != coefs.shape[1]:
         raise BadInputError(
-            f"features: {design.shape[1]} columns, the model has {coef.size}; use the model's own layout"
+            f"features: {design.shape[1]} columns, the model has {coefs.shape[1]}; use the model's own layout"
         )
     rows = resolve_rows(rows, design.shape[0])
-    eta = np.empty(rows.size)
+    eta = np.empty((len(coefs), rows.size))
     bounds = exp_linear.segment_bounds(rows.size, exp_linear.N_SEGMENTS)
     with Team(threads) as team:
         team.run(
@@ -96,7 +113,7 @@ def linear_predictor(design, coef, rows=None, threads=None):
             design,
             rows,
             bounds,
-            np.ascontiguousarray(coef, dtype=np.float64),
+            coefs,
             eta,
         )
     return eta

@@ -7,7 +7,7 @@ import numpy as np
 from spfast.data.zero_point import CONSTANT, added_to_parallax
 from spfast.model.robust import Mixture
 from spfast.products.columns import OUTLIER_SIGMA, prediction_values
-from spfast.products.flags import extrapolates, spectral_unlikeness
+from spfast.products.flags import extrapolates, position, spectral_unlikeness
 from spfast.products.tables import float_column
 
 __all__ = ["apply_model", "fitted_zero_point", "zero_point_rule"]
@@ -43,9 +43,10 @@ def apply_model(model, survey, rows=None, threads=None):
     features, feature_errors = survey.features, survey.feature_errors
     ln_parallax = model.predict_ln(features, rows, threads)
     ln_error = model.predict_ln_error(feature_errors, rows, threads)
+    where = position(model, features, rows, threads)
     total, offset, inflation = None, 0.0, 1.0
     if model.budget is not None:
-        unlikeness = spectral_unlikeness(model, features, rows, threads)
+        unlikeness = spectral_unlikeness(model, where)
         known = ln_parallax, ln_error
         total = model.predict_total_ln_error(features, feature_errors, unlikeness, rows, threads, known)
         offset = model.predict_offset(features, rows, threads, ln_parallax)
@@ -74,7 +75,7 @@ def apply_model(model, survey, rows=None, threads=None):
             wrong = _combine(spec, error, gaia, np.sqrt(mixture.outlier_width**2 * variance - error**2))
             combined = _average(combined, wrong, np.nan_to_num(probability))
         values["combined_parallax"], values["combined_parallax_err"] = combined
-    outside = extrapolates(model, features, rows, threads)
+    outside = extrapolates(model, where)
     # Flagged, not warned of: nobody could tell which stars a warning means.
     overflown = ~np.all([np.isfinite(values[name]) for name in _ALWAYS_KNOWN if name in values], axis=0)
     if outside is not None or overflown.any():

@@ -14,7 +14,7 @@ from spfast.kernels.team import side_by_side
 from spfast.model.robust import RobustSettings
 from spfast.products.compatibility import features_origin
 from spfast.products.fitted_zero_point import fit_with_zero_point, with_fitted_offsets
-from spfast.products.flags import spectral_unlikeness, with_training_extent
+from spfast.products.flags import position, spectral_unlikeness, with_training_extent
 from spfast.products.settings import AUTO, PENALTY_RULES
 from spfast.products.tables import float_column
 from spfast.selection.coefficients import SplitErrors
@@ -33,6 +33,7 @@ __all__ = [
     "measure_budget",
     "training_set",
     "used_configs",
+    "with_scatter",
 ]
 
 #: Rules under which a model has its own zero point, kept with it.
@@ -144,13 +145,7 @@ def fit_stars(survey, config=None, fold=None, threads=None, quiet=True):
     splits = inner_splits(survey, training, config)
     penalty, zero_point, tuning = _choose(training, splits, config, quiet)
     if config.fit.intrinsic_scatter:
-        pilot = {"penalty": penalty, "zero_point": zero_point}
-        calm, _ = calm_training(training, penalty, zero_point, config)
-        pilot_model = calm.fit(penalty, zero_point)
-        held_out = held_out_predictions(pilot_model, calm, splits)
-        pilot["intrinsic_scatter"] = measure_errors(pilot_model, calm, splits, held_out=held_out).intrinsic_scatter
-        metadata["weights"] = pilot
-        training = _reweighted(training, pilot, held_out)
+        training, metadata["weights"] = with_scatter(training, splits, config, penalty, zero_point)
         penalty, zero_point, tuning = _choose(training, splits, config, quiet)
     if tuning is not None:
         metadata["tuning"] = tuning
@@ -220,9 +215,7 @@ def measure_budget(survey, config, fold, model, threads=None):
     splits = inner_splits(survey, training, config)
     pilot = model.metadata.get("weights")
     if pilot is not None:
-        calm, _ = calm_training(training, pilot["penalty"], pilot["zero_point"], config)
-        pilot_model = calm.fit(pilot["penalty"], pilot["zero_point"])
-        training = _reweighted(training, pilot, held_out_predictions(pilot_model, calm, splits))
+        training, _ = with_scatter(training, splits, config, **pilot)
     if "zero_point_fit" in model.metadata:
         training = with_fitted_offsets(survey, training, model)
     return _budget(survey, config, training.with_weights_of(model), splits, model)
@@ -237,7 +230,7 @@ def _budget(survey, config, training, splits, model):
     if settings.coefficients == SPLITS:
         others = [inner_splits(survey, training, config, repeat) for repeat in range(1, settings.repeats)]
         coefficients = SplitErrors(model, training, [splits, *others])
-    unlikeness = spectral_unlikeness(model, survey.features, training.rows, training.threads)
+    unlikeness = spectral_unlikeness(model, position(model, survey.features, training.rows, training.threads))
     # What depends on the predicted parallax would bend an exact distance modulus.
     subtracted = settings.offset == "subtracted" and not config.fit.exact_distance_modulus
     return measure_errors(model, training, splits, unlikeness, coefficients=coefficients, subtracted=subtracted)
@@ -292,6 +285,40 @@ def calm_training(training, penalty, zero_point, config):
     return training.with_weights_of(model), {"robust": model.metadata["robust"]}
 
 
+def with_scatter(training, splits, config, penalty, zero_point, intrinsic_scatter=None):
+    """The training stars with the intrinsic scatter in their weights, as a pilot fit and stars held out tell it.
+
+    Parameters
+    ----------
+    training : TrainingSet
+    splits : sequence of Split
+        Folds that hold out every training star once.
+    config : Config
+        Its ``fit`` section is used.
+    penalty, zero_point : float [, mas]
+        Of the pilot fit.
+    intrinsic_scatter : float, optional
+        If it is known; measured on the stars held out by default.
+
+    Returns
+    -------
+    training : TrainingSet
+        Weights ``1 / (error^2 + (s prediction)^2)``, with the prediction of the fit that did not see the star: the
+        model's value, never the measured parallax, sets the weight.
+    pilot : dict
+        The last three arguments, with what was measured: noted in a model's metadata.
+    """
+    calm, _ = calm_training(training, penalty, zero_point, config)
+    model = calm.fit(penalty, zero_point)
+    held_out = held_out_predictions(model, calm, splits)
+    if intrinsic_scatter is None:
+        intrinsic_scatter = measure_errors(model, calm, splits, held_out=held_out).intrinsic_scatter
+    error = training.gaia_error.copy()
+    error[training.rows] = np.hypot(error[training.rows], intrinsic_scatter * np.exp(held_out.ln_parallax))
+    pilot = {"penalty": penalty, "zero_point": zero_point, "intrinsic_scatter": intrinsic_scatter}
+    return training.with_fit_error(error), pilot
+
+
 def _choose(training, splits, config, quiet):
     """Penalty and zero point by their rules; what cross-validation found, if it was asked (dict), else None."""
     settings, tune = config.fit, config.tune
@@ -314,11 +341,3 @@ def _choose(training, splits, config, quiet):
     grid = [{"penalty": p, "zero_point": z, "score": mean} for (p, z), mean in found.means.items()]
     noted = {"summary": found.summary, "grid": grid, "notes": list(found.notes), "inner_folds": found.n_splits}
     return found.penalty, found.zero_point, noted
-
-
-def _reweighted(training, pilot, held_out):
-    """The same stars with the intrinsic scatter in their weights; the model's value, not the measured one, sets it."""
-    error = training.gaia_error.copy()
-    predicted = np.exp(held_out.ln_parallax)
-    error[training.rows] = np.hypot(error[training.rows], pilot["intrinsic_scatter"] * predicted)
-    return training.with_fit_error(error)

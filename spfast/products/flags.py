@@ -1,6 +1,7 @@
 """Which stars carry which warning: spectrum, pipeline, Gaia, and how far they are from their model's training stars."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,11 +9,19 @@ from spfast.config import Config
 from spfast.data.continuum import CHIPS
 from spfast.data.cuts import ASPCAPFLAG_BAD, STARFLAG_BAD, good_astrometry
 from spfast.errors import BadInputError
-from spfast.model.predict import linear_predictor
+from spfast.model.predict import linear_predictors
 from spfast.products.columns import CLIPPED_SHARE, EXTENT_SHARE, MASKED_SHARE
 from spfast.products.tables import float_column
 
-__all__ = ["clipped_share", "extrapolates", "spectral_unlikeness", "star_flags", "with_training_extent"]
+__all__ = [
+    "Position",
+    "clipped_share",
+    "extrapolates",
+    "position",
+    "spectral_unlikeness",
+    "star_flags",
+    "with_training_extent",
+]
 
 #: APOGEE_STARFLAG bits that ask for care without condemning the spectrum: bright neighbour (2), low S/N (4),
 #: persistence (9-13), suspect velocity or line width (16, 17), visits with bad velocities left out (19-21).
@@ -77,6 +86,47 @@ def clipped_share(survey):
     return share
 
 
+class Position(NamedTuple):
+    """Where stars are in a model's own features.
+
+    Attributes
+    ----------
+    points : float64 array, shape (n_rows, n_magnitudes + 3)
+        Magnitudes, then what each chip adds to ln parallax.
+    lines : float64 array, shape (n_rows,)
+        Mean ln flux of the pixels that the model uses, weighted with the sizes of their coefficients.
+    """
+
+    points: np.ndarray
+    lines: np.ndarray
+
+
+def position(model, features, rows=None, threads=None):
+    """Find where stars are in a model's own features, in one pass over them.
+
+    Parameters
+    ----------
+    model : FittedModel
+        With a layout.
+    features : float32 array, shape (n_stars, n_features)
+        In the model's layout.
+    rows : bool mask or int array, optional
+    threads : int, optional
+
+    Returns
+    -------
+    Position
+    """
+    layout = model.layout
+    # NaN wavelengths (constant, magnitudes) compare false.
+    chips = [(layout.wavelength > low) & (layout.wavelength < high) for low, high in CHIPS]
+    size = np.where(model.penalized, np.abs(model.coef), 0.0)
+    coefs = [*(np.where(chip, model.coef, 0.0) for chip in chips), size / (size.sum() or 1.0)]
+    *parts, lines = linear_predictors(features, coefs, rows, threads)
+    magnitudes = features[:, 1 : layout.n_unpenalized][slice(None) if rows is None else rows]
+    return Position(np.column_stack([np.asarray(magnitudes, dtype=np.float64), *parts]), lines)
+
+
 def with_training_extent(model, features, rows, threads=None, weights=None):
     """Return the model with a note of where its training stars lie, so that it can tell a star unlike them.
 
@@ -101,7 +151,7 @@ def with_training_extent(model, features, rows, threads=None, weights=None):
         scaled as `spectral_unlikeness` needs it, and under ``"line_centre"`` and ``"line_scale"`` centre and scale
         of their lines' weakness: for `spectral_unlikeness`.
     """
-    points = _coordinates(model, features, rows, threads)
+    points, lines = position(model, features, rows, threads)
     centre = points.mean(axis=0)
     covariance = np.atleast_2d(np.cov(points, rowvar=False, bias=True))
     inverse = np.linalg.pinv(covariance, rcond=1e-10, hermitian=True)
@@ -112,7 +162,6 @@ def with_training_extent(model, features, rows, threads=None, weights=None):
     inverse = np.linalg.pinv(np.cov(chips, rowvar=False, aweights=weights), rcond=1e-10, hermitian=True)
     size = np.sqrt(np.mean(_squared_distance(chips, centre, inverse) ** 2))
     extent |= {"fitted_centre": centre.tolist(), "fitted_inverse": (inverse / (size or 1.0)).tolist()}
-    lines = _ln_flux_of_lines(model, features, rows, threads)
     centre = np.average(lines, weights=weights)
     extent |= {
         "line_centre": float(centre),
@@ -121,17 +170,15 @@ def with_training_extent(model, features, rows, threads=None, weights=None):
     return replace(model, metadata={**model.metadata, "training_extent": extent})
 
 
-def extrapolates(model, features, rows=None, threads=None):
+def extrapolates(model, where):
     """Say which stars lie farther out than the model's training stars, in the model's own features.
 
     Parameters
     ----------
     model : FittedModel
         From `with_training_extent`, or read from a file that one was saved to.
-    features : float32 array, shape (n_stars, n_features)
-        In the model's layout.
-    rows : bool mask or int array, optional
-    threads : int, optional
+    where : Position
+        Of the stars.
 
     Returns
     -------
@@ -141,13 +188,12 @@ def extrapolates(model, features, rows=None, threads=None):
     extent = model.metadata.get("training_extent")
     if extent is None:
         return None
-    points = _coordinates(model, features, rows, threads)
-    centre, inverse = _centre_and_inverse(extent, points)
+    centre, inverse = _centre_and_inverse(extent, where.points)
     # Written so that a NaN distance is outside.
-    return ~(_squared_distance(points, centre, inverse) <= extent["limit"])
+    return ~(_squared_distance(where.points, centre, inverse) <= extent["limit"])
 
 
-def spectral_unlikeness(model, features, rows=None, threads=None):
+def spectral_unlikeness(model, where):
     """How far stars are from the middle of a model's training stars, and how much weaker than there their lines are.
 
     How far is measured in what each chip adds to ln parallax. Magnitudes are left out: they carry the star's distance,
@@ -161,8 +207,8 @@ def spectral_unlikeness(model, features, rows=None, threads=None):
     ----------
     model : FittedModel
         From `with_training_extent`, or read from a file that one was saved to.
-    features, rows, threads
-        As in `extrapolates`.
+    where : Position
+        Of the stars.
 
     Returns
     -------
@@ -172,21 +218,14 @@ def spectral_unlikeness(model, features, rows=None, threads=None):
         know where they lie.
     """
     extent = model.metadata.get("training_extent", {})
-    points = _coordinates(model, features, rows, threads)[:, -len(CHIPS) :]
+    points = where.points[:, -len(CHIPS) :]
     unlikeness = np.ones((len(points), 2))
     inverse, scale = np.array(extent.get("fitted_inverse", 0.0)), extent.get("line_scale", 0.0)
     if inverse.any():
         unlikeness[:, 0] = _squared_distance(points, np.array(extent["fitted_centre"]), inverse) ** 2
     if scale:
-        lines = _ln_flux_of_lines(model, features, rows, threads)
-        unlikeness[:, 1] = (np.maximum(lines - extent["line_centre"], 0.0) / scale) ** 2
+        unlikeness[:, 1] = (np.maximum(where.lines - extent["line_centre"], 0.0) / scale) ** 2
     return unlikeness
-
-
-def _ln_flux_of_lines(model, features, rows, threads):
-    """Mean ln flux of the pixels that the model uses, weighted with the size of their coefficients."""
-    size = np.where(model.penalized, np.abs(model.coef), 0.0)
-    return linear_predictor(features, size / (size.sum() or 1.0), rows, threads)
 
 
 def _centre_and_inverse(extent, points):
@@ -196,23 +235,6 @@ def _centre_and_inverse(extent, points):
             f"model: its training extent has {centre.size} coordinates, its layout {points.shape[1]}; fit it again"
         )
     return centre, inverse
-
-
-def _coordinates(model, features, rows, threads):
-    """Magnitudes, then what each chip adds to ln parallax (float64 array, shape (n_rows, n_magnitudes + 3)).
-
-    One pass over the rows for each coordinate group; only the pixels that the model uses matter, through their sum.
-    """
-    layout = model.layout
-    rows = slice(None) if rows is None else rows
-    magnitudes = np.asarray(features[:, 1 : layout.n_unpenalized][rows], dtype=np.float64)
-    parts = []
-    for low, high in CHIPS:
-        # NaN wavelengths (constant, magnitudes) compare false.
-        on_chip = (layout.wavelength > low) & (layout.wavelength < high)
-        which = None if isinstance(rows, slice) else rows
-        parts.append(linear_predictor(features, np.where(on_chip, model.coef, 0.0), which, threads))
-    return np.column_stack([magnitudes, *parts])
 
 
 def _squared_distance(points, centre, inverse):

@@ -7,7 +7,14 @@ from astropy.table import Table
 
 from spfast import __version__
 from spfast.config import Config
-from spfast.products.fitting import calm_training, first_zero_point, training_set, used_configs
+from spfast.products.fitting import (
+    calm_training,
+    first_zero_point,
+    inner_splits,
+    training_set,
+    used_configs,
+    with_scatter,
+)
 from spfast.selection.crossval import cross_validate
 from spfast.selection.points import PointStore
 from spfast.selection.training import make_splits
@@ -48,6 +55,7 @@ HEADER_COMMENTS = {
     "MINPEN": "penalty of the smallest mean score",
     "MINZP": "[mas] zero point of the smallest mean score",
     "GREW": "where the grid has grown",
+    "SCATTR": "intrinsic scatter in the weights",
     "ROBOUT": "training stars that weigh little: outliers of a robust fit",
     "ROBCNV": "whether the rounds of that fit have settled",
 }
@@ -112,8 +120,12 @@ def tune(
     config = Config() if config is None else config
     training = training_set(survey, config, fold, threads)
     splits = make_splits(survey.stars, training.rows, n_folds, repeats, config.folds)
-    calm, noted = calm_training(training, config.fit.penalty, first_zero_point(config), config)
-    # Penalty and zero point matter to a robust fit alone, which sets the weights.
+    first, weights = (config.fit.penalty, first_zero_point(config)), {}
+    if config.fit.intrinsic_scatter:
+        training, weights["scatter"] = with_scatter(training, inner_splits(survey, training, config), config, *first)
+    calm, robust = calm_training(training, *first, config)
+    noted = weights | robust
+    # Penalty and zero point matter to the first fits alone, which set the weights.
     unused = () if noted else ("penalty", "zero_point")
     fixed = {key: value for key, value in config.to_dict()["fit"].items() if key not in unused}
     # All that the points depend on, the grid as well: fits start from their neighbours on it.
@@ -173,6 +185,8 @@ def tune_table(tuning, survey, config, splits, noted):
         "MINZP": tuning.minimum[1],
         "GREW": "; ".join(tuning.notes) or "nowhere",
     }
+    if "scatter" in noted:
+        table.meta["SCATTR"] = noted["scatter"]["intrinsic_scatter"]
     if "robust" in noted:
         table.meta["ROBOUT"] = noted["robust"]["n_outliers"]
         table.meta["ROBCNV"] = noted["robust"]["converged"]

@@ -21,6 +21,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from spfast.model.budget import ErrorBudget, dust_colour, offset_basis
+from spfast.model.predict import linear_predictors
 from spfast.model.robust import Mixture
 from spfast.selection.coefficients import CoefficientErrors
 from spfast.selection.training import warn_of_unconverged
@@ -102,8 +103,8 @@ def measure_errors(model, training, splits, unlikeness=None, held_out=None, coef
     -------
     ErrorBudget
     """
-    held_out = held_out_predictions(model, training, splits) if held_out is None else held_out
     sandwich = coefficients is None
+    held_out = held_out_predictions(model, training, splits, sandwich) if held_out is None else held_out
     if sandwich:
         coefficients = CoefficientErrors(model, training)
     else:
@@ -144,7 +145,7 @@ def measure_errors(model, training, splits, unlikeness=None, held_out=None, coef
     )
 
 
-def held_out_predictions(model, training, splits):
+def held_out_predictions(model, training, splits, sandwich=True):
     """Predict every training star by a fit that did not see it.
 
     Parameters
@@ -154,6 +155,8 @@ def held_out_predictions(model, training, splits):
     training : TrainingSet
     splits : sequence of Split
         Folds that hold out every training star once.
+    sandwich : bool
+        Whether the variances from errors of these models' coefficients are wanted; ``terms`` is empty otherwise.
 
     Returns
     -------
@@ -168,17 +171,17 @@ def held_out_predictions(model, training, splits):
     position = np.full(training.parallax.size, -1, dtype=np.int64)
     position[training.rows] = np.arange(training.rows.size)
     ln_parallax, ln_error = np.empty(training.rows.size), np.empty(training.rows.size)
-    terms, everywhere, converged = {}, [], []
-    for split in splits:
-        inner = training.fit_part(model, split.train)
-        converged.append(inner.result.converged)
+    inner, terms = [training.fit_part(model, split.train) for split in splits], {}
+    warn_of_unconverged([one.result.converged for one in inner])
+    everywhere = linear_predictors(training.features, [one.coef for one in inner], training.rows, training.threads)
+    for split, one, predicted in zip(splits, inner, everywhere, strict=True):
         at = position[split.test]
-        everywhere.append(inner.predict_ln(training.features, training.rows, training.threads))
-        ln_parallax[at] = everywhere[-1][at]
-        ln_error[at] = inner.predict_ln_error(training.feature_errors, split.test, training.threads)
-        for source, variance in CoefficientErrors(inner, replace(training, rows=split.train)).terms(split.test).items():
-            terms.setdefault(source, np.empty(training.rows.size))[at] = variance
-    warn_of_unconverged(converged)
+        ln_parallax[at] = predicted[at]
+        ln_error[at] = one.predict_ln_error(training.feature_errors, split.test, training.threads)
+        if sandwich:
+            errors = CoefficientErrors(one, replace(training, rows=split.train))
+            for source, variance in errors.terms(split.test).items():
+                terms.setdefault(source, np.empty(training.rows.size))[at] = variance
     jackknife = (len(splits) - 1) * np.var(everywhere, axis=0)
     return HeldOut(ln_parallax, ln_error, terms, jackknife)
 
