@@ -52,7 +52,7 @@ nojit: $(VENV)/installed-test
 	NUMBA_DISABLE_JIT=1 $(VENV)/bin/python -m pytest -W ignore::RuntimeWarning tests/test_kernels.py tests/test_continuum.py
 
 zero-point: $(VENV)/installed-core
-	$(VENV)/bin/python docs/measure_zero_point.py --seeds 131-150
+	$(VENV)/bin/python docs/measure_zero_point.py --seeds 161-180
 
 docs: $(VENV)/installed-docs
 	$(VENV)/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html

@@ -1,6 +1,6 @@
 """Fit the zero point of mock surveys, as a constant and linear in G, seed by seed: the table in choices.
 
-Usage: python docs/measure_zero_point.py [--seeds 131-150] [--stars 6000]
+Usage: python docs/measure_zero_point.py [--seeds 161-180] [--stars 6000]
 """
 
 import argparse
@@ -39,7 +39,7 @@ def fits(folder, n_stars, seed):
 def main():
     """Print a row for each fit, and how many lie within two sigma."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", default="131-150")
+    parser.add_argument("--seeds", default="161-180")
     parser.add_argument("--stars", type=int, default=6000)
     args = parser.parse_args()
     first, last = (int(text) for text in args.seeds.split("-"))
