@@ -74,6 +74,20 @@ def test_a_star_does_not_depend_on_the_others():
     assert (error[2] == np.float32(0.01)).all()
 
 
+@pytest.mark.parametrize("uncertain", [[4], range(40)])
+def test_one_pixel_and_all_pixels(uncertain):
+    mean, scatter, factors = model(2)
+    _, measured, error = draw(mean, scatter, factors, 1)
+    error[:] = LIMIT  # the largest that stays
+    limit = np.float64(error[0, 0])
+    error[0, uncertain] = 0.06
+    flux, flux_error = measured.copy(), error.copy()
+    estimate_rows(mean, factors, scatter, limit, flux, flux_error)
+    np.testing.assert_array_equal(np.flatnonzero(flux[0] != measured[0]), uncertain)
+    np.testing.assert_array_equal(np.flatnonzero(flux_error[0] != error[0]), uncertain)
+    assert (flux_error[0, uncertain] < limit).all()
+
+
 def test_factors_of_a_sample_give_estimates_with_true_errors():
     true, measured, error = draw(*model(3, n_pixels=300), 400)
     found = SpectrumFactors.of(measured, error, LIMIT)
