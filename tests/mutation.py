@@ -33,7 +33,7 @@ MODULES = {
         "tests/test_bad_pixels.py::test_a_star_does_not_depend_on_the_others",
         "tests/test_bad_pixels.py::test_one_pixel_and_all_pixels",
     ],
-    "spfast.kernels.continuum": ["tests/test_continuum.py"],
+    "spfast.kernels.continuum": ["tests/test_continuum_by_hand.py", "tests/test_continuum.py"],
     "spfast.model.predict": ["tests/test_propagation_by_hand.py"],
     "spfast.model.budget": ["tests/test_budget_by_hand.py"],
     "spfast.data.crossmatch": [
@@ -65,6 +65,7 @@ _SCRATCH = "a scratch array of one more, which nobody reads"
 _FLUSH = "when float32 sums go to float64: their rounding, within the tests' tolerance"
 _ROOM, _NEGATIVE = "more room, which nobody reads", "any negative number says the same"
 _ANY = "any number near it does"
+_NAMES = "different numbers are all that is asked of them"
 EQUIVALENT = {
     "spfast.kernels.exp_linear": {
         "r = np.empty( 9, dtype=np.int64)": _SCRATCH,
@@ -88,6 +89,24 @@ EQUIVALENT = {
     "spfast.kernels.bad_pixels": {
         "n_uncertain += error[i] >= error_max": "worked out, and nothing replaced",
         "n_uncertain = 1": "worked out, and nothing replaced",
+    },
+    "spfast.kernels.continuum": {
+        **{
+            f"OK, FEW_CONTINUUM_PIXELS, NOT_POSITIVE, SINGULAR = {value}": _NAMES
+            for value in ("-1, 1, 2, 3", "0, 1, 2, 4")
+        },
+        **{
+            "_MANTISSA_BITS, _MANTISSA_MASK, _SQRT_HALF_BITS = "
+            f"np.int32(23), np.int32(0x007FFFFF), np.int32( {value})": _ANY
+            for value in (1060439282, 1060439284)
+        },
+        **{
+            "_THIRD, _FIFTH, _SEVENTH, _NINTH = "
+            f"np.float32(1 / 3), np.float32(1 / 5), np.float32(1 / 7), np.float32({value})": "below float32's rounding"
+            for value in (" 2 / 9", " 0 / 9", "1 / 10", "1 / 8")
+        },
+        "weight[i] = np.float32( 2.0) / (error[i] * error[i] + variance[i])": "all weights in the same proportion",
+        "coefficients = np.empty((basis.shape[0] + 2) // 2, np.float64)": "an odd number of polynomials, always",
     },
     "spfast.kernels.coordinate_descent": {
         "total += penalties[j] * direction[j] / np.sign(coef[j])": "a sign is 1 or -1",
