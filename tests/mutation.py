@@ -33,7 +33,11 @@ MODULES = {
         "tests/test_bad_pixels.py::test_a_star_does_not_depend_on_the_others",
         "tests/test_bad_pixels.py::test_one_pixel_and_all_pixels",
     ],
-    "spfast.kernels.continuum": ["tests/test_continuum_by_hand.py", "tests/test_continuum.py"],
+    "spfast.kernels.continuum": [
+        *("-W", "ignore::RuntimeWarning"),  # what the compiler takes for infinity, plain Python warns of
+        "tests/test_continuum_by_hand.py",
+        "tests/test_continuum.py",
+    ],
     "spfast.model.predict": ["tests/test_propagation_by_hand.py"],
     "spfast.model.budget": ["tests/test_budget_by_hand.py"],
     "spfast.data.crossmatch": [
@@ -177,8 +181,7 @@ EQUIVALENT = {
 }
 
 _SECONDS = 60
-#: What the compiler takes for infinity, plain Python warns of.
-_PYTEST = ("-q", "-x", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-W", "ignore::RuntimeWarning", "--tb=no")
+_PYTEST = ("-q", "-x", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--tb=no")
 
 
 class Finder:

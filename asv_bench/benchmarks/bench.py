@@ -125,6 +125,29 @@ class Solvers(_OnSurvey):
         self.model.predict_error(self.problem.features, self.problem.feature_errors, threads=threads)
 
 
+class Catalog(_OnSurvey):
+    """A model with its error budget on all stars: predictions, total errors, flags."""
+
+    def setup(self, surveys, n, threads):
+        import spfast
+        from spfast.products.applied import apply_model
+        from spfast.products.fitting import fit_stars
+        from spfast.products.settings import resolve_config
+
+        super().setup(surveys, n, threads)
+        survey = spfast.open_survey(surveys[n])
+        model = fit_stars(survey, resolve_config(penalty=self.penalty(n)), threads=threads)
+        self.apply = lambda: apply_model(model, survey, threads=threads)
+        self.apply()
+
+    def time_apply(self, surveys, n, threads):
+        self.apply()
+
+    def track_apply_in_sums_of_both_arrays(self, surveys, n, threads):
+        features, errors = (array.view(np.ndarray) for array in (self.problem.features, self.problem.feature_errors))
+        return _median_ratio(self.apply, lambda: (features.sum(), errors.sum()))
+
+
 class PeakMemory(_OnSurvey):
     params = (SIZES, [2])
 
@@ -152,10 +175,20 @@ class Normalisation:
         self.flux = (1.0 + 0.05 * rng.normal(size=(n_spectra, N_GRID))).astype(np.float32)
         self.error = np.full_like(self.flux, 0.01)
         self.maker = SpectrumFeatures(np.arange(0, N_GRID, 3))
-        self.maker.rows(self.flux, self.error)
+        self.rows = self.maker.rows(self.flux, self.error)[:2]
 
     def time_rows(self, n_spectra):
         self.maker.rows(self.flux, self.error)
+
+    def track_estimate_of_bad_pixels_in_rows(self, n_spectra):
+        from spfast.data.bad_pixels import SpectrumFactors
+
+        ln_flux, ln_error = self.rows
+        ln_error[np.random.default_rng(SEED).random(ln_error.shape) < 0.01] = np.inf
+        factors = SpectrumFactors.of(ln_flux, ln_error, 0.05)
+        return _median_ratio(
+            lambda: factors.estimate(ln_flux.copy(), ln_error.copy()), lambda: self.maker.rows(self.flux, self.error)
+        )
 
 
 class Ingest:

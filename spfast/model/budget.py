@@ -75,7 +75,7 @@ class ErrorBudget:
     columns: np.ndarray = field(repr=False)
     factor: np.ndarray = field(repr=False)
     offset: np.ndarray = field(repr=False)
-    subtracted: bool = True
+    subtracted: bool
 
     #: The numbers among the attributes, and the arrays.
     NUMBERS = (
