@@ -9,6 +9,7 @@ by an audit hook that ends the process right before one of them.
 
 import argparse
 import contextlib
+import faulthandler
 import io
 import itertools
 import os
@@ -50,7 +51,8 @@ def child(command, kill_at=None, limit=None, log=os.devnull):
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
-        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+        sys.stdout, sys.stderr = (os.fdopen(n, "w", buffering=1, closefd=False) for n in (1, 2))
+        faulthandler.enable()  # should it end by a fault, the log says where
         # A shell starts what runs in its background without Ctrl-C, and children inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if kill_at is not None:
