@@ -3,16 +3,14 @@
 import argparse
 import logging
 import os
-import signal
 import sys
-import threading
 import traceback
 import warnings
-from contextlib import contextmanager
 
 from spfast.cli.bus_error import bus_error_in_one_line
 from spfast.cli.options import make_parser
 from spfast.cli.shared import one_line
+from spfast.cli.signals import Terminated, interruption, unwinds_when_asked_to_end
 from spfast.errors import BadInputError, SpfastError, SpfastWarning
 
 __all__ = ["main"]
@@ -39,7 +37,7 @@ def main(argv=None):
     args = argparse.Namespace(debug=False)
     try:
         args = make_parser().parse_args(argv)
-        with _ends_when_asked(), bus_error_in_one_line(EXIT_BAD_INPUT), warnings.catch_warnings():
+        with unwinds_when_asked_to_end(), bus_error_in_one_line(EXIT_BAD_INPUT), warnings.catch_warnings():
             if args.quiet:
                 logging.getLogger("spfast").setLevel(logging.ERROR)
             warnings.simplefilter("always", SpfastWarning)
@@ -47,10 +45,8 @@ def main(argv=None):
             args.run(args)
             sys.stdout.flush()
         return EXIT_DONE
-    except _Terminated:
-        return _complain(args, "terminated", EXIT_TERMINATED)
-    except KeyboardInterrupt:
-        return _complain(args, "interrupted", EXIT_INTERRUPTED)
+    except KeyboardInterrupt as error:
+        return _interrupted(args, error)
     except BrokenPipeError:
         # Python flushes stdout once more at exit: give it somewhere to go (as the Python documentation advises).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -66,29 +62,17 @@ def main(argv=None):
             return _complain(args, text, EXIT_BAD_INPUT)
         return _complain(args, error, EXIT_OUR_FAULT)
     except Exception as error:  # noqa: BLE001 (whatever it is, the user gets one line)
+        asked = interruption(error)
+        if asked is not None:
+            return _interrupted(args, asked)
         what = f"{type(error).__name__}: {error}"
         return _complain(args, f"{what} (a fault of spfast; --debug shows where)", EXIT_OUR_FAULT)
 
 
-class _Terminated(KeyboardInterrupt):
-    """The process was asked to end: it ends as by Ctrl-C, in order."""
-
-
-@contextmanager
-def _ends_when_asked():
-    """Let SIGTERM unwind the program, so that what is begun is put away, instead of ending it on the spot."""
-
-    def terminate(number, frame):
-        raise _Terminated
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _interrupted(args, asked):
+    if isinstance(asked, Terminated):
+        return _complain(args, "terminated", EXIT_TERMINATED)
+    return _complain(args, "interrupted", EXIT_INTERRUPTED)
 
 
 def _complain(args, message, code):
