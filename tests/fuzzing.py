@@ -1,6 +1,7 @@
 """Small valid files made bad in every way, and what every reader must do with them, whatever they are."""
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import warnings
 
 import numpy as np
+import pytest
 from astropy.table import Table
 from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
@@ -23,6 +25,14 @@ from spfast.errors import BadInputError, SpfastWarning
 CASES = int(os.environ.get("SPFAST_FUZZ_CASES", "100"))
 #: What no case may exceed: of a processor; of the clock, which a busy machine takes its own part of; of memory.
 SECONDS, CLOCK_SECONDS, N_BYTES = 10.0, 60.0, 1 << 30
+
+HAS_PYARROW = importlib.util.find_spec("pyarrow") is not None
+#: Every kind of table that can be written here, and all of them as parameters of a test.
+SUFFIXES = ("fits", "vot", "ecsv", "csv") + ("parquet",) * HAS_PYARROW
+EACH_SUFFIX = (
+    *("fits", "vot", "ecsv", "csv"),
+    pytest.param("parquet", marks=pytest.mark.skipif(not HAS_PYARROW, reason="Parquet needs pyarrow")),
+)
 
 NUMBERS = (np.nan, np.inf, -np.inf, 0.0, -1.0, 1e-300, 1e300, -9999.0, -9999.99, 99.99, 12.5, 1e-6, 2.0**63, 361.0)
 TEXTS = (

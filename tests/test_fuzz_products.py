@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from astropy.table import Table
-from fuzzing import HOW, command, damaged, edited, fuzz, miswritten_cards, outcome, write
+from fuzzing import EACH_SUFFIX, HOW, SUFFIXES, command, damaged, edited, fuzz, miswritten_cards, outcome, write
 from hypothesis import strategies as st
 
 from spfast.config import Config, load_config
@@ -14,8 +14,6 @@ from spfast.products.clusters import cluster_means, members_from_table
 from spfast.products.table1 import TABLE_1, catalog_values
 from spfast.products.tables import write_table
 from spfast.products.validation import validate
-
-SUFFIXES = ("fits", "vot", "ecsv", "csv", "parquet")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +56,7 @@ def check_catalog(path):
     return table, values
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", EACH_SUFFIX)
 @fuzz
 def test_catalog(folder, catalog, suffix, data):
     path, (table, contents) = folder / f"catalog.{suffix}", catalog

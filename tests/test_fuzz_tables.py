@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fuzzing import HOW, damaged, edited, fuzz, miswritten_cards, outcome, write
+from fuzzing import EACH_SUFFIX, HOW, SUFFIXES, damaged, edited, fuzz, miswritten_cards, outcome, write
 from small_survey import spectra, tables
 
 from spfast.data.apogee import read_allstar
@@ -52,9 +52,6 @@ def test_allstar(folder, allstar, data):
         check_types(result)
 
 
-SUFFIXES = ("fits", "vot", "ecsv", "csv", "parquet")
-
-
 @pytest.fixture(scope="module")
 def gaia(folder):
     whole = {}
@@ -65,7 +62,7 @@ def gaia(folder):
     return whole
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", EACH_SUFFIX)
 @fuzz
 def test_gaia(folder, gaia, suffix, data):
     path, (content, whole) = folder / f"gaia.{suffix}", gaia[suffix]

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.table import Table
+from fuzzing import SUFFIXES
 from small_survey import spectra, star_ids, tables, write_aspcap_star
 from tiny import tiny_survey
 
@@ -352,7 +353,7 @@ def test_outputs_have_the_permissions_of_the_user_and_no_traces_elsewhere(tmp_pa
     before = os.umask(0o077)
     try:
         tiny_survey(out / "s", n_stars=60)
-        for suffix in ("fits", "ecsv", "vot", "csv", "parquet"):
+        for suffix in SUFFIXES:
             write_table(Table({"a": [1.0]}), out / f"t.{suffix}")
         code = main(["fit", str(out / "s"), "-o", str(out / "m.npz"), "--threads", "1", "--quiet"])
     finally:
@@ -361,9 +362,7 @@ def test_outputs_have_the_permissions_of_the_user_and_no_traces_elsewhere(tmp_pa
     for path in out.rglob("*"):
         assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
     assert not list(elsewhere.iterdir())
-    assert {path.name for path in out.iterdir()} - {"s", "m.npz"} == {
-        f"t.{x}" for x in ("fits", "ecsv", "vot", "csv", "parquet")
-    }
+    assert {path.name for path in out.iterdir()} - {"s", "m.npz"} == {f"t.{x}" for x in SUFFIXES}
 
 
 def test_star_named_as_a_path_is_only_a_name(tmp_path):
