@@ -3,8 +3,9 @@
 ``make crash`` runs all of it (``python tests/crash_runs.py --times 100 --seed 1``); tests/test_crash.py runs a few.
 
 Each run is a fork of this process, in which everything is imported and compiled already, so that all moments fall into
-the work itself. Moments are of two kinds: random times, uniform over an undisturbed run, and file operations, counted
-by an audit hook that ends the process right before one of them.
+the work itself. Moments are of three kinds: random times, uniform over an undisturbed run; file operations, counted
+by an audit hook that ends the process right before one of them; lines of Python, ours and every library's, where the
+process asks itself to end when it comes to one for the first time.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import contextlib
 import faulthandler
 import io
 import itertools
+import json
 import os
 import resource
 import shutil
@@ -35,11 +37,11 @@ _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _MISSES = 200
 
 
-def child(command, kill_at=None, limit=None, log=os.devnull):
+def child(command, kill_at=None, limit=None, log=os.devnull, list_lines=None, end_at=None):
     """Fork a process that runs the command; return its id.
 
     ``kill_at``: SIGKILL it before its n-th file operation. ``limit``: no file larger than this [bytes]. ``log``: file
-    for what it prints.
+    for what it prints. ``list_lines``: file for the lines of Python that it comes to. ``end_at``: SIGTERM it at one.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -59,7 +61,12 @@ def child(command, kill_at=None, limit=None, log=os.devnull):
             count_operations(kill_at)
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        if list_lines is not None or end_at is not None:
+            seen = watch_lines(end_at)
         code = cli.main([str(word) for word in command])
+        if list_lines is not None:
+            sys.settrace(None)
+            Path(list_lines).write_text(json.dumps(list(seen)))
         sys.stdout.flush()
         sys.stderr.flush()
     except KeyboardInterrupt:  # before the command began or after it had ended: the interpreter's to answer
@@ -80,6 +87,23 @@ def count_operations(kill_at):
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)
+
+
+def watch_lines(end_at):
+    """Note each line (file, number) when it is reached for the first time; at one of them, ask this process to end."""
+    seen = {}
+
+    def watch(frame, event, argument):
+        line = (frame.f_code.co_filename, frame.f_lineno)
+        if event in ("call", "line") and line not in seen:
+            seen[line] = True
+            if line == end_at:
+                sys.settrace(None)
+                signal.raise_signal(signal.SIGTERM)
+        return watch
+
+    sys.settrace(watch)
+    return seen
 
 
 def here(command):
@@ -219,6 +243,27 @@ def every_operation(case, step=1):
         case.finish(place)
 
 
+def lines(case, times, rng):
+    """Ask runs to end at lines of Python, drawn from all that they come to; how many were hit, of which, and ran on.
+
+    C code that drops errors drops this one as well: then the run goes on to its end, whole.
+    """
+    place, listed = case.fresh(), case.folder / "lines.json"
+    assert run(case.command(place), list_lines=listed) == 0
+    shutil.rmtree(place)
+    reached = json.loads(listed.read_text())
+    ran_on = 0
+    for n in rng.permutation(len(reached))[:times]:
+        place = case.fresh()
+        code = run(case.command(place), end_at=tuple(reached[n]), log=case.folder / "log")
+        text = (case.folder / "log").read_text()
+        assert code in (0, 143, -signal.SIGTERM), f"{case.name}: ended with {code} at {reached[n]}: {text}"
+        ran_on += code == 0
+        assert case.whole_or_absent(place), f"{case.name}: half an output, asked to end at {reached[n]}"
+        case.finish(place)
+    return min(times, len(reached)), len(reached), ran_on
+
+
 def again_and_again(case, rng, kills):
     """Kill one and the same build at random times, one after the other, then let it end."""
     place = case.fresh()
@@ -285,7 +330,7 @@ def main():
     parser.add_argument("--times", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--only", default="koritcd", help="k(ill) o(perations) r(epeated) i(nterrupt) t(erm) c(ut) d(isk)"
+        "--only", default="koritlcd", help="k(ill) o(perations) r(epeated) i(nterrupt) t(erm) l(ines) c(ut) d(isk)"
     )
     parser.add_argument("--command", help="ingest, tune or catalog alone")
     args = parser.parse_args()
@@ -311,6 +356,9 @@ def main():
                 # Before the command has its handler, the signal ends the process as it always did.
                 n = random_moments(case, args.times, rng, signal.SIGTERM, (143, -signal.SIGTERM))
                 say(case, f"SIGTERM at {n} random times: exit 143, nothing lost")
+            if "l" in wanted:
+                hit, of, ran_on = lines(case, args.times, rng)
+                say(case, f"SIGTERM at {hit} of {of} lines of Python: nothing lost; {ran_on} times it ran to its end")
             if "c" in wanted:
                 say(case, f"{cut_short(case, args.times, rng)} times a file cut short while it is read: nothing lost")
             if "d" in wanted and os.geteuid() == 0:

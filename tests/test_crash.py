@@ -64,6 +64,12 @@ class TestEach:
         rng = np.random.default_rng(2)
         assert crash_runs.random_moments(cases[name], 1, rng, how, (code, -signal.SIGTERM)) == 1
 
+    def test_asked_to_end_at_a_line_of_python(self, cases, name):
+        hit, of, ran_on = crash_runs.lines(cases[name], TIMES, np.random.default_rng(5))
+        assert hit == TIMES
+        assert of > 1000
+        assert ran_on < TIMES
+
     def test_no_room(self, cases, name):
         case = cases[name]
         place = case.fresh()
