@@ -207,6 +207,18 @@ def test_numbers_that_overflow_are_flagged(folder):
 
 
 @pytest.mark.parametrize("what", ["objective", "kkt_violation"])
+@pytest.mark.parametrize("number", [1e-300, 1e300])
+def test_convergence_beyond_a_logarithmic_axis(folder, what, number):
+    model = load_model(folder / "model_A.npz")
+    model.result.history[what][0] = number
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    plot_convergence({"A": model}, figure.add_subplot(), what)
+    (axes,) = figure.axes
+    shown = np.concatenate([line.get_ydata() for line in axes.lines])
+    assert ((shown > 1e-100) & (shown < 1e100)).all()
+
+
+@pytest.mark.parametrize("what", ["objective", "kkt_violation"])
 def test_convergence_of_a_model_without_penalty_or_misfit(folder, what):
     model = load_model(folder / "model_A.npz")
     model.result.history["objective"] = 0.0

@@ -271,16 +271,22 @@ def plot_convergence(models, ax, what="kkt_violation"):
             raise BadInputError(f"convergence: model {fold} has no history")
         y = np.asarray(history[what], dtype=float)
         y = y / (model.penalty or 1.0) if what == "kkt_violation" else (y - y.min()) / (abs(y.min()) or 1.0)
-        shown = y > 0
+        shown = _fits_log_axis(y)
         options = {"color": COLOURS[colour], "marker": marker, "markersize": 2.5}
         label = f"model {fold}: {model.result.n_passes} passes, {model.result.seconds:.1f} s"
         ax.plot(history["seconds"][shown], y[shown], label=label, **options)
     if what == "kkt_violation":
         tolerance = model.result.tolerance / (model.penalty or 1.0)
-        ax.axhline(tolerance, color="black", linestyle="--", linewidth=0.8, label=f"tolerance {tolerance:.0e}")
+        if _fits_log_axis(tolerance):
+            ax.axhline(tolerance, color="black", linestyle="--", linewidth=0.8, label=f"tolerance {tolerance:.0e}")
         ax.set_ylabel(r"KKT violation / $\lambda$")
     else:
         ax.set_ylabel("objective above its end, relative")
     ax.set_yscale("log")
     ax.set_xlabel("wall time [s]")
     ax.legend(loc="lower left")
+
+
+def _fits_log_axis(value):
+    """Whether a logarithmic axis has a place for it: with more decades its margins overflow."""
+    return (value > 1e-100) & (value < 1e100)
