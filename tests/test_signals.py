@@ -14,6 +14,14 @@ from spfast import cli
 SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c():
+    """Ctrl-C is heard, even where a shell has started the suite in its background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def ends(monkeypatch, work):
     """Run the command line with a command of our own."""
 
