@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from numba import float64
+from numba.experimental import jitclass
 from problems import small_problem
 
 import spfast
@@ -39,6 +41,20 @@ def test_after_a_warm_up_fits_compile_nothing(tmp_path):
         for design in (problem.design, np.load(tmp_path / "x.npy", mmap_mode="r")):
             model = spfast.fit(design, *problem.arguments[1:], penalty=20.0, penalized=problem.penalized, threads=2)
             model.predict_error(design, np.full_like(design, 0.01))
+    assert compile_seconds() == before
+
+
+def test_other_peoples_compiled_classes_still_compile():
+    @jitclass([("value", float64)])
+    class Number:
+        def __init__(self, value):
+            self.value = value
+
+        def twice(self):
+            return 2.0 * self.value
+
+    before = compile_seconds()
+    assert Number(21.0).twice() == 42.0
     assert compile_seconds() == before
 
 

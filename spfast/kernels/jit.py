@@ -50,7 +50,8 @@ class _CompileClock(event.Listener):
 
     @staticmethod
     def _is_ours(event):
-        return event.data["dispatcher"].py_func.__module__.startswith("spfast.")
+        # A method of somebody else's jitclass has no module.
+        return (event.data["dispatcher"].py_func.__module__ or "").startswith("spfast.")
 
 
 _CLOCK = _CompileClock()
