@@ -1,6 +1,9 @@
 """The catalog: independence of the folds, columns, flags, formats, the same bytes twice; saved models on new stars."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -310,3 +313,21 @@ def test_a_model_that_does_not_know_its_stars_says_so(models, survey):
     with pytest.warns(SpfastWarning, match="does not say which stars"):
         table = predict_survey(stripped, survey)
     assert "FLAG6" not in table.meta
+
+
+ROWS_OF_EVERY_LENGTH = """
+import sys
+from astropy.table import Table
+from spfast.products.tables import write_table
+for length in range(160, 260):
+    write_table(Table({"a": ["x" * length]}), sys.argv[1], overwrite=True)
+"""
+
+
+def test_votables_are_written_within_their_buffers(tmp_path):
+    # astropy's buffer is a power of two from 256 on.
+    call = [sys.executable, "-c", ROWS_OF_EVERY_LENGTH, str(tmp_path / "t.vot")]
+    environment = os.environ | {"PYTHONMALLOC": "debug"}
+    done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert read_table(tmp_path / "t.vot")["a"][0] == "x" * 259
