@@ -1,12 +1,15 @@
 """The paper's measures, on tables where they are known."""
 
+import warnings
+
 import numpy as np
 import pytest
 from astropy.table import MaskedColumn, Table
 
 from spfast.data.tables import read_table
 from spfast.errors import BadInputError
-from spfast.products.table1 import TABLE_1
+from spfast.products.residuals import residuals
+from spfast.products.table1 import TABLE_1, catalog_values
 from spfast.products.tables import write_table
 from spfast.products.validation import MEASURES, format_validation, validate
 
@@ -103,6 +106,20 @@ def test_missing_parallaxes_do_not_count(catalog, truth):
     scores = validate(table, truth)
     assert row(scores)["n"] == 960
     assert row(scores, reference="truth")["n"] == 990
+
+
+@pytest.mark.parametrize("name", ["Gaia_parallax", "spec_parallax"])
+def test_a_parallax_too_small_to_divide_by_does_not_count(catalog, truth, name):
+    catalog = catalog.copy()
+    catalog[name][1] = 1e-309
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table = validate(catalog, truth)
+        found = residuals(catalog_values(catalog), truth)
+    assert all(np.isfinite(table[measure]).all() for measure in ("scatter_16_84", "bias", "pull"))
+    for residual in found:
+        assert np.isfinite(residual.value[residual.usable]).all()
+        assert np.isfinite(residual.error[residual.usable]).all()
 
 
 def test_the_published_table_is_read(catalog, tmp_path):

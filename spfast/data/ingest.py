@@ -199,7 +199,7 @@ def _with_gaia(stars, gaia, config):
         if name not in stars.colnames and name in gaia.colnames:
             stars[name] = gaia[name]
     for band in ("g", "bp", "rp"):
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             relative = np.asarray(gaia[f"phot_{band}_mean_flux_error"]) / np.asarray(gaia[f"phot_{band}_mean_flux"])
         stars[f"phot_{band}_mean_mag_error"] = (config.features.magnitude_error_factor * relative).astype(np.float32)
     return stars

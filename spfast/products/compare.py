@@ -95,7 +95,7 @@ class MatchedStars(NamedTuple):
     @property
     def pull(self):
         """The ratio over both fractional errors; NaN where both are zero."""
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             return self.ratio / np.hypot(self.error / self.spec, self.other_error / self.other_spec)
 
 
@@ -135,7 +135,7 @@ def _read(table, what):
 def _measures(ratio, fraction, other_fraction):
     """The measures from n to error_ratio."""
     scatter = half_width(ratio)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         pull = ratio / np.hypot(fraction, other_fraction)
         error_ratio = float(np.nanmedian(fraction / other_fraction)) if np.any(other_fraction > 0) else np.nan
     # The median of n Gaussian values has pi / 2 times the variance of their mean.

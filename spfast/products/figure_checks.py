@@ -76,7 +76,7 @@ def pulls(table, sample="training", reference="gaia"):
     for name in _ERRORS:
         if name in table.colnames:
             error = np.hypot(values_of(table, name), other_error)
-            with np.errstate(divide="ignore", invalid="ignore"):
+            with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
                 pull = (spec - other) / error
             found[name] = pull[finite_rows("pulls", pull, within=within, at_least=5)]
     return found
@@ -171,7 +171,7 @@ def plot_trend(table, ax, quantity, sample="training", reference="gaia"):
     column, _, _ = REFERENCES[reference]
     x, spec, other = values_of(table, quantity), values_of(table, "spec_parallax"), values_of(table, column)
     # By the spectrophotometric parallax: a noisy Gaia parallax under the line would tilt every trend.
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         residual = (spec - other) / spec
     rows = finite_rows("residual trends", x, residual, within=sample_rows(table, sample))
     x, y = x[rows], residual[rows]

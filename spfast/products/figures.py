@@ -240,7 +240,7 @@ def plot_precision(table, ax, distance_max=20.0):
     from matplotlib.colors import Normalize
 
     g, spec = values_of(table, "phot_g_mean_mag"), values_of(table, "spec_parallax")
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         ratio = np.log10(values_of(table, "Gaia_parallax_err") / best_error(table))
         distance = 1.0 / spec
     rows = finite_rows("Figure 5", g, distance, ratio)

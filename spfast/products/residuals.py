@@ -45,18 +45,22 @@ def residuals(stars, truth=None):
         If no star has a residual.
     """
     usable = stars.has_spec & np.isfinite(stars.total_error) & (stars.total_error > 0) & (stars.spec > 0)
-    both = usable & stars.has_gaia
-    if not both.any():
-        raise BadInputError(
-            "the catalog has no star with both a Gaia and a spectrophotometric parallax to compare; check its values"
-        )
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         fraction = stars.total_error / stars.spec
         gaia_fraction = stars.gaia_inflation * stars.gaia_error / stars.spec
-        found = [Residuals("gaia", 1.0 - stars.gaia / stars.spec, np.hypot(fraction, gaia_fraction), both)]
+        value, error = 1.0 - stars.gaia / stars.spec, np.hypot(fraction, gaia_fraction)
+        both = usable & stars.has_gaia & np.isfinite(value) & np.isfinite(error)
+        if not both.any():
+            raise BadInputError(
+                "the catalog has no star with both a Gaia and a spectrophotometric parallax to compare; "
+                "check its values"
+            )
+        found = [Residuals("gaia", value, error, both)]
         if truth is not None:
             true = true_parallaxes(stars.names, truth)
-            found.append(Residuals("truth", np.log(stars.spec / true), fraction, usable & (true > 0)))
+            value = np.log(stars.spec / true)
+            there = usable & (true > 0) & np.isfinite(value) & np.isfinite(fraction)
+            found.append(Residuals("truth", value, fraction, there))
     return found
 
 

@@ -125,7 +125,7 @@ def format_validation(table):
 
 def _measures(spec, reference, error):
     """The measures from scatter_16_84 to pull (tuple of 7 floats)."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         residual = (spec - reference) / reference
         pull = (spec - reference) / error
     residual, pull = residual[np.isfinite(residual)], pull[np.isfinite(pull)]
