@@ -207,10 +207,12 @@ def test_compare(honest):
     assert whole["error_ratio"] == pytest.approx(0.8, rel=0.05)
     assert table["n"][1:].sum() == whole["n"]
     assert np.all(table["high"][1:-1] <= table["low"][2:])
-    with pytest.raises(BadInputError, match="no star in common"):
-        compare_catalogs(
-            catalog, Table([["x"], [1.0], [0.1]], names=["2MASS_ID", "spec_parallax", "spec_parallax_err"])
-        )
+    nobody = Table([["x"], [1.0], [0.1]], names=["2MASS_ID", "spec_parallax", "spec_parallax_err"])
+    for theirs in (nobody, other[:0]):
+        with pytest.raises(BadInputError, match="no star in common"):
+            compare_catalogs(catalog, theirs)
+    with pytest.raises(BadInputError, match="have no parallax or error in one"):
+        compare_catalogs(catalog, Table([[catalog["2MASS_ID"][0]], [np.nan], [0.1]], names=nobody.colnames))
     with pytest.raises(BadInputError, match="the other catalog has no column spec_parallax_err"):
         compare_catalogs(catalog, Table([["x"], [1.0]], names=["2MASS_ID", "spec_parallax"]))
 

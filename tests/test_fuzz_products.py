@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from spfast.config import Config, load_config
 from spfast.data.tables import read_table
 from spfast.products.clusters import cluster_means, members_from_table
+from spfast.products.compare import compare_catalogs
 from spfast.products.table1 import TABLE_1, catalog_values
 from spfast.products.tables import write_table
 from spfast.products.validation import validate
@@ -68,6 +69,7 @@ def test_catalog(folder, catalog, suffix, data):
         change = miswritten_cards if how == "cards" and suffix == "fits" else damaged
         path.write_bytes(data.draw(change(contents[suffix])))
     answer = outcome(check_catalog, path, "column", "catalog")
+    outcome(lambda path: compare_catalogs(table, read_table(path)), path, "column", "catalog")
     command("info", path)
     if answer is not None and case is not None:
         _, values = answer

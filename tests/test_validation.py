@@ -122,6 +122,13 @@ def test_a_parallax_too_small_to_divide_by_does_not_count(catalog, truth, name):
         assert np.isfinite(residual.error[residual.usable]).all()
 
 
+def test_a_catalog_without_stars(catalog, tmp_path):
+    for suffix in ("fits", "ecsv", "csv"):
+        write_table(catalog[:0], tmp_path / f"none.{suffix}")
+        with pytest.raises(BadInputError, match="has no star with both"):
+            validate(read_table(tmp_path / f"none.{suffix}"))
+
+
 def test_the_published_table_is_read(catalog, tmp_path):
     published = Table(
         {

@@ -78,6 +78,8 @@ def column_values(values, kind, where, given=None, unit=""):
 
 
 def _text(values, where):
+    if not len(values):  # numpy's functions of text want one
+        return np.array([], dtype="U1")
     if values.dtype.kind == "S":
         try:
             values = values.astype("U")

@@ -119,11 +119,13 @@ def match_catalogs(catalog, other):
     names, spec, error = _read(catalog, "the catalog")
     other_names, other_spec, other_error = _read(other, "the other catalog")
     found = match_names(names, other_names)
+    if not np.any(found >= 0):
+        raise BadInputError("the two catalogs have no star in common; their 2MASS names differ")
     matched = np.where(found >= 0, other_spec[found], np.nan)
     matched_error = np.where(found >= 0, other_error[found], np.nan)
     rows = np.flatnonzero((spec > 0) & (matched > 0) & np.isfinite(error) & np.isfinite(matched_error))
     if not rows.size:
-        raise BadInputError("the two catalogs have no star in common; their 2MASS names differ")
+        raise BadInputError("the stars that both catalogs share have no parallax or error in one; check their values")
     return MatchedStars(rows, spec[rows], error[rows], matched[rows], matched_error[rows])
 
 
