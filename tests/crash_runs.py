@@ -5,7 +5,7 @@
 Each run is a fork of this process, in which everything is imported and compiled already, so that all moments fall into
 the work itself. Moments are of three kinds: random times, uniform over an undisturbed run; file operations, counted
 by an audit hook that ends the process right before one of them; lines of Python, ours and every library's, where the
-process asks itself to end when it comes to one for the first time.
+process asks itself to end when it comes to one for the first time from a line that calls.
 """
 
 import argparse
@@ -90,20 +90,34 @@ def count_operations(kill_at):
 
 
 def watch_lines(end_at):
-    """Note each line (file, number) when it is reached for the first time; at one of them, ask this process to end."""
+    """Note each line when it is reached for the first time from a caller's line; at one, ask this process to end.
+
+    A line is its file and number, then its caller's: what is raised there is the caller's to deal with.
+    """
     seen = {}
 
     def watch(frame, event, argument):
         line = (frame.f_code.co_filename, frame.f_lineno)
+        if frame.f_back is not None:
+            line += (frame.f_back.f_code.co_filename, frame.f_back.f_lineno)
         if event in ("call", "line") and line not in seen:
             seen[line] = True
             if line == end_at:
                 sys.settrace(None)
-                signal.raise_signal(signal.SIGTERM)
+                signal_within(frame)
         return watch
 
     sys.settrace(watch)
     return seen
+
+
+def signal_within(frame):
+    """Ask this process to end as if the signal had met a frame, instead of the function that watches the frames."""
+    handler = signal.getsignal(signal.SIGTERM)
+    if callable(handler):
+        handler(signal.SIGTERM, frame)
+    else:
+        signal.raise_signal(signal.SIGTERM)
 
 
 def here(command):
@@ -246,7 +260,7 @@ def every_operation(case, step=1):
 def lines(case, times, rng):
     """Ask runs to end at lines of Python, drawn from all that they come to; how many were hit, of which, and ran on.
 
-    C code that drops errors drops this one as well: then the run goes on to its end, whole.
+    A run ends whole if its end comes sooner than a place where an interruption can be raised.
     """
     place, listed = case.fresh(), case.folder / "lines.json"
     assert run(case.command(place), list_lines=listed) == 0

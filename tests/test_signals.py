@@ -1,15 +1,18 @@
-"""Ctrl-C and SIGTERM where Python cannot raise, or raises something else."""
+"""Ctrl-C and SIGTERM where nothing can be raised, or what is raised becomes something else."""
 
 import argparse
 import signal
+import sys
 import threading
 import time
 import weakref
 
+import numpy as np
 import pytest
 
 from spfast import cli
 from spfast.cli import signals
+from spfast.errors import BadInputError
 
 SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 
@@ -85,28 +88,112 @@ def test_other_faults_of_a_callback_are_told_as_ever(monkeypatch, capsys):
     assert told == [ZeroDivisionError]
 
 
+class Text(np.ndarray):
+    """Like astropy's arrays of text: numpy's C code calls Python for an attribute."""
+
+    number = None
+
+    def __getattribute__(self, name):
+        if name == "__array_wrap__" and Text.number is not None:
+            number, Text.number = Text.number, None
+            signal.raise_signal(number)
+        return super().__getattribute__(name)
+
+
 @pytest.mark.parametrize(("number", "code", "said"), SIGNALS)
-def test_a_signal_that_ends_as_another_error(monkeypatch, capsys, number, code, said):
-    lock = threading.Lock()
+def test_nothing_is_raised_where_numpy_would_read_the_wrong_memory(monkeypatch, capsys, number, code, said):
+    stripped = []
 
     def work():
-        lock.acquire()
+        text = np.full(100, b"ab ", "S5").view(Text)
+        Text.number = number
+        stripped.append(np.strings.rstrip(text))  # ends in a segmentation fault if anything is raised within
+        time.sleep(20.0)
+
+    assert ends(monkeypatch, work) == code
+    assert Text.number is None
+    assert (np.asarray(stripped[0]) == b"ab").all()
+    assert capsys.readouterr().err == f"spfast: {said}\n"
+
+
+def test_a_special_method_is_not_waited_for_for_ever(monkeypatch):
+    monkeypatch.setattr(signals, "_PATIENCE", 0.2)
+
+    class Slow:
+        def __call__(self):
+            signal.raise_signal(signal.SIGTERM)
+            time.sleep(20.0)
+
+    start = time.monotonic()
+    assert ends(monkeypatch, Slow()) == 143
+    assert 0.2 <= time.monotonic() - start < 10.0
+
+
+@pytest.mark.parametrize(("number", "code", "said"), SIGNALS)
+@pytest.mark.parametrize(
+    "error", [BadInputError("stars.fits: cannot be read"), OSError("short"), RuntimeError("locked")]
+)
+def test_an_error_made_of_a_signal_is_the_signal(monkeypatch, capsys, number, code, said, error):
+    def work():
         try:
-            lock.release()
             signal.raise_signal(number)
-        finally:
-            lock.release()
+        except KeyboardInterrupt:
+            replaced = error
+        raise replaced  # as C code does: without a trace of the first
 
     assert ends(monkeypatch, work) == code
     assert capsys.readouterr().err == f"spfast: {said}\n"
 
 
-def test_an_error_of_its_own_is_a_fault(monkeypatch, capsys):
+@pytest.mark.parametrize(("number", "code"), [(number, code) for number, code, _ in SIGNALS])
+def test_what_is_put_away_is_not_interrupted_again(monkeypatch, number, code):
+    monkeypatch.setattr(signals, "_AGAIN", 0.01)
+    put_away = []
+
     def work():
         try:
-            raise ValueError("the first")
+            signal.raise_signal(number)
         finally:
-            threading.Lock().release()
+            time.sleep(0.3)
+            put_away.append(True)
+
+    assert ends(monkeypatch, work) == code
+    assert put_away
+
+
+def test_called_while_an_error_is_handled(monkeypatch):
+    def work():
+        kept = weakref.ref(thing := Thing(), lambda _: signal.raise_signal(signal.SIGTERM))
+        del thing
+        assert kept() is None
+        time.sleep(20.0)
+
+    start = time.monotonic()
+    try:
+        raise ValueError("of whoever calls")
+    except ValueError:
+        assert ends(monkeypatch, work) == 143
+    assert time.monotonic() - start < 10.0
+
+
+def test_an_error_of_its_own_is_a_fault(monkeypatch, capsys):
+    def work():
+        threading.Lock().release()
 
     assert ends(monkeypatch, work) == 1
     assert "RuntimeError: release unlocked lock (a fault of spfast" in capsys.readouterr().err
+
+
+def test_ctrl_c_stays_ignored_where_it_was(monkeypatch):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert ends(monkeypatch, lambda: signal.raise_signal(signal.SIGINT)) == 0
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_everything_is_as_before_afterwards(monkeypatch):
+    numbers = signal.SIGINT, signal.SIGTERM, signal.SIGALRM
+    before, hook = [signal.getsignal(number) for number in numbers], sys.unraisablehook
+    assert ends(monkeypatch, lambda: signal.raise_signal(signal.SIGTERM)) == 143
+    assert [signal.getsignal(number) for number in numbers] == before
+    assert sys.unraisablehook is hook
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)

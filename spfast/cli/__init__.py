@@ -10,7 +10,7 @@ import warnings
 from spfast.cli.bus_error import bus_error_in_one_line
 from spfast.cli.options import make_parser
 from spfast.cli.shared import one_line
-from spfast.cli.signals import Terminated, interruption, unwinds_when_asked_to_end
+from spfast.cli.signals import Terminated, unwinds_when_asked_to_end
 from spfast.errors import BadInputError, SpfastError, SpfastWarning
 
 __all__ = ["main"]
@@ -45,8 +45,10 @@ def main(argv=None):
             args.run(args)
             sys.stdout.flush()
         return EXIT_DONE
-    except KeyboardInterrupt as error:
-        return _interrupted(args, error)
+    except Terminated:
+        return _complain(args, "terminated", EXIT_TERMINATED)
+    except KeyboardInterrupt:
+        return _complain(args, "interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:
         # Python flushes stdout once more at exit: give it somewhere to go (as the Python documentation advises).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -62,17 +64,8 @@ def main(argv=None):
             return _complain(args, text, EXIT_BAD_INPUT)
         return _complain(args, error, EXIT_OUR_FAULT)
     except Exception as error:  # noqa: BLE001 (whatever it is, the user gets one line)
-        asked = interruption(error)
-        if asked is not None:
-            return _interrupted(args, asked)
         what = f"{type(error).__name__}: {error}"
         return _complain(args, f"{what} (a fault of spfast; --debug shows where)", EXIT_OUR_FAULT)
-
-
-def _interrupted(args, asked):
-    if isinstance(asked, Terminated):
-        return _complain(args, "terminated", EXIT_TERMINATED)
-    return _complain(args, "interrupted", EXIT_INTERRUPTED)
 
 
 def _complain(args, message, code):

@@ -1,15 +1,17 @@
-"""SIGTERM and Ctrl-C unwind the command, so that what is begun is put away, wherever in Python they are met."""
+"""SIGTERM and Ctrl-C unwind the command, so that what is begun is put away, wherever they meet it."""
 
-import os
 import signal
 import sys
 import threading
+import time
 from contextlib import contextmanager
 
-__all__ = ["Terminated", "interruption", "unwinds_when_asked_to_end"]
+__all__ = ["Terminated", "unwinds_when_asked_to_end"]
 
-#: Time until a signal is sent again [s]: long enough to be out of the callback that swallowed it.
-_AGAIN = 0.01
+#: An interruption that did not end the block is raised again after this time [s], and again, until it has.
+_AGAIN = 0.05
+#: How long one waits for a better place than a special method [s].
+_PATIENCE = 1.0
 
 
 class Terminated(KeyboardInterrupt):
@@ -18,39 +20,49 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def unwinds_when_asked_to_end():
-    """While the block runs, SIGTERM raises ``Terminated``; neither it nor Ctrl-C gets lost in a callback.
+    """While the block runs, SIGTERM raises ``Terminated`` and Ctrl-C ``KeyboardInterrupt``, and neither gets lost.
 
-    What is raised in a callback of a weak reference or in ``__del__`` ends nowhere but in ``sys.unraisablehook``, and
-    the program would go on: such a signal is sent again.
+    C code that calls Python may drop what is raised there (callbacks of weak references, ``__del__``), make another
+    error of it (``os.PathLike`` checks), or take it for an answer and read the wrong memory (numpy's functions of text,
+    in the ``__getattribute__`` of an array). So special methods are left alone for a while, what was dropped is raised
+    again, and whatever error ends the block after a signal is the interruption.
     """
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+    # Only the main thread may handle signals; Windows has no timer, and Ctrl-C there is Python's own.
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
+    asked = since = None
+    outer, hook = sys.exception(), sys.unraisablehook
 
-    def terminate(number, frame):
-        raise Terminated
+    def end(number, frame):
+        nonlocal asked, since
+        if number != signal.SIGALRM:
+            asked, since = Terminated if number == signal.SIGTERM else KeyboardInterrupt, time.monotonic()
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
+        elif asked is None or sys.exception() is not outer:
+            return  # the block has ended, unwinds, or mends what it met
+        name = frame.f_code.co_name
+        if not (name.startswith("__") and name.endswith("__")) or time.monotonic() - since > _PATIENCE:
+            raise asked
 
-    def send_again(lost):
+    def dropped(lost):
         if not issubclass(lost.exc_type, KeyboardInterrupt):
             hook(lost)
-            return
-        number = signal.SIGTERM if issubclass(lost.exc_type, Terminated) else signal.SIGINT
-        threading.Timer(_AGAIN, os.kill, (os.getpid(), number)).start()
 
-    before, hook = signal.signal(signal.SIGTERM, terminate), sys.unraisablehook
-    sys.unraisablehook = send_again
+    ours = [signal.SIGALRM, signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else somebody wants Ctrl-C ignored
+        ours.append(signal.SIGINT)
+    before = {number: signal.signal(number, end) for number in ours}
+    sys.unraisablehook = dropped
     try:
         yield
+    except Exception as error:
+        if asked:
+            raise asked from error
+        raise
     finally:
+        asked = None
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
         sys.unraisablehook = hook
-        signal.signal(signal.SIGTERM, before)
-
-
-def interruption(error):
-    """The ``KeyboardInterrupt`` that an error is or that it was raised upon; None if there is none.
-
-    An interruption between a lock and the code that releases it ends as an error about that lock.
-    """
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__context__
-    return error
+        for number, handler in before.items():
+            signal.signal(number, handler)
