@@ -9,7 +9,7 @@ from contextlib import contextmanager
 __all__ = ["Terminated", "unwinds_when_asked_to_end"]
 
 #: An interruption that did not end the block is raised again after this time [s], and again, until it has.
-_AGAIN = 0.05
+_AGAIN = 0.01
 #: How long one waits for a better place than a special method [s].
 _PATIENCE = 1.0
 
