@@ -101,7 +101,7 @@ class Text(np.ndarray):
 
 
 @pytest.mark.parametrize(("number", "code", "said"), SIGNALS)
-def test_nothing_is_raised_where_numpy_would_read_the_wrong_memory(monkeypatch, capsys, number, code, said):
+def test_within_an_attribute_that_numpy_asks_for(monkeypatch, capsys, number, code, said):
     stripped = []
 
     def work():
