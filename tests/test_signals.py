@@ -145,6 +145,22 @@ def test_an_error_made_of_a_signal_is_the_signal(monkeypatch, capsys, number, co
     assert capsys.readouterr().err == f"spfast: {said}\n"
 
 
+@pytest.mark.parametrize(("number", "code", "said"), SIGNALS)
+def test_a_signal_that_ends_as_another_error(monkeypatch, capsys, number, code, said):
+    lock = threading.Lock()
+
+    def work():
+        lock.acquire()
+        try:
+            lock.release()
+            signal.raise_signal(number)
+        finally:
+            lock.release()
+
+    assert ends(monkeypatch, work) == code
+    assert capsys.readouterr().err == f"spfast: {said}\n"
+
+
 @pytest.mark.parametrize(("number", "code"), [(number, code) for number, code, _ in SIGNALS])
 def test_what_is_put_away_is_not_interrupted_again(monkeypatch, number, code):
     monkeypatch.setattr(signals, "_AGAIN", 0.01)
@@ -178,7 +194,10 @@ def test_called_while_an_error_is_handled(monkeypatch):
 
 def test_an_error_of_its_own_is_a_fault(monkeypatch, capsys):
     def work():
-        threading.Lock().release()
+        try:
+            raise ValueError("the first")
+        finally:
+            threading.Lock().release()
 
     assert ends(monkeypatch, work) == 1
     assert "RuntimeError: release unlocked lock (a fault of spfast" in capsys.readouterr().err
@@ -188,6 +207,21 @@ def test_ctrl_c_stays_ignored_where_it_was(monkeypatch):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     assert ends(monkeypatch, lambda: signal.raise_signal(signal.SIGINT)) == 0
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_an_alarm_of_the_caller_is_left_alone(monkeypatch):
+    heard = []
+    before = signal.signal(signal.SIGALRM, lambda number, frame: heard.append(number))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        assert ends(monkeypatch, lambda: time.sleep(0.3)) == 0
+        signal.setitimer(signal.ITIMER_REAL, 100.0)
+        assert ends(monkeypatch, lambda: None) == 0
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0.0
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+    assert heard == [signal.SIGALRM]
 
 
 def test_everything_is_as_before_afterwards(monkeypatch):

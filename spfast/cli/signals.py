@@ -31,12 +31,14 @@ def unwinds_when_asked_to_end():
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
-    asked = since = None
+    asked, since, before = None, None, {}
     outer, hook = sys.exception(), sys.unraisablehook
 
     def end(number, frame):
         nonlocal asked, since
         if number != signal.SIGALRM:
+            if signal.SIGALRM not in before:
+                before[signal.SIGALRM] = signal.signal(signal.SIGALRM, end)
             asked, since = Terminated if number == signal.SIGTERM else KeyboardInterrupt, time.monotonic()
             signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
         elif asked is None or sys.exception() is not outer:
@@ -49,10 +51,9 @@ def unwinds_when_asked_to_end():
         if not issubclass(lost.exc_type, KeyboardInterrupt):
             hook(lost)
 
-    ours = [signal.SIGALRM, signal.SIGTERM]
+    before[signal.SIGTERM] = signal.signal(signal.SIGTERM, end)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else somebody wants Ctrl-C ignored
-        ours.append(signal.SIGINT)
-    before = {number: signal.signal(number, end) for number in ours}
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, end)
     sys.unraisablehook = dropped
     try:
         yield
@@ -62,7 +63,8 @@ def unwinds_when_asked_to_end():
         raise
     finally:
         asked = None
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        if signal.SIGALRM in before:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
         sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
