@@ -47,7 +47,7 @@ def compare_catalogs(catalog, other):
     Raises
     ------
     BadInputError
-        If a column is missing, or no star is in both.
+        If a column is missing, no star is in both, or none of those has a parallax and its error in both.
 
     Examples
     --------
@@ -114,15 +114,16 @@ def match_catalogs(catalog, other):
     Raises
     ------
     BadInputError
-        If a column is missing, or no star is in both.
+        If a column is missing, no star is in both, or none of those has a parallax and its error in both.
     """
     names, spec, error = _read(catalog, "the catalog")
     other_names, other_spec, other_error = _read(other, "the other catalog")
     found = match_names(names, other_names)
-    if not np.any(found >= 0):
+    shared = found >= 0
+    if not shared.any():
         raise BadInputError("the two catalogs have no star in common; their 2MASS names differ")
-    matched = np.where(found >= 0, other_spec[found], np.nan)
-    matched_error = np.where(found >= 0, other_error[found], np.nan)
+    matched = np.where(shared, other_spec[found], np.nan)
+    matched_error = np.where(shared, other_error[found], np.nan)
     rows = np.flatnonzero((spec > 0) & (matched > 0) & np.isfinite(error) & np.isfinite(matched_error))
     if not rows.size:
         raise BadInputError("the stars that both catalogs share have no parallax or error in one; check their values")
