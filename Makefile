@@ -32,7 +32,7 @@ test: $(VENV)/installed-test
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
 fuzz: $(VENV)/installed-test
-	SPFAST_FUZZ_CASES=$(FUZZ_CASES) $(VENV)/bin/python -m pytest tests/test_fuzz_*.py --hypothesis-seed=$(FUZZ_SEED) --durations=0 $(PYTEST_ARGS)
+	SPFAST_FUZZ_CASES=$(FUZZ_CASES) $(VENV)/bin/python -m pytest tests/*/test_fuzz_*.py --hypothesis-seed=$(FUZZ_SEED) --durations=0 $(PYTEST_ARGS)
 
 coverage: $(VENV)/installed-dev
 	$(VENV)/bin/python -m coverage erase
@@ -49,8 +49,8 @@ crash: $(VENV)/installed-test
 
 # What the compiler takes for infinity, plain Python warns of.
 nojit: $(VENV)/installed-test
-	NUMBA_DISABLE_JIT=1 $(VENV)/bin/python -m pytest -W ignore::RuntimeWarning tests/test_kernels.py tests/test_continuum.py \
-		tests/test_continuum_by_hand.py tests/test_bad_pixels.py
+	NUMBA_DISABLE_JIT=1 $(VENV)/bin/python -m pytest -W ignore::RuntimeWarning tests/kernels/test_kernels.py tests/data/test_continuum.py \
+		tests/data/test_continuum_by_hand.py tests/data/test_bad_pixels.py
 
 zero-point: $(VENV)/installed-core
 	$(VENV)/bin/python docs/measure_zero_point.py --seeds 161-180

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
+from spfast.catalog.make import make_catalog
 from spfast.config import load_config
 from spfast.data.survey import open_survey
-from spfast.products.catalog import make_catalog
-from spfast.products.fitting import fit_folds
 from spfast.simulate import simulate_survey
+from spfast.training.fold import fit_folds
 
 STARS = 6000
 AUTO = {"fit": {"penalty_rule": "auto"}}

@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from spfast.catalog.make import make_catalog
 from spfast.cli.shared import MOCK_CLUSTERS
-from spfast.data.tables import read_table
-from spfast.products.catalog import make_catalog
-from spfast.products.clusters import select_members
-from spfast.products.compare import match_catalogs
-from spfast.products.figure_compare import COMPARE_SHEETS, CompareData
-from spfast.products.figure_sheets import SHEETS, FigureData, draw_sheet
-from spfast.products.figure_style import figure_style
-from spfast.products.fitting import fit_folds
-from spfast.products.joined import join_catalog
-from spfast.products.tune import tune
+from spfast.data.tables.read import read_table
+from spfast.figures.comparison import COMPARE_SHEETS, CompareData
+from spfast.figures.sheets import SHEETS, FigureData, draw_sheet
+from spfast.figures.star_table import join_catalog
+from spfast.figures.style import figure_style
 from spfast.simulate import simulate_survey
+from spfast.training.fold import fit_folds
+from spfast.training.tune import tune
+from spfast.validation.clusters import select_members
+from spfast.validation.comparison import match_catalogs
 
 STARS, SEED = 6000, 11
 #: Dots per inch, and colours of each image: small enough to be kept with the source.

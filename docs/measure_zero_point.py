@@ -12,9 +12,9 @@ import numpy as np
 
 from spfast import Config
 from spfast.data.zero_point import zero_point_covariates
-from spfast.products.fitting import inner_splits, training_set
-from spfast.selection.zero_point import fit_offsets
 from spfast.simulate import simulate_survey
+from spfast.training.fold import inner_splits, training_set
+from spfast.training.zero_point import fit_offsets
 
 #: What Gaia's parallaxes are too small by at G = 14 [mas], and more per magnitude.
 VALUE, SLOPE, PIVOT = 0.0483, 0.005, 14.0

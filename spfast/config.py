@@ -2,95 +2,147 @@
 
 import dataclasses
 import math
+import numbers
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from spfast.errors import BadInputError, reading
 
-__all__ = ["Config", "PRESETS", "load_config"]
+__all__ = [
+    *("AUTO", "CONSTANT", "FITTED", "LINDEGREN", "OWN_ZERO_POINT", "COVARIATES", "ZERO_POINT", "BEST_SNR"),
+    *("Config", "PRESETS", "load_config", "penalty_settings", "resolve_config", "split_names", "zero_point_settings"),
+]
+
+
+#: Rules for the penalty and the zero point: the number given, one that cross-validation chooses within a model's own
+#: training stars, one that is fitted with the coefficients, and that of Gaia DR3 (Lindegren et al. 2021).
+CONSTANT, AUTO, FITTED, LINDEGREN = "constant", "auto", "fit", "lindegren2021"
+#: Rules whose zero point is a model's own and kept with it; under the others each star has its own before any fit.
+OWN_ZERO_POINT = (CONSTANT, AUTO, FITTED)
+#: What a fitted zero point may be linear in besides a constant, and its unit.
+COVARIATES = {"G": "mag", "BP-RP": "mag", "ecl_lat": "deg"}
+#: The paper's zero point [mas].
+ZERO_POINT = 0.0483
+#: "Best" stars: raw Gaia parallax over error at least this (Hogg, Eilers & Rix 2019).
+BEST_SNR = 20.0
+
+
+def _one_of(*choices):
+    """A field with few values, the first its default: a wrong one would decide on hours of work."""
+    return field(default=choices[0], metadata={"choices": choices})
+
+
+def _number(default, low=-math.inf, high=math.inf):
+    """A field of a finite number, or of a list of them, that means nothing outside its range."""
+    return field(default=default, metadata={"range": (low, high)})
+
+
+def _cut(default, low=-math.inf):
+    """A bound of a cut: infinity is a cut that is off."""
+    return field(default=default, metadata={"range": (low, math.inf), "open": True})
+
+
+def _names(*choices):
+    """A field of names with commas between them, none by default."""
+    return field(default="", metadata={"names": choices})
+
+
+class _Section:
+    """A section of the configuration: each value is checked against what stands beside its field."""
+
+    def __post_init__(self):
+        for spec in dataclasses.fields(self):
+            object.__setattr__(self, spec.name, _checked(type(self), spec, getattr(self, spec.name)))
+
+    @classmethod
+    def choices(cls, key):
+        """The values that a field may have (tuple of str), the default first."""
+        return next(spec for spec in dataclasses.fields(cls) if spec.name == key).metadata["choices"]
 
 
 @dataclass(frozen=True)
-class SampleConfig:
+class SampleConfig(_Section):
     """Cuts that define the Parent Sample (Hogg, Eilers & Rix 2019, Sec. 4; Eq. 6, 7)."""
 
-    logg_min: float = 0.0  # exclusive [dex]
-    logg_max: float = 2.2  # inclusive [dex]
-    jk_offset: float = 0.4  # Eq. 6: J-K < offset + slope (BP-RP) [mag]
-    jk_slope: float = 0.45
-    hw2_min: float = -0.05  # Eq. 7: H-W2 > this [mag]
+    logg_min: float = _cut(0.0)  # exclusive [dex]
+    logg_max: float = _cut(2.2)  # inclusive [dex]
+    jk_offset: float = _cut(0.4)  # Eq. 6: J-K < offset + slope (BP-RP) [mag]
+    jk_slope: float = _cut(0.45)
+    hw2_min: float = _cut(-0.05)  # Eq. 7: H-W2 > this [mag]
     exclude_variable: bool = True  # Gaia phot_variable_flag == 'VARIABLE'
     exclude_flagged: bool = False  # STARFLAG / ASPCAPFLAG bad bits: flagged in the catalog, cut only if asked
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(_Section):
     """Cuts that define the Training Set (Hogg, Eilers & Rix 2019, Eq. 8-10)."""
 
-    parallax_error_max: float = 0.1  # exclusive [mas]
+    parallax_error_max: float = _cut(0.1, 0.0)  # exclusive [mas]
     visibility_periods_min: int = 8  # inclusive
-    astrometric_chi2_max: float = 35.0  # chi2_al / sqrt(n_good_obs_al - 5), inclusive
+    astrometric_chi2_max: float = _cut(35.0)  # chi2_al / sqrt(n_good_obs_al - 5), inclusive
 
 
 @dataclass(frozen=True)
-class NormalizationConfig:
+class NormalizationConfig(_Section):
     """Pseudo-continuum and bad pixels."""
 
     continuum_file: str = ""  # pixel indices on the 8575 grid; empty: found from the survey's own spectra
-    continuum_share: float = 0.25  # of the pixels, when found from the spectra
-    continuum_stars: int = 1000  # reference stars to find them with, at most
-    chebyshev_degree: int = 2
-    off_continuum_variance: float = 9.0  # v in 1/(sigma^2 + v) off the continuum pixels
-    weight_power: int = 1  # 1: chi-squared weights 1/variance; 2: the authors' code, which passed 1/variance as 1/sigma
+    continuum_share: float = _number(0.25, 0.0, 1.0)  # of the pixels, when found from the spectra
+    continuum_stars: int = _number(1000, 1, 1_000_000)  # reference stars to find them with, at most
+    chebyshev_degree: int = _number(2, 0, 20)
+    off_continuum_variance: float = _number(9.0, 0.0)  # v in 1/(sigma^2 + v) off the continuum pixels
+    weight_power: int = _number(1, 1, 2)  # 1: weights 1/variance; 2: the authors' code, which passed them as 1/sigma
     use_pixel_mask: bool = True  # honour APOGEE_PIXMASK bits 0-7 and 14 where the file has a mask
-    bad_flux_error: float = 3.0  # sigma given to a bad pixel
-    flux_error_max: float = 0.3  # after division, above this a pixel is bad
-    grow_mask: int = 1  # pixels on either side
+    bad_flux_error: float = _number(3.0, 1e-6, 1e6)  # sigma given to a bad pixel
+    flux_error_max: float = _number(0.3, 1e-30, 1e30)  # after division, above this a pixel is bad
+    grow_mask: int = _number(1, 0, 1000)  # pixels on either side
 
 
 @dataclass(frozen=True)
-class FeatureConfig:
+class FeatureConfig(_Section):
     """From normalised spectra and magnitudes to the feature row (Hogg, Eilers & Rix 2019, Eq. 11)."""
 
-    flux_min: float = 0.01
-    flux_max: float = 1.2
-    flux_error_max: float = 0.05  # pixels with larger errors, and bad ones, are replaced
-    bad_pixels: str = "estimated"  # from the star's other pixels; or "one": flux 1 if bad, the error cut to the maximum
-    magnitude_error_factor: float = 1.0857362047581296  # 2.5 / ln 10; the authors' code has 1.09
+    flux_min: float = _number(0.01, 1e-30, 1e30)
+    flux_max: float = _number(1.2, 1e-30, 1e30)
+    flux_error_max: float = _number(0.05, 1e-30, 1e30)  # pixels with larger errors, and bad ones, are replaced
+    bad_pixels: str = _one_of(
+        "estimated", "one"
+    )  # from the star's other pixels; or flux 1, the error cut to the maximum
+    magnitude_error_factor: float = _number(1.0857362047581296, 1e-30, 1e30)  # 2.5 / ln 10; the authors' code has 1.09
 
 
 @dataclass(frozen=True)
-class FitConfig:
-    """The objective and its solver (paper Eq. 1-3)."""
+class FitConfig(_Section):
+    """The objective and its solver (Hogg, Eilers & Rix 2019, Eq. 1-3)."""
 
-    penalty: float = 30.0  # lambda under the rule "constant"
-    penalty_rule: str = "constant"  # or "auto": by cross-validation within the model's own training stars
-    zero_point: float = 0.0483  # added to every Gaia parallax [mas] under the rule "constant"
-    zero_point_rule: str = "constant"  # "auto": as the penalty; "fit": with the coefficients; "lindegren2021": DR3's
-    zero_point_covariates: str = ""  # under the rule "fit" it is linear in these as well: "G", "BP-RP", "ecl_lat"
-    solver: str = "prox-newton"  # or "owlqn"
-    start: str = "photometric"  # or "burn-in": the paper's two stages
-    tolerance: float = 1e-3  # on the KKT violation, in units of lambda
-    max_iterations: int = 0  # 0: the solver's own default
+    penalty: float = _number(30.0, 0.0, 1e30)  # lambda under the rule "constant"
+    penalty_rule: str = _one_of(CONSTANT, AUTO)  # "auto": by cross-validation within the model's own training stars
+    zero_point: float = _number(ZERO_POINT)  # added to every Gaia parallax [mas] under the rule "constant"
+    zero_point_rule: str = _one_of(CONSTANT, LINDEGREN, AUTO, FITTED)
+    zero_point_covariates: str = _names(*COVARIATES)  # under the rule "fit" it is linear in these as well
+    solver: str = _one_of("prox-newton", "owlqn")
+    start: str = _one_of("photometric", "burn-in")  # "burn-in": the paper's two stages
+    tolerance: float = _number(1e-3, 0.0, 1.0)  # on the KKT violation, in units of lambda
+    max_iterations: int = _number(0, 0, 1_000_000_000)  # 0: the solver's own default
     exact_distance_modulus: bool = False  # the magnitudes' coefficients sum to -0.2 ln 10
     intrinsic_scatter: bool = False  # weights 1/(sigma^2 + (s model)^2), s and model from stars held out
     robust: bool = False  # wrong parallaxes in a wide component of their own
-    outlier_share: float = 0.0  # of that component; 0: fitted
-    outlier_width: float = 0.0  # its standard deviation in units of the others'; 0: fitted
+    outlier_share: float = _number(0.0, 0.0, 1.0)  # of that component; 0: fitted
+    outlier_width: float = _number(0.0, 0.0, 1e9)  # its standard deviation in units of the others'; 0: fitted
 
 
 @dataclass(frozen=True)
-class FoldConfig:
+class FoldConfig(_Section):
     """How stars are split into A and B."""
 
-    split: str = "auto"  # "random_index" (Gaia's, parity), "hash" (of source_id); "auto": the first if it is there
+    split: str = _one_of("auto", "random_index", "hash")  # Gaia's, by parity; of source_id; "auto": what is there
     seed: int = 0  # enters the hash
     group: str = ""  # column of the star table whose equal values stay in one fold; empty: none
 
 
 @dataclass(frozen=True)
-class GalaxyConfig:
+class GalaxyConfig(_Section):
     """The Sun in the Galaxy and the map of the disc (Hogg, Eilers & Rix 2019, Figure 6)."""
 
     sun_distance: float = 8.122  # from the Galactic centre [kpc]
@@ -103,30 +155,30 @@ class GalaxyConfig:
     map_height: float = 0.5  # the map's stars are nearer the plane than this [kpc]
     map_angle: float = 6.0  # or than this angle seen from the Galactic centre [deg]
     map_v_z: float = 100.0  # and move across the plane by less than this [km/s]
-    map_reach: float = 15.0  # and no farther from the Sun along x or y than this [kpc]
-    map_cell: float = 1.0  # side of a cell [kpc]
+    map_reach: float = _number(15.0, 1e-6, 1e6)  # and no farther from the Sun along x or y than this [kpc]
+    map_cell: float = _number(1.0, 1e-6, 1e6)  # side of a cell [kpc]
     map_cell_stars: int = 5  # stars that a cell needs
 
 
 @dataclass(frozen=True)
-class TuneConfig:
+class TuneConfig(_Section):
     """Cross-validation: of `spfast tune`, of the rule "auto", and for the error budget."""
 
-    penalties: tuple = (100.0, 50.0, 25.0, 12.5)  # lambda; a choice on an edge makes the grid grow
+    penalties: tuple = _number((100.0, 50.0, 25.0, 12.5), 0.0, 1e30)  # lambda; a choice on an edge makes the grid grow
     zero_points: tuple = (0.009, 0.029, 0.049, 0.069)  # [mas]; likewise
-    score: str = "chi_squared"  # of stars held out; "likelihood", with intrinsic scatter; "scatter": the paper's
-    choice: str = "minimum"  # or "one-standard-error"
-    inner_folds: int = 5  # within a model's training stars: for "auto" and for the error budget
+    score: str = _one_of("chi_squared", "likelihood", "scatter")  # of stars held out: as is, with scatter, the paper's
+    choice: str = _one_of("minimum", "one-standard-error")
+    inner_folds: int = _number(5, 2, 1000)  # within a model's training stars: for "auto" and for the error budget
 
 
 @dataclass(frozen=True)
-class ErrorConfig:
+class ErrorConfig(_Section):
     """The error of a prediction."""
 
-    pixel_correlation: tuple = ()  # of the errors of pixels 1, 2, ... apart, e.g. (0.4, 0.1); empty: independent
-    coefficients: str = "sandwich"  # their covariance; or "splits": the spread over repeated inner folds
-    repeats: int = 5  # of the inner folds, for "splits"
-    offset: str = "subtracted"  # what stars held out are off by; or "counted" as an error
+    pixel_correlation: tuple = _number((), -1.0, 1.0)  # of the errors of pixels 1, 2, ... apart; empty: independent
+    coefficients: str = _one_of("sandwich", "splits")  # their covariance: by formula, or from repeated inner folds
+    repeats: int = _number(5, 1, 1000)  # of the inner folds, for "splits"
+    offset: str = _one_of("subtracted", "counted")  # what stars held out are off by: taken off, or an error
 
 
 @dataclass(frozen=True)
@@ -167,38 +219,6 @@ PRESETS = {
         "features": {"magnitude_error_factor": 1.09, "bad_pixels": "one"},
         "errors": {"offset": "counted"},
     },
-}
-
-
-#: Keys with few values, refused here since they decide on hours of work.
-_CHOICES = {"bad_pixels": ("estimated", "one"), "offset": ("subtracted", "counted")}
-#: Sections of cuts: infinity there is a cut that is off.
-_OPEN_SECTIONS = ("sample", "training")
-#: Lowest and highest value of keys that mean nothing beyond; every other number is finite besides.
-_RANGES = {
-    "parallax_error_max": (0.0, math.inf),
-    "continuum_share": (0.0, 1.0),
-    "continuum_stars": (1, 1_000_000),
-    "chebyshev_degree": (0, 20),
-    "off_continuum_variance": (0.0, math.inf),
-    "weight_power": (1, 2),
-    "bad_flux_error": (1e-6, 1e6),
-    "grow_mask": (0, 1000),
-    "flux_min": (1e-30, 1e30),
-    "flux_max": (1e-30, 1e30),
-    "flux_error_max": (1e-30, 1e30),
-    "magnitude_error_factor": (1e-30, 1e30),
-    "penalty": (0.0, 1e30),
-    "penalties": (0.0, 1e30),
-    "tolerance": (0.0, 1.0),
-    "max_iterations": (0, 1_000_000_000),
-    "outlier_share": (0.0, 1.0),
-    "outlier_width": (0.0, 1e9),
-    "inner_folds": (2, 1000),
-    "pixel_correlation": (-1.0, 1.0),
-    "repeats": (1, 1000),
-    "map_cell": (1e-6, 1e6),
-    "map_reach": (1e-6, 1e6),
 }
 
 
@@ -244,6 +264,68 @@ def load_config(path=None, preset=None, overrides=None):
     return _merge(config, overrides or {}, "options")
 
 
+def resolve_config(config=None, penalty=None, zero_point=None):
+    """Return the configuration with the caller's own penalty and zero point.
+
+    Parameters
+    ----------
+    config : Config, optional
+        The defaults if left out.
+    penalty : float or str, optional
+        A number or "auto".
+    zero_point : float [mas], Quantity or str, optional
+        A number, or the name of a rule: "auto", "fit", "lindegren2021".
+
+    Returns
+    -------
+    Config
+
+    Examples
+    --------
+    >>> from astropy import units
+    >>> from spfast.config import resolve_config
+    >>> resolve_config(zero_point=40 * units.uas).fit.zero_point
+    0.04
+    >>> resolve_config(penalty="auto").fit.penalty_rule
+    'auto'
+    """
+    config = Config() if config is None else config
+    given = {}
+    if penalty is not None:
+        given |= penalty_settings(penalty)
+    if zero_point is not None:
+        given |= zero_point_settings(zero_point)
+    return config.replace(fit=given)
+
+
+def penalty_settings(penalty):
+    """The settings of section ``fit`` that a number or "auto" stands for (dict)."""
+    if isinstance(penalty, str):
+        if penalty != AUTO:
+            raise BadInputError(f"penalty {penalty!r}: expected a number or {AUTO}")
+        return {"penalty_rule": AUTO}
+    return {"penalty": float(penalty), "penalty_rule": CONSTANT}
+
+
+def zero_point_settings(zero_point):
+    """The settings of section ``fit`` that a number [mas] or Quantity, or a rule's name, stands for (dict).
+
+    Examples
+    --------
+    >>> from spfast.config import zero_point_settings
+    >>> zero_point_settings("lindegren2021")
+    {'zero_point_rule': 'lindegren2021'}
+    """
+    if isinstance(zero_point, str):
+        rules = FitConfig.choices("zero_point_rule")
+        if zero_point not in rules:
+            raise BadInputError(f"zero point {zero_point!r}: expected mas, or one of {', '.join(rules)}")
+        return {"zero_point_rule": zero_point}
+    from astropy import units  # --help does not need it
+
+    return {"zero_point": float(units.Quantity(zero_point, units.mas).value), "zero_point_rule": CONSTANT}
+
+
 def _merge(config, sections, where):
     for name, values in sections.items():
         section = getattr(config, name, None)
@@ -252,45 +334,60 @@ def _merge(config, sections, where):
             raise BadInputError(f"{where}: unknown section [{_short(name)[1:-1]}]; expected one of {known}")
         if not isinstance(values, dict):
             raise BadInputError(f"{where}: [{name}] is {_short(values)}, expected a table of keys and values")
-        checked = {key: _checked(section, name, key, value, where) for key, value in values.items()}
+        specs = {spec.name: spec for spec in dataclasses.fields(section)}
+        for key in values:
+            if key not in specs:
+                known = ", ".join(specs)
+                raise BadInputError(f"{where}: unknown key {_short(key)} in [{name}]; expected one of {known}")
+        checked = {
+            key: _checked(type(section), specs[key], value, f"{where}: [{name}]") for key, value in values.items()
+        }
         config = dataclasses.replace(config, **{name: dataclasses.replace(section, **checked)})
     return config
 
 
-def _checked(section, name, key, value, where):
-    if key not in {f.name for f in dataclasses.fields(section)}:
-        known = ", ".join(f.name for f in dataclasses.fields(section))
-        raise BadInputError(f"{where}: unknown key {_short(key)} in [{name}]; expected one of {known}")
-    kind = type(getattr(section, key))
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+def _checked(section, spec, value, where=None):
+    """A value of a section's field in its type; refused if it is not one that the field may have."""
+    where, kind = f"{where or section.__name__} {spec.name}", type(spec.default)
     if kind is tuple:
-        return () if value in ([], ()) and not getattr(type(section)(), key) else _numbers(name, key, value, where)
+        return _numbers(spec, value, where)
+    if kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
+        value = float(value)
     if type(value) is not kind:
-        raise BadInputError(f"{where}: [{name}] {key} is {_short(value)}, expected a {kind.__name__}")
-    if value not in _CHOICES.get(key, (value,)):
-        raise BadInputError(f"{where}: [{name}] {key} is {_short(value)}, expected one of {', '.join(_CHOICES[key])}")
-    return value if kind in (str, bool) else _in_range(name, key, value, where)
+        raise BadInputError(f"{where} is {_short(value)}, expected a {kind.__name__}")
+    choices, names = spec.metadata.get("choices"), spec.metadata.get("names")
+    if choices and value not in choices:
+        raise BadInputError(f"{where} is {_short(value)}, expected one of {', '.join(choices)}")
+    if names and not set(split_names(value)) <= set(names):
+        raise BadInputError(f"{where} is {_short(value)}, expected some of {', '.join(names)}")
+    return value if kind in (str, bool) else _in_range(spec, value, where)
 
 
-def _in_range(name, key, value, where):
-    low, high = _RANGES.get(key, (-math.inf, math.inf))
-    finite = math.isfinite(value) or (name in _OPEN_SECTIONS and math.isinf(value))
+def _in_range(spec, value, where):
+    low, high = spec.metadata.get("range", (-math.inf, math.inf))
+    finite = math.isfinite(value) or ("open" in spec.metadata and math.isinf(value))
     if not (finite and low <= value <= high):
         bounds = f"at least {low:g}" if math.isinf(high) else f"{low:g} to {high:g}"
-        raise BadInputError(
-            f"{where}: [{name}] {key} is {value!r}, expected {'a finite number' if math.isinf(low) else bounds}"
-        )
+        raise BadInputError(f"{where} is {value!r}, expected {'a finite number' if math.isinf(low) else bounds}")
     return value
+
+
+def _numbers(spec, value, where):
+    """A grid of numbers from a list (tuple of float)."""
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(number, numbers.Real) and not isinstance(number, bool) for number in value
+    ):
+        raise BadInputError(f"{where} is {_short(value)}, expected a list of numbers")
+    if not value and spec.default:
+        raise BadInputError(f"{where} is empty, expected a list of numbers")
+    return tuple(_in_range(spec, float(number), where) for number in value)
+
+
+def split_names(text):
+    """The names in a text with commas between them, each once (list of str)."""
+    return list(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
 
 
 def _short(value):
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}..."
-
-
-def _numbers(name, key, value, where):
-    """A grid of numbers from a list (tuple of float)."""
-    if not isinstance(value, list | tuple) or not value or not all(type(number) in (int, float) for number in value):
-        raise BadInputError(f"{where}: [{name}] {key} is {_short(value)}, expected a list of numbers")
-    return tuple(_in_range(name, key, float(number), where) for number in value)

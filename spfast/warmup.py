@@ -5,8 +5,8 @@ import warnings
 
 import numpy as np
 
-from spfast.data.bad_pixels import SpectrumFactors
-from spfast.data.features import SpectrumFeatures
+from spfast.data.spectra.bad_pixels import SpectrumFactors
+from spfast.data.spectra.features import SpectrumFeatures
 from spfast.kernels.jit import compile_seconds
 from spfast.model.fit import SOLVERS, fit
 from spfast.model.layout import N_GRID

@@ -20,5 +20,5 @@ def pytest_collection_modifyitems(items):
     """Skip the examples in docstrings of figures where there is no matplotlib."""
     if importlib.util.find_spec("matplotlib") is None:
         for item in items:
-            if item.nodeid.startswith("spfast/products/figure"):
+            if item.nodeid.startswith("spfast/figures"):
                 item.add_marker(pytest.mark.skip(reason="figures need matplotlib"))

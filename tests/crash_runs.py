@@ -1,6 +1,6 @@
 """Kill the command at any moment and run it again: the bytes must be those of a run that nobody disturbed.
 
-``make crash`` runs all of it (``python tests/crash_runs.py --times 100 --seed 1``); tests/test_crash.py runs a few.
+``make crash`` runs all of it (``python tests/crash_runs.py --times 100 --seed 1``); tests/cli/test_crash.py runs a few.
 
 Each run is a fork of this process, in which everything is imported and compiled already, so that all moments fall into
 the work itself. Moments are of three kinds: random times, uniform over an undisturbed run; file operations, counted

@@ -21,31 +21,31 @@ ROOT = Path(__file__).resolve().parents[1]
 
 #: Modules and the tests that answer for them.
 MODULES = {
-    "spfast.kernels.l1": ["tests/test_kernels_by_hand.py"],
-    "spfast.kernels.uncertainty": ["tests/test_propagation_by_hand.py"],
-    "spfast.kernels.exp_linear": ["tests/test_kernels_by_hand.py"],
-    "spfast.kernels.coordinate_descent": ["tests/test_solver_kernels_by_hand.py"],
-    "spfast.kernels.lbfgs": ["tests/test_solver_kernels_by_hand.py"],
-    "spfast.kernels.cholesky": ["tests/test_solver_kernels_by_hand.py"],
-    "spfast.kernels.gram": ["tests/test_gram_by_hand.py"],
+    "spfast.kernels.l1": ["tests/kernels/test_kernels_by_hand.py"],
+    "spfast.kernels.uncertainty": ["tests/model/test_propagation_by_hand.py"],
+    "spfast.kernels.exp_linear": ["tests/kernels/test_kernels_by_hand.py"],
+    "spfast.kernels.coordinate_descent": ["tests/kernels/test_solver_kernels_by_hand.py"],
+    "spfast.kernels.lbfgs": ["tests/kernels/test_solver_kernels_by_hand.py"],
+    "spfast.kernels.cholesky": ["tests/kernels/test_solver_kernels_by_hand.py"],
+    "spfast.kernels.gram": ["tests/kernels/test_gram_by_hand.py"],
     "spfast.kernels.bad_pixels": [
-        "tests/test_bad_pixels.py::test_estimates_are_conditional_means",
-        "tests/test_bad_pixels.py::test_a_star_does_not_depend_on_the_others",
-        "tests/test_bad_pixels.py::test_one_pixel_and_all_pixels",
+        "tests/data/test_bad_pixels.py::test_estimates_are_conditional_means",
+        "tests/data/test_bad_pixels.py::test_a_star_does_not_depend_on_the_others",
+        "tests/data/test_bad_pixels.py::test_one_pixel_and_all_pixels",
     ],
     "spfast.kernels.continuum": [
         *("-W", "ignore::RuntimeWarning"),  # what the compiler takes for infinity, plain Python warns of
-        "tests/test_continuum_by_hand.py",
-        "tests/test_continuum.py",
+        "tests/data/test_continuum_by_hand.py",
+        "tests/data/test_continuum.py",
     ],
-    "spfast.model.predict": ["tests/test_propagation_by_hand.py"],
-    "spfast.model.budget": ["tests/test_budget_by_hand.py"],
-    "spfast.data.crossmatch": [
-        "tests/test_crossmatch.py",
-        "tests/test_bad_input.py::test_places_that_agree_or_are_not_known",
+    "spfast.model.predict": ["tests/model/test_propagation_by_hand.py"],
+    "spfast.model.budget": ["tests/model/test_budget_by_hand.py"],
+    "spfast.data.match": [
+        "tests/data/test_crossmatch.py",
+        "tests/data/test_bad_input.py::test_places_that_agree_or_are_not_known",
     ],
-    "spfast.data.cuts": ["tests/test_cuts.py"],
-    "spfast.selection.folds": ["tests/test_folds.py", "tests/test_folds_edges.py"],
+    "spfast.data.cuts": ["tests/data/test_cuts.py"],
+    "spfast.selection.folds": ["tests/selection/test_folds.py", "tests/selection/test_folds_edges.py"],
 }
 
 #: Changes that a reader would call a mistake: another sign, bound, branch, number or loop. Cosmic-ray has many more of
@@ -173,7 +173,7 @@ EQUIVALENT = {
         'lines = sorted(f"{str(name).strip()} {label}" for name, label in '
         'zip(stars["APOGEE_ID"], labels, strict=False))': "labels are made from the stars",
     },
-    "spfast.data.crossmatch": {
+    "spfast.data.match": {
         "if apart.size and np.median(apart) >= _APART_MAX:": "no sum of sines is a sixtieth exactly",
         "apart = np.degrees(2 * np.arcsin(np.sqrt(np.minimum(square, 2.0))))": "above 1 only by rounding, at opposite "
         "points: NaN there, which is left out",

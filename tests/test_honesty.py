@@ -16,7 +16,7 @@ from tiny import tiny_survey
 import spfast
 from spfast import cli, errors
 from spfast.data.survey import open_survey
-from spfast.data.tables import read_table
+from spfast.data.tables.read import read_table
 
 PACKAGE = Path(spfast.__file__).parent
 
@@ -98,7 +98,7 @@ def environment(**changes):
 
 def test_kernels_without_the_compiler_agree():
     """The same Python, not compiled: what the compiler makes of the kernels is what they say (``make nojit``: more)."""
-    tests = [str(Path(__file__).with_name(name)) for name in ("test_kernels.py", "test_continuum.py")]
+    tests = [str(Path(__file__).parent / name) for name in ("kernels/test_kernels.py", "data/test_continuum.py")]
     few = "l1 or soft or uncertainty or can_be_ignored"
     call = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, "-k", few]
     done = subprocess.run(call, env=environment(NUMBA_DISABLE_JIT="1"), capture_output=True, text=True, check=False)

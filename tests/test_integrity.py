@@ -5,11 +5,11 @@ import pytest
 from tiny import tiny_survey
 
 from spfast import cli
+from spfast.cli.info import describe
 from spfast.data.survey import verify_survey
 from spfast.errors import BadInputError
 from spfast.files import RecordFile
-from spfast.model.result import load_model
-from spfast.products.info import describe
+from spfast.model.fitted_model import load_model
 
 FLIPS = 40
 

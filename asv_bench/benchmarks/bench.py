@@ -130,9 +130,9 @@ class Catalog(_OnSurvey):
 
     def setup(self, surveys, n, threads):
         import spfast
-        from spfast.products.applied import apply_model
-        from spfast.products.fitting import fit_stars
-        from spfast.products.settings import resolve_config
+        from spfast.catalog.predict import apply_model
+        from spfast.config import resolve_config
+        from spfast.training.fold import fit_stars
 
         super().setup(surveys, n, threads)
         survey = spfast.open_survey(surveys[n])
@@ -168,7 +168,7 @@ class Normalisation:
     param_names = ("spectra",)
 
     def setup(self, n_spectra):
-        from spfast.data.features import SpectrumFeatures
+        from spfast.data.spectra.features import SpectrumFeatures
         from spfast.model.layout import N_GRID
 
         rng = np.random.default_rng(SEED)
@@ -181,7 +181,7 @@ class Normalisation:
         self.maker.rows(self.flux, self.error)
 
     def track_estimate_of_bad_pixels_in_rows(self, n_spectra):
-        from spfast.data.bad_pixels import SpectrumFactors
+        from spfast.data.spectra.bad_pixels import SpectrumFactors
 
         ln_flux, ln_error = self.rows
         ln_error[np.random.default_rng(SEED).random(ln_error.shape) < 0.01] = np.inf

@@ -9,15 +9,15 @@ import textwrap
 from docutils import nodes
 from docutils.parsers.rst import Directive
 
+from spfast.catalog.columns import COLUMNS, FLAGS
 from spfast.config import Config
 from spfast.data.columns import STAR_COLUMNS
-from spfast.products.columns import COLUMNS, FLAGS
-from spfast.products.compare import COMPARISON
-from spfast.products.coverage import CALIBRATION, COVERAGE
-from spfast.products.reddening import REDDENING
-from spfast.products.stability import STABILITY
-from spfast.products.trends import TRENDS
-from spfast.products.validation import MEASURES
+from spfast.validation.comparison import COMPARISON
+from spfast.validation.coverage import CALIBRATION, COVERAGE
+from spfast.validation.measures import MEASURES
+from spfast.validation.reddening import REDDENING
+from spfast.validation.stability import STABILITY
+from spfast.validation.trends import TRENDS
 
 CHECKS = {
     "measures": MEASURES,

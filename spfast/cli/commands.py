@@ -68,7 +68,7 @@ def print_survey(args, survey):
 def run_fit(args):
     """One model from a survey's training stars."""
     from spfast.data.survey import open_survey
-    from spfast.products.fitting import fit_stars
+    from spfast.training.fold import fit_stars
 
     with output(args, suffixes=(".npz",)) as path:
         model = fit_stars(open_survey(args.survey), configuration(args), args.fold, args.threads, args.quiet)
@@ -101,8 +101,8 @@ def print_model(args, model):
 def run_tune(args):
     """The cross-validated grid of penalties and zero points."""
     from spfast.data.survey import open_survey
-    from spfast.products.tables import check_output, write_table
-    from spfast.products.tune import HEADER_COMMENTS, tune
+    from spfast.data.tables.write import check_output, write_table
+    from spfast.training.tune import HEADER_COMMENTS, tune
 
     if args.plot and not args.output:
         raise BadInputError("--plot: draws beside the table; name it with -o")
@@ -127,7 +127,7 @@ def run_tune(args):
             quiet=args.quiet,
         )
         if args.plot:  # before the table, at which a run that was cut off sees that nothing is left to do
-            from spfast.products.figure_tuning import draw_tuning
+            from spfast.figures.tuning import draw_tuning
 
             say(args, f"drew {' and '.join(str(figure) for figure in draw_tuning(table, path))}")
         if path:
@@ -139,10 +139,10 @@ def run_tune(args):
 
 def run_predict(args):
     """A saved model on a survey."""
+    from spfast.catalog.predict import HEADER_COMMENTS, predict_survey
     from spfast.data.survey import open_survey
-    from spfast.model.result import load_model
-    from spfast.products.predictions import HEADER_COMMENTS, predict_survey
-    from spfast.products.tables import write_table
+    from spfast.data.tables.write import write_table
+    from spfast.model.fitted_model import load_model
 
     with output(args) as path:
         predictions = predict_survey(load_model(args.model), open_survey(args.survey), args.threads)
@@ -153,8 +153,8 @@ def run_predict(args):
 def run_catalog(args):
     """The two-fold catalog of a survey."""
     from spfast.data.survey import open_survey
+    from spfast.data.tables.write import check_output
     from spfast.lock import hold
-    from spfast.products.tables import check_output
 
     folder = Path(args.models) if args.models else None
     with output(args) as path, ExitStack() as held:
@@ -169,9 +169,9 @@ def _model_path(folder, fold):
 
 
 def write_catalog(args, survey, config, path, model_folder=None):
-    from spfast.products.catalog import HEADER_COMMENTS, make_catalog
-    from spfast.products.fitting import fit_folds
-    from spfast.products.tables import write_table
+    from spfast.catalog.make import HEADER_COMMENTS, make_catalog
+    from spfast.data.tables.write import write_table
+    from spfast.training.fold import fit_folds
 
     models = fit_folds(survey, config, args.threads, args.quiet)
     for fold, model in models.items():
@@ -187,8 +187,8 @@ def write_catalog(args, survey, config, path, model_folder=None):
 
 def run_rebuild(args):
     """A catalog again from its survey and its own header, compared byte for byte."""
+    from spfast.catalog.rebuild import rebuild_catalog
     from spfast.data.survey import open_survey
-    from spfast.products.rebuild import rebuild_catalog
 
     survey = open_survey(args.survey)
     with output(args) if args.output else nullcontext() as path:
@@ -200,11 +200,11 @@ def run_rebuild(args):
 
 def run_validate(args):
     """Every check of a catalog that the given files allow; each table after the first beside it, under its own name."""
+    from spfast.catalog.compatibility import check_catalog
     from spfast.data.survey import open_survey
-    from spfast.data.tables import read_table
-    from spfast.products.checks import check_names, format_checks, load_models, run_checks
-    from spfast.products.compatibility import check_catalog
-    from spfast.products.tables import check_output, write_table
+    from spfast.data.tables.read import read_table
+    from spfast.data.tables.write import check_output, write_table
+    from spfast.validation.checks import check_names, format_checks, load_models, run_checks
 
     if args.output:
         check_output(args.output, args.overwrite)  # before the tables are read
@@ -231,11 +231,11 @@ def run_validate(args):
 
 def run_report(args):
     """The HTML report of a catalog."""
+    from spfast.catalog.compatibility import check_catalog
     from spfast.data.survey import open_survey
-    from spfast.data.tables import read_table
-    from spfast.products.checks import load_models
-    from spfast.products.compatibility import check_catalog
-    from spfast.products.report import make_report
+    from spfast.data.tables.read import read_table
+    from spfast.report.page import make_report
+    from spfast.validation.checks import load_models
 
     catalog, survey = read_table(args.catalog), open_survey(args.survey)
     check_catalog(catalog, survey)
@@ -270,7 +270,7 @@ def run_warmup(args):
 
 def run_info(args):
     """What a file or folder of ours is."""
-    from spfast.products.info import describe
+    from spfast.cli.info import describe
 
     for what, value in describe(args.path, args.verify):
         print(f"{one_line(what):14s}{value if value.isprintable() else one_line(value)}")

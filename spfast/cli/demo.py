@@ -24,12 +24,12 @@ def run_demo(args):
 
 
 def _run_demo(args):
+    from spfast.config import AUTO, penalty_settings
     from spfast.data.ingest import ingest
-    from spfast.data.tables import read_table
-    from spfast.products.settings import AUTO, penalty_settings
-    from spfast.products.tables import write_table
-    from spfast.products.tune import HEADER_COMMENTS, tune
+    from spfast.data.tables.read import read_table
+    from spfast.data.tables.write import write_table
     from spfast.simulate import simulate_download
+    from spfast.training.tune import HEADER_COMMENTS, tune
 
     out, config = Path(args.out), configuration(args)
     if not (args.config or args.preset):
@@ -73,8 +73,8 @@ def _run_demo(args):
 
 
 def _demo_report(args, config, catalog, survey, path, models_path, truth, points):
-    from spfast.products.checks import load_models
-    from spfast.products.report import make_report
+    from spfast.report.page import make_report
+    from spfast.validation.checks import load_models
 
     missing = [name for name in ("matplotlib", "jinja2") if importlib.util.find_spec(name) is None]
     if missing:
@@ -105,9 +105,9 @@ def _clear_demo(paths, overwrite):
 
 
 def _validate(args, catalog, truth, path):
-    from spfast.products.coverage import coverage
-    from spfast.products.tables import write_table
-    from spfast.products.validation import format_validation, validate
+    from spfast.data.tables.write import write_table
+    from spfast.validation.coverage import coverage
+    from spfast.validation.measures import format_validation, validate
 
     scores = validate(catalog, truth)
     print(format_validation(scores))

@@ -5,18 +5,12 @@ import argparse
 from spfast import __version__
 from spfast.cli import commands, demo
 from spfast.cli.shared import MOCK_CLUSTERS
-from spfast.config import PRESETS, Config
+from spfast.config import COVARIATES, PRESETS, Config, TuneConfig
 
 __all__ = ["make_parser"]
 
 #: Data releases whose layout of files `simulate` imitates.
 RELEASES = ("dr14", "dr16", "dr17", "dr19")
-
-#: What `tune` compares, and how it chooses (as in spfast.selection.choice, which is too slow to import for --help).
-SCORES, CHOICES = ("chi_squared", "likelihood", "scatter"), ("minimum", "one-standard-error")
-
-#: What a fitted zero point may depend on (as in spfast.data.zero_point).
-ZERO_POINT_COVARIATES = ("G", "BP-RP", "ecl_lat")
 
 
 def make_parser():
@@ -119,8 +113,12 @@ def make_parser():
         "--folds", type=_count, default=2, metavar="K", help="folds; 2: the catalog's A and B (default: 2)"
     )
     sub.add_argument("--repeats", type=_count, default=1, metavar="R", help="splits into K folds (default: 1)")
-    sub.add_argument("--score", choices=SCORES, help=f"on stars held out (default: {default.score})")
-    sub.add_argument("--choice", choices=CHOICES, help=f"which point to choose (default: {default.choice})")
+    sub.add_argument(
+        "--score", choices=TuneConfig.choices("score"), help=f"on stars held out (default: {default.score})"
+    )
+    sub.add_argument(
+        "--choice", choices=TuneConfig.choices("choice"), help=f"which point to choose (default: {default.choice})"
+    )
     _solver_options(sub)
     sub.add_argument("-o", "--output", metavar="FILE", help="table of all points: .ecsv .fits .vot .csv .parquet")
     sub.add_argument("--plot", action="store_true", help="draw score against penalty beside it: .png and .pdf")
@@ -232,10 +230,10 @@ def _fit_options(sub):
     sub.add_argument(
         "--zero-point-covariates",
         nargs="+",
-        choices=ZERO_POINT_COVARIATES,
+        choices=COVARIATES,
         metavar="NAME",
         help="with --zero-point fit: a zero point that is linear in these as well: "
-        f"{', '.join(ZERO_POINT_COVARIATES)} (default: none)",
+        f"{', '.join(COVARIATES)} (default: none)",
     )
     _solver_options(sub)
 

@@ -31,8 +31,8 @@ def output(args, **options):
 @contextmanager
 def outputs(paths, overwrite, **options):
     """Files to write: refused if one cannot be written, held so that no other process writes them meanwhile."""
+    from spfast.data.tables.write import check_output
     from spfast.lock import hold
-    from spfast.products.tables import check_output
 
     for path in paths:
         check_output(path, overwrite, **options)
@@ -55,11 +55,11 @@ def configuration(args):
         for section, keys in given.items()
     }
     if getattr(args, "penalty", None) is not None:
-        from spfast.products.settings import penalty_settings
+        from spfast.config import penalty_settings
 
         overrides["fit"] |= penalty_settings(args.penalty)
     if getattr(args, "zero_point", None) is not None:
-        from spfast.products.settings import zero_point_settings
+        from spfast.config import zero_point_settings
 
         overrides["fit"] |= zero_point_settings(args.zero_point)
     if getattr(args, "zero_point_covariates", None) is not None:

@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from spfast.data.columns import STAR_COLUMNS, closest_names
-from spfast.data.inputs import check_plausible, column_values
+from spfast.data.tables.values import check_plausible, column_values
 from spfast.data.untrusted import check_file
 from spfast.errors import BadInputError, reading
 from spfast.model.layout import GRID_LOG10_START, GRID_LOG10_STEP, N_GRID

@@ -12,20 +12,20 @@ import numpy as np
 
 from spfast.config import Config
 from spfast.data.apogee import SpectrumFiles, fits_library, read_allstar, spectrum_reader
-from spfast.data.bad_pixels import N_SPECTRA, SpectrumFactors
-from spfast.data.build import Journal, build_rows, read_rows
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
-from spfast.data.continuum import (
+from spfast.data.cuts import CutFlow, cut_apogee, cut_photometry, training_set
+from spfast.data.gaia import read_gaia, read_wise
+from spfast.data.match import POLICIES, best_rows, check_places, join_wise, match_gaia
+from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
+from spfast.data.spectra.continuum import (
     check_continuum_pixels,
     chip_pixels,
     find_continuum_pixels,
     read_continuum_file,
     rough_normalize,
 )
-from spfast.data.crossmatch import POLICIES, best_rows, check_places, join_wise, match_gaia
-from spfast.data.cuts import CutFlow, cut_apogee, cut_photometry, training_set
-from spfast.data.features import PIXMASK_BAD, fill_rows
-from spfast.data.photometry import read_gaia, read_wise
+from spfast.data.spectra.features import PIXMASK_BAD, fill_rows
+from spfast.data.spectra.workers import Journal, build_rows, read_rows
 from spfast.data.survey import WORK, SurveyWriter, clear_partial, clear_work, open_survey, partial_path
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.files import file_sha256, writing
@@ -54,7 +54,7 @@ def ingest(allstar, spectra, gaia, out, wise=None, config=None, threads=None, qu
     spectra : path-like
         Folder with apStar, asStar or aspcapStar files, anywhere below it.
     gaia : path-like
-        Gaia table with a 2MASS key, see `spfast.data.photometry.read_gaia`.
+        Gaia table with a 2MASS key, see `spfast.data.gaia.read_gaia`.
     out : path-like
         The survey folder to make.
     wise : path-like, optional

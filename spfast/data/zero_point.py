@@ -6,25 +6,10 @@ import warnings
 import numpy as np
 from astropy.coordinates import BarycentricMeanEcliptic, SkyCoord
 
+from spfast.config import CONSTANT, COVARIATES, FITTED, LINDEGREN
 from spfast.errors import BadInputError
 
-__all__ = [
-    "CONSTANT",
-    "COVARIATES",
-    "FITTED",
-    "LINDEGREN",
-    "ZERO_POINT_RULES",
-    "added_to_parallax",
-    "lindegren_zero_point",
-    "zero_point_covariates",
-]
-
-CONSTANT, FITTED, LINDEGREN = "constant", "fit", "lindegren2021"
-#: Rules by name that need nothing but a star's columns.
-ZERO_POINT_RULES = (CONSTANT, LINDEGREN)
-
-#: What a fitted zero point may be linear in besides a constant, and its unit.
-COVARIATES = {"G": "mag", "BP-RP": "mag", "ecl_lat": "deg"}
+__all__ = ["added_to_parallax", "lindegren_zero_point", "zero_point_covariates"]
 
 #: Where the zero point of Gaia (E)DR3 is defined (Lindegren et al. 2021, A&A 649, A4, Appendix A): G [mag], effective
 #: wavenumber of five-parameter and pseudocolour of six-parameter solutions [um-1].
@@ -44,7 +29,7 @@ def added_to_parallax(stars, rule=CONSTANT, zero_point=0.0, fitted=None):
     stars : astropy Table
         A survey's.
     rule : str
-        One of `ZERO_POINT_RULES`, or "fit".
+        "constant", "lindegren2021" or "fit".
     zero_point : float [mas]
         Added to all under the rule "constant".
     fitted : dict, optional
@@ -70,7 +55,7 @@ def added_to_parallax(stars, rule=CONSTANT, zero_point=0.0, fitted=None):
     if rule == LINDEGREN:
         value, out_of_range = lindegren_zero_point(stars)
         return -value, out_of_range
-    raise BadInputError(f"zero point rule {rule!r}: expected one of {', '.join(ZERO_POINT_RULES)}")
+    raise BadInputError(f"zero point rule {rule!r}: expected one of {CONSTANT}, {LINDEGREN} or {FITTED}")
 
 
 def zero_point_covariates(stars, names, pivots=None, rows=None):
@@ -81,7 +66,7 @@ def zero_point_covariates(stars, names, pivots=None, rows=None):
     stars : astropy Table
         A survey's. Without ``ecl_lat`` the ecliptic latitude is computed from ``ra`` and ``dec``.
     names : sequence of str
-        Keys of `COVARIATES`.
+        Keys of `spfast.config.COVARIATES`.
     pivots : sequence of float, optional
         Values at which a covariate counts as zero; by default the median of ``rows``, to four digits.
     rows : int array, optional

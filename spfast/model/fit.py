@@ -6,10 +6,10 @@ import numpy as np
 
 from spfast.errors import BadInputError, ConvergenceWarning, SpfastWarning
 from spfast.kernels.team import Team
-from spfast.model.result import FittedModel
+from spfast.model.arrays import TrainingData
+from spfast.model.fitted_model import FittedModel
 from spfast.model.robust import RobustSettings, fit_robust
 from spfast.model.start import paper_start, photometric_start
-from spfast.model.training_data import TrainingData
 from spfast.solvers.base import StartError
 from spfast.solvers.owlqn import owlqn
 from spfast.solvers.prox_newton import NewtonState, prox_newton

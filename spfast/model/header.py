@@ -18,7 +18,7 @@ SCHEMAS = (1, 2, 3)
 LARGEST = 1e30
 #: Detector chips of APOGEE: coordinates of a training extent besides the magnitudes.
 _N_CHIPS = 3
-#: Zero point rule under which a model has its own (`spfast.data.zero_point.FITTED`).
+#: Zero point rule under which a model has its own (`spfast.config.FITTED`).
 _FITTED = "fit"
 #: Characters of a wrong value that are shown.
 _SHOWN = 60

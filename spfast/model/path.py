@@ -4,9 +4,9 @@ import numpy as np
 
 from spfast.errors import BadInputError
 from spfast.kernels.team import Team
+from spfast.model.arrays import TrainingData
 from spfast.model.fit import Fitter, warn_unconverged
 from spfast.model.start import photometric_start
-from spfast.model.training_data import TrainingData
 
 __all__ = ["fit_path", "penalty_max"]
 

@@ -9,22 +9,15 @@ from scipy.sparse.csgraph import connected_components
 
 from spfast.config import FoldConfig
 from spfast.errors import BadInputError
+from spfast.selection.star_keys import splitmix64, star_keys
 
-__all__ = ["FOLDS", "Folds", "fold_labels", "k_fold_labels", "labels_digest", "star_keys"]
+__all__ = ["FOLDS", "Folds", "fold_labels", "k_fold_labels", "labels_digest"]
 
 #: The fold of even and of odd stars (Hogg, Eilers & Rix 2019: Gaia's ``random_index`` modulo 2).
 FOLDS = ("A", "B")
 
 #: "auto" takes Gaia's random_index when more than this share of the stars has one.
 _RANDOM_INDEX_SHARE = 0.5
-
-# splitmix64 (Steele, Lea & Flood 2014) and FNV-1a 64 (Fowler, Noll & Vo): fixed by their authors, so that labels are
-# the same on every platform, Python and numpy; all arithmetic is modulo 2**64.
-_SPLITMIX_STEP = np.uint64(0x9E3779B97F4A7C15)
-_SPLITMIX_MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
-_SPLITMIX_SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
-_FNV_OFFSET = np.uint64(0xCBF29CE484222325)
-_FNV_PRIME = np.uint64(0x100000001B3)
 
 
 @dataclass(frozen=True)
@@ -140,7 +133,7 @@ def k_fold_labels(stars, n_folds, seed=0, group=""):
     if n_folds < 2:
         raise BadInputError(f"folds: {n_folds} folds, expected at least 2")
     # Hashed once more, else two folds with the seed of the A/B hash would be that split itself.
-    source_keys, name_keys = (_splitmix64(keys) for keys in star_keys(stars, seed))
+    source_keys, name_keys = (splitmix64(keys) for keys in star_keys(stars, seed))
     return (_shared(source_keys, stars, name_keys, group) % np.uint64(n_folds)).astype(np.int64)
 
 
@@ -148,28 +141,6 @@ def labels_digest(stars, labels):
     """Return a SHA-256 over names and labels that does not depend on the order of the stars (str)."""
     lines = sorted(f"{str(name).strip()} {label}" for name, label in zip(stars["APOGEE_ID"], labels, strict=True))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def star_keys(stars, seed=0):
-    """Hash each star's Gaia ``source_id`` and its ``APOGEE_ID`` to 64 bits.
-
-    Parameters
-    ----------
-    stars : astropy Table
-        ``source_id`` and ``APOGEE_ID``; blanks in an APOGEE_ID do not count.
-    seed : int
-        Another seed, another hash.
-
-    Returns
-    -------
-    source_keys, name_keys : uint64 array, shape (n_stars,)
-        A star without a source (source_id < 0) gets its name's key in both.
-    """
-    offset = _splitmix64(np.array([seed % 2**64], dtype=np.uint64))
-    source_id = np.asarray(stars["source_id"], dtype=np.int64)
-    name_keys = _splitmix64(_fnv1a(stars["APOGEE_ID"]) ^ offset)
-    source_keys = _splitmix64(source_id.astype(np.uint64) ^ offset)
-    return np.where(source_id >= 0, source_keys, name_keys), name_keys
 
 
 def _shared(number, stars, name_keys, group):
@@ -213,24 +184,3 @@ def _random_index(stars, has_source):
     np.maximum.at(shared, source, index[has_source])
     index[has_source] = shared[source]
     return index
-
-
-def _splitmix64(x):
-    """The splitmix64 finaliser of each number (uint64 array)."""
-    first, second, third = _SPLITMIX_SHIFTS
-    x = x + _SPLITMIX_STEP
-    x = (x ^ (x >> first)) * _SPLITMIX_MULTIPLIERS[0]
-    x = (x ^ (x >> second)) * _SPLITMIX_MULTIPLIERS[1]
-    return x ^ (x >> third)
-
-
-def _fnv1a(names):
-    """FNV-1a of the non-blank characters of each name (uint64 array)."""
-    names = np.asarray(names).astype(np.str_)
-    width = max(names.dtype.itemsize // 4, 1)
-    characters = np.frombuffer(names.astype(f"S{width}").tobytes(), dtype=np.uint8).reshape(-1, width)
-    key = np.full(len(names), _FNV_OFFSET)
-    for column in characters.T:
-        used = (column != 0) & (column != ord(" "))  # NUL pads the array, blanks pad the catalogs
-        key = np.where(used, (key ^ column) * _FNV_PRIME, key)
-    return key

@@ -7,10 +7,10 @@ import numpy as np
 from astropy.table import Table
 
 from spfast.config import Config
-from spfast.data.bad_pixels import N_SPECTRA, SpectrumFactors
-from spfast.data.continuum import chip_pixels, find_continuum_pixels
 from spfast.data.cuts import training_set
-from spfast.data.features import PIXMASK_BAD, SpectrumFeatures, fill_rows
+from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
+from spfast.data.spectra.continuum import chip_pixels, find_continuum_pixels
+from spfast.data.spectra.features import PIXMASK_BAD, SpectrumFeatures, fill_rows
 from spfast.data.survey import TRUTH, SurveyWriter, clear_partial
 from spfast.errors import BadInputError
 from spfast.kernels.team import Team

@@ -1,0 +1,211 @@
+"""What one model says of a survey's stars: half of a catalog, or predictions that are a table of their own."""
+
+import json
+import warnings
+
+import numpy as np
+
+from spfast import __version__
+from spfast.catalog.columns import OUTLIER_SIGMA, build_table, flag_cards, pack_flags, prediction_values, star_values
+from spfast.catalog.compatibility import check_model
+from spfast.catalog.flags import extrapolates, position, spectral_unlikeness, star_flags
+from spfast.config import CONSTANT
+from spfast.data.tables.values import float_column
+from spfast.data.zero_point import added_to_parallax
+from spfast.errors import SpfastWarning
+from spfast.model.robust import Mixture
+from spfast.selection.star_keys import seen_in_training
+
+__all__ = ["HEADER_COMMENTS", "apply_model", "fitted_zero_point", "predict_survey", "zero_point_rule"]
+
+#: Columns that are finite but for stars that no model can know anything of.
+_ALWAYS_KNOWN = (
+    *("spec_parallax", "spec_parallax_err", "spec_parallax_err_total"),
+    *("distance", "distance_16", "distance_84"),
+)
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def apply_model(model, survey, rows=None, threads=None):
+    """Predict stars with one model, compare with Gaia, and mark those that it should not be trusted on.
+
+    Parameters
+    ----------
+    model : FittedModel
+        In the survey's layout.
+    survey : Survey
+    rows : bool mask or int array, optional
+        All stars by default.
+    threads : int, optional
+
+    Returns
+    -------
+    values : dict of arrays, shape (n_rows,)
+        Under the names of the catalog's columns; without total and combined errors if the model has no error budget.
+    flags : dict of bool arrays, shape (n_rows,)
+        Those of `spfast.catalog.columns.FLAGS` that depend on the model and can be told.
+    """
+    rows = np.arange(survey.n_stars) if rows is None else rows
+    features, feature_errors = survey.features, survey.feature_errors
+    ln_parallax = model.predict_ln(features, rows, threads)
+    ln_error = model.predict_ln_error(feature_errors, rows, threads)
+    where = position(model, features, rows, threads)
+    total, offset, inflation = None, 0.0, 1.0
+    if model.budget is not None:
+        unlikeness = spectral_unlikeness(model, where)
+        known = ln_parallax, ln_error
+        total = model.predict_total_ln_error(features, feature_errors, unlikeness, rows, threads, known)
+        offset = model.predict_offset(features, rows, threads, ln_parallax)
+        inflation = model.budget.gaia_inflation
+    values = prediction_values(ln_parallax - offset, ln_error, total)
+    if total is not None:
+        values["ln_offset"] = offset
+    added, out_of_range = added_to_parallax(
+        survey.stars, zero_point_rule(model), model.zero_point, model.metadata.get("zero_point_fit")
+    )
+    gaia = (float_column(survey.stars, "parallax") + added)[rows]
+    gaia_error = float_column(survey.stars, "parallax_error")[rows]
+    missing = ~(np.isfinite(gaia) & (gaia_error > 0))
+    gaia[missing] = gaia_error[missing] = np.nan
+    values |= {"Gaia_parallax": gaia, "Gaia_parallax_err": gaia_error, "Gaia_zero_point": added[rows]}
+    flags = {"no_gaia_parallax": missing, "not_converged": np.full(missing.size, not model.result.converged)}
+    if total is not None:
+        spec, error, inflated = values["spec_parallax"], values["spec_parallax_err_total"], inflation * gaia_error
+        flags["parallax_outlier"] = np.abs(spec - gaia) > OUTLIER_SIGMA * np.hypot(error, inflated)
+        combined = _combine(spec, error, gaia, inflated)
+        mixture = Mixture.of(model)
+        if mixture is not None:
+            variance = error**2 + inflated**2
+            probability = mixture.outlier_probability(gaia - spec, variance)
+            values["outlier_probability"] = probability
+            wrong = _combine(spec, error, gaia, np.sqrt(mixture.outlier_width**2 * variance - error**2))
+            combined = _average(combined, wrong, np.nan_to_num(probability))
+        values["combined_parallax"], values["combined_parallax_err"] = combined
+    outside = extrapolates(model, where)
+    # Flagged, not warned of: nobody could tell which stars a warning means.
+    overflown = ~np.all([np.isfinite(values[name]) for name in _ALWAYS_KNOWN if name in values], axis=0)
+    if outside is not None or overflown.any():
+        flags["extrapolation"] = overflown if outside is None else outside | overflown
+    if out_of_range is not None:
+        flags["zero_point_out_of_range"] = out_of_range[rows]
+    return values, flags
+
+
+def zero_point_rule(model):
+    """The rule by which a model's training parallaxes had their zero point added (str)."""
+    return model.metadata.get("zero_point_rule", CONSTANT)
+
+
+def fitted_zero_point(model):
+    """A fitted zero point's covariates, units, pivots, offsets [mas] and covariance as JSON, else "none" (str)."""
+    fitted = model.metadata.get("zero_point_fit")
+    if fitted is None:
+        return "none"
+    return json.dumps({key: fitted[key] for key in ("covariates", "units", "pivots", "offsets", "covariance")})
+
+
+def _combine(spec, spec_error, gaia, gaia_error):
+    """The inverse-variance mean of two independent parallaxes and its error, the first alone where Gaia has none."""
+    with np.errstate(divide="ignore"):
+        spec_weight, gaia_weight = 1.0 / spec_error**2, 1.0 / gaia_error**2
+    mean = (spec_weight * spec + gaia_weight * gaia) / (spec_weight + gaia_weight)
+    error = 1.0 / np.sqrt(spec_weight + gaia_weight)
+    return np.where(np.isnan(gaia), spec, mean), np.where(np.isnan(gaia), spec_error, error)
+
+
+def _average(right, wrong, probability):
+    """Mean and standard deviation of a value that is the second of two, each with its error, by a probability."""
+    (mean, error), (other, other_error) = right, wrong
+    between = mean + probability * (other - mean)
+    variance = (1.0 - probability) * (error**2 + (mean - between) ** 2)
+    variance += probability * (other_error**2 + (other - between) ** 2)
+    return between, np.sqrt(variance)
+
+
+#: Comments of the header's cards.
+HEADER_COMMENTS = {
+    "PRODUCT": "what this table is",
+    "SPFVERS": "version of spfast",
+    "SURVHASH": "survey: SHA-256 of its arrays and stars",
+    "MODSURV": "survey that the model was trained on",
+    "MODFOLD": "fold that the model was trained on",
+    "PENALTY": "L1 penalty of the model",
+    "ZEROPT": "[mas] added to Gaia parallaxes in training",
+    "ZPRULE": "zero point rule in training",
+    "ZPFIT": "zero point fitted in training, mas (JSON)",
+    "CONVERGD": "whether the model reached its tolerance",
+    "ERRCOL": "column of the error in logarithms and distances",
+    "SCATTR": "intrinsic scatter s of ln parallax",
+    "SCATGR": "share of s^2 that grows outward",
+    "SCATWK": "share of s^2 from weak lines",
+    "INFLAT": "factor k on Gaia's errors",
+}
+
+#: Columns that come from Gaia's parallax: of stars that the model may have seen.
+_FROM_GAIA = (
+    *("Gaia_parallax", "Gaia_parallax_err", "Gaia_zero_point"),
+    *("combined_parallax", "combined_parallax_err", "outlier_probability"),
+)
+
+
+def predict_survey(model, survey, threads=None):
+    """Predict every star of a survey with one model.
+
+    Parameters
+    ----------
+    model : FittedModel
+    survey : Survey
+        The one that the model was trained on or another with the pixels that it uses.
+    threads : int, optional
+        All processors by default.
+
+    Returns
+    -------
+    astropy Table
+        One row per star, in the survey's order, errors and flags as in the catalog of `make_catalog`; ``flags`` marks
+        the stars that the model was trained on, whose prediction is not independent of their Gaia parallax.
+
+    Raises
+    ------
+    BadInputError
+        If the survey lacks a pixel or magnitude that the model uses.
+
+    Warns
+    -----
+    SpfastWarning
+        If the model does not say which stars it was trained on, or has no error budget: files of older versions.
+    """
+    check_model(model, survey)
+    model = model.for_layout(survey.layout)
+    survey.check_values()
+    values, flags = apply_model(model, survey, threads=threads)
+    flags |= star_flags(survey)
+    survey.check_length()
+    if model.budget is None:
+        message = "the model is of an older version without error budget: no total errors; fit it again for them"
+        warnings.warn(message, SpfastWarning, stacklevel=2)
+    if "training_stars" in model.metadata:
+        flags["seen_in_training"] = seen_in_training(model.metadata["training_stars"], survey.stars)
+    else:
+        message = "the model does not say which stars it was trained on; no star is flagged as seen"
+        warnings.warn(message, SpfastWarning, stacklevel=2)
+    values = {name: value for name, value in values.items() if name not in _FROM_GAIA}
+    values |= {**star_values(survey.stars), "flags": pack_flags(flags, survey.n_stars)}
+    header = {
+        "PRODUCT": "spfast predictions",
+        "SPFVERS": __version__,
+        "SURVHASH": survey.survey_hash,
+        "MODSURV": str(model.metadata.get("survey_hash", "")),
+        "MODFOLD": str(model.metadata.get("fold", "")),
+        "PENALTY": float(model.penalty),
+        "ZEROPT": float(model.zero_point),
+        "ZPRULE": zero_point_rule(model),
+        "ZPFIT": fitted_zero_point(model),
+        "CONVERGD": bool(model.result.converged),
+        "ERRCOL": "spec_parallax_err" if model.budget is None else "spec_parallax_err_total",
+    }
+    if model.budget is not None:
+        budget = model.budget
+        header |= {"SCATTR": budget.intrinsic_scatter, "SCATGR": budget.growth, "SCATWK": budget.weak_line_growth}
+        header["INFLAT"] = budget.gaia_inflation
+    return build_table(values, {**header, **flag_cards(flags)})

@@ -1,0 +1,129 @@
+"""What a survey, a model or a table is, how it was made, and whether it is whole."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from spfast.config import CONSTANT, FITTED
+from spfast.data.survey import open_survey, verify_survey
+from spfast.data.tables.read import is_table, read_table
+from spfast.data.tables.write import verify_table
+from spfast.errors import BadInputError
+from spfast.model.fitted_model import load_model
+
+__all__ = ["describe"]
+
+_WHOLE = "yes, every byte as it was written"
+
+
+def describe(path, verify=False):
+    """Describe a survey folder, a model file or a table that spfast wrote.
+
+    Parameters
+    ----------
+    path : path-like
+    verify : bool
+        Read every byte and compare with the stored hashes (a model's are compared in any case).
+
+    Returns
+    -------
+    list of (str, str)
+        What and its value, for printing.
+
+    Raises
+    ------
+    BadInputError
+        If it is none of the three, or not whole.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if verify:
+            verify_survey(path)
+        return _describe_survey(open_survey(path), verify)
+    if not path.exists():
+        raise BadInputError(f"{path}: no such file or folder; expected a survey, a model or a catalog")
+    if is_table(path):
+        if verify:
+            verify_table(path)
+        return _describe_table(read_table(path), verify)
+    return _describe_model(load_model(path))
+
+
+def _describe_survey(survey, verify):
+    info, layout = survey.info, survey.layout
+    training = int(np.count_nonzero(survey.stars["training_set"]))
+    features = f"a constant, {len(layout.magnitudes)} magnitudes, {layout.n_pixels:,} pixels"
+    lines = [
+        ("what", "a survey"),
+        ("stars", f"{survey.n_stars:,}, of which {training:,} in the training set; {info['n_rejected']:,} rejected"),
+        ("features", f"{survey.n_features:,}: {features}"),
+        ("hash", survey.survey_hash),
+        ("whole", _WHOLE if verify else "yes by its shapes; --verify reads every byte"),
+    ]
+    lines += [("cut", f"{n_left:8,d}  {cut}") for cut, n_left in info["cut_flow"]]
+    return [*lines, ("versions", _pairs(info["versions"])), *_config_lines(info.get("config"))]
+
+
+def _describe_model(model):
+    result, metadata = model.result, model.metadata
+    lines = [
+        ("what", "a model"),
+        ("whole", _WHOLE),
+        ("trained on", f"{model.n_stars:,} stars"),
+        ("coefficients", f"{model.n_features:,}; {model.n_nonzero:,} penalised ones are not zero"),
+        ("penalty", f"{model.penalty:g}"),
+        ("zero point", _zero_point(model)),
+        ("objective", f"{result.objective:.10g}"),
+        ("KKT violation", f"{result.kkt_violation:.3g}"),
+        ("converged", "yes" if result.converged else f"no: {result.message}"),
+        ("passes", f"{result.n_passes} in {result.seconds:.1f} s"),
+    ]
+    names = {"fold": "fold", "fold_rule": "folds", "survey_hash": "survey", "spfast_version": "version"}
+    lines += [(label, str(metadata[key])) for key, label in names.items() if key in metadata]
+    lines += _config_lines(metadata.get("config"))
+    return lines + _config_lines(metadata.get("survey_config"), "survey config")
+
+
+def _zero_point(model):
+    rule = model.metadata.get("zero_point_rule", CONSTANT)
+    if rule == CONSTANT:
+        return f"{model.zero_point:g} mas added to Gaia parallaxes"
+    fitted = model.metadata["tuning"]["summary"] if rule == FITTED else ""
+    return f"star by star: {rule} {fitted}".rstrip()
+
+
+def _describe_table(table, verified):
+    product = str(table.meta.get("PRODUCT", "a table that does not say what made it"))
+    lines = [("what", product), ("rows", f"{len(table):,}")]
+    if verified:
+        lines.append(("whole", _WHOLE))
+    for key, value in table.meta.items():
+        if key in ("CONFIG", "SURVCONF") and product.startswith("spfast"):
+            lines += _config_lines(_stored(value), key)
+        elif key != "PRODUCT":
+            lines.append((key, str(value)))
+    return lines + [("column", f"{c.name} [{c.unit or '-'}] {c.description or ''}") for c in table.itercols()]
+
+
+def _stored(text):
+    """A configuration from a header (dict); as it stands if it is damaged, for info must show what is there."""
+    try:
+        config = json.loads(text)
+    except (ValueError, TypeError):
+        config = None
+    return config if isinstance(config, dict) else {"damaged": text}
+
+
+def _config_lines(config, label="config"):
+    """One line for each section of a stored configuration."""
+    if not isinstance(config or {}, dict):
+        return [(label, str(config))]
+    return [
+        (label, f"[{name}] {_pairs(values)}" if isinstance(values, dict) else f"{name} = {values}")
+        for name, values in (config or {}).items()
+    ]
+
+
+def _pairs(values):
+    return ", ".join(f"{key} = {value}" for key, value in values.items())

@@ -1,0 +1,140 @@
+"""Which Gaia source and which allStar row stand for a star: match by 2MASS key, settle ties by stated rules."""
+
+import numpy as np
+
+from spfast.data.gaia import tmass_key
+from spfast.errors import BadInputError
+
+__all__ = ["POLICIES", "best_gaia_rows", "best_rows", "check_places", "join_wise", "match_gaia"]
+
+#: Recorded with every survey.
+POLICIES = {
+    "duplicates": "of the allStar rows of one APOGEE_ID with a spectrum file: the highest SNR, ties by all columns",
+    "several_gaia_sources": "smallest angular_distance if given, else brightest phot_g_mean_mag, ties by all columns",
+}
+
+
+#: Degrees that half of the matched stars may be apart in the two tables.
+_APART_MAX = 1 / 60
+
+
+def best_rows(keys, order, others=()):
+    """Return, for each distinct key, the row that comes first: lowest ``order``, NaN last, ties by the others in turn.
+
+    Parameters
+    ----------
+    keys : array of str or int, shape (n,)
+    order : float array, shape (n,)
+    others : sequence of array, shape (n,)
+        What else tells rows apart, so that their order in the file does not matter; rows alike in all are.
+
+    Returns
+    -------
+    rows : int64 array
+        Sorted by row.
+
+    Examples
+    --------
+    >>> from spfast.data.match import best_rows
+    >>> best_rows(["a", "b", "a", "a"], [3.0, 9.0, 1.0, 1.0]).tolist()
+    [1, 2]
+    """
+    keys, order = np.asarray(keys), np.asarray(order, dtype=float)
+    by_order = np.lexsort((*map(np.asarray, others[::-1]), order, keys))  # NaN sorts last
+    first = np.ones(len(keys), bool)
+    first[1:] = keys[by_order][1:] != keys[by_order][:-1]
+    return np.sort(by_order[first])
+
+
+def best_gaia_rows(gaia):
+    """Return one row of a Gaia table per 2MASS key: the nearest if angular distances are given, else the brightest.
+
+    Parameters
+    ----------
+    gaia : astropy Table
+        From `spfast.data.gaia.read_gaia`.
+
+    Returns
+    -------
+    rows : int64 array
+    """
+    order = gaia["angular_distance"] if "angular_distance" in gaia.colnames else gaia["phot_g_mean_mag"]
+    rows = best_rows(gaia["key"], order, list(gaia.itercols()))
+    return rows[np.asarray(gaia["key"])[rows] != ""]
+
+
+def match_gaia(apogee_id, gaia):
+    """Find each star's row in a Gaia table.
+
+    Parameters
+    ----------
+    apogee_id : array of str, shape (n_stars,)
+    gaia : astropy Table
+
+    Returns
+    -------
+    rows : int64 array, shape (n_stars,)
+        -1 where there is none.
+    """
+    rows = best_gaia_rows(gaia)
+    return _lookup(tmass_key(apogee_id), np.asarray(gaia["key"])[rows], rows)
+
+
+def check_places(stars, gaia):
+    """Refuse a match whose stars are in other places in the two tables: hours for degrees, or keys of other stars.
+
+    Parameters
+    ----------
+    stars, gaia : astropy Table
+        Row by row the same star; ``ra``, ``dec`` [deg] are compared if both tables have them.
+
+    Raises
+    ------
+    BadInputError
+        If half of the stars are more than a minute of arc apart; proper motion is seconds at most.
+    """
+    if any(name not in table.colnames for table in (stars, gaia) for name in ("ra", "dec")):
+        return
+    ra, dec, other_ra, other_dec = (np.radians(table[name]) for table in (stars, gaia) for name in ("ra", "dec"))
+    # The haversine formula: exact for small angles.
+    cosines = np.cos(dec) * np.cos(other_dec)
+    square = np.sin((dec - other_dec) / 2) ** 2 + cosines * np.sin((ra - other_ra) / 2) ** 2
+    apart = np.degrees(2 * np.arcsin(np.sqrt(np.minimum(square, 1.0))))
+    apart = apart[np.isfinite(apart)]
+    if apart.size and np.median(apart) > _APART_MAX:
+        raise BadInputError(
+            f"allStar and Gaia table: the {apart.size} matched stars are {np.median(apart):.3g} deg apart (median), "
+            "expected seconds of arc; is ra in hours, or are the 2MASS keys those of other stars?"
+        )
+
+
+def join_wise(gaia, wise):
+    """Give a Gaia table the WISE columns of another table, by 2MASS key or else by source_id; in place.
+
+    Parameters
+    ----------
+    gaia : astropy Table
+    wise : astropy Table
+        From `spfast.data.gaia.read_wise`; its values replace any in the Gaia table.
+
+    Raises
+    ------
+    BadInputError
+        If no row matches.
+    """
+    by = "key" if "key" in wise.colnames else "source_id"
+    rows = best_rows(wise[by], wise["w1mpro"], list(wise.itercols()))
+    matched = _lookup(np.asarray(gaia[by]), np.asarray(wise[by])[rows], rows)
+    if not np.any(matched >= 0):
+        raise BadInputError(f"WISE table: none of its {len(wise)} rows matches a Gaia row by {by}; check both")
+    for name in wise.colnames[1:]:
+        gaia[name] = np.where(matched >= 0, np.asarray(wise[name])[matched], np.nan).astype(np.float32)
+
+
+def _lookup(wanted, keys, rows):
+    """Return ``rows`` at the position of each wanted key among distinct ``keys``, -1 where it is absent."""
+    if not len(keys):
+        return np.full(len(wanted), -1)
+    order = np.argsort(keys, kind="stable")
+    place = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
+    return np.where(keys[order][place] == wanted, rows[order][place], -1)

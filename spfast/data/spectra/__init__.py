@@ -1,0 +1,1 @@
+"""From spectra to feature rows: continuum, bad pixels, features, and the processes that make them."""

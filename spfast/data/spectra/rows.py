@@ -1,0 +1,132 @@
+"""Spectrum files to rows on disk: what one worker does with a chunk of files, in this process or in one of its own."""
+
+import errno
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from spfast.config import load_config
+from spfast.data.apogee import spectrum_reader
+from spfast.data.spectra.features import SpectrumFeatures
+from spfast.errors import BadInputError
+from spfast.files import writing
+
+#: Raw arrays of the rows, float32, one row of 7451 pixels a star.
+LN_FLUX, LN_FLUX_ERROR = "ln_flux.f32", "ln_flux_error.f32"
+
+
+class RowMaker:
+    """Reads spectra and writes their rows into the two raw files.
+
+    Parameters
+    ----------
+    job : dict
+        ``root`` (folder of spectra), ``work`` (folder of the raw files, which exist), ``continuum_pixels``, ``config``
+        (its sections ``normalization`` and ``features``) and ``library``; plain values, so that it travels as JSON.
+    """
+
+    def __init__(self, job):
+        self._root, work = job["root"], Path(job["work"])
+        self._features = SpectrumFeatures(job["continuum_pixels"], load_config(overrides=job["config"]))
+        self._read = spectrum_reader(job["library"])
+        self._buffer = np.zeros((2, 0, self._features.pixels.size), np.float32)
+        # Written by seek, not through a memory map: pages of a map would count as this process's memory.
+        self._files = [open(work / name, "r+b", buffering=0) for name in (LN_FLUX, LN_FLUX_ERROR)]  # noqa: SIM115
+
+    def close(self):
+        for file in self._files:
+            file.close()
+
+    def chunk(self, start, paths):
+        """Make the rows ``start``, ``start + 1``, ... from spectrum files.
+
+        Parameters
+        ----------
+        start : int
+        paths : list of str
+            Relative to the root.
+
+        Returns
+        -------
+        record : dict
+            ``start``, ``n``, ``n_bad`` (bad pixels of each row), ``n_unnormalized`` (apStar spectra among them),
+            ``failed`` (index within the chunk, reason) and ``usable`` (pixels good in at least one row, packed bits in
+            hex); plain values.
+
+        Raises
+        ------
+        BadInputError
+            If a file that was there is not, the system cannot read it, or the rows cannot be written.
+        """
+        features = self._features
+        features.reset_usable()
+        if len(paths) > self._buffer.shape[1]:
+            self._buffer = np.zeros((2, len(paths), features.pixels.size), np.float32)
+        ln_flux, ln_flux_error = self._buffer[:, : len(paths)]
+        n_bad, failed, n_unnormalized = [0] * len(paths), [], 0
+        for i, path in enumerate(paths):
+            path = os.path.join(self._root, path)
+            try:
+                spectrum = self._read(path)
+            except BadInputError as error:
+                if _is_out_of_reach(path, error):
+                    raise
+                failed.append([i, str(error).removeprefix(f"{path}: ")])
+                continue
+            n_bad[i], failure = features.row(
+                spectrum.flux,
+                spectrum.flux_error,
+                ln_flux[i],
+                ln_flux_error[i],
+                spectrum.pixel_mask,
+                spectrum.normalized,
+            )
+            n_unnormalized += not spectrum.normalized
+            if failure:
+                failed.append([i, failure])
+        for file, rows in zip(self._files, (ln_flux, ln_flux_error), strict=True):
+            with writing(file.name):
+                file.seek(start * features.pixels.size * rows.itemsize)
+                _write_all(file, rows)
+        return {
+            "start": start,
+            "n": len(paths),
+            "n_bad": n_bad,
+            "n_unnormalized": n_unnormalized,
+            "failed": failed,
+            "usable": np.packbits(features.usable).tobytes().hex(),
+        }
+
+
+def _is_out_of_reach(path, error):
+    """Whether it is not the file that is bad: a disk or a network folder that is gone must not cost all its stars."""
+    cause = error.__context__
+    system = isinstance(cause, OSError) and cause.errno not in (None, errno.EACCES, errno.EPERM)
+    return system or not os.path.exists(path)
+
+
+def _write_all(file, rows):
+    """Write an array through a file without a buffer, which may take only part of it at a time."""
+    left = memoryview(rows).cast("B")
+    while left:
+        left = left[file.write(left) :]
+
+
+def main():
+    """Serve chunks: a job on the first line of standard input, then a chunk a line; a record or an error comes back."""
+    maker = RowMaker(json.loads(sys.stdin.readline()))
+    for line in sys.stdin:
+        try:
+            answer = maker.chunk(*json.loads(line))
+        except BadInputError as error:
+            answer = {"error": str(error)}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+    maker.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Tables in any format: read by one door, written by another."""

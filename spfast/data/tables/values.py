@@ -1,0 +1,229 @@
+"""Columns of tables from elsewhere: types, units and missing values brought to a survey's, nonsense refused by name."""
+
+import warnings
+
+import numpy as np
+from astropy import units
+
+from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
+from spfast.errors import BadInputError, SpfastWarning
+
+__all__ = ["check_plausible", "column_values", "float_column"]
+
+#: What surveys write for "no value" (-9999, -9999.99) is below this.
+_MISSING_BELOW = -9990.0
+
+#: What nearly all of a column's values lie between if it is what its name says: for tables that do not state units.
+_PLAUSIBLE = {
+    "mag": (-5.0, 30.0, "magnitudes; are they fluxes?"),
+    "parallax_error": (2e-3, 50.0, "mas; are they in arcsec?"),
+}
+#: What no star has beyond, by column or unit, in the column's unit: the edges of the sky, and for the rest far outside
+#: anything measured, so that one such number does not drown a mean or a fit.
+_LONGITUDE, _LATITUDE = (-180.0, 360.0), (-90.0, 90.0)
+_POSSIBLE = {
+    **{"ra": _LONGITUDE, "dec": _LATITUDE, "glon": _LONGITUDE, "glat": _LATITUDE, "ecl_lat": _LATITUDE},
+    **{"parallax": (-1e4, 1e4), "parallax_error": (-1e4, 1e4), "SNR": (-1e6, 1e6), "TEFF": (0.0, 1e6)},
+    **{"LOGG": (-10.0, 10.0), "FE_H": (-10.0, 10.0), "ALPHA_M": (-10.0, 10.0), "mag": (-100.0, 100.0)},
+}
+
+
+def column_values(values, kind, where, given=None, unit=""):
+    """Return one column of an input table as a survey keeps it: plain, of its type, in its unit.
+
+    Parameters
+    ----------
+    values : array, masked array or astropy Column
+        As the file has it; numbers may be written as text.
+    kind : str
+        As in `StarColumn`.
+    where : str
+        File and column, for messages.
+    given : str or astropy unit, optional
+        The file's own unit; one that nobody knows is taken to be ours.
+    unit : str
+        Ours; empty for none.
+
+    Returns
+    -------
+    values : array
+        Missing and infinite numbers are NaN or -1.
+
+    Raises
+    ------
+    BadInputError
+        If it has more than one value a row, is no text or no numbers, does not fit its type, or has another unit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spfast.data.tables.values import column_values
+    >>> values = column_values(np.array([1, np.inf]), "f8", "gaia.fits: column parallax", "arcsec", "mas")
+    >>> values.round(6).tolist()
+    [1000.0, nan]
+    """
+    mask, plain = np.ma.getmaskarray(values), np.asarray(values)
+    if plain.ndim != 1:
+        raise BadInputError(f"{where} has shape {plain.shape}, expected one value a row")
+    if kind == "U":
+        return np.where(mask, "", _text(plain, where))
+    factor = _unit_factor(given, unit, where)
+    if plain.dtype.kind in "SUO":
+        plain = _text(plain, where)
+        mask = mask | (plain == "")
+        plain = np.where(mask, "0", plain)
+    numbers = _numbers(plain, where)
+    if kind.startswith("i"):
+        return _whole(numbers, mask, kind, where)
+    with np.errstate(over="ignore"):  # what is beyond float32 is as good as infinite
+        numbers = (numbers * np.float64(factor)).astype(kind)
+    return np.where(mask | ~np.isfinite(numbers), np.array(np.nan, kind), numbers)
+
+
+def float_column(table, name, unit=""):
+    """Return a column as float64 with NaN for masked and infinite values and for the -9999 of survey tables.
+
+    Parameters
+    ----------
+    table : astropy Table
+    name : str
+    unit : str, optional
+        The unit it is wanted in; a column that does not say its own is taken to have it.
+
+    Raises
+    ------
+    BadInputError
+        If it is no column of numbers, or has a unit that cannot be converted.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from spfast.data.tables.values import float_column
+    >>> float_column(Table({"parallax": [1, -9999]}), "parallax").tolist()
+    [1.0, nan]
+    """
+    column = table[name]
+    values = column_values(column, "f8", f"column {name}", getattr(column, "unit", None), unit)
+    return np.where(values < _MISSING_BELOW, np.nan, values)
+
+
+def _text(values, where):
+    if not len(values):  # numpy's functions of text want one
+        return np.array([], dtype="U1")
+    if values.dtype.kind == "S":
+        try:
+            values = values.astype("U")
+        except UnicodeDecodeError:
+            values = np.char.decode(values, "latin-1")
+    elif values.dtype.kind == "O":
+        values = np.array([_one_text(value) for value in values], dtype="U")
+    # NUL pads text in FITS; within it, it is no character of any name.
+    values = np.char.strip(np.char.replace(values.astype("U"), "\0", ""))
+    plain = np.char.str_len(values) == np.char.str_len(np.char.encode(values, "ascii", "ignore"))
+    if not plain.all():
+        row = np.flatnonzero(~plain)[0]
+        raise BadInputError(f"{where} has {str(values[row])[:40]!a} in row {row}, expected ASCII; correct the table")
+    return values
+
+
+def _one_text(value):
+    return value.decode("latin-1") if isinstance(value, bytes) else "" if value is None else str(value)
+
+
+def _numbers(values, where):
+    """The values as float64 or integers."""
+    if values.dtype.kind == "U":
+        for kind in ("i8", "f8"):
+            try:
+                return values.astype(kind)
+            except (ValueError, OverflowError):
+                continue
+        row = next(row for row, value in enumerate(values) if not _is_number(value))
+        raise BadInputError(f"{where} has {str(values[row])[:40]!r} in row {row}, expected numbers; correct the table")
+    if values.dtype.kind not in "iuf":
+        raise BadInputError(f"{where} is {values.dtype.name}, expected numbers; correct the table")
+    return values.astype(values.dtype.newbyteorder("=")) if values.dtype.kind in "iu" else values.astype("f8")
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _whole(numbers, mask, kind, where):
+    """Integers of a type; floats only if they are whole."""
+    mask = mask | ~np.isfinite(numbers)
+    numbers = np.where(mask, numbers.dtype.type(0), numbers)
+    limits = np.iinfo(kind)
+    # As floats the limits are exact, but for int64's upper one, which is rounded up: hence no equality.
+    fits = (numbers == np.rint(numbers)) & (numbers >= limits.min) & (numbers < float(limits.max) + (kind == "i4"))
+    if not fits.all():
+        row = np.flatnonzero(~fits)[0]
+        raise BadInputError(
+            f"{where} is {numbers[row]} in row {row}, expected whole numbers of {8 * int(kind[1:])} bits; correct it"
+        )
+    return np.where(mask, -1, numbers.astype(kind)).astype(kind)
+
+
+def _unit_factor(given, expected, where):
+    """Return what turns a column's unit into ours."""
+    if not given or not expected:
+        return 1.0
+    given = units.Unit(given, parse_strict="silent")
+    if isinstance(given, units.UnrecognizedUnit):
+        return 1.0
+    try:
+        return given.to(units.Unit(expected))
+    except units.UnitConversionError:
+        raise BadInputError(
+            f"{where} is in {given}, expected {expected} or a unit like it; convert it or correct its unit"
+        ) from None
+
+
+def check_plausible(table, path):
+    """Refuse columns whose numbers are in another unit than the one they should be in; drop impossible numbers.
+
+    Parameters
+    ----------
+    table : astropy Table
+        Columns of a survey in their types; impossible numbers become NaN, in place.
+    path : path-like
+        For messages.
+
+    Raises
+    ------
+    BadInputError
+        If the median of the magnitudes, or of the parallax errors, is one that no star of a survey has.
+
+    Warns
+    -----
+    SpfastWarning
+        For numbers that no star has.
+    """
+    for name in table.colnames:
+        column = {**STAR_COLUMNS, **DR3_COLUMNS}.get(name)
+        magnitude = column and column.unit == "mag" and not name.lower().endswith(("_err", "_error"))
+        known = _PLAUSIBLE.get("mag" if magnitude else name)
+        if known:
+            low, high, expected = known
+            values = np.asarray(table[name])[np.isfinite(table[name])]
+            if values.size and not low < np.median(values) < high:
+                raise BadInputError(
+                    f"{path}: column {name} has the median {np.median(values):g}, expected {low:g} to {high:g} "
+                    f"{expected}"
+                )
+        low, high = _POSSIBLE.get(name) or _POSSIBLE.get(column and column.unit, (-np.inf, np.inf))
+        values = np.asarray(table[name])
+        off = ((values < low) | (values > high)) if values.dtype.kind == "f" else np.zeros(1, bool)
+        if off.any():
+            row = np.flatnonzero(off)[0]
+            warnings.warn(
+                f"{path}: {off.sum()} values of {name} are not between {low:g} and {high:g} {column.unit} (row {row}: "
+                f"{values[row]:g}) and count as missing; check the column",
+                SpfastWarning,
+                stacklevel=3,
+            )
+            table[name] = np.where(off, values.dtype.type(np.nan), values)

@@ -1,0 +1,177 @@
+"""Tables written by suffix: whole or not at all, the same bytes for the same table."""
+
+import json
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits, votable
+from astropy.table import Table
+
+from spfast.data.tables.read import need_pyarrow, read_table
+from spfast.errors import BadInputError
+from spfast.files import BLANK_SEAL, is_sealed, new_file, seal
+
+__all__ = [
+    "SUFFIXES",
+    "check_output",
+    "verify_table",
+    "write_table",
+]
+
+#: Suffixes that tables are written to; what each keeps beyond the values is in `write_table`.
+SUFFIXES = (".fits", ".ecsv", ".vot", ".csv", ".parquet")
+
+#: The longest FITS keyword.
+_KEYWORD_LENGTH = 8
+
+#: Keyword of a table's own hash.
+_SEAL = "SHA256"
+
+#: Characters of a string, and of a comment after it, that one card of 80 holds beside the keyword and the quotes.
+_CARD_STRING = 68
+
+
+def check_output(path, overwrite=False, suffixes=SUFFIXES):
+    """Refuse an output that could not be written, before any work is done.
+
+    Parameters
+    ----------
+    path : path-like
+        File to be written.
+    overwrite : bool
+        Whether an existing file may be replaced.
+    suffixes : tuple of str, optional
+        Those allowed; empty for any.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    BadInputError
+        For an unknown suffix, a missing folder, a file that exists, or Parquet without pyarrow.
+    """
+    path = Path(path)
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise BadInputError(f"{path}: cannot write {path.suffix or 'a name without suffix'}; use {' '.join(suffixes)}")
+    if path.suffix.lower() == ".parquet":
+        need_pyarrow(path)
+    if not path.parent.is_dir():
+        raise BadInputError(f"{path}: the folder {path.parent} does not exist; create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise BadInputError(f"{path}: the folder {path.parent} cannot be written to; choose another")
+    if path.is_dir() or (path.exists() and not overwrite):
+        advice = "give another name" if path.is_dir() else "give another name or --overwrite"
+        raise BadInputError(f"{path}: already exists; {advice}")
+    return path
+
+
+def write_table(table, path, overwrite=False, comments=None):
+    """Write a table in the format that the suffix names.
+
+    FITS keeps units, descriptions (``TCOMMn``), UCDs (``TUCDn``) and ``table.meta`` as header cards; ECSV, VOTable and
+    Parquet keep the same in their own ways, and all of them the file's own hash (``SHA256``), which `verify_table`
+    checks; CSV keeps the values only.
+
+    Parameters
+    ----------
+    table : astropy Table
+        Its ``meta`` holds plain values under FITS keywords; a column's UCD is its ``meta["ucd"]``.
+    path : path-like
+        Ends in one of `SUFFIXES`.
+    overwrite : bool
+        Replace an existing file.
+    comments : dict of str, optional
+        Comment of each FITS keyword.
+
+    Raises
+    ------
+    BadInputError
+        As `check_output`.
+    """
+    path = check_output(path, overwrite)
+    suffix = path.suffix.lower()
+    table = Table(table, copy=False, meta={**table.meta, _SEAL: BLANK_SEAL})
+    with new_file(path) as partial:
+        if suffix == ".fits":
+            _fits_hdu(table, comments or {}).writeto(partial, output_verify="exception")
+        elif suffix == ".vot":
+            # Not in C, which writes a byte beyond its buffer after a row that just fills it (astropy issue 20419).
+            _votable(table).to_xml(str(partial), _debug_python_based_parser=True)
+        elif suffix == ".parquet":
+            _write_parquet(table, partial)
+        else:
+            table.write(partial, format=f"ascii.{suffix[1:]}")
+        if suffix != ".csv":
+            seal(partial)
+
+
+def verify_table(path):
+    """Compare every byte of a table that `write_table` wrote with the hash in it.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Raises
+    ------
+    BadInputError
+        If it cannot be read, has no hash, or changed since it was written.
+    """
+    digest = read_table(path).meta.get(_SEAL)
+    if digest is None:
+        raise BadInputError(
+            f"{path}: has no {_SEAL} to compare with: a CSV table, not one of ours, or damaged; make it again, as FITS"
+        )
+    if not is_sealed(path, str(digest)):
+        raise BadInputError(f"{path}: changed since it was written; make it again")
+
+
+def _fits_hdu(table, comments):
+    plain = Table(table, copy=False, meta={})
+    for column in plain.itercols():
+        # Kept as TCOMMn and TUCDn below; astropy would write them as a YAML block that only astropy reads.
+        column.description, column.meta = None, {}
+    hdu = fits.table_to_hdu(plain)
+    for number, column in enumerate(table.itercols(), start=1):
+        if column.description:
+            hdu.header[f"TCOMM{number}"] = column.description
+        if column.meta.get("ucd"):
+            hdu.header[f"TUCD{number}"] = column.meta["ucd"]
+    for key, value in table.meta.items():
+        if len(key) > _KEYWORD_LENGTH:
+            raise ValueError(f"{key}: a FITS keyword has at most {_KEYWORD_LENGTH} characters")
+        comment = comments.get(key, "")
+        if isinstance(value, str) and len(value) <= _CARD_STRING < len(value) + len(" / ") + len(comment):
+            comment = ""  # one card holds the value or both; astropy would cut the comment short
+        hdu.header[key] = (value, comment)
+    return fits.HDUList([fits.PrimaryHDU(), hdu])
+
+
+def _votable(table):
+    with warnings.catch_warnings():
+        # "2MASS_ID" is a name but no XML identifier; the one made from it is never seen.
+        warnings.simplefilter("ignore", votable.exceptions.W03)
+        document = votable.from_table(Table(table, copy=False, meta={}))
+    resource = document.resources[0]
+    for key, value in table.meta.items():
+        resource.infos.append(votable.tree.Info(name=key, value=str(value)))
+    return document
+
+
+def _write_parquet(table, path):
+    # Not astropy's own Parquet door: it needs pandas to read back what it wrote.
+    import pyarrow
+    from pyarrow import parquet
+
+    fields, arrays = [], []
+    for column in table.itercols():
+        array = pyarrow.array(column.tolist() if column.dtype.kind in "SU" else np.asarray(column))
+        notes = {"unit": str(column.unit or ""), "description": column.description or "", **column.meta}
+        fields.append(pyarrow.field(column.name, array.type, metadata={k: v for k, v in notes.items() if v}))
+        arrays.append(array)
+    schema = pyarrow.schema(fields, metadata={"spfast": json.dumps(dict(table.meta))})
+    parquet.write_table(pyarrow.table(arrays, schema=schema), path)

@@ -1,0 +1,91 @@
+"""A catalog, its stars' labels and photometry, and the truth, as one table: what the figures take."""
+
+import numpy as np
+from astropy.table import Table
+
+from spfast.errors import BadInputError
+from spfast.validation.read_catalog import catalog_values, match_names, true_parallaxes
+
+__all__ = ["join_catalog"]
+
+#: Columns made of two magnitudes.
+_COLOURS = {
+    "BP-RP": ("phot_bp_mean_mag", "phot_rp_mean_mag"),
+    "J-K": ("J", "K"),
+    "H-W2": ("H", "w2mpro"),
+}
+
+
+def join_catalog(catalog, stars=None, truth=None):
+    """Join a catalog with a survey's star table and with the truth, star by star on the 2MASS name.
+
+    Parameters
+    ----------
+    catalog : astropy Table
+        As `make_catalog` returns, or any table with the paper's seven columns.
+    stars : astropy Table, optional
+        A survey's star table.
+    truth : astropy Table, optional
+        ``APOGEE_ID`` and ``true_parallax`` [mas].
+
+    Returns
+    -------
+    table : astropy Table
+        The catalog's rows in their order, the paper's columns under the paper's names; ``training`` and ``best``
+        (bool), ``Gaia_inflation``; from ``stars`` its own columns and the colours ``BP-RP``, ``J-K``, ``H-W2`` [mag];
+        from ``truth`` ``true_parallax`` [mas]. NaN where a star is not there.
+
+    Raises
+    ------
+    BadInputError
+        If a column is missing, the catalog is empty, or none of its stars is in ``stars`` or in ``truth``.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from spfast.figures.star_table import join_catalog
+    >>> row = {"2MASS_ID": ["2M1"], "Gaia_parallax": [1.0], "Gaia_parallax_err": [0.02], "spec_parallax": [0.9]}
+    >>> table = join_catalog(Table({**row, "spec_parallax_err": [0.1], "training_set": [1], "sample": ["A"]}))
+    >>> bool(table["best"][0])
+    True
+    """
+    if not len(catalog):
+        raise BadInputError("the catalog has no star; nothing to draw")
+    values = catalog_values(catalog)
+    table = Table({"2MASS_ID": values.names}, meta=dict(catalog.meta))
+    for name, array in (
+        ("Gaia_parallax", values.gaia),
+        ("Gaia_parallax_err", values.gaia_error),
+        ("spec_parallax", values.spec),
+        ("spec_parallax_err", values.spec_error),
+        ("Gaia_inflation", values.gaia_inflation),
+        ("sample", values.fold),
+        ("training", values.training),
+        ("best", values.best),
+    ):
+        table[name] = array
+    for name in catalog.colnames:
+        if name not in table.colnames:
+            table[name] = catalog[name]
+    if stars is not None:
+        rows = match_names(values.names, stars["APOGEE_ID"])
+        if not (rows >= 0).any():
+            raise BadInputError("no star of the catalog is in the survey; do the two belong together?")
+        for name in stars.colnames:
+            if name not in table.colnames:
+                table[name] = _taken(stars[name], rows)
+        for name, (blue, red) in _COLOURS.items():
+            table[name] = np.asarray(table[blue], dtype=float) - np.asarray(table[red], dtype=float)
+    if truth is not None:
+        table["true_parallax"] = true_parallaxes(values.names, truth)
+    return table
+
+
+def _taken(column, rows):
+    """Rows of a column; NaN, an empty text, False or -1 where the row is -1."""
+    values = (
+        np.ma.filled(np.ma.asarray(column).astype(float), np.nan) if column.dtype.kind == "f" else np.asarray(column)
+    )
+    taken = values[rows]
+    taken[rows < 0] = {"f": np.nan, "U": "", "S": b"", "b": False}.get(values.dtype.kind, -1)
+    return taken

@@ -1,1 +1,0 @@
-"""What comes out: catalog and validation."""

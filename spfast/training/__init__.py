@@ -1,0 +1,1 @@
+"""From a survey to models: penalty, zero point, fit and error budget, each from the training stars of one fold."""

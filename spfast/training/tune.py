@@ -1,0 +1,194 @@
+"""`spfast tune`: the cross-validated grid of a survey as a table, and the choice."""
+
+import json
+
+import numpy as np
+from astropy.table import Table
+
+from spfast import __version__
+from spfast.config import Config
+from spfast.selection.grid import PointStore
+from spfast.selection.splits import make_splits
+from spfast.training.cross_validation import cross_validate
+from spfast.training.fold import (
+    calm_training,
+    first_zero_point,
+    inner_splits,
+    training_set,
+    used_configs,
+    with_scatter,
+)
+
+__all__ = ["HEADER_COMMENTS", "POINT_COLUMNS", "tune", "tune_table"]
+
+#: Columns of the table: unit and description.
+POINT_COLUMNS = {
+    "penalty": ("", "L1 penalty lambda"),
+    "zero_point": ("mas", "added to every Gaia parallax"),
+    "repeat": ("", "which of the repeated splits"),
+    "held_out": ("", "fold whose stars were not trained on"),
+    "n_train": ("", "stars trained on"),
+    "n_test": ("", "stars held out"),
+    "chi_squared": ("", "mean of (parallax - prediction)^2 / error^2 of the stars held out"),
+    "likelihood": ("", "mean minus ln likelihood of the same, with the intrinsic scatter that suits them best"),
+    "n_best": ("", "stars held out with raw parallax/error >= 20"),
+    "scatter": ("", "half the 16-84 percentile width of (prediction - parallax) / parallax of those"),
+    "n_nonzero": ("", "pixels with a coefficient that is not zero"),
+    "kkt_violation": ("", "largest violation of the optimality conditions, as the penalty"),
+    "converged": ("", "whether it is below the tolerance"),
+    "n_passes": ("", "passes over the features that the fit took"),
+}
+
+#: Comments of the header's cards.
+HEADER_COMMENTS = {
+    "PRODUCT": "what this table is",
+    "SPFVERS": "version of spfast",
+    "SURVHASH": "survey: SHA-256 of its arrays and stars",
+    "CONFIG": "configuration of fit, folds, tuning (JSON)",
+    "SURVCONF": "configuration of the survey (JSON)",
+    "FOLDRULE": "how stars are split, one rule a repeat",
+    "FOLDHASH": "SHA-256 of names and labels, one a repeat",
+    "SCORE": "what was compared",
+    "CHOICE": "how the choice was made",
+    "PENALTY": "chosen L1 penalty",
+    "ZEROPT": "[mas] chosen zero point",
+    "MINPEN": "penalty of the smallest mean score",
+    "MINZP": "[mas] zero point of the smallest mean score",
+    "GREW": "where the grid has grown",
+    "SCATTR": "intrinsic scatter in the weights",
+    "ROBOUT": "training stars that weigh little: outliers of a robust fit",
+    "ROBCNV": "whether the rounds of that fit have settled",
+}
+
+
+def tune(
+    survey,
+    penalties=None,
+    zero_points=None,
+    config=None,
+    n_folds=2,
+    repeats=1,
+    score=None,
+    choice=None,
+    fold=None,
+    resume=None,
+    threads=None,
+    say=None,
+    quiet=True,
+):
+    """Cross-validate penalty and zero point on a survey's training stars.
+
+    With two folds these are the catalog's A and B: one choice for both models, the paper's way, in which a star's
+    parallax has a small say in the choice that its own prediction depends on. ``make_catalog(penalty="auto")`` is
+    free of that.
+
+    Parameters
+    ----------
+    survey : Survey
+    penalties, zero_points : sequence of float, optional
+        The grid; the configuration's by default. A single value is fixed.
+    config : Config, optional
+        Its ``fit``, ``folds`` and ``tune`` sections are used.
+    n_folds, repeats : int
+        K, and the number of splits into K folds.
+    score, choice : str, optional
+        As in `spfast.training.cross_validation.cross_validate`; the configuration's by default.
+    fold : str, optional
+        Only the training stars of fold A or B (give ``n_folds`` of three or more then).
+    resume : path-like, optional
+        File of the points so far: read if it fits this survey, configuration, folds and grid, and written point by
+        point. A run that goes on from it gives the same bits as one that was never interrupted.
+    threads : int, optional
+        All processors by default.
+    say : callable, optional
+        Called with a line of text whenever there is something to tell.
+    quiet : bool
+        No progress bar.
+
+    Returns
+    -------
+    tuning : Tuning
+        The choice and all it rests on.
+    table : astropy Table
+        One row for each split and point of the grid.
+
+    Raises
+    ------
+    BadInputError
+        For a grid or folds that cannot be used.
+    """
+    config = Config() if config is None else config
+    training = training_set(survey, config, fold, threads)
+    splits = make_splits(survey.stars, training.rows, n_folds, repeats, config.folds)
+    first, weights = (config.fit.penalty, first_zero_point(config)), {}
+    if config.fit.intrinsic_scatter:
+        training, weights["scatter"] = with_scatter(training, inner_splits(survey, training, config), config, *first)
+    calm, robust = calm_training(training, *first, config)
+    noted = weights | robust
+    # Penalty and zero point matter to the first fits alone, which set the weights.
+    unused = () if noted else ("penalty", "zero_point")
+    fixed = {key: value for key, value in config.to_dict()["fit"].items() if key not in unused}
+    # All that the points depend on, the grid as well: fits start from their neighbours on it.
+    settings = {
+        "penalties": list(config.tune.penalties if penalties is None else penalties),
+        "zero_points": list(config.tune.zero_points if zero_points is None else zero_points),
+        "score": config.tune.score if score is None else score,
+        "choice": config.tune.choice if choice is None else choice,
+    }
+    identity = {
+        "version": __version__,
+        "survey": survey.survey_hash,
+        "fit": fixed,
+        "folds": splits.digest,
+        "fold": fold,
+        "tune": settings,
+        "columns": list(POINT_COLUMNS),
+    }
+    store = PointStore(resume, identity, check=survey.check_length)
+    if say is not None and store.n_resumed:
+        say(f"going on from {resume}: {store.n_resumed} points are there")
+    tuning = cross_validate(
+        calm,
+        splits.splits,
+        **settings,
+        store=store,
+        say=say,
+        quiet=quiet,
+    )
+    if say is not None and tuning.undecided:
+        say(tuning.undecided)
+    return tuning, tune_table(tuning, survey, config, splits, noted)
+
+
+def tune_table(tuning, survey, config, splits, noted):
+    """Lay out the points of a tuning as a table whose header says what was chosen and how (astropy Table)."""
+    table = Table()
+    for name, (unit, description) in POINT_COLUMNS.items():
+        values = [point[name] for point in tuning.points]
+        table[name] = np.array([np.nan if value is None else value for value in values])
+        table[name].description = description
+        table[name].unit = unit or None
+    configs = used_configs(survey, config)
+    table.meta = {
+        "PRODUCT": "spfast tune",
+        "SPFVERS": __version__,
+        "SURVHASH": survey.survey_hash,
+        "CONFIG": json.dumps(configs["config"]),
+        "SURVCONF": json.dumps(configs["survey_config"]),
+        "FOLDRULE": splits.rule,
+        "FOLDHASH": splits.digest,
+        "SCORE": tuning.score,
+        "CHOICE": tuning.choice,
+        "PENALTY": tuning.penalty,
+        "ZEROPT": tuning.zero_point,
+        "MINPEN": tuning.minimum[0],
+        "MINZP": tuning.minimum[1],
+        "GREW": "; ".join(tuning.notes) or "nowhere",
+    }
+    if "scatter" in noted:
+        table.meta["SCATTR"] = noted["scatter"]["intrinsic_scatter"]
+    if "robust" in noted:
+        table.meta["ROBOUT"] = noted["robust"]["n_outliers"]
+        table.meta["ROBCNV"] = noted["robust"]["converged"]
+    table.sort(["penalty", "zero_point", "repeat", "held_out"])
+    return table

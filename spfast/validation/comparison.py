@@ -1,0 +1,145 @@
+"""Two catalogs of the same stars, one against the other."""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from spfast.data.tables.values import float_column
+from spfast.errors import BadInputError
+from spfast.validation.read_catalog import find_column, match_names, star_names
+from spfast.validation.residuals import described_table, half_width
+
+__all__ = ["COMPARISON", "MatchedStars", "compare_catalogs", "match_catalogs"]
+
+#: Edges of the bins of distance [kpc].
+_EDGES = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, np.inf)
+
+#: Columns of `compare_catalogs`: unit and description.
+COMPARISON = {
+    "stars": ("", "all, or those of a bin of distance"),
+    "low": ("kpc", "nearest distance of the bin, 1 over the geometric mean of the two parallaxes"),
+    "high": ("kpc", "farthest"),
+    "n": ("", "stars in both catalogs"),
+    "bias": ("", "median of ln(this parallax / the other): positive where this one puts stars nearer"),
+    "bias_error": ("", "its error"),
+    "scatter": ("", "half the 16-84 percentile width of the same"),
+    "pull": ("", "the same of it over both errors; the two share spectra and magnitudes, so below 1 is no surprise"),
+    "error_ratio": ("", "median of this fractional error over the other's"),
+}
+
+
+def compare_catalogs(catalog, other):
+    """Compare the spectrophotometric parallaxes of two catalogs, matched by 2MASS name, overall and by distance.
+
+    Parameters
+    ----------
+    catalog, other : astropy Table
+        ``2MASS_ID``, ``spec_parallax`` and ``spec_parallax_err`` under any of the spellings of Table 1.
+
+    Returns
+    -------
+    astropy Table
+        Columns as in `COMPARISON`; ``meta`` has the stars in this catalog (``N_THIS``), in the other (``N_OTHER``)
+        and in both (``N_BOTH``).
+
+    Raises
+    ------
+    BadInputError
+        If a column is missing, no star is in both, or none of those has a parallax and its error in both.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from spfast.validation.comparison import compare_catalogs
+    >>> columns = ["2MASS_ID", "spec_parallax", "spec_parallax_err"]
+    >>> this = Table(rows=[("a", 1.0, 0.1), ("b", 0.4, 0.04)], names=columns)
+    >>> other = Table(rows=[("b", 0.5, 0.05), ("c", 1.0, 0.1)], names=columns)
+    >>> table = compare_catalogs(this, other)
+    >>> table["stars"].tolist(), table.meta["N_BOTH"], round(float(table["bias"][0]), 3)
+    (['all', '2-3 kpc'], 1, -0.223)
+    """
+    stars = match_catalogs(catalog, other)
+    ratio, distance = stars.ratio, stars.distance
+    fraction, other_fraction = stars.error / stars.spec, stars.other_error / stars.other_spec
+    results = [("all", 0.0, np.inf, *_measures(ratio, fraction, other_fraction))]
+    for low, high in pairwise(_EDGES):
+        inside = (distance >= low) & (distance < high)
+        if inside.any():
+            name = f"{low:g}-{high:g} kpc" if np.isfinite(high) else f"> {low:g} kpc"
+            results.append((name, low, high, *_measures(ratio[inside], fraction[inside], other_fraction[inside])))
+    counts = {"N_THIS": len(catalog), "N_OTHER": len(other), "N_BOTH": len(stars.rows)}
+    return described_table(results, COMPARISON, counts)
+
+
+class MatchedStars(NamedTuple):
+    """Stars with a positive parallax in both catalogs: their rows in the first, parallaxes and errors [mas]."""
+
+    rows: np.ndarray
+    spec: np.ndarray
+    error: np.ndarray
+    other_spec: np.ndarray
+    other_error: np.ndarray
+
+    @property
+    def ratio(self):
+        """ln(this parallax / the other)."""
+        return np.log(self.spec / self.other_spec)
+
+    @property
+    def distance(self):
+        """1 over the geometric mean of the two parallaxes [kpc]."""
+        return 1.0 / np.sqrt(self.spec * self.other_spec)
+
+    @property
+    def pull(self):
+        """The ratio over both fractional errors; NaN where both are zero."""
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            return self.ratio / np.hypot(self.error / self.spec, self.other_error / self.other_spec)
+
+
+def match_catalogs(catalog, other):
+    """Return the stars that two catalogs share, matched by 2MASS name.
+
+    Parameters
+    ----------
+    catalog, other : astropy Table
+        As for `compare_catalogs`.
+
+    Returns
+    -------
+    MatchedStars
+
+    Raises
+    ------
+    BadInputError
+        If a column is missing, no star is in both, or none of those has a parallax and its error in both.
+    """
+    names, spec, error = _read(catalog, "the catalog")
+    other_names, other_spec, other_error = _read(other, "the other catalog")
+    found = match_names(names, other_names)
+    shared = found >= 0
+    if not shared.any():
+        raise BadInputError("the two catalogs have no star in common; their 2MASS names differ")
+    matched = np.where(shared, other_spec[found], np.nan)
+    matched_error = np.where(shared, other_error[found], np.nan)
+    rows = np.flatnonzero((spec > 0) & (matched > 0) & np.isfinite(error) & np.isfinite(matched_error))
+    if not rows.size:
+        raise BadInputError("the stars that both catalogs share have no parallax or error in one; check their values")
+    return MatchedStars(rows, spec[rows], error[rows], matched[rows], matched_error[rows])
+
+
+def _read(table, what):
+    columns = [find_column(table, name, what) for name in ("2MASS_ID", "spec_parallax", "spec_parallax_err")]
+    return star_names(table[columns[0]]), *(float_column(table, name) for name in columns[1:])
+
+
+def _measures(ratio, fraction, other_fraction):
+    """The measures from n to error_ratio."""
+    scatter = half_width(ratio)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        pull = ratio / np.hypot(fraction, other_fraction)
+        error_ratio = float(np.nanmedian(fraction / other_fraction)) if np.any(other_fraction > 0) else np.nan
+    # The median of n Gaussian values has pi / 2 times the variance of their mean.
+    bias_error = float(np.sqrt(np.pi / 2 / ratio.size) * scatter)
+    return ratio.size, float(np.median(ratio)), bias_error, scatter, half_width(pull), error_ratio

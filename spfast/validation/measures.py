@@ -1,0 +1,140 @@
+"""How good a catalog's parallaxes are, against Gaia's and the truth, by the measures of Hogg, Eilers & Rix (2019)."""
+
+import numpy as np
+from astropy import units
+from astropy.table import Table
+
+from spfast.config import BEST_SNR
+from spfast.errors import BadInputError
+from spfast.validation.read_catalog import catalog_values, true_parallaxes
+
+__all__ = ["MEASURES", "format_validation", "validate"]
+
+#: From the median absolute deviation to a Gaussian's standard deviation.
+_MAD_TO_SIGMA = 1.4826
+
+#: What each column of `validate`'s table says.
+MEASURES = {
+    "sample": "parent: all stars; training: those of the training set; best: training stars of raw Gaia S/N >= 20",
+    "fold": "A, B, or all",
+    "reference": "the parallax compared with: Gaia's (zero point included) or the simulator's truth",
+    "n": "stars with both parallaxes",
+    "scatter_16_84": "half the 16-84 percentile width of (spec - reference) / reference",
+    "scatter_2_97": "a quarter of its 2.5-97.5 percentile width",
+    "scatter_mad": "1.4826 times its median absolute deviation",
+    "bias": "its median",
+    "chi2_mean": "mean of (spec - reference)^2 over the sum of the squared errors",
+    "chi2_median": "median of the same; 0.455 for honest Gaussian errors",
+    "pull": "half the 16-84 percentile width of (spec - reference) over the difference's error; 1 for honest errors",
+    "beats_gaia": "share of stars with a smaller error than Gaia's (gaia), or nearer the truth than Gaia (truth)",
+}
+
+
+def validate(catalog, truth=None, zero_point=None):
+    """Score a catalog by the paper's measures, for parent, training and best samples, overall and by fold.
+
+    Parameters
+    ----------
+    catalog : astropy Table
+        The seven columns of Table 1, in any case, with hyphens, blanks or underscores; parallaxes in mas.
+    truth : astropy Table, optional
+        ``APOGEE_ID`` (or ``2MASS_ID``) and ``true_parallax`` [mas]: adds rows with the truth as the reference.
+    zero_point : float, optional
+        What ``Gaia_parallax`` has had added to it [mas], needed to choose the best sample by the raw parallax: by
+        default what the catalog's header says of each fold, else the paper's 0.0483.
+
+    Returns
+    -------
+    astropy Table
+        One row per (reference, sample, fold) that has stars; columns as in `MEASURES`.
+
+    Raises
+    ------
+    BadInputError
+        If a column is missing, or no star has both parallaxes, or none is in the truth.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from spfast.validation.read_catalog import TABLE_1
+    >>> from spfast.validation.measures import validate
+    >>> rows = [("a", 1.0, 0.04, 1.1, 0.05, 1, "A"), ("b", 2.0, 0.04, 1.8, 0.05, 1, "B")]
+    >>> scores = validate(Table(rows=rows, names=TABLE_1))
+    >>> scores["sample", "fold", "n"].as_array().tolist()[:3]
+    [('parent', 'all', 2), ('parent', 'A', 1), ('parent', 'B', 1)]
+    """
+    stars = catalog_values(catalog, zero_point)
+    spec, spec_error, gaia, gaia_error = stars.spec, stars.spec_error, stars.gaia, stars.gaia_error
+    both = stars.has_gaia & stars.has_spec
+    if not both.any():
+        raise BadInputError(
+            "the catalog has no star with both a Gaia and a spectrophotometric parallax to compare; check its values"
+        )
+
+    references = [("gaia", gaia, np.hypot(gaia_error, spec_error), both, spec_error < gaia_error)]
+    if truth is not None:
+        true = true_parallaxes(stars.names, truth)
+        nearer = ~(np.abs(spec - true) >= np.abs(gaia - true))  # a star without a Gaia parallax counts as nearer
+        references.append(("truth", true, spec_error, np.isfinite(true) & stars.has_spec, nearer))
+
+    rows = []
+    for name, reference, error, usable, beats in references:
+        for sample, in_sample in (
+            ("parent", np.ones_like(stars.training)),
+            ("training", stars.training),
+            ("best", stars.best),
+        ):
+            for label in ("all", *sorted(set(stars.fold.tolist()))):
+                chosen = usable & in_sample & ((stars.fold == label) | (label == "all"))
+                if chosen.any():
+                    scores = _measures(spec[chosen], reference[chosen], error[chosen])
+                    rows.append((sample, label, name, int(chosen.sum()), *scores, float(np.mean(beats[chosen]))))
+    table = Table(rows=rows, names=tuple(MEASURES))
+    for name, description in MEASURES.items():
+        table[name].description = description
+        if table[name].dtype.kind == "f":
+            table[name].unit = units.dimensionless_unscaled
+    return table
+
+
+def format_validation(table):
+    """Lay out `validate`'s table for a terminal, with a plain sentence on how to read it (str)."""
+    lines = [
+        f"{'against':8s}{'sample':10s}{'fold':5s}{'stars':>8s}{'16-84':>8s}{'2.5-97.5':>10s}{'MAD':>8s}{'bias':>9s}"
+        f"{'<chi2>':>9s}{'med chi2':>10s}{'pull':>7s}{'beats Gaia':>12s}"
+    ]
+    for row in table:
+        lines.append(
+            f"{row['reference']:8s}{row['sample']:10s}{row['fold']:5s}{row['n']:8d}{row['scatter_16_84']:8.1%}"
+            f"{row['scatter_2_97']:10.1%}{row['scatter_mad']:8.1%}{row['bias']:+9.1%}{row['chi2_mean']:9.3g}"
+            f"{row['chi2_median']:10.3f}{row['pull']:7.2f}{row['beats_gaia']:12.1%}"
+        )
+    told = {
+        ("gaia", "best"): f"Gaia's where Gaia is best (parallax/error >= {BEST_SNR:.0f})",
+        ("truth", "parent"): "the true ones",
+    }
+    for row in table:
+        other = told.get((row["reference"], row["sample"]))
+        if other and row["fold"] == "all":
+            lines.append(
+                f"Spectrophotometric parallaxes against {other}: {row['n']:,} stars, off by {row['scatter_16_84']:.1%} "
+                f"(one sigma), {row['bias']:+.1%} in the median; pull {row['pull']:.2f} by spec_parallax_err, "
+                "1 if that were the whole error."
+            )
+    return "\n".join(lines)
+
+
+def _measures(spec, reference, error):
+    """The measures from scatter_16_84 to pull (tuple of 7 floats)."""
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        residual = (spec - reference) / reference
+        pull = (spec - reference) / error
+    residual, pull = residual[np.isfinite(residual)], pull[np.isfinite(pull)]
+    if not residual.size or not pull.size:
+        return (np.nan,) * 7
+    low, p16, median, p84, high = np.percentile(residual, [2.5, 16.0, 50.0, 84.0, 97.5])
+    pull_16, pull_84 = np.percentile(pull, [16.0, 84.0])
+    mad = _MAD_TO_SIGMA * np.median(np.abs(residual - median))
+    chi2 = pull**2
+    scores = (p84 - p16) / 2, (high - low) / 4, mad, median, chi2.mean(), np.median(chi2), (pull_84 - pull_16) / 2
+    return tuple(float(score) for score in scores)

@@ -1,0 +1,218 @@
+"""The paper's Table 1 read from any table that has its seven columns: values, folds, and who is in which sample."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spfast.config import BEST_SNR, ZERO_POINT
+from spfast.data.tables.values import column_values, float_column
+from spfast.errors import BadInputError
+
+__all__ = [
+    "TABLE_1",
+    "CatalogValues",
+    "catalog_values",
+    "find_column",
+    "match_names",
+    "star_names",
+    "true_parallaxes",
+]
+
+#: The columns of the paper's Table 1, and all that a catalog needs to be validated.
+TABLE_1 = (
+    "2MASS_ID",
+    "Gaia_parallax",
+    "Gaia_parallax_err",
+    "spec_parallax",
+    "spec_parallax_err",
+    "training_set",
+    "sample",
+)
+#: The column of a spectrophotometric parallax's whole error, where a catalog has it.
+_TOTAL_ERROR = "spec_parallax_err_total"
+
+#: Other spellings in use, each without case, blanks, hyphens and underscores.
+_ALIASES = {
+    "2MASS_ID": ("2massid", "apogeeid", "tmassid"),
+    "Gaia_parallax": ("gaiaparallax",),
+    "Gaia_parallax_err": ("gaiaparallaxerr", "gaiaparallaxerror"),
+    "spec_parallax": ("specparallax",),
+    "spec_parallax_err": ("specparallaxerr", "specparallaxerror"),
+    "training_set": ("trainingset",),
+    "sample": ("sample", "fold"),
+    "true_parallax": ("trueparallax",),
+}
+
+#: Beyond these [mas] a parallax or its error is none: ten times the nearest star's, and far below any measured error.
+_PARALLAX_MAX, _ERROR_MIN = 1e4, 1e-9
+#: How tables write "yes", in lower case.
+_TRUE = ("1", "1.0", "true", "t")
+
+
+@dataclass(frozen=True)
+class CatalogValues:
+    """Columns of a catalog as plain arrays, shape (n_stars,).
+
+    Attributes
+    ----------
+    names : list of str
+        2MASS names without blanks.
+    gaia, gaia_error, spec, spec_error : float64 array [mas]
+    total_error : float64 array [mas]
+        ``spec_parallax_err_total`` where the catalog has it, else ``spec_error``.
+    total_error_name : str
+        Which of the two that is.
+    gaia_inflation : float64 array
+        What Gaia's errors have to be multiplied with, by the catalog's header; else 1.
+    fold : str array
+    training, best : bool array
+        In the training set; and there with a raw Gaia parallax of at least 20 times its error.
+    has_gaia, has_spec : bool array
+        Whether value and error can be used.
+    """
+
+    names: list
+    gaia: np.ndarray
+    gaia_error: np.ndarray
+    spec: np.ndarray
+    spec_error: np.ndarray
+    total_error: np.ndarray
+    total_error_name: str
+    gaia_inflation: np.ndarray
+    fold: np.ndarray
+    training: np.ndarray
+    best: np.ndarray
+    has_gaia: np.ndarray
+    has_spec: np.ndarray
+
+
+def catalog_values(catalog, zero_point=None):
+    """Read a catalog.
+
+    Parameters
+    ----------
+    catalog : astropy Table
+        The seven columns of Table 1, in any case, with hyphens, blanks or underscores; parallaxes in mas.
+    zero_point : float, optional
+        What ``Gaia_parallax`` has had added to it [mas]: by default what the catalog says of each star or fold, else
+        the paper's 0.0483.
+
+    Returns
+    -------
+    CatalogValues
+
+    Raises
+    ------
+    BadInputError
+        If a column is missing.
+    """
+    columns = {name: find_column(catalog, name, "the catalog") for name in TABLE_1}
+    gaia, gaia_error, spec, spec_error = (float_column(catalog, columns[name], "mas") for name in TABLE_1[1:5])
+    has_total = _TOTAL_ERROR in catalog.colnames
+    has_gaia = _measured(gaia) & _measured(gaia_error) & (gaia_error > _ERROR_MIN)
+    training = np.isin(np.char.lower(_text(catalog, columns["training_set"])), _TRUE)
+    fold = _text(catalog, columns["sample"])
+    raw = gaia - _zero_points(catalog, fold, zero_point)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        best = training & has_gaia & (raw / gaia_error >= BEST_SNR)
+    return CatalogValues(
+        names=star_names(_text(catalog, columns["2MASS_ID"])),
+        gaia=gaia,
+        gaia_error=gaia_error,
+        spec=spec,
+        spec_error=spec_error,
+        total_error=float_column(catalog, _TOTAL_ERROR, "mas") if has_total else spec_error,
+        total_error_name=_TOTAL_ERROR if has_total else "spec_parallax_err",
+        gaia_inflation=_by_fold(catalog, fold, "INFLAT", 1.0),
+        fold=fold,
+        training=training,
+        best=best,
+        has_gaia=has_gaia,
+        has_spec=_measured(spec) & _measured(spec_error) & (spec_error >= 0),
+    )
+
+
+def find_column(table, name, what):
+    """Return a table's own spelling of a column (str).
+
+    Raises
+    ------
+    BadInputError
+        If it has none; ``what`` says which table that is.
+    """
+    folded = {_fold_name(column): column for column in reversed(table.colnames)}
+    for alias in _ALIASES[name]:
+        if alias in folded:
+            return folded[alias]
+    raise BadInputError(f"{what} has no column {name}; it has {', '.join(table.colnames)}")
+
+
+def star_names(column):
+    """Return star names without blanks: a published table writes ``2M00000317 + 5821383`` (list of str)."""
+    return ["".join(str(name).split()) for name in column]
+
+
+def match_names(names, others):
+    """Return for each name its row in ``others``, -1 where it is not (int64 array); blanks do not count.
+
+    Examples
+    --------
+    >>> from spfast.validation.read_catalog import match_names
+    >>> match_names(["2M2", "2M9"], ["2M1", "2M 2"]).tolist()
+    [1, -1]
+    """
+    position = {name: row for row, name in enumerate(star_names(others))}
+    return np.array([position.get(name, -1) for name in star_names(names)], dtype=np.int64)
+
+
+def true_parallaxes(names, truth):
+    """Return the true parallax of each star [mas] (float64 array), NaN where the truth does not have it.
+
+    Parameters
+    ----------
+    names : list of str
+    truth : astropy Table
+        ``APOGEE_ID`` (or ``2MASS_ID``) and ``true_parallax``.
+
+    Raises
+    ------
+    BadInputError
+        If a column is missing, or no star is in the truth.
+    """
+    keys = star_names(_text(truth, find_column(truth, "2MASS_ID", "the truth table")))
+    values = float_column(truth, find_column(truth, "true_parallax", "the truth table"), "mas")
+    true = dict(zip(keys, values.tolist(), strict=True))
+    matched = np.array([true.get(name, np.nan) for name in names])
+    if not np.isfinite(matched).any():
+        raise BadInputError("no star of the catalog is in the truth table; is it the truth of this survey?")
+    return matched
+
+
+def _measured(values):
+    """Finite and no larger than any parallax could be: squares stay finite too."""
+    return np.abs(values) < _PARALLAX_MAX  # False for NaN
+
+
+def _text(table, name):
+    return column_values(table[name], "U", f"column {name}")
+
+
+def _fold_name(name):
+    return "".join(c for c in name.lower() if c not in "-_ ")
+
+
+def _zero_points(catalog, fold, zero_point):
+    """What each star's Gaia_parallax has had added [mas] (float64 array): ours says so for each star."""
+    if zero_point is not None:
+        return np.full(len(fold), float(zero_point))
+    if "Gaia_zero_point" in catalog.colnames:
+        return float_column(catalog, "Gaia_zero_point", "mas")
+    return _by_fold(catalog, fold, "ZEROPT", ZERO_POINT)
+
+
+def _by_fold(catalog, fold, key, default):
+    """A number of the header for each star (float64 array): that of the model that predicts it, of the other fold."""
+    values = np.full(len(fold), float(default))
+    for own, other in (("A", "B"), ("B", "A")):
+        values[fold == own] = float(catalog.meta.get(f"{key}_{other}", default))
+    return values

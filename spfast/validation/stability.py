@@ -1,0 +1,188 @@
+"""Models of different folds or splits side by side: their coefficients, their predictions, the pixels they agree on."""
+
+from itertools import combinations
+
+import numpy as np
+
+from spfast.errors import BadInputError
+from spfast.model.layout import grid_wavelength
+from spfast.selection.star_keys import seen_in_training
+from spfast.validation.residuals import described_table, half_width
+
+__all__ = ["EXACT_SUM", "STABILITY", "compare_models", "surviving_pixels"]
+
+#: What a prediction that scales exactly with distance needs the magnitudes' coefficients to sum to.
+EXACT_SUM = -0.2 * np.log(10.0)
+#: A pixel this near to one that the other model uses is the same feature: a resolution element is 2-3 pixels wide.
+_NEAR = 2
+#: Predictions are compared on stars that neither model was trained on if there are as many as this.
+_MIN_UNSEEN = 50
+
+#: Columns of `compare_models`: unit and description.
+STABILITY = {
+    "first": ("", "one model"),
+    "second": ("", "the other"),
+    "sum_first": ("", "sum of the magnitudes' coefficients; exact scaling with distance: -0.4605"),
+    "sum_second": ("", "the same of the other"),
+    "pixels_first": ("", "pixels that the first model uses"),
+    "pixels_second": ("", "pixels that the second uses"),
+    "pixels_both": ("", "pixels that both use"),
+    "pixels_by_chance": ("", "as many would be common if each had drawn its pixels at random"),
+    "near": ("", "share of the first's pixels within 2 pixels of one of the second's"),
+    "near_by_chance": ("", "the same share of all pixels"),
+    "corr_magnitudes": ("", "correlation of the magnitudes' coefficients"),
+    "corr_pixels": ("", "correlation of the pixels' coefficients, over the pixels that either uses"),
+    "n": ("", "stars that both predict; 0: no survey was given"),
+    "unseen": ("", "whether these stars were in neither training set"),
+    "corr_predictions": ("", "correlation of their two ln parallaxes"),
+    "scatter": ("", "half the 16-84 percentile width of the difference of ln parallax"),
+    "offset": ("", "median difference of ln parallax, first minus second"),
+}
+
+
+def compare_models(models, survey=None, threads=None):
+    """Compare models two by two.
+
+    Parameters
+    ----------
+    models : dict of FittedModel
+        Two or more, by name, with layouts.
+    survey : Survey, optional
+        Adds their predictions of the same stars.
+    threads : int, optional
+
+    Returns
+    -------
+    astropy Table
+        One row a pair, columns as in `STABILITY`.
+
+    Raises
+    ------
+    BadInputError
+        For fewer than two models, or models without a layout or with different magnitudes.
+    """
+    if len(models) < 2:
+        raise BadInputError(f"{len(models)} model: it takes two to compare")
+    pixels = _pixels_used(models)
+    predictions = None if survey is None else _predictions(models, survey, threads)
+    rows = []
+    for one, two in combinations(models, 2):
+        first, second = models[one], models[two]
+        magnitudes = [model.coef[1 : model.layout.n_unpenalized] for model in (first, second)]
+        used = [set(pixels[name]) for name in (one, two)]
+        grid = np.array(sorted(set(first.layout.pixels) & set(second.layout.pixels)))
+        union = sorted(used[0] | used[1])
+        coefs = [[pixels[name].get(pixel, 0.0) for pixel in union] for name in (one, two)]
+        near = [_share_near(which, used[1]) for which in (np.array(sorted(used[0])), grid)]
+        rows.append(
+            (
+                one,
+                two,
+                *(float(values.sum()) for values in magnitudes),
+                *(len(which) for which in used),
+                len(used[0] & used[1]),
+                len(used[0]) * len(used[1]) / max(grid.size, 1),
+                *near,
+                _correlation(*magnitudes),
+                _correlation(*coefs),
+                *_compare_predictions(one, two, predictions),
+            )
+        )
+    return described_table(rows, STABILITY, {"EXACTSUM": float(EXACT_SUM)})
+
+
+def surviving_pixels(models):
+    """List the pixels that at least one model uses, with each model's coefficient.
+
+    Parameters
+    ----------
+    models : dict of FittedModel
+        By name, with layouts.
+
+    Returns
+    -------
+    astropy Table
+        In order of wavelength: ``pixel`` (of the 8575-pixel grid), ``wavelength`` [Angstrom, vacuum], ``n_models`` that
+        use it, then one column ``coef_<name>`` for each model.
+
+    Examples
+    --------
+    >>> import numpy as np, spfast
+    >>> from spfast.model.layout import FeatureLayout
+    >>> from spfast.validation.stability import surviving_pixels
+    >>> layout = FeatureLayout((500, 600), magnitudes=("K",))
+    >>> x = np.column_stack([np.ones(4), [0.0, 1, 0, 1], [0.0, 0, 1, 1], [0.0, 1, 1, 0]])
+    >>> model = spfast.fit(x, np.exp(x @ [0, -0.4, 0.3, 0]), np.full(4, 0.01), penalty=1.0, layout=layout)
+    >>> surviving_pixels({"A": model})["pixel", "n_models"].as_array().tolist()
+    [(500, 1)]
+    """
+    used = _pixels_used(models)
+    pixels = np.array(sorted(set().union(*used.values())), dtype=np.int64)
+    coefs = [[used[name].get(pixel, 0.0) for pixel in pixels.tolist()] for name in models]
+    columns = {
+        "pixel": ("", "pixel of the 8575-pixel grid"),
+        "wavelength": ("Angstrom", "vacuum wavelength"),
+        "n_models": ("", "models that use it"),
+        **{f"coef_{name}": ("", f"coefficient of ln flux in model {name}") for name in models},
+    }
+    n_models = np.count_nonzero(coefs, axis=0).tolist() if pixels.size else []
+    wavelength = grid_wavelength(pixels).tolist()
+    return described_table(list(zip(pixels.tolist(), wavelength, n_models, *coefs, strict=True)), columns)
+
+
+def _pixels_used(models):
+    """The pixels that each model uses, with their coefficients (dict of dict)."""
+    found = {}
+    for name, model in models.items():
+        if model.layout is None:
+            raise BadInputError(f"model {name}: it has no layout, so its pixels are not known")
+        if model.layout.magnitudes != next(iter(models.values())).layout.magnitudes:
+            raise BadInputError(f"model {name}: its magnitudes are not those of the first model")
+        coef = model.coef[model.layout.n_unpenalized :]
+        found[name] = {pixel: float(c) for pixel, c in zip(model.layout.pixels, coef, strict=True) if c != 0.0}
+    return found
+
+
+def _share_near(pixels, others):
+    """Share of pixels within `_NEAR` of one of the others (float)."""
+    if not pixels.size or not others:
+        return np.nan
+    others = np.array(sorted(others))
+    after = np.clip(np.searchsorted(others, pixels), 0, others.size - 1)
+    before = np.maximum(after - 1, 0)
+    return float(np.mean(np.minimum(np.abs(others[after] - pixels), np.abs(others[before] - pixels)) <= _NEAR))
+
+
+def _correlation(first, second):
+    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return np.nan
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def _predictions(models, survey, threads):
+    """Each model's ln parallax of all stars, and which stars it was trained on (dict of pairs)."""
+    found = {}
+    for name, model in models.items():
+        model = model.for_layout(survey.layout)
+        ln_parallax = model.predict_ln(survey.features, threads=threads)
+        ln_parallax -= model.predict_offset(survey.features, threads=threads, ln_parallax=ln_parallax)
+        trained = model.metadata.get("training_stars")
+        seen = None if trained is None else seen_in_training(trained, survey.stars)
+        found[name] = ln_parallax, seen
+    return found
+
+
+def _compare_predictions(one, two, predictions):
+    """The measures from n to offset."""
+    if predictions is None:
+        return 0, False, np.nan, np.nan, np.nan
+    (first, seen_first), (second, seen_second) = predictions[one], predictions[two]
+    known = np.isfinite(first) & np.isfinite(second)
+    unseen = False
+    if seen_first is not None and seen_second is not None:
+        neither = known & ~seen_first & ~seen_second
+        unseen = np.count_nonzero(neither) >= _MIN_UNSEEN
+        known = neither if unseen else known
+    difference = first[known] - second[known]
+    correlation = _correlation(first[known], second[known])
+    return int(known.sum()), bool(unseen), correlation, half_width(difference), float(np.median(difference))

@@ -1,0 +1,348 @@
+"""A few of the faults of crash_runs.py: killed, interrupted, without room, two at once; ``make crash`` has them all."""
+
+import errno
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_survey import write_download
+from tiny import tiny_survey
+
+from spfast import cli
+from spfast.data.spectra import workers
+from spfast.data.survey import Survey, open_survey, verify_survey
+from spfast.errors import BadInputError, LockWarning
+from spfast.lock import hold
+from spfast.report import page
+from spfast.validation import checks
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork") or sys.platform == "darwin", reason="needs a safe fork")
+crash_runs = pytest.importorskip("crash_runs")
+
+TIMES = 2
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    """Ingest of 24 stars in chunks of 4, tune and catalog of 400."""
+    folder = tmp_path_factory.mktemp("crash")
+    (folder / "pixels.txt").write_text("\n".join(map(str, range(0, 8575, 3))))
+    (folder / "mine.toml").write_text(f"[normalization]\ncontinuum_file = '{folder / 'pixels.txt'}'\n")
+    allstar, spectra, gaia = write_download(folder, n=24)
+    survey, _ = tiny_survey(folder / "survey")
+    ingest = ["--allstar", allstar, "--spectra", spectra, "--gaia", gaia, "--config", folder / "mine.toml"]
+    grid = ["--penalties", 100, 20, "--zero-points", 0.03, 0.06]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "CHUNK", 4)
+        patch.setattr(workers, "_SYNC_INTERVAL", 0.0)
+        made = [
+            crash_runs.Case("ingest", ingest, folder, "out", [allstar]),
+            crash_runs.Case("tune", [survey.path, *grid], folder, "tune.ecsv", [survey.path / "features.npy"]),
+            crash_runs.Case("catalog", [survey.path], folder, "catalog.fits", [survey.path / "feature_errors.npy"]),
+        ]
+        for case in made:
+            place = case.fresh()
+            crash_runs.here(case.command(place))  # imports and compiles, for all children
+            case.prepare()
+        yield {case.name: case for case in made}
+
+
+@pytest.mark.parametrize("name", ["ingest", "tune", "catalog"])
+class TestEach:
+    def test_killed_and_run_again(self, cases, name):
+        rng = np.random.default_rng(1)
+        assert crash_runs.random_moments(cases[name], TIMES, rng) == TIMES
+        assert crash_runs.every_operation(cases[name], step=7) > 1
+
+    @pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_asked_to_end(self, cases, name, how, code):
+        rng = np.random.default_rng(2)
+        assert crash_runs.random_moments(cases[name], 1, rng, how, (code, -signal.SIGTERM)) == 1
+
+    def test_asked_to_end_at_a_line_of_python(self, cases, name):
+        hit, of, ran_on = crash_runs.lines(cases[name], TIMES, np.random.default_rng(5))
+        assert hit == TIMES
+        assert of > 1000
+        assert ran_on < TIMES
+
+    def test_no_room(self, cases, name):
+        case = cases[name]
+        place = case.fresh()
+        size = max(map(len, case.expected.values()))
+        for limit in (1000, size // 2):
+            code = crash_runs.run(case.command(place), limit=limit, log=place / "log")
+            text = (place / "log").read_text()
+            assert code in (1, 2), text
+            assert text.count("\n") == 1, text
+            assert "cannot be written (" in text
+            (place / "log").unlink()
+            assert crash_runs.litter(place) == [], name
+        case.finish(place)
+
+    def test_a_file_cut_short_while_it_is_read(self, cases, name):
+        rng = np.random.default_rng(3)
+        assert crash_runs.cut_short(cases[name], 1, rng) == 1
+
+    def test_two_at_once(self, cases, name):
+        case = cases[name]
+        place = case.fresh()
+        first = crash_runs.child(case.command(place))
+        lock = place / f".{case.output(place).name}.lock"
+        deadline = time.monotonic() + 30
+        while not lock.exists() or not lock.read_text():
+            assert time.monotonic() < deadline
+        os.kill(first, signal.SIGSTOP)
+        try:
+            assert crash_runs.run(case.command(place), log=place / "log") == 2
+            text = (place / "log").read_text()
+            assert f"process {first} on {os.uname().nodename}, since 20" in text
+            assert "is writing it; wait until it is done, or choose another output" in text
+        finally:
+            os.kill(first, signal.SIGCONT)
+        assert crash_runs.wait(first) == 0
+        assert case.matches(place)
+        assert crash_runs.litter(place) == []
+
+
+@pytest.mark.parametrize("name", ["fit", "predict", "tune", "catalog"])
+def test_a_survey_cut_short_within_a_page_is_noticed(tmp_path, monkeypatch, capsys, name):
+    survey, _ = tiny_survey(tmp_path / "survey")
+    assert cli.main(["fit", str(survey.path), "-o", str(tmp_path / "model.npz"), "--quiet"]) == 0
+    words = [tmp_path / "model.npz", survey.path] if name == "predict" else [survey.path]
+    out = tmp_path / {"fit": "out.npz"}.get(name, "out.ecsv")
+    command = [name, *map(str, words), "-o", str(out), "--quiet"]
+    assert cli.main(command) == 0
+    expected = out.read_bytes()
+    out.unlink()
+    file, check = survey.path / "features.npy", Survey.check_values
+    content = file.read_bytes()
+
+    def cut_short(self):
+        check(self)
+        os.truncate(file, len(content) - 100)  # reads as zeros from there
+
+    monkeypatch.setattr(Survey, "check_values", cut_short)
+    assert cli.main(command) == 2
+    err = capsys.readouterr().err
+    assert f"spfast: {file}: became shorter while it was read; put the whole file back or" in err
+    assert not out.exists()
+    monkeypatch.undo()
+    file.write_bytes(content)
+    assert cli.main(command) == 0
+    if name != "fit":  # a model says how long it took
+        assert out.read_bytes() == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "out", "module", "late"),
+    [("validate", "out.ecsv", checks, "residual_trends"), ("report", "out", page, "key_numbers")],
+)
+def test_a_survey_cut_short_while_it_is_judged_is_noticed(tmp_path, monkeypatch, capsys, name, out, module, late):
+    if name == "report":
+        pytest.importorskip("jinja2")
+        pytest.importorskip("matplotlib")
+    survey, _ = tiny_survey(tmp_path / "survey")
+    catalog, out = tmp_path / "catalog.fits", tmp_path / out
+    assert cli.main(["catalog", str(survey.path), "-o", str(catalog), "--quiet"]) == 0
+    command = [name, str(catalog), "--survey", str(survey.path), "-o", str(out), "--quiet"]
+    whole, judge = survey.path / "features.npy", getattr(module, late)
+
+    def cut_short(*arguments):
+        os.truncate(whole, whole.stat().st_size - 100)
+        return judge(*arguments)
+
+    monkeypatch.setattr(module, late, cut_short)
+    capsys.readouterr()
+    assert cli.main(command) == 2
+    assert f"spfast: {whole}: became shorter while it was read" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_reader_never_meets_half_a_survey(cases):
+    case = cases["ingest"]
+    place = case.fresh()
+    first = crash_runs.child(case.command(place))
+    while os.waitpid(first, os.WNOHANG) == (0, 0):
+        try:
+            open_survey(case.output(place))
+            verify_survey(case.output(place))
+        except BadInputError as error:
+            assert "no such folder" in str(error)  # noqa: PT017 (whichever of the two it is at this moment)
+    verify_survey(case.output(place))
+
+
+def test_a_lock_of_a_dead_process_locks_nothing(tmp_path):
+    path = tmp_path / "catalog.fits"
+    pid = os.fork()
+    if not pid:
+        with hold(path):
+            (tmp_path / f".catalog.fits.{os.getpid()}.partial").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2
+    with hold(path):
+        assert [child.name for child in tmp_path.iterdir()] == [".catalog.fits.lock"]
+        with pytest.raises(BadInputError, match=f"process {os.getpid()} on"), hold(path):
+            pass
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "elsewhere").write_text("mine")
+    (tmp_path / ".catalog.fits.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BadInputError, match="cannot be written"), hold(path):
+        pass
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+
+
+def test_where_there_are_no_locks_a_warning_says_so(tmp_path, monkeypatch):
+    def flock(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.warns(LockWarning, match=r"no locks \(No locks available\)"), hold(tmp_path / "new" / "out"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def download(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "pixels.txt").write_text("\n".join(map(str, range(0, 8575, 3))))
+    (tmp_path / "mine.toml").write_text(f"[normalization]\ncontinuum_file = '{tmp_path / 'pixels.txt'}'\n")
+    return write_download(tmp_path / "in", n=12)
+
+
+def ingest(download, out, *options):
+    roles = zip(("--allstar", "--spectra", "--gaia"), download, strict=True)
+    words = [*(word for role in roles for word in role), "--config", out.parent / "mine.toml", "-o", out, *options]
+    return cli.main(["ingest", *map(str, words), "--quiet"])
+
+
+@pytest.mark.parametrize(("fault", "threads"), [("vanish", 1), ("vanish", 2), ("truncate", 1), ("system", 1)])
+def test_spectra_that_go_while_they_are_read(download, tmp_path, monkeypatch, capsys, fault, threads):
+    assert ingest(download, tmp_path / "whole") == 0
+    monkeypatch.setattr(workers, "CHUNK", 3)
+    monkeypatch.setattr(workers, "_CHUNKS_PER_PROCESS", 1)
+    file, serve, make = sorted(download[1].rglob("*.fits"))[7], workers._serve, workers.RowMaker
+    content, stat = file.read_bytes(), file.stat()
+
+    def faulty(job, chunks, threads):
+        if fault == "vanish":
+            file.unlink()
+        elif fault == "truncate":
+            file.write_bytes(content[:30000])
+        yield from serve(job, chunks, threads)
+
+    class Broken(make):
+        def __init__(self, job):
+            super().__init__(job)
+            read = self._read
+            self._read = lambda path: broken() if path.endswith(file.name) else read(path)
+
+    def broken():
+        try:
+            raise OSError(errno.EIO, "Input/output error")
+        except OSError:
+            raise BadInputError(f"{file}: cannot be read (Input/output error)") from None
+
+    monkeypatch.setattr(workers, "_serve", faulty)
+    if fault == "system":
+        monkeypatch.setattr(workers, "RowMaker", Broken)
+    assert ingest(download, tmp_path / "out", "--threads", threads) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert ("changed while they were read" if fault == "truncate" else file.name) in err
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(workers, "_serve", serve)
+    monkeypatch.setattr(workers, "RowMaker", make)
+    file.write_bytes(content)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert ingest(download, tmp_path / "out") == 0
+    assert open_survey(tmp_path / "out").survey_hash == open_survey(tmp_path / "whole").survey_hash
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
+def test_folders_that_may_not_be_read_or_written(cases, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rights")
+    survey, _ = tiny_survey(folder / "survey", n_stars=40)
+    shut = folder / "shut"
+    shut.mkdir()
+    shutil.copytree(survey.path, shut / "survey")
+    reached = [folder, *folder.parents]
+    modes = {path: path.stat().st_mode for path in reached}
+    try:
+        for path in reached[:-1]:
+            path.chmod(path.stat().st_mode | 0o755)
+        shut.chmod(0o700)
+        for command, text in {
+            ("info", shut / "survey"): "shut/survey",
+            ("catalog", survey.path, "-o", folder / "catalog.fits"): "cannot be written to; choose another",
+            ("tune", survey.path, "-o", folder / "tune.ecsv"): "cannot be written to; choose another",
+            ("ingest", *("--allstar", folder / "a", "--spectra", shut, "--gaia", folder / "g"), "-o", folder / "s"): (
+                "cannot be written"
+            ),
+        }.items():
+            code, said = as_nobody(command, folder / "log")
+            assert code == 2, said
+            assert said.count("\n") == 1
+            assert text in said
+    finally:
+        for path, mode in modes.items():
+            path.chmod(mode)
+    assert sorted(path.name for path in folder.iterdir()) == ["log", "shut", "survey"]
+
+
+def as_nobody(command, log):
+    """Run the command as a user without rights (exit status, what it printed)."""
+    log.touch()
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            descriptor = os.open(log, os.O_WRONLY | os.O_TRUNC)
+            os.dup2(descriptor, 1)
+            os.dup2(descriptor, 2)
+            sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+            os.setgid(65534)
+            os.setuid(65534)
+            code = cli.main([str(word) for word in command])
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
+    return crash_runs.wait(pid), log.read_text()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
+def test_a_lock_of_another_user():
+    with tempfile.TemporaryDirectory() as name:  # not pytest's own, which others may not enter
+        folder = Path(name)
+        folder.chmod(0o777)
+        path = folder / "out"
+
+        def taken():
+            pid = os.fork()
+            if not pid:
+                code = 1
+                try:
+                    os.setuid(65534)
+                    with hold(path):
+                        path.touch()
+                    code = 0
+                except BadInputError as error:
+                    (folder / "said").write_text(str(error))
+                    code = 2
+                finally:
+                    os._exit(code)
+            return crash_runs.wait(pid)
+
+        with hold(path):
+            assert taken() == 2
+        assert f"process {os.getpid()} on" in (folder / "said").read_text()
+        assert "is writing it" in (folder / "said").read_text()
+        (folder / ".out.lock").touch(0o644)  # left behind
+        assert taken() == 0
+        assert sorted(child.name for child in folder.iterdir()) == ["out", "said"]

@@ -1,0 +1,256 @@
+"""Figures: drawn for few and for many stars, clear errors where there is nothing to draw, nobody's settings changed."""
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+matplotlib = pytest.importorskip("matplotlib")
+
+from spfast.catalog.galaxy import galactocentric, map_cells  # noqa: E402
+from spfast.config import Config, GalaxyConfig  # noqa: E402
+from spfast.errors import BadInputError  # noqa: E402
+from spfast.figures import checks, paper  # noqa: E402
+from spfast.figures.sheets import SHEETS, FigureData, draw_sheet  # noqa: E402
+from spfast.figures.star_table import join_catalog  # noqa: E402
+from spfast.figures.style import figure_style, new_axes, points, save_figure  # noqa: E402
+from spfast.figures.tuning import draw_tuning, plot_tuning  # noqa: E402
+from spfast.model.fitted_model import FittedModel  # noqa: E402
+from spfast.validation.clusters import cluster_means, members_from_table, select_members  # noqa: E402
+
+
+def make_table(n_stars=100, seed=0):
+    """A joined table of a disc population, its predictions unbiased with an error of 8%."""
+    rng = np.random.default_rng(seed)
+    true = np.exp(rng.normal(np.log(0.25), 0.6, n_stars))
+    error = np.full(n_stars, 0.04)
+    bp_rp = rng.uniform(1.0, 3.0, n_stars)
+    names = [f"2M{i:08d}" for i in range(n_stars)]
+    stars = Table(
+        {
+            "APOGEE_ID": names,
+            "ra": rng.uniform(0, 360, n_stars),
+            "dec": rng.uniform(-60, 60, n_stars),
+            "glat": rng.normal(0, 10, n_stars),
+            "SNR": rng.uniform(60, 600, n_stars),
+            "TEFF": rng.uniform(3700, 4800, n_stars),
+            "LOGG": rng.uniform(0, 2.2, n_stars),
+            "FE_H": rng.normal(-0.2, 0.3, n_stars),
+            "ALPHA_M": rng.normal(0.1, 0.1, n_stars),
+            "VHELIO_AVG": rng.normal(0, 30, n_stars),
+            "pmra": rng.normal(0, 1, n_stars),
+            "pmdec": rng.normal(0, 1, n_stars),
+            "phot_g_mean_mag": rng.uniform(10, 17, n_stars),
+            "phot_bp_mean_mag": 13 + bp_rp,
+            "phot_rp_mean_mag": np.full(n_stars, 13.0),
+            "J": 0.4 + 0.4 * bp_rp,
+            "K": np.zeros(n_stars),
+            "H": np.full(n_stars, 0.2),
+            "w2mpro": np.zeros(n_stars),
+            "n_bad_pixels": rng.integers(10, 60, n_stars),
+        }
+    )
+    catalog = Table(
+        {
+            "2MASS_ID": names,
+            "Gaia_parallax": true + rng.normal(0, error),
+            "Gaia_parallax_err": error,
+            "spec_parallax": true * np.exp(rng.normal(0, 0.08, n_stars)),
+            "spec_parallax_err": 0.08 * true,
+            "training_set": np.ones(n_stars, int),
+            "sample": np.where(np.arange(n_stars) % 2, "A", "B"),
+        }
+    )
+    return join_catalog(catalog, stars, Table({"APOGEE_ID": names, "true_parallax": true}))
+
+
+GALAXY = Config().replace(
+    galaxy={"map_cell": 4.0, "map_cell_stars": 1, "map_height": 5.0, "map_reach": 99.0, "map_v_z": 1e4}
+)
+PANELS = {
+    "colours": lambda t, ax: paper.plot_colours(t, ax),
+    "H-W2": lambda t, ax: paper.plot_colours(t, ax, "H-W2", "training"),
+    "parallaxes": lambda t, ax: paper.plot_parallaxes(t, ax),
+    "truth": lambda t, ax: paper.plot_parallaxes(t, ax, "parent", "TEFF", "truth"),
+    "grey": lambda t, ax: paper.plot_parallaxes(t, ax, "parent", None),
+    "precision": lambda t, ax: paper.plot_precision(t, ax),
+    "map": lambda t, ax: paper.plot_map(map_cells(t, GALAXY.galaxy), ax),
+    "masked": lambda t, ax: checks.plot_trend(t, ax, "n_bad_pixels"),
+    "cluster": lambda t, ax: paper.plot_cluster(t, ax, "M67", np.arange(min(len(t), 9))),
+    "trend": lambda t, ax: checks.plot_trend(t, ax, "SNR"),
+    "pulls": lambda t, ax: checks.plot_pulls(t, ax),
+    "coverage": lambda t, ax: checks.plot_coverage(t, ax, [("parent", "truth")]),
+}
+#: Panels that a single star cannot fill.
+NEED_MORE = ("pulls", "coverage")
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_a_hundred_stars(name, tmp_path):
+    figure, (ax,) = new_axes()
+    PANELS[name](make_table(), ax)
+    assert ax.has_data()
+    assert ax.get_xlabel()
+    png, pdf = save_figure(figure, tmp_path / name)
+    assert png.read_bytes()[:4] == b"\x89PNG"
+    assert pdf.read_bytes()[:4] == b"%PDF"
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_one_star(name):
+    _, (ax,) = new_axes()
+    if name in NEED_MORE:
+        with pytest.raises(BadInputError, match="1 of 1 stars have what it needs, expected at least 5"):
+            PANELS[name](make_table(1), ax)
+    else:
+        PANELS[name](make_table(1), ax)
+        assert ax.has_data()
+
+
+@pytest.mark.parametrize("name", [n for n in PANELS if n not in ("cluster",)])
+def test_no_star_has_the_values(name):
+    table = make_table(20)
+    table["spec_parallax"] = table["phot_g_mean_mag"] = table["J"] = table["w2mpro"] = np.nan
+    table["BP-RP"] = np.nan
+    _, (ax,) = new_axes()
+    with pytest.raises(BadInputError, match=r"0 of \d+"):
+        PANELS[name](table, ax)
+
+
+def test_an_empty_catalog_and_a_foreign_survey_are_refused():
+    table = make_table(5)
+    with pytest.raises(BadInputError, match="no star"):
+        join_catalog(table[:0])
+    with pytest.raises(BadInputError, match="belong together"):
+        join_catalog(table, Table({"APOGEE_ID": ["other"]}))
+    with pytest.raises(BadInputError, match="needs the column SNR"):
+        paper.plot_parallaxes(table["2MASS_ID", "Gaia_parallax", "spec_parallax", "training"], new_axes()[1][0])
+
+
+def test_many_stars_become_cells_not_points():
+    rng = np.random.default_rng(0)
+    x, y, colour = rng.normal(size=(3, 30_000))
+    _, (ax,) = new_axes()
+    mesh = points(ax, x, y, colour, ((-3, 3), (3, -3)))
+    assert not [c for c in ax.collections if isinstance(c, matplotlib.collections.PathCollection)]
+    assert mesh.get_rasterized()
+    shown = np.ma.compressed(mesh.get_array())
+    assert abs(shown[np.isfinite(shown)].mean()) < 0.1  # the mean colour of a cell, not its sum
+    assert ax.get_ylim() == (3, -3)
+
+
+def test_the_users_settings_stay(monkeypatch):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    monkeypatch.setitem(matplotlib.rcParams, "font.size", 21.0)
+    before = dict(matplotlib.rcParams)
+    data = FigureData(make_table(60), config=GALAXY)
+    for name in ("parallaxes", "pulls"):
+        draw_sheet(name, data)
+    assert dict(matplotlib.rcParams) == before
+    assert pyplot.get_fignums() == []
+    with figure_style():
+        assert matplotlib.rcParams["font.size"] == 8.0
+
+
+def test_sheets_say_what_they_lack():
+    data = FigureData(make_table(60))
+    for sheet in SHEETS:
+        if sheet.needs:
+            with pytest.raises(BadInputError, match="needs"):
+                draw_sheet(sheet, data)
+        assert "Look for" in sheet.caption
+        assert len(sheet.alt) > 30
+    with pytest.raises(BadInputError, match="expected one of"):
+        draw_sheet("nonsense", data)
+
+
+def test_a_cross_validation_is_drawn_with_its_minimum():
+    grid = [(p, z, f) for p in (10, 30, 90) for z in (0.0, 0.05) for f in (0, 1)]
+    rows = [(p, z, np.log(p / 30) ** 2 + 100 * (z - 0.05) ** 2 + f) for p, z, f in grid]
+    tune = Table(rows=rows, names=("penalty", "zero_point", "chi_squared"))
+    _, (ax,) = new_axes()
+    plot_tuning(tune, ax)
+    assert any(r"\lambda = 30" in text.get_text() and "0.05" in text.get_text() for text in ax.get_legend().get_texts())
+    with pytest.raises(BadInputError, match="no column scatter"):
+        plot_tuning(tune, ax, "scatter")
+    with pytest.raises(BadInputError, match="score 'seconds', expected one of chi_squared, likelihood, scatter"):
+        plot_tuning(tune, ax, "seconds")
+
+
+def test_the_figure_of_a_cross_validation_shows_what_its_table_chose(tmp_path):
+    rows = [(p, 0.05, np.log(p / 30) ** 2 + f) for p in (10, 30, 90) for f in (0, 1)]
+    tune = Table(rows=rows, names=("penalty", "zero_point", "likelihood"))
+    tune.meta = {"SCORE": "likelihood", "PENALTY": 90, "ZEROPT": 0.05}
+    _, (ax,) = new_axes()
+    plot_tuning(tune, ax)
+    assert "likelihood" in ax.get_ylabel()
+    assert any(r"chosen: $\lambda = 90$" in text.get_text() for text in ax.get_legend().get_texts())
+    paths = draw_tuning(tune, tmp_path / "tune.ecsv")
+    assert [path.name for path in paths] == ["tune.png", "tune.pdf"]
+    assert all(path.stat().st_size > 5000 for path in paths)
+
+
+def test_a_model_without_layout_has_no_wavelengths(fitted):
+    _, (ax,) = new_axes()
+    bare = FittedModel(fitted.coef, fitted.penalized, 1.0, 0.0, 10, fitted.result)
+    with pytest.raises(BadInputError, match="no layout"):
+        paper.plot_coefficients({"A": bare}, ax)
+    paper.plot_coefficients({"A": fitted}, ax)
+    paper.plot_magnitude_coefficients({"A": fitted}, new_axes()[1][0])
+    checks.plot_convergence({"A": fitted}, new_axes()[1][0])
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    from tiny import tiny_survey
+
+    from spfast.training.fold import fit_stars
+
+    survey, _ = tiny_survey(tmp_path_factory.mktemp("figures") / "survey")
+    return fit_stars(survey, Config().replace(fit={"penalty": 3.0}))
+
+
+def test_the_sun_is_where_the_configuration_says():
+    config = GalaxyConfig(sun_distance=8.0, sun_height=0.0)
+    star = {"ra": [config.center_ra], "dec": [config.center_dec], "spec_parallax": [1.0], "pmra": [0.0], "pmdec": [0.0]}
+    place = galactocentric(Table({**star, "VHELIO_AVG": [10.0]}), config)
+    assert np.allclose([place["x"][0], place["y"][0], place["z"][0]], [-7.0, 0.0, 0.0], atol=1e-9)
+    assert np.isclose(place["v_x"][0], 10.0 + config.sun_velocity_x)
+    assert np.isclose(place["v_y"][0], config.sun_velocity_y)
+
+
+def test_missing_velocities_are_left_out():
+    table = make_table(3)
+    table["VHELIO_AVG"][0] = -9999.0
+    table["pmra"][1] = np.nan
+    assert np.isfinite(galactocentric(table)["x"]).tolist() == [False, False, True]
+
+
+def test_members_are_found_by_place_motion_and_metallicity_not_by_parallax():
+    table = make_table(6)
+    for name, value in {"ra": 132.846, "dec": 11.814, "pmra": -10.986, "pmdec": -2.964}.items():
+        table[name] = value
+    table["VHELIO_AVG"], table["FE_H"], table["spec_parallax"] = 34.0, 0.0, 1e-3
+    table["dec"][1], table["pmra"][2], table["VHELIO_AVG"][3], table["FE_H"][4] = 14.0, 0.0, 90.0, -1.0
+    table["pmdec"][5] = np.nan
+    assert {name: rows.tolist() for name, rows in select_members(table).items()} == {"M67": [0]}
+
+
+def test_cluster_means_weigh_in_the_logarithm():
+    parallax = np.array([0.9, 1.0, 1.25])
+    catalog = Table(
+        {
+            "Gaia_parallax": parallax,
+            "Gaia_parallax_err": np.full(3, 0.1),
+            "spec_parallax": parallax,
+            "spec_parallax_err": 0.1 * parallax,
+        }
+    )
+    listed = Table({"2MASS_ID": ["c", "a", "x", "b"], "cluster": ["Mine"] * 4, "distance": [1.0] * 4})
+    members = members_from_table(["a", "b", "c"], listed)
+    means = cluster_means(catalog, members, listed)[0]
+    assert members["Mine"].tolist() == [0, 1, 2]
+    assert np.isclose(means["gaia"], parallax.mean())
+    assert np.isclose(means["spec"], np.exp(np.log(parallax).mean()))  # equal fractional errors: the geometric mean
+    assert np.isclose(means["literature"], 1.0)
+    with pytest.raises(BadInputError, match="none of the 4 listed"):
+        members_from_table(["y"], listed)
