@@ -11,7 +11,16 @@ from spfast.errors import BadInputError, reading
 
 __all__ = [
     *("AUTO", "CONSTANT", "FITTED", "LINDEGREN", "OWN_ZERO_POINT", "COVARIATES", "ZERO_POINT", "BEST_SNR"),
-    *("Config", "PRESETS", "load_config", "penalty_settings", "resolve_config", "split_names", "zero_point_settings"),
+    *(
+        "Config",
+        "LATER",
+        "PRESETS",
+        "load_config",
+        "penalty_settings",
+        "resolve_config",
+        "split_names",
+        "zero_point_settings",
+    ),
 ]
 
 
@@ -200,6 +209,10 @@ class Config:
         """Return the configuration as nested plain dictionaries (for JSON and headers)."""
         return dataclasses.asdict(self)
 
+    def after_survey(self) -> dict:
+        """The preset and the sections that a survey knows nothing of: fit, folds, tuning, errors, galaxy (dict)."""
+        return {key: value for key, value in self.to_dict().items() if key in ("preset", *LATER)}
+
     def replace(self, **sections):
         """Return a copy with some values changed: ``config.replace(fit={"penalty": 50.0})``.
 
@@ -211,6 +224,8 @@ class Config:
         return _merge(self, sections, "configuration")
 
 
+#: Sections that a survey knows nothing of: what comes after it was built.
+LATER = ("fit", "folds", "tune", "errors", "galaxy")
 #: What each preset changes from the default: the authors' code where it differs from the text.
 PRESETS = {
     "default": {},

@@ -5,10 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from astropy.table import Column, Table
 
+from spfast.model.extent import EXTENT_SHARE
+
 __all__ = [
     "CLIPPED_SHARE",
     "COLUMNS",
-    "EXTENT_SHARE",
     "FLAGS",
     "MASKED_SHARE",
     "OUTLIER_SIGMA",
@@ -75,8 +76,6 @@ COLUMNS = {
 MASKED_SHARE = 0.1
 #: Share of a spectrum's pixels that may stand at a bound of the clipped flux before a flag says so.
 CLIPPED_SHARE = 0.01
-#: Share of a model's training stars that count as inside; a star farther out than these extrapolates.
-EXTENT_SHARE = 0.999
 #: Difference of the two parallaxes that is flagged, in units of its error.
 OUTLIER_SIGMA = 5.0
 

@@ -1,67 +1,47 @@
 """The catalog: each star's spectrophotometric parallax by the model of the other fold, which never saw the star."""
 
-import json
-from dataclasses import replace
-
 import numpy as np
+from astropy.table import Table
 
-from spfast import __version__
 from spfast.catalog.columns import build_table, flag_cards, pack_flags, star_values
 from spfast.catalog.flags import star_flags
-from spfast.catalog.predict import apply_model, fitted_zero_point, zero_point_rule
-from spfast.config import resolve_config
-from spfast.data.survey import package_versions
+from spfast.catalog.predict import predict_stars
+from spfast.config import Config, resolve_config
+from spfast.data.survey import Survey, package_versions
+from spfast.model.fitted_model import FittedModel
 from spfast.selection.folds import FOLDS, fold_labels
-from spfast.training.fold import fit_folds, measure_budget, used_configs
+from spfast.training.fold import FoldTraining, fit_folds
+from spfast.training.header import SURVEY_COMMENTS, model_cards, model_comments, survey_cards
 
 __all__ = ["HEADER_COMMENTS", "make_catalog"]
 
 #: The fold whose model predicts a fold's stars.
 _PREDICTED_BY = {"A": "B", "B": "A"}
 
-_MODEL_CARDS = {
-    "NTRAIN": "training stars of model {}",
-    "PENALT": "L1 penalty of model {}",
-    "ZEROPT": "[mas] added to all Gaia parallaxes for model {}",
-    "ZPRULE": "zero point rule of model {}",
-    "ZPFIT": "fitted zero point of model {}, mas (JSON)",
-    "NNONZ": "coefficients of model {} that are not zero",
-    "OBJECT": "objective of model {} at its solution",
-    "KKTVIO": "KKT violation of model {} (as the penalty)",
-    "CONVRG": "whether model {} reached its tolerance",
-    "SCATTR": "intrinsic scatter s of ln parallax, model {}",
-    "SCATGR": "share of s^2 that grows outward, model {}",
-    "SCATWK": "share of s^2 from weak lines, model {}",
-    "INFLAT": "factor k on Gaia's errors, from model {}",
-    "NHELD": "stars held out to measure them, model {}",
-    "TUNED": "how model {}'s numbers were chosen",
-}
-
-#: Only where the likelihood is robust.
-_ROBUST_CARDS = {
-    "ROBSHR": ("outlier_share", "share of outliers, model {}"),
-    "ROBWID": ("outlier_width", "their width in units of the others', model {}"),
-    "ROBSCA": ("intrinsic_scatter", "scatter of ln parallax in training, model {}"),
-    "ROBOUT": ("n_outliers", "training stars more likely out than in, model {}"),
-    "ROBRND": ("n_rounds", "rounds of the robust likelihood, model {}"),
-}
-
 #: Comments of the header's cards; model A is the one trained on fold A, which predicts the stars of fold B.
 HEADER_COMMENTS = {
-    "PRODUCT": "what this table is",
-    "SPFVERS": "version of spfast",
+    "PRODUCT": SURVEY_COMMENTS["PRODUCT"],
+    "SPFVERS": SURVEY_COMMENTS["SPFVERS"],
     "PACKAGES": "versions below it",
-    "SURVHASH": "survey: SHA-256 of its arrays and stars",
+    "SURVHASH": SURVEY_COMMENTS["SURVHASH"],
     "FOLDRULE": "how stars are split into A and B",
     "ERRCOL": "column of the error in logarithms and distances",
-    "CONFIG": "configuration of fit, folds, tuning (JSON)",
-    "SURVCONF": "configuration of the survey (JSON)",
-    **{f"{key}_{fold}": text.format(fold) for fold in FOLDS for key, text in _MODEL_CARDS.items()},
-    **{f"{key}_{fold}": text.format(fold) for fold in FOLDS for key, (_, text) in _ROBUST_CARDS.items()},
+    "CONFIG": SURVEY_COMMENTS["CONFIG"],
+    "SURVCONF": SURVEY_COMMENTS["SURVCONF"],
+    **model_comments("A"),
+    **model_comments("B"),
 }
 
 
-def make_catalog(survey, penalty=None, zero_point=None, config=None, threads=None, models=None):
+def make_catalog(
+    survey: Survey,
+    penalty: float | str | None = None,
+    *,
+    zero_point: float | str | None = None,
+    config: Config | None = None,
+    threads: int | None = None,
+    models: dict[str, FittedModel] | None = None,
+) -> Table:
     """Fit one model to each fold's training stars and predict every star by the model that never saw it.
 
     Parameters
@@ -92,11 +72,12 @@ def make_catalog(survey, penalty=None, zero_point=None, config=None, threads=Non
     config = resolve_config(config, penalty, zero_point)
     if models is None:
         models = fit_folds(survey, config, threads)
-    models = {
-        fold: _with_budget(models[fold].for_layout(survey.layout), survey, config, fold, threads) for fold in FOLDS
-    }
+    models = {fold: models[fold].for_layout(survey.layout) for fold in FOLDS}
+    for fold, model in models.items():
+        if model.budget is None:  # of an older version
+            models[fold] = FoldTraining(survey, config, fold, threads).with_error_budget(model)
     folds = fold_labels(survey.stars, config.folds)
-    values, flags = _apply_to_other_fold(models, survey, folds.labels, threads)
+    values, flags = _predict_other_fold(models, survey, folds.labels, threads)
     flags |= star_flags(survey)
     survey.check_length()
     values |= {
@@ -108,15 +89,12 @@ def make_catalog(survey, penalty=None, zero_point=None, config=None, threads=Non
     return build_table(values, {**_header(survey, config, folds, models), **flag_cards(flags)})
 
 
-def _with_budget(model, survey, config, fold, threads):
-    """The model with its error budget, measured now if it was saved without one."""
-    return model if model.budget else replace(model, budget=measure_budget(survey, config, fold, model, threads))
-
-
-def _apply_to_other_fold(models, survey, labels, threads):
+def _predict_other_fold(models, survey, labels, threads):
     """Values and flags of every star by the model of the other fold; only flags that both models can tell."""
     values, flags = {}, {}
-    parts = {fold: apply_model(models[other], survey, labels == fold, threads) for fold, other in _PREDICTED_BY.items()}
+    parts = {
+        fold: predict_stars(models[other], survey, labels == fold, threads) for fold, other in _PREDICTED_BY.items()
+    }
     for whole, some in ((values, [part[0] for part in parts.values()]), (flags, [part[1] for part in parts.values()])):
         for name in set.intersection(*map(set, some)):
             whole[name] = np.empty(survey.n_stars, dtype=some[0][name].dtype)
@@ -126,37 +104,9 @@ def _apply_to_other_fold(models, survey, labels, threads):
 
 
 def _header(survey, config, folds, models):
-    # Neither a date nor a duration: the same input gives the same bytes.
-    configs = used_configs(survey, config)
-    header = {
-        "PRODUCT": "spfast catalog",
-        "SPFVERS": __version__,
-        "PACKAGES": ", ".join(f"{name} {version}" for name, version in package_versions().items() if name != "spfast"),
-        "SURVHASH": survey.survey_hash,
-        "FOLDRULE": folds.rule,
-        "ERRCOL": "spec_parallax_err_total",
-        "CONFIG": json.dumps(configs["config"]),
-        "SURVCONF": json.dumps(configs["survey_config"]),
-    }
+    packages = ", ".join(f"{name} {version}" for name, version in package_versions().items() if name != "spfast")
+    cards = survey_cards("spfast catalog", survey, config)
+    cards |= {"PACKAGES": packages, "FOLDRULE": folds.rule, "ERRCOL": "spec_parallax_err_total"}
     for fold, model in models.items():
-        numbers = {
-            "NTRAIN": int(model.n_stars),
-            "PENALT": float(model.penalty),
-            "ZEROPT": float(model.zero_point),
-            "ZPRULE": zero_point_rule(model),
-            "ZPFIT": fitted_zero_point(model),
-            "NNONZ": int(model.n_nonzero),
-            "OBJECT": float(model.result.objective),
-            "KKTVIO": float(model.result.kkt_violation),
-            "CONVRG": bool(model.result.converged),
-            "SCATTR": float(model.budget.intrinsic_scatter),
-            "SCATGR": float(model.budget.growth),
-            "SCATWK": float(model.budget.weak_line_growth),
-            "INFLAT": float(model.budget.gaia_inflation),
-            "NHELD": int(model.budget.n_held_out),
-            "TUNED": model.metadata.get("tuning", {}).get("summary", "given"),
-        }
-        if "robust" in model.metadata:
-            numbers |= {key: model.metadata["robust"][name] for key, (name, _) in _ROBUST_CARDS.items()}
-        header |= {f"{key}_{fold}": value for key, value in numbers.items()}
-    return header
+        cards |= model_cards(model, fold)
+    return {key: cards[key] for key in HEADER_COMMENTS if key in cards}

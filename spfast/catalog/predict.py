@@ -1,22 +1,30 @@
 """What one model says of a survey's stars: half of a catalog, or predictions that are a table of their own."""
 
-import json
 import warnings
 
 import numpy as np
+from astropy.table import Table
 
-from spfast import __version__
-from spfast.catalog.columns import OUTLIER_SIGMA, build_table, flag_cards, pack_flags, prediction_values, star_values
+from spfast.catalog.columns import (
+    OUTLIER_SIGMA,
+    build_table,
+    flag_cards,
+    pack_flags,
+    prediction_values,
+    star_values,
+)
 from spfast.catalog.compatibility import check_model
-from spfast.catalog.flags import extrapolates, position, spectral_unlikeness, star_flags
-from spfast.config import CONSTANT
+from spfast.catalog.flags import star_flags
+from spfast.config import Config
+from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
 from spfast.data.zero_point import added_to_parallax
 from spfast.errors import SpfastWarning
-from spfast.model.robust import Mixture
+from spfast.model.fitted_model import FittedModel
 from spfast.selection.star_keys import seen_in_training
+from spfast.training.header import SURVEY_COMMENTS, model_cards, model_comments, survey_cards
 
-__all__ = ["HEADER_COMMENTS", "apply_model", "fitted_zero_point", "predict_survey", "zero_point_rule"]
+__all__ = ["HEADER_COMMENTS", "predict_stars", "predict_survey"]
 
 #: Columns that are finite but for stars that no model can know anything of.
 _ALWAYS_KNOWN = (
@@ -26,7 +34,9 @@ _ALWAYS_KNOWN = (
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def apply_model(model, survey, rows=None, threads=None):
+def predict_stars(
+    model: FittedModel, survey: Survey, rows: np.ndarray | None = None, threads: int | None = None
+) -> tuple[dict, dict]:
     """Predict stars with one model, compare with Gaia, and mark those that it should not be trusted on.
 
     Parameters
@@ -46,22 +56,13 @@ def apply_model(model, survey, rows=None, threads=None):
         Those of `spfast.catalog.columns.FLAGS` that depend on the model and can be told.
     """
     rows = np.arange(survey.n_stars) if rows is None else rows
-    features, feature_errors = survey.features, survey.feature_errors
-    ln_parallax = model.predict_ln(features, rows, threads)
-    ln_error = model.predict_ln_error(feature_errors, rows, threads)
-    where = position(model, features, rows, threads)
-    total, offset, inflation = None, 0.0, 1.0
-    if model.budget is not None:
-        unlikeness = spectral_unlikeness(model, where)
-        known = ln_parallax, ln_error
-        total = model.predict_total_ln_error(features, feature_errors, unlikeness, rows, threads, known)
-        offset = model.predict_offset(features, rows, threads, ln_parallax)
-        inflation = model.budget.gaia_inflation
-    values = prediction_values(ln_parallax - offset, ln_error, total)
+    predicted = model.predict_stars(survey.features, survey.feature_errors, rows, threads)
+    total = predicted.total_ln_error
+    values = prediction_values(predicted.ln_parallax - predicted.ln_offset, predicted.ln_error, total)
     if total is not None:
-        values["ln_offset"] = offset
+        values["ln_offset"] = predicted.ln_offset
     added, out_of_range = added_to_parallax(
-        survey.stars, zero_point_rule(model), model.zero_point, model.metadata.get("zero_point_fit")
+        survey.stars, model.zero_point_rule, model.zero_point, model.fitted_zero_point
     )
     gaia = (float_column(survey.stars, "parallax") + added)[rows]
     gaia_error = float_column(survey.stars, "parallax_error")[rows]
@@ -70,18 +71,22 @@ def apply_model(model, survey, rows=None, threads=None):
     values |= {"Gaia_parallax": gaia, "Gaia_parallax_err": gaia_error, "Gaia_zero_point": added[rows]}
     flags = {"no_gaia_parallax": missing, "not_converged": np.full(missing.size, not model.result.converged)}
     if total is not None:
-        spec, error, inflated = values["spec_parallax"], values["spec_parallax_err_total"], inflation * gaia_error
+        spec, error, inflated = (
+            values["spec_parallax"],
+            values["spec_parallax_err_total"],
+            model.budget.gaia_inflation * gaia_error,
+        )
         flags["parallax_outlier"] = np.abs(spec - gaia) > OUTLIER_SIGMA * np.hypot(error, inflated)
         combined = _combine(spec, error, gaia, inflated)
-        mixture = Mixture.of(model)
-        if mixture is not None:
+        if model.robust is not None:
+            mixture = model.robust.mixture
             variance = error**2 + inflated**2
             probability = mixture.outlier_probability(gaia - spec, variance)
             values["outlier_probability"] = probability
             wrong = _combine(spec, error, gaia, np.sqrt(mixture.outlier_width**2 * variance - error**2))
             combined = _average(combined, wrong, np.nan_to_num(probability))
         values["combined_parallax"], values["combined_parallax_err"] = combined
-    outside = extrapolates(model, where)
+    outside = predicted.outside
     # Flagged, not warned of: nobody could tell which stars a warning means.
     overflown = ~np.all([np.isfinite(values[name]) for name in _ALWAYS_KNOWN if name in values], axis=0)
     if outside is not None or overflown.any():
@@ -89,19 +94,6 @@ def apply_model(model, survey, rows=None, threads=None):
     if out_of_range is not None:
         flags["zero_point_out_of_range"] = out_of_range[rows]
     return values, flags
-
-
-def zero_point_rule(model):
-    """The rule by which a model's training parallaxes had their zero point added (str)."""
-    return model.metadata.get("zero_point_rule", CONSTANT)
-
-
-def fitted_zero_point(model):
-    """A fitted zero point's covariates, units, pivots, offsets [mas] and covariance as JSON, else "none" (str)."""
-    fitted = model.metadata.get("zero_point_fit")
-    if fitted is None:
-        return "none"
-    return json.dumps({key: fitted[key] for key in ("covariates", "units", "pivots", "offsets", "covariance")})
 
 
 def _combine(spec, spec_error, gaia, gaia_error):
@@ -124,21 +116,11 @@ def _average(right, wrong, probability):
 
 #: Comments of the header's cards.
 HEADER_COMMENTS = {
-    "PRODUCT": "what this table is",
-    "SPFVERS": "version of spfast",
-    "SURVHASH": "survey: SHA-256 of its arrays and stars",
+    **{key: SURVEY_COMMENTS[key] for key in ("PRODUCT", "SPFVERS", "SURVHASH")},
     "MODSURV": "survey that the model was trained on",
     "MODFOLD": "fold that the model was trained on",
-    "PENALTY": "L1 penalty of the model",
-    "ZEROPT": "[mas] added to Gaia parallaxes in training",
-    "ZPRULE": "zero point rule in training",
-    "ZPFIT": "zero point fitted in training, mas (JSON)",
-    "CONVERGD": "whether the model reached its tolerance",
+    **model_comments(),
     "ERRCOL": "column of the error in logarithms and distances",
-    "SCATTR": "intrinsic scatter s of ln parallax",
-    "SCATGR": "share of s^2 that grows outward",
-    "SCATWK": "share of s^2 from weak lines",
-    "INFLAT": "factor k on Gaia's errors",
 }
 
 #: Columns that come from Gaia's parallax: of stars that the model may have seen.
@@ -148,7 +130,7 @@ _FROM_GAIA = (
 )
 
 
-def predict_survey(model, survey, threads=None):
+def predict_survey(model: FittedModel, survey: Survey, threads: int | None = None) -> Table:
     """Predict every star of a survey with one model.
 
     Parameters
@@ -178,34 +160,22 @@ def predict_survey(model, survey, threads=None):
     check_model(model, survey)
     model = model.for_layout(survey.layout)
     survey.check_values()
-    values, flags = apply_model(model, survey, threads=threads)
+    values, flags = predict_stars(model, survey, threads=threads)
     flags |= star_flags(survey)
     survey.check_length()
     if model.budget is None:
         message = "the model is of an older version without error budget: no total errors; fit it again for them"
         warnings.warn(message, SpfastWarning, stacklevel=2)
-    if "training_stars" in model.metadata:
-        flags["seen_in_training"] = seen_in_training(model.metadata["training_stars"], survey.stars)
+    origin = model.provenance
+    if origin.training_stars is not None:
+        flags["seen_in_training"] = seen_in_training(origin.training_stars, survey.stars)
     else:
         message = "the model does not say which stars it was trained on; no star is flagged as seen"
         warnings.warn(message, SpfastWarning, stacklevel=2)
     values = {name: value for name, value in values.items() if name not in _FROM_GAIA}
     values |= {**star_values(survey.stars), "flags": pack_flags(flags, survey.n_stars)}
-    header = {
-        "PRODUCT": "spfast predictions",
-        "SPFVERS": __version__,
-        "SURVHASH": survey.survey_hash,
-        "MODSURV": str(model.metadata.get("survey_hash", "")),
-        "MODFOLD": str(model.metadata.get("fold", "")),
-        "PENALTY": float(model.penalty),
-        "ZEROPT": float(model.zero_point),
-        "ZPRULE": zero_point_rule(model),
-        "ZPFIT": fitted_zero_point(model),
-        "CONVERGD": bool(model.result.converged),
-        "ERRCOL": "spec_parallax_err" if model.budget is None else "spec_parallax_err_total",
-    }
-    if model.budget is not None:
-        budget = model.budget
-        header |= {"SCATTR": budget.intrinsic_scatter, "SCATGR": budget.growth, "SCATWK": budget.weak_line_growth}
-        header["INFLAT"] = budget.gaia_inflation
+    cards = survey_cards("spfast predictions", survey, Config()) | model_cards(model)
+    cards |= {"MODSURV": origin.survey_hash or "", "MODFOLD": origin.fold or ""}
+    cards["ERRCOL"] = "spec_parallax_err" if model.budget is None else "spec_parallax_err_total"
+    header = {key: cards[key] for key in HEADER_COMMENTS if key in cards}
     return build_table(values, {**header, **flag_cards(flags)})

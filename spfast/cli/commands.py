@@ -81,20 +81,20 @@ def print_model(args, model):
     result = model.result
     say(
         args,
-        f"  model {model.metadata['fold']}: {model.n_stars:,} stars, penalty {model.penalty:g}: "
+        f"  model {model.provenance.fold}: {model.n_stars:,} stars, penalty {model.penalty:g}: "
         f"{model.n_nonzero:,} of {int(model.penalized.sum()):,} pixels used, objective {result.objective:.8g}, "
         f"KKT violation {result.kkt_violation:.2g}, {result.n_passes} passes in {result.seconds:.1f} s",
     )
-    if "tuning" in model.metadata:
-        say(args, f"    chosen: {model.metadata['tuning']['summary']}")
+    if model.tuned is not None:
+        say(args, f"    chosen: {model.tuned.summary}")
     elif model.penalty == Config().fit.penalty and model.n_stars < FEW_STARS:
         say(args, f"    the paper's penalty, for 14,000 stars; --penalty auto looks for that of {model.n_stars:,}")
-    if "robust" in model.metadata:
-        noted = model.metadata["robust"]
+    if model.robust is not None:
+        robust = model.robust
         say(
             args,
-            f"    robust: {noted['n_outliers']:,} outliers, share {noted['outlier_share']:.2%}, width "
-            f"{noted['outlier_width']:.1f}; scatter {noted['intrinsic_scatter']:.1%}; {noted['n_rounds']} rounds",
+            f"    robust: {robust.n_outliers:,} outliers, share {robust.outlier_share:.2%}, width "
+            f"{robust.outlier_width:.1f}; scatter {robust.intrinsic_scatter:.1%}; {robust.n_rounds} rounds",
         )
 
 

@@ -66,7 +66,7 @@ def _describe_survey(survey, verify):
 
 
 def _describe_model(model):
-    result, metadata = model.result, model.metadata
+    result, origin = model.result, model.provenance
     lines = [
         ("what", "a model"),
         ("whole", _WHOLE),
@@ -80,16 +80,16 @@ def _describe_model(model):
         ("passes", f"{result.n_passes} in {result.seconds:.1f} s"),
     ]
     names = {"fold": "fold", "fold_rule": "folds", "survey_hash": "survey", "spfast_version": "version"}
-    lines += [(label, str(metadata[key])) for key, label in names.items() if key in metadata]
-    lines += _config_lines(metadata.get("config"))
-    return lines + _config_lines(metadata.get("survey_config"), "survey config")
+    lines += [(label, str(getattr(origin, name))) for name, label in names.items() if getattr(origin, name) is not None]
+    lines += _config_lines(origin.config)
+    return lines + _config_lines(origin.survey_config, "survey config")
 
 
 def _zero_point(model):
-    rule = model.metadata.get("zero_point_rule", CONSTANT)
+    rule = model.zero_point_rule
     if rule == CONSTANT:
         return f"{model.zero_point:g} mas added to Gaia parallaxes"
-    fitted = model.metadata["tuning"]["summary"] if rule == FITTED else ""
+    fitted = model.tuned.summary if rule == FITTED else ""
     return f"star by star: {rule} {fitted}".rstrip()
 
 

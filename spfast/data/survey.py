@@ -4,14 +4,16 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from astropy.table import Table
 
 import spfast
+from spfast.config import LATER
 from spfast.data.columns import STAR_COLUMNS, conform_rejected, conform_stars
 from spfast.data.untrusted import check_file
 from spfast.errors import BadInputError, reading
@@ -33,6 +35,8 @@ _FILES = {*(f"{name}.npy" for name in ARRAYS), "stars.fits", "rejected.ecsv", "s
 _BLOCK = 256
 #: Entries of survey.json that its readers need, and their types.
 _INFO = {"survey_hash": str, "n_rejected": int, "cut_flow": list, "versions": dict, "config": dict | None}
+#: APOGEE's names of spectrum files: kind, then release.
+_SPECTRUM_NAME = re.compile(r"(apStar|asStar|aspcapStar)-([^-]+)-")
 _REBUILD = "build it again with `spfast ingest`"
 
 
@@ -67,6 +71,25 @@ class Survey:
     def survey_hash(self):
         """Identifies arrays and star table (str, sha256 in hex)."""
         return self.info["survey_hash"]
+
+    @property
+    def config(self):
+        """The configuration that it was built with (dict of its sections)."""
+        return {key: value for key, value in (self.info.get("config") or {}).items() if key not in LATER}
+
+    @property
+    def features_origin(self):
+        """What the features were made of, beyond the configuration; kept with every model (dict).
+
+        ``spectra``: kinds and releases as the spectra's names say them, e.g. ``["aspcapStar dr17"]``; ``continuum``: a
+        hash of the continuum pixels, or None.
+        """
+        files = np.asarray(self.stars["FILE"]).tolist() if "FILE" in self.stars.colnames else []
+        found = {_SPECTRUM_NAME.match(PurePosixPath(str(file)).name) for file in files}
+        kinds = {f"{match[1].replace('asStar', 'apStar')} {match[2]}" for match in found if match}
+        pixels = (self.info.get("continuum") or {}).get("pixels")
+        digest = None if pixels is None else hashlib.sha256(json.dumps(pixels).encode()).hexdigest()
+        return {"spectra": sorted(kinds), "continuum": digest}
 
     def check_values(self):
         """Refuse arrays that hold what no build writes, a number that is not finite or an error below zero; once.

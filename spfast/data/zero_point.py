@@ -32,8 +32,8 @@ def added_to_parallax(stars, rule=CONSTANT, zero_point=0.0, fitted=None):
         "constant", "lindegren2021" or "fit".
     zero_point : float [mas]
         Added to all under the rule "constant".
-    fitted : dict, optional
-        Under the rule "fit": ``covariates``, ``pivots`` and ``offsets``, as the model's metadata have them.
+    fitted : FittedZeroPoint, optional
+        Under the rule "fit": its ``covariates``, ``pivots`` and ``offsets``.
 
     Returns
     -------
@@ -49,9 +49,9 @@ def added_to_parallax(stars, rule=CONSTANT, zero_point=0.0, fitted=None):
     if rule == CONSTANT:
         return np.full(len(stars), float(zero_point)), None
     if rule == FITTED:
-        values, _, missing = zero_point_covariates(stars, fitted["covariates"], fitted["pivots"])
-        added = fitted["offsets"][0] + values @ np.array(fitted["offsets"][1:])
-        return added, missing if fitted["covariates"] else None
+        values, _, missing = zero_point_covariates(stars, fitted.covariates, fitted.pivots)
+        added = fitted.offsets[0] + values @ np.array(fitted.offsets[1:])
+        return added, missing if fitted.covariates else None
     if rule == LINDEGREN:
         value, out_of_range = lindegren_zero_point(stars)
         return -value, out_of_range

@@ -19,8 +19,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from spfast.model.header import LARGEST
-from spfast.model.predict import NO_NEIGHBOURS, check_design, noise_variance, resolve_rows
+from spfast.model import kinds
+from spfast.model.arrays import check_design, resolve_rows
+from spfast.model.kinds import LARGEST, entry
+from spfast.model.predict import NO_NEIGHBOURS, noise_variance
 
 __all__ = [
     "ErrorBudget",
@@ -33,7 +35,8 @@ __all__ = [
 
 #: Rows taken together.
 _BLOCK_ROWS = 1024
-#: The magnitudes whose difference says how much dust there is, nearly the same for all giants without (paper, Eq. 2).
+#: The magnitudes whose difference says how much dust there is: nearly the same for all giants without dust
+#: (Majewski, Zasowski & Nidever 2011, Eq. 1).
 _DUST_COLOUR = ("H", "W2")
 
 
@@ -66,27 +69,19 @@ class ErrorBudget:
         Whether the offset is subtracted from predictions; else its square is part of their variance.
     """
 
-    intrinsic_scatter: float
-    growth: float
-    weak_line_growth: float
-    gaia_inflation: float
-    outlier_share: float
-    n_held_out: int
+    intrinsic_scatter: float = entry(kinds.NOT_NEGATIVE)
+    growth: float = entry(kinds.SHARE)
+    weak_line_growth: float = entry(kinds.SHARE)
+    gaia_inflation: float = entry(kinds.POSITIVE)
+    outlier_share: float = entry(kinds.SHARE)
+    n_held_out: int = entry(kinds.COUNT)
     columns: np.ndarray = field(repr=False)
     factor: np.ndarray = field(repr=False)
     offset: np.ndarray = field(repr=False)
-    subtracted: bool
+    subtracted: bool = entry(kinds.TRUTH)
 
-    #: The numbers among the attributes, and the arrays.
-    NUMBERS = (
-        *("intrinsic_scatter", "growth", "weak_line_growth", "gaia_inflation", "outlier_share", "n_held_out"),
-        "subtracted",
-    )
+    #: The arrays among the attributes.
     ARRAYS = ("columns", "factor", "offset")
-
-    def to_dict(self):
-        """The numbers alone, for a model's header (dict)."""
-        return {name: getattr(self, name) for name in self.NUMBERS}
 
     def check(self, n_features):
         """Raise ValueError if the arrays, as read from a file, do not fit together and with a model."""
@@ -118,7 +113,7 @@ class ErrorBudget:
         )
         return of_colour + of_parallax
 
-    def ln_error(self, model, features, feature_errors, unlikeness, rows=None, threads=None, known=None):
+    def ln_error(self, model, features, feature_errors, unlikeness, rows=None, threads=None, predicted=None):
         """Total error of ln parallax of stars that the model did not see.
 
         Parameters
@@ -130,16 +125,16 @@ class ErrorBudget:
             u and w of these rows.
         rows : bool mask or int array, optional
         threads : int, optional
-        known : tuple of two float64 array, shape (n_rows,), optional
-            The model's ln parallax, nothing subtracted, and its error from the features, if they are known already.
+        predicted : tuple of two float64 array, shape (n_rows,), optional
+            The model's ln parallax, nothing subtracted, and its error from the features, if the caller has them.
 
         Returns
         -------
         float64 array, shape (n_rows,)
         """
-        if known is None:
-            known = model.predict_ln(features, rows, threads), model.predict_ln_error(feature_errors, rows, threads)
-        ln_parallax, from_features = known
+        if predicted is None:
+            predicted = model.predict_ln(features, rows, threads), model.predict_ln_error(feature_errors, rows, threads)
+        ln_parallax, from_features = predicted
         coefficients = coefficient_variance(
             self.factor, self.columns, features, feature_errors, rows, threads, model.neighbours
         )
@@ -188,7 +183,7 @@ def offset_basis(x, low, high, mean, spread):
 
 
 def coefficient_variance(factor, columns, features, feature_errors, rows=None, threads=None, neighbours=None):
-    """Variance of ln parallax from errors of the coefficients: `quadratic_form` of ``C = F F'``, 0 where it is below.
+    """Variance of ln parallax from errors of the coefficients: `quadratic_form` of ``C = F F'``, at least 0.
 
     Parameters
     ----------
@@ -229,7 +224,7 @@ def quadratic_form(left, right, columns, features, feature_errors, rows=None, th
     Returns
     -------
     float64 array, shape (n_rows,)
-        Below 0 where noise has it so.
+        Noise can make it negative.
     """
     features = check_design(features)
     rows = resolve_rows(rows, features.shape[0])

@@ -1,25 +1,23 @@
 """One fit, from arrays to a model: check the input, find a start, run a solver."""
 
 import warnings
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from spfast.errors import BadInputError, ConvergenceWarning, SpfastWarning
 from spfast.kernels.team import Team
-from spfast.model.arrays import TrainingData
+from spfast.model.fit_data import FitData
 from spfast.model.fitted_model import FittedModel
-from spfast.model.robust import RobustSettings, fit_robust
+from spfast.model.layout import FeatureLayout
+from spfast.model.options import FitOptions
+from spfast.model.robust import fit_robust
 from spfast.model.start import paper_start, photometric_start
-from spfast.solvers.base import StartError
-from spfast.solvers.owlqn import owlqn
-from spfast.solvers.prox_newton import NewtonState, prox_newton
+from spfast.solvers.base import SolverResult, StartError
 
-__all__ = ["SOLVERS", "Fitter", "find_start", "fit", "warn_unconverged"]
+__all__ = ["Fitter", "fit", "warn_unconverged"]
 
-#: Solvers by name.
-SOLVERS = {"prox-newton": prox_newton, "owlqn": owlqn}
-#: Named starts.
-STARTS = ("photometric", "burn-in")
 #: The paper's burn-in uses stars above this raw parallax signal-to-noise.
 BURN_IN_SIGNAL = 20.0
 #: Without a penalty the tolerance is in units of this share of the largest gradient at the start.
@@ -27,23 +25,19 @@ _UNPENALIZED_UNIT = 1e-2
 
 
 def fit(
-    features,
-    parallax,
-    parallax_error,
-    penalty,
-    penalized=None,
-    rows=None,
-    zero_point=0.0,
-    solver="prox-newton",
-    start="photometric",
-    tolerance=1e-3,
-    max_iterations=None,
-    exact_distance_modulus=False,
-    threads=None,
-    layout=None,
-    metadata=None,
-    robust=False,
-):
+    features: np.ndarray,
+    parallax: np.ndarray,
+    parallax_error: np.ndarray,
+    penalty: float,
+    *,
+    penalized: np.ndarray | None = None,
+    rows: np.ndarray | None = None,
+    layout: FeatureLayout | None = None,
+    zero_point: float = 0.0,
+    metadata: dict | None = None,
+    options: FitOptions | None = None,
+    **named: Any,
+) -> FittedModel:
     """Fit ``parallax = exp(features @ coef)`` with an L1 penalty (Hogg, Eilers & Rix 2019, Eq. 1-4).
 
     The objective is stated in `spfast.model.objective`.
@@ -60,28 +54,18 @@ def fit(
         Columns under the penalty; the layout's, or all, by default.
     rows : bool mask or int array, optional
         The training stars; all by default.
-    zero_point : float or Quantity [mas]
-        Added to every parallax.
-    solver : str
-        ``"prox-newton"`` or ``"owlqn"``.
-    start : str or float64 array, shape (n_features,)
-        ``"photometric"`` (the unpenalised columns alone), ``"burn-in"`` (the paper's two stages) or coefficients.
-    tolerance : float
-        On the largest violation of the optimality conditions, in units of the penalty.
-    max_iterations : int, optional
-        The solver's own limit by default.
-    exact_distance_modulus : bool
-        Hold the magnitudes' coefficients to a sum of -0.2 ln 10, so that m more in every magnitude of a star multiplies
-        its parallax by exactly 10^(-0.2 m); needs a layout.
-    threads : int, optional
-        All processors by default; the answer does not depend on it.
     layout : FeatureLayout, optional
         What the columns are; needed to apply the model to another survey.
+    zero_point : float or Quantity [mas]
+        Added to every parallax.
     metadata : dict, optional
-        Kept with the model.
-    robust : bool or RobustSettings
-        True: wrong parallaxes in a component of their own (`spfast.model.robust`), its share and width and an intrinsic
-        scatter found with the coefficients; they are in ``model.metadata["robust"]``. Settings hold some of them fixed.
+        Notes of the caller's, kept with the model.
+    options : FitOptions, optional
+        How the fit is made.
+    **named
+        Any of the options by its name: ``solver``, ``start``, ``exact_distance_modulus``, ``robust``, ``threads``; and
+        ``tolerance`` (on the largest violation of the optimality conditions, in units of the penalty) and
+        ``max_iterations`` of a solver that is given by its name.
 
     Returns
     -------
@@ -110,14 +94,15 @@ def fit(
     >>> model.n_nonzero, model.result.converged
     (2, True)
     """
-    settings = RobustSettings.of(robust)
-    stars = (features, parallax, parallax_error, penalized, rows)
-    with Fitter(*stars, solver, tolerance, max_iterations, exact_distance_modulus, threads, layout) as fitter:
-        if settings is None:
-            model = fitter.fit(penalty, zero_point, start, metadata)
+    options = FitOptions.of(options, **named)
+    stars = {"penalized": penalized, "rows": rows, "layout": layout}
+    with Fitter(features, parallax, parallax_error, **stars, options=replace(options, robust=None)) as fitter:
+        how = {"zero_point": zero_point, "start": options.start, "metadata": metadata}
+        if options.robust is None:
+            model = fitter.fit(penalty, **how)
         else:
-            model = fit_robust(fitter, penalty, zero_point, start, metadata, settings)
-    warn_unconverged(model.result, solver)
+            model = fit_robust(fitter, penalty, **how, settings=options.robust)
+    warn_unconverged(model.result, options.solver.name)
     return model
 
 
@@ -129,9 +114,8 @@ class Fitter:
 
     Parameters
     ----------
-    features, parallax, parallax_error, penalized, rows, solver, tolerance, max_iterations, exact_distance_modulus, \
-threads, layout
-        As in `fit`.
+    features, parallax, parallax_error, penalized, rows, layout, options, **named
+        As in `fit`; no fit is robust here.
 
     Raises
     ------
@@ -145,32 +129,38 @@ threads, layout
     >>> x = np.column_stack([np.ones(300), rng.normal(size=(300, 20))])
     >>> parallax = np.exp(-1.0 + 0.5 * x[:, 1]) + 0.02 * rng.normal(size=300)
     >>> with spfast.Fitter(x, parallax, np.full(300, 0.02), penalized=np.arange(21) > 0) as fitter:
-    ...     models = [fitter.fit(2000.0, zero_point) for zero_point in (0.0, 0.02)]
+    ...     models = [fitter.fit(2000.0, zero_point=zero_point) for zero_point in (0.0, 0.02)]
     >>> [model.n_nonzero for model in models]
     [1, 1]
     """
 
     def __init__(
         self,
-        features,
-        parallax,
-        parallax_error,
-        penalized=None,
-        rows=None,
-        solver="prox-newton",
-        tolerance=1e-3,
-        max_iterations=None,
-        exact_distance_modulus=False,
-        threads=None,
-        layout=None,
+        features: np.ndarray,
+        parallax: np.ndarray,
+        parallax_error: np.ndarray,
+        *,
+        penalized: np.ndarray | None = None,
+        rows: np.ndarray | None = None,
+        layout: FeatureLayout | None = None,
+        options: FitOptions | None = None,
+        **named: Any,
     ):
-        if solver not in SOLVERS:
-            raise BadInputError(f"solver {solver!r}: expected one of {', '.join(SOLVERS)}")
-        self.solver, self.tolerance, self.max_iterations, self.layout = solver, tolerance, max_iterations, layout
-        self._team = Team(threads)
-        data = (features, parallax, parallax_error, 1.0, penalized, rows, 0.0, layout, self._team)
-        self.data = TrainingData(*data, exact_distance_modulus)
-        self._known, self._state = {}, None
+        self.options, self.layout = FitOptions.of(options, **named), layout
+        if self.options.robust is not None:
+            raise BadInputError("robust: not for several fits to the same stars; use `spfast.fit` for each")
+        self._team = Team(self.options.threads)
+        self.data = FitData(
+            features,
+            parallax,
+            parallax_error,
+            self._team,
+            penalized=penalized,
+            rows=rows,
+            layout=layout,
+            exact_distance_modulus=self.options.exact_distance_modulus,
+        )
+        self._ends, self._state = {}, None
 
     def __enter__(self):
         return self
@@ -178,7 +168,14 @@ threads, layout
     def __exit__(self, exc_type, exc, traceback):
         self._team.__exit__(exc_type, exc, traceback)
 
-    def fit(self, penalty, zero_point=0.0, start=None, metadata=None):
+    def fit(
+        self,
+        penalty: float,
+        *,
+        zero_point: float = 0.0,
+        start: str | np.ndarray | None = None,
+        metadata: dict | None = None,
+    ) -> FittedModel:
         """Fit at one penalty and zero point; whether it converged is in the result, without a warning.
 
         Parameters
@@ -186,24 +183,32 @@ threads, layout
         penalty, zero_point, metadata
             As in `spfast.fit`.
         start : str or float64 array, optional
-            As in `spfast.fit`; by default the nearest of the earlier fits, ``"photometric"`` for the first one.
+            As in `FitOptions`; by default the nearest of the earlier fits, that of the options for the first one.
 
         Returns
         -------
         FittedModel
         """
-        data = self.data
+        data, solver = self.data, self.options.solver
         data.move(penalty, zero_point)
         if start is None:
-            nearest = min(self._known, key=lambda at: self._distance(at, penalty, data.zero_point), default=None)
-            start = "photometric" if nearest is None else self._known[nearest]
-        if self._state is None and penalty > 0 and self.solver == "prox-newton":
-            self._state = NewtonState(data.objective)
+            nearest = min(self._ends, key=lambda at: self._distance(at, penalty, data.zero_point), default=None)
+            start = self.options.start if nearest is None else self._ends[nearest]
+        if self._state is None and penalty > 0:
+            self._state = solver.new_state(data.objective)
         state = self._state if penalty > 0 else None  # without a penalty the working set is another
-        coef = find_start(data, start, SOLVERS[self.solver], self.tolerance)
-        result = _solve(data.objective, coef, self.solver, self.tolerance, self.max_iterations, state)
-        self._known[float(penalty), data.zero_point] = result.coef
-        return _make_model(data, penalty, result, self.layout, metadata)
+        result = _solve(data.objective, solver, _find_start(data, start, solver), state)
+        self._ends[float(penalty), data.zero_point] = result.coef
+        return FittedModel(
+            coef=result.coef,
+            penalized=data.penalized,
+            penalty=float(penalty),
+            zero_point=data.zero_point,
+            n_stars=int(data.rows.size),
+            result=result,
+            layout=self.layout,
+            metadata=dict(metadata or {}),
+        )
 
     @staticmethod
     def _distance(at, penalty, zero_point):
@@ -211,15 +216,13 @@ threads, layout
         return abs(at[1] - zero_point), ratio
 
 
-def find_start(data, start, solve, tolerance):
+def _find_start(data, start, solver):
     """Return coefficients to begin from: those given, or by one of the named starts."""
     objective = data.objective
     if isinstance(start, str):
-        if start not in STARTS:
-            raise BadInputError(f"start {start!r}: expected one of {', '.join(STARTS)} or an array of coefficients")
         if start == "photometric":
             return photometric_start(objective)
-        coef = _burn_in(data, solve, tolerance)
+        coef = _burn_in(data, solver)
     else:
         coef = np.array(start, dtype=np.float64)
         if coef.shape != (objective.n_features,) or not np.isfinite(coef).all():
@@ -228,13 +231,12 @@ def find_start(data, start, solve, tolerance):
     return coef
 
 
-def _solve(objective, coef, solver, tolerance, max_iterations, state):
+def _solve(objective, solver, coef, state):
     """Run a solver from a start.
 
     A start whose predictions under- or overflow gives way to the photometric one, with a warning; features that are not
     finite are refused.
     """
-    limits = {} if not max_iterations else {"max_iterations": max_iterations}
     unit = objective.penalties.max(initial=0.0)
     if unit == 0.0:
         gradient = np.empty(objective.n_features)
@@ -243,7 +245,7 @@ def _solve(objective, coef, solver, tolerance, max_iterations, state):
         unit = _UNPENALIZED_UNIT * (max(largest, 1.0) if np.isfinite(largest) else 1.0)
     for last in (False, True):
         try:
-            return SOLVERS[solver](objective, coef, tolerance * unit, state=state, **limits)
+            return solver.minimize(objective, coef, unit, state)
         except StartError as error:
             _refuse_features(objective)
             if last:
@@ -253,7 +255,7 @@ def _solve(objective, coef, solver, tolerance, max_iterations, state):
             coef = photometric_start(objective)
 
 
-def warn_unconverged(result, solver):
+def warn_unconverged(result: SolverResult, solver: str) -> None:
     """Warn of a result that did not reach its tolerance."""
     if not result.converged:
         warnings.warn(
@@ -264,21 +266,7 @@ def warn_unconverged(result, solver):
         )
 
 
-def _make_model(data, penalty, result, layout, metadata):
-    """Bundle a result with what it was fitted to."""
-    return FittedModel(
-        coef=result.coef,
-        penalized=data.penalized,
-        penalty=float(penalty),
-        zero_point=data.zero_point,
-        n_stars=int(data.rows.size),
-        result=result,
-        layout=layout,
-        metadata=dict(metadata or {}),
-    )
-
-
-def _burn_in(data, solve, tolerance):
+def _burn_in(data, solver):
     """The paper's two stages: from 0.001/D on stars above raw S/N 20; their optimum starts the fit of all stars."""
     objective = data.objective
     bright = data.signal > BURN_IN_SIGNAL
@@ -289,7 +277,7 @@ def _burn_in(data, solve, tolerance):
     unit = objective.penalties.max(initial=0.0) or 1.0
     begin = paper_start(objective.n_features)
     objective.meet_condition(begin)
-    return solve(objective.subset(bright), begin, tolerance * unit).coef
+    return solver.minimize(objective.subset(bright), begin, unit).coef
 
 
 def _refuse_features(objective):

@@ -1,24 +1,56 @@
 """A fitted model: its coefficients, what they belong to, predictions, and one file without pickle."""
 
-import json
-import zipfile
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from spfast.errors import BadInputError, reading
-from spfast.files import BLANK_SEAL, is_sealed, new_file, seal
+from spfast.config import CONSTANT, FITTED
+from spfast.errors import BadInputError
 from spfast.model.budget import ErrorBudget, dust_colour
-from spfast.model.header import FORMAT, LARGEST, SCHEMAS, check_header
+from spfast.model.extent import TrainingExtent, position
+from spfast.model.kinds import LARGEST, check_entries, from_entries, kinds_of, to_entries
 from spfast.model.layout import FeatureLayout
+from spfast.model.model_file import SCHEMAS, read_model_file, write_model_file
+from spfast.model.parts import FittedZeroPoint, Provenance, RobustFit, ScatterWeights, Tuned
 from spfast.model.predict import Neighbours, linear_predictor, ln_error
 from spfast.solvers.base import HISTORY_DTYPE, SolverResult
 
-__all__ = ["FittedModel", "load_model"]
+__all__ = ["FittedModel", "StarPredictions", "load_model"]
 
-#: What a model file may unpack to: a hundred times one of 7,500 columns.
-_SIZE_MAX = 256 << 20
+#: Parts of a model that a file keeps under a name of their own: attribute and type.
+_PARTS = {
+    "training_extent": ("extent", TrainingExtent),
+    "zero_point_fit": ("fitted_zero_point", FittedZeroPoint),
+    "tuning": ("tuned", Tuned),
+    "robust": ("robust", RobustFit),
+    "weights": ("scatter_weights", ScatterWeights),
+}
+
+
+class StarPredictions(NamedTuple):
+    """What a model says of stars.
+
+    Attributes
+    ----------
+    ln_parallax : float64 array, shape (n_rows,) [ln mas]
+        Without the offset taken off.
+    ln_offset : float64 array, shape (n_rows,)
+        To be subtracted from it (`FittedModel.predict_offset`).
+    ln_error : float64 array, shape (n_rows,)
+        From the errors of the features alone (Hogg, Eilers & Rix 2019, Eq. 5).
+    total_ln_error : float64 array, shape (n_rows,), or None
+        By the error budget; None without one.
+    outside : bool array, shape (n_rows,), or None
+        Stars farther out than the training stars; None if the model does not know where these lie.
+    """
+
+    ln_parallax: np.ndarray
+    ln_offset: np.ndarray
+    ln_error: np.ndarray
+    total_ln_error: np.ndarray | None
+    outside: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -40,11 +72,25 @@ class FittedModel:
     layout : FeatureLayout or None
         What the columns are, if the caller said so.
     metadata : dict
-        Anything JSON can hold; saved with the model. Under the names of `spfast.model.header`, only what is said there.
+        Notes of the caller's: anything JSON can hold, saved with the model. spfast itself looks at none.
     budget : ErrorBudget or None
         What the total error of a prediction is made of, if it was measured.
     pixel_correlation : tuple of float
         Correlation of the errors of pixels 1, 2, ... apart; empty: independent.
+    extent : TrainingExtent or None
+        Where the training stars lie in the model's own features.
+    provenance : Provenance
+        Survey, fold, training stars, configuration.
+    zero_point_rule : str
+        By which the training parallaxes had their zero point added (`spfast.config`).
+    fitted_zero_point : FittedZeroPoint or None
+        Under the rule "fit".
+    robust : RobustFit or None
+        What a robust fit found.
+    scatter_weights : ScatterWeights or None
+        The intrinsic scatter in the weights, if it is in them.
+    tuned : Tuned or None
+        How penalty and zero point were chosen, if they were not given.
     """
 
     coef: np.ndarray = field(repr=False)
@@ -57,10 +103,17 @@ class FittedModel:
     metadata: dict = field(default_factory=dict, repr=False)
     budget: ErrorBudget | None = field(default=None, repr=False)
     pixel_correlation: tuple = ()
+    extent: TrainingExtent | None = field(default=None, repr=False)
+    provenance: Provenance = field(default_factory=Provenance, repr=False)
+    zero_point_rule: str = CONSTANT
+    fitted_zero_point: FittedZeroPoint | None = field(default=None, repr=False)
+    robust: RobustFit | None = field(default=None, repr=False)
+    scatter_weights: ScatterWeights | None = field(default=None, repr=False)
+    tuned: Tuned | None = field(default=None, repr=False)
 
     @property
-    def neighbours(self):
-        """Which features' errors are correlated (Neighbours, or None)."""
+    def neighbours(self) -> Neighbours | None:
+        """Which features' errors are correlated."""
         if not self.pixel_correlation:
             return None
         if self.layout is None:
@@ -68,16 +121,18 @@ class FittedModel:
         return Neighbours(self.layout.grid, self.pixel_correlation)
 
     @property
-    def n_features(self):
+    def n_features(self) -> int:
         """Columns of the design matrix."""
         return self.coef.size
 
     @property
-    def n_nonzero(self):
+    def n_nonzero(self) -> int:
         """Penalised columns with a coefficient other than zero."""
         return int(np.count_nonzero(self.coef[self.penalized]))
 
-    def predict_ln(self, features, rows=None, threads=None):
+    def predict_ln(
+        self, features: np.ndarray, rows: np.ndarray | None = None, threads: int | None = None
+    ) -> np.ndarray:
         """Predict ln of the parallax, where the likelihood is Gaussian.
 
         Parameters
@@ -91,7 +146,13 @@ class FittedModel:
         """
         return linear_predictor(features, self.coef, rows, threads)
 
-    def predict_offset(self, features, rows=None, threads=None, ln_parallax=None):
+    def predict_offset(
+        self,
+        features: np.ndarray,
+        rows: np.ndarray | None = None,
+        threads: int | None = None,
+        ln_parallax: np.ndarray | None = None,
+    ) -> np.ndarray:
         """What is subtracted from the predicted ln parallax of stars that the model did not see, by its error budget.
 
         Stars held out of the training set, of the same colour and the same predicted parallax, were off by so much.
@@ -101,7 +162,7 @@ class FittedModel:
         features, rows, threads
             As in `predict`.
         ln_parallax : float64 array, shape (n_rows,), optional
-            What `predict_ln` returns, if it is known already.
+            What `predict_ln` returns, if the caller has it.
 
         Returns
         -------
@@ -113,7 +174,7 @@ class FittedModel:
             return np.zeros_like(ln_parallax)
         return self.budget.ln_offset(dust_colour(self.layout, features, rows), ln_parallax)
 
-    def predict(self, features, rows=None, threads=None):
+    def predict(self, features: np.ndarray, rows: np.ndarray | None = None, threads: int | None = None) -> np.ndarray:
         """Predict parallaxes (Eq. 4).
 
         Parameters
@@ -137,7 +198,9 @@ class FittedModel:
         with np.errstate(over="ignore"):
             return np.exp(self.predict_ln(features, rows, threads))
 
-    def predict_ln_error(self, feature_errors, rows=None, threads=None):
+    def predict_ln_error(
+        self, feature_errors: np.ndarray, rows: np.ndarray | None = None, threads: int | None = None
+    ) -> np.ndarray:
         """Propagate feature errors into ln parallax (Eq. 5 without its leading factor).
 
         Neighbouring pixels count as correlated if the model has a ``pixel_correlation``.
@@ -154,18 +217,20 @@ class FittedModel:
         """
         return ln_error(feature_errors, self.coef, rows, threads, self.neighbours)
 
-    def predict_total_ln_error(self, features, feature_errors, unlikeness, rows=None, threads=None, known=None):
+    def predict_total_ln_error(
+        self,
+        features: np.ndarray,
+        feature_errors: np.ndarray,
+        rows: np.ndarray | None = None,
+        threads: int | None = None,
+    ) -> np.ndarray:
         """Total error of ln parallax of stars that the model did not see, by its error budget.
 
         Parameters
         ----------
         features, feature_errors : float32 or float64 array, C order, shape (n_stars, n_features)
-        unlikeness : float64 array, shape (n_rows, 2)
-            How unlike the training stars each star is (`spfast.catalog.flags.spectral_unlikeness`).
         rows, threads
             As in `predict`.
-        known : tuple of two float64 array, shape (n_rows,), optional
-            What `predict_ln` and `predict_ln_error` return, if it is known already.
 
         Returns
         -------
@@ -179,9 +244,46 @@ class FittedModel:
         """
         if self.budget is None:
             raise BadInputError("model: it has no error budget; fit it again with `spfast fit`")
-        return self.budget.ln_error(self, features, feature_errors, unlikeness, rows, threads, known)
+        return self.predict_stars(features, feature_errors, rows, threads).total_ln_error
 
-    def predict_error(self, features, feature_errors, rows=None, threads=None):
+    def predict_stars(
+        self,
+        features: np.ndarray,
+        feature_errors: np.ndarray,
+        rows: np.ndarray | None = None,
+        threads: int | None = None,
+    ) -> "StarPredictions":
+        """All that the model says of stars: parallax, offset, errors, and whether it should be trusted on them.
+
+        Parameters
+        ----------
+        features, feature_errors : float32 or float64 array, C order, shape (n_stars, n_features)
+        rows, threads
+            As in `predict`.
+
+        Returns
+        -------
+        StarPredictions
+        """
+        ln_parallax = self.predict_ln(features, rows, threads)
+        from_features = self.predict_ln_error(feature_errors, rows, threads)
+        where = None if self.extent is None else position(self, features, rows, threads)
+        total, offset = None, np.zeros_like(ln_parallax)
+        if self.budget is not None:
+            unlikeness = np.ones((ln_parallax.size, 2)) if where is None else self.extent.unlikeness(where)
+            errors = (ln_parallax, from_features)
+            total = self.budget.ln_error(self, features, feature_errors, unlikeness, rows, threads, errors)
+            offset = self.predict_offset(features, rows, threads, ln_parallax)
+        outside = None if where is None else self.extent.excludes(where)
+        return StarPredictions(ln_parallax, offset, from_features, total, outside)
+
+    def predict_error(
+        self,
+        features: np.ndarray,
+        feature_errors: np.ndarray,
+        rows: np.ndarray | None = None,
+        threads: int | None = None,
+    ) -> np.ndarray:
         """Propagate independent feature errors into the predicted parallax (Eq. 5).
 
         Parameters
@@ -196,7 +298,7 @@ class FittedModel:
         """
         return self.predict(features, rows, threads) * self.predict_ln_error(feature_errors, rows, threads)
 
-    def for_layout(self, layout):
+    def for_layout(self, layout: FeatureLayout) -> "FittedModel":
         """Return the model with its coefficients arranged for another survey's columns.
 
         Parameters
@@ -238,7 +340,7 @@ class FittedModel:
             budget = replace(budget, columns=columns, factor=budget.factor[there])
         return replace(self, coef=coef, penalized=layout.penalized, layout=layout, budget=budget)
 
-    def save(self, path):
+    def save(self, path: str | Path) -> None:
         """Write the model to one file (numpy's ``.npz``, no pickle), whole or not at all.
 
         Parameters
@@ -248,44 +350,31 @@ class FittedModel:
         Raises
         ------
         BadInputError
-            If it cannot be written, or holds something under a name of ours that could not be read again.
+            If it cannot be written, or holds something that could not be read again.
         """
-        path = Path(path)
-        scalars = {k: v for k, v in asdict(self.result).items() if k not in ("coef", "history")}
+        parts = {name: getattr(self, attribute) for name, (attribute, _) in _PARTS.items()}
         header = {
-            "format": FORMAT,
-            "schema": SCHEMAS[-1],
             "penalty": self.penalty,
             "zero_point": self.zero_point,
             "n_stars": self.n_stars,
-            "result": scalars,
+            "result": {k: v for k, v in asdict(self.result).items() if k not in ("coef", "history")},
             "layout": None if self.layout is None else self.layout.to_dict(),
-            "metadata": self.metadata,
+            "metadata": {
+                **to_entries(self.provenance),
+                "zero_point_rule": self.zero_point_rule,
+                **{name: to_entries(part) for name, part in parts.items() if part is not None},
+            },
+            "notes": self.metadata,
             "pixel_correlation": list(self.pixel_correlation),
-            "budget": None if self.budget is None else self.budget.to_dict(),
+            "budget": None if self.budget is None else to_entries(self.budget),
         }
-        text = json.dumps(header, sort_keys=True)
-        try:
-            check_header(json.loads(text))
-        except ValueError as error:
-            raise BadInputError(f"{path}: not written ({error}); rename that entry of the model") from None
-        arrays = {} if self.budget is None else {name: getattr(self.budget, name) for name in ErrorBudget.ARRAYS}
-        with new_file(path) as partial:
-            with open(partial, "wb") as file:
-                np.savez(
-                    file,
-                    header=np.array(text),
-                    coef=self.coef,
-                    penalized=self.penalized,
-                    history=self.result.history,
-                    **{f"budget_{name}": array for name, array in arrays.items()},
-                )
-            with zipfile.ZipFile(partial, "a") as archive:
-                archive.comment = BLANK_SEAL.encode()
-            seal(partial)
+        arrays = {"coef": self.coef, "penalized": self.penalized, "history": self.result.history}
+        if self.budget is not None:
+            arrays |= {f"budget_{name}": getattr(self.budget, name) for name in ErrorBudget.ARRAYS}
+        write_model_file(path, header, arrays, check=_read_parts)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | Path) -> "FittedModel":
         """Read a model that `save` wrote.
 
         Raises
@@ -293,30 +382,12 @@ class FittedModel:
         BadInputError
             If the file is missing, damaged or not a model.
         """
-        if not Path(path).is_file():
-            raise BadInputError(f"{path}: no such model file; make one with `spfast fit`")
-        with reading(path, "not a whole spfast model", "make it again with `spfast fit`"), open(path, "rb") as file:
-            if not zipfile.is_zipfile(file):
-                raise ValueError("it is no .npz file")
-            with zipfile.ZipFile(file) as archive:
-                if not is_sealed(path, archive.comment.decode("ascii", "replace") or "none"):
-                    raise ValueError("it changed since it was written")
-                if sum(member.file_size for member in archive.infolist()) > _SIZE_MAX:
-                    raise ValueError(f"it unpacks to more than {_SIZE_MAX >> 20} MiB")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                header = json.loads(str(archive["header"]))
-                check_header(header)
-                coef, penalized, history = archive["coef"], archive["penalized"], archive["history"]
-                numbers, budget = header.get("budget"), None
-                if numbers is not None and header["schema"] == SCHEMAS[-1]:
-                    arrays = {name: archive[f"budget_{name}"] for name in ErrorBudget.ARRAYS}
-                    budget = ErrorBudget(**numbers, **arrays)
-            return cls._from_parts(header, coef, penalized, history, budget)
+        return read_model_file(path, cls._from_file)
 
     @classmethod
-    def _from_parts(cls, header, coef, penalized, history, budget):
+    def _from_file(cls, header, arrays):
         """A model from what its file holds, the header checked; ValueError if that does not fit together."""
+        coef, penalized, history = (arrays[name] for name in ("coef", "penalized", "history"))
         if coef.ndim != 1 or coef.dtype != np.float64 or not np.all(np.abs(coef) <= LARGEST):
             raise ValueError(f"its coefficients are {coef.dtype} of shape {coef.shape}, expected finite float64")
         if penalized.shape != coef.shape or penalized.dtype != bool:
@@ -328,25 +399,50 @@ class FittedModel:
         layout = None if header["layout"] is None else FeatureLayout.from_dict(header["layout"])
         if layout is not None and layout.n_features != coef.size:
             raise ValueError("its layout does not fit its coefficients")
-        if budget is not None:
+        budget, numbers = None, header.get("budget")
+        if numbers is not None and header["schema"] == SCHEMAS[-1]:  # older ones had another, which is not used
+            numbers = {name: numbers[name] for name in kinds_of(ErrorBudget)}
+            budget = ErrorBudget(**numbers, **{name: arrays[f"budget_{name}"] for name in ErrorBudget.ARRAYS})
             budget.check(coef.size)
+        scalars = {
+            spec.name: header["result"][spec.name] for spec in fields(SolverResult) if spec.name in header["result"]
+        }
         model = cls(
             coef,
             penalized,
             float(header["penalty"]),
             float(header["zero_point"]),
             header["n_stars"],
-            SolverResult(coef=coef, history=history, **header["result"]),
+            SolverResult(coef=coef, history=history, **scalars),
             layout,
-            header["metadata"],
-            budget,
-            tuple(float(rho) for rho in header.get("pixel_correlation", ())),
+            budget=budget,
+            pixel_correlation=tuple(float(rho) for rho in header.get("pixel_correlation", ())),
+            **_read_parts(header),
         )
         _ = model.neighbours  # raises for correlations that no noise has
         return model
 
 
-def load_model(path):
+def _read_parts(header):
+    """The typed parts of a model from its file's header (dict by attribute); ValueError for one of another kind."""
+    stored = header["metadata"]
+    if header.get("budget") is not None and header["schema"] == SCHEMAS[-1]:
+        check_entries(header["budget"], kinds_of(ErrorBudget), "header.budget")
+        if header["budget"]["growth"] + header["budget"]["weak_line_growth"] > 1 + 1e-9:
+            raise ValueError("header.budget: growth and weak_line_growth are more than 1 together")
+    parts = {"provenance": from_entries(Provenance, stored, "header.metadata")}
+    for name, (attribute, part) in _PARTS.items():
+        if name in stored:
+            parts[attribute] = from_entries(part, stored[name], f"header.metadata.{name}")
+    rule = stored.get("zero_point_rule", CONSTANT)
+    if rule == FITTED and not {"fitted_zero_point", "tuned"} <= parts.keys():
+        raise ValueError("header.metadata lacks the zero_point_fit or tuning that its zero_point_rule needs")
+    ours = {*_PARTS, "zero_point_rule", *(spec.name for spec in fields(Provenance))}
+    notes = {name: value for name, value in stored.items() if name not in ours} | header.get("notes", {})
+    return {**parts, "zero_point_rule": rule, "metadata": notes}
+
+
+def load_model(path: str | Path) -> FittedModel:
     """Read a model file that `FittedModel.save` or ``spfast fit`` wrote.
 
     Parameters

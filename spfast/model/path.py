@@ -1,45 +1,44 @@
 """Fits along a grid of penalties, each warm-started from the one before and sharing what can be shared."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from spfast.errors import BadInputError
 from spfast.kernels.team import Team
-from spfast.model.arrays import TrainingData
 from spfast.model.fit import Fitter, warn_unconverged
+from spfast.model.fit_data import FitData
+from spfast.model.fitted_model import FittedModel
+from spfast.model.layout import FeatureLayout
+from spfast.model.options import FitOptions
 from spfast.model.start import photometric_start
 
 __all__ = ["fit_path", "penalty_max"]
 
 
 def fit_path(
-    features,
-    parallax,
-    parallax_error,
-    penalties,
-    penalized=None,
-    rows=None,
-    zero_point=0.0,
-    solver="prox-newton",
-    start="photometric",
-    tolerance=1e-3,
-    max_iterations=None,
-    exact_distance_modulus=False,
-    threads=None,
-    layout=None,
-    metadata=None,
-):
+    features: np.ndarray,
+    parallax: np.ndarray,
+    parallax_error: np.ndarray,
+    penalties: Sequence[float],
+    *,
+    penalized: np.ndarray | None = None,
+    rows: np.ndarray | None = None,
+    layout: FeatureLayout | None = None,
+    zero_point: float = 0.0,
+    metadata: dict | None = None,
+    options: FitOptions | None = None,
+    **named: Any,
+) -> list[FittedModel]:
     """Fit a model for each penalty of a grid, from the largest to the smallest.
 
     Parameters
     ----------
     penalties : sequence of float
         The grid of lambda, in any order; all positive.
-    features, parallax, parallax_error, penalized, rows, zero_point, solver, tolerance
-        As in `spfast.fit`.
-    start
-        As in `spfast.fit`, of the largest penalty.
-    max_iterations, exact_distance_modulus, threads, layout, metadata
-        As in `spfast.fit`.
+    features, parallax, parallax_error, penalized, rows, layout, zero_point, metadata, options, **named
+        As in `spfast.fit`; ``start`` is that of the largest penalty. No fit can be robust.
 
     Returns
     -------
@@ -65,23 +64,33 @@ def fit_path(
     if grid.ndim != 1 or grid.size == 0 or not (np.isfinite(grid).all() and (grid > 0).all()):
         raise BadInputError(f"penalties: got {penalties!r}, expected a list of positive numbers")
     models = [None] * grid.size
-    stars = (features, parallax, parallax_error, penalized, rows)
-    with Fitter(*stars, solver, tolerance, max_iterations, exact_distance_modulus, threads, layout) as fitter:
+    options = FitOptions.of(options, **named)
+    start = options.start
+    stars = {"penalized": penalized, "rows": rows, "layout": layout}
+    with Fitter(features, parallax, parallax_error, **stars, options=options) as fitter:
         for i in np.argsort(-grid, kind="stable"):
-            models[i] = fitter.fit(grid[i], zero_point, start, metadata)
-            warn_unconverged(models[i].result, solver)
+            models[i] = fitter.fit(grid[i], zero_point=zero_point, start=start, metadata=metadata)
+            warn_unconverged(models[i].result, options.solver.name)
             start = None  # from the last one
     return models
 
 
 def penalty_max(
-    features, parallax, parallax_error, penalized=None, rows=None, zero_point=0.0, threads=None, layout=None
-):
+    features: np.ndarray,
+    parallax: np.ndarray,
+    parallax_error: np.ndarray,
+    *,
+    penalized: np.ndarray | None = None,
+    rows: np.ndarray | None = None,
+    layout: FeatureLayout | None = None,
+    zero_point: float = 0.0,
+    threads: int | None = None,
+) -> float:
     """Return the smallest penalty for which every penalised coefficient is zero.
 
     Parameters
     ----------
-    features, parallax, parallax_error, penalized, rows, zero_point, threads, layout
+    features, parallax, parallax_error, penalized, rows, layout, zero_point, threads
         As in `spfast.fit`.
 
     Returns
@@ -101,7 +110,8 @@ def penalty_max(
     0
     """
     with Team(threads) as team:
-        data = TrainingData(features, parallax, parallax_error, 1.0, penalized, rows, zero_point, layout, team)
+        stars = {"penalized": penalized, "rows": rows, "layout": layout, "zero_point": zero_point}
+        data = FitData(features, parallax, parallax_error, team, **stars)
         gradient = np.empty(data.objective.n_features)
         data.objective.smooth(photometric_start(data.objective), np.empty(data.rows.size), gradient)
     return float(np.abs(gradient[data.penalized]).max(initial=0.0))

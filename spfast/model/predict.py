@@ -6,66 +6,22 @@ from spfast.errors import BadInputError
 from spfast.kernels import exp_linear
 from spfast.kernels.team import Team
 from spfast.kernels.uncertainty import ROWS_A_PIECE, noise_variance_rows
+from spfast.model.arrays import check_design, resolve_rows
 
 __all__ = [
     "NO_NEIGHBOURS",
     "Neighbours",
     "check_correlation",
-    "check_design",
     "linear_predictor",
     "linear_predictors",
     "ln_error",
     "noise_variance",
-    "resolve_rows",
 ]
 
 #: Pairs and correlation coefficients of independent errors.
 NO_NEIGHBOURS = np.empty((0, 2), dtype=np.int64), np.empty(0)
 #: Scales at which the power of correlated noise is looked at.
 _PHASES = 513
-
-
-def check_design(design, name="features"):
-    """Return a read-only C-ordered view of a design matrix, the one kind of array that kernels get.
-
-    Raises
-    ------
-    BadInputError
-        If it is not a 2-D float32 or float64 array in C order and native byte order.
-    """
-    array = np.asarray(design)
-    if array.ndim != 2 or array.dtype not in (np.float32, np.float64):
-        raise BadInputError(
-            f"{name}: got shape {array.shape} of {array.dtype}, expected a 2-D array of float32 or float64 "
-            "(n_stars, n_features); convert it with np.asarray(..., dtype='float32')"
-        )
-    if not array.flags.c_contiguous:
-        raise BadInputError(f"{name}: rows are not contiguous in memory; pass np.ascontiguousarray(...)")
-    view = array.view(np.ndarray)
-    view.flags.writeable = False
-    return view
-
-
-def resolve_rows(rows, n_stars):
-    """Return row indices (int64 array) from None, a boolean mask or indices.
-
-    Raises
-    ------
-    BadInputError
-        For a mask of another length, an index outside the matrix, or no row at all.
-    """
-    if rows is None:
-        return np.arange(n_stars, dtype=np.int64)
-    rows = np.asarray(rows)
-    if rows.dtype == bool:
-        if rows.shape != (n_stars,):
-            raise BadInputError(f"rows: the mask has shape {rows.shape}, expected ({n_stars},)")
-        rows = np.flatnonzero(rows)
-    if rows.ndim != 1 or not (rows.size == 0 or np.issubdtype(rows.dtype, np.integer)):
-        raise BadInputError(f"rows: got {rows.dtype} of shape {rows.shape}, expected a boolean mask or 1-D indices")
-    if rows.size and (rows.min() < 0 or rows.max() >= n_stars):
-        raise BadInputError(f"rows: indices go from {rows.min()} to {rows.max()}, expected 0 to {n_stars - 1}")
-    return np.ascontiguousarray(rows, dtype=np.int64)
 
 
 def linear_predictor(design, coef, rows=None, threads=None):

@@ -152,7 +152,7 @@ def find_warnings(table, survey, models, checks, tune=None):
                 f"Model {fold} had only {int(n_train):,} training stars (the paper: 14,000): expect a larger scatter."
             )
     for fold, model in models.items():
-        if model.metadata.get("survey_hash") not in (None, survey.survey_hash):
+        if model.provenance.survey_hash not in (None, survey.survey_hash):
             found.append(f"Model {fold} was fitted to another survey than the one given.")
     for row in checks["measures"]:
         if row["fold"] == "all" and row["sample"] in ("best", "parent"):

@@ -3,12 +3,13 @@
 On the support (non-zero and unpenalised columns) a small change of the training parallaxes moves the coefficients by
 ``H^-1 X' W mu (change)``, with H the Gauss-Newton curvature. The changes have three independent sources, so that the
 covariance is a sum of three sandwiches ``H^-1 M H^-1``: Gaia's errors times their inflation k, the errors of the
-features, and an intrinsic scatter s that is a share of the parallax. ``k`` and ``s`` stay free here. The formula knows
-nothing of the penalty, which holds coefficients back: they move by less than it says. By how much less is seen where
-inner folds give every star several predictions. The alternative needs no formula but many fits: how far coefficients
+features, and an intrinsic scatter s that is a share of the parallax. ``k`` and ``s`` stay free here. The formula leaves
+out the penalty, which holds coefficients back: they move by less than it says. By how much less is seen where inner
+folds give every star several predictions. The alternative needs no formula but many fits: how far coefficients
 spread when a part of the stars is left out.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +17,10 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.special import chdtri
 
 from spfast.model.budget import quadratic_form
-from spfast.training.stars import warn_of_unconverged
+from spfast.model.fitted_model import FittedModel
+from spfast.selection.splits import Split
+from spfast.training.held_out import fit_without
+from spfast.training.stars import TrainingStars
 
 __all__ = ["CoefficientErrors", "SplitErrors"]
 
@@ -32,7 +36,7 @@ class CoefficientErrors:
     Parameters
     ----------
     model : FittedModel
-    training : TrainingSet
+    stars : TrainingStars
         What it was fitted to.
 
     Attributes
@@ -41,16 +45,16 @@ class CoefficientErrors:
         The support, unpenalised columns included.
     """
 
-    def __init__(self, model, training):
-        self._training, self._neighbours = training, model.neighbours
+    def __init__(self, model: FittedModel, stars: TrainingStars):
+        self._stars, self._neighbours = stars, model.neighbours
         self.columns = np.flatnonzero((model.coef != 0.0) | ~model.penalized)
-        self._ln_parallax = model.predict_ln(training.features, training.rows, training.threads)
-        self._ln_error = model.predict_ln_error(training.feature_errors, training.rows, training.threads)
+        self._ln_parallax = model.predict_ln(stars.features, stars.rows, stars.threads)
+        self._ln_error = model.predict_ln_error(stars.feature_errors, stars.rows, stars.threads)
         weights = self._weights()
         n = self.columns.size
         curvature = np.zeros((n, n))
         self._noise = {source: np.zeros((n, n)) for source in weights["noise"]}
-        for block, part in self._blocks(training.rows):
+        for block, part in self._blocks(stars.rows):
             _add_gram(curvature, part, weights["curvature"][block])
             for source, values in weights["noise"].items():
                 _add_gram(self._noise[source], part, values[block])
@@ -70,24 +74,23 @@ class CoefficientErrors:
         ----------
         rows : int64 array
         noise_off : bool
-            Whether what the noise of the star's own features adds is taken off, so that one or the other may be below
-            0.
+            Whether what the noise of the star's own features adds is taken off, which can make a variance negative.
 
         Returns
         -------
         dict of float64 array, shape (n_rows,)
             Under ``"gaia"`` (times k^2), ``"features"`` and ``"intrinsic"`` (times s^2).
         """
-        training, unscaled = self._training, self._inverse / self._scale[:, None]
+        stars, unscaled = self._stars, self._inverse / self._scale[:, None]
         return {
             source: quadratic_form(
                 unscaled @ noise,
                 unscaled,
                 self.columns,
-                training.features,
-                training.feature_errors if noise_off else None,
+                stars.features,
+                stars.feature_errors if noise_off else None,
                 rows,
-                training.threads,
+                stars.threads,
                 self._neighbours,
             )
             for source, noise in self._noise.items()
@@ -111,7 +114,7 @@ class CoefficientErrors:
 
     @cached_property
     def _of_training(self):
-        return self.terms(self._training.rows, noise_off=False)
+        return self.terms(self._stars.rows, noise_off=False)
 
     def factor(self, gaia_inflation, intrinsic_scatter):
         """F, with F F' the covariance of the coefficients in ``columns`` (float64 array, shape (n_columns, n_columns)).
@@ -127,18 +130,18 @@ class CoefficientErrors:
 
     def _weights(self):
         """Of every training star in H and in each M (float64 arrays)."""
-        training = self._training
-        ivar = training.fit_error[training.rows] ** -2.0
+        stars = self._stars
+        ivar = stars.fit_error[stars.rows] ** -2.0
         curvature = ivar * np.exp(2.0 * self._ln_parallax)
         noise = {
-            "gaia": curvature * ivar * training.gaia_error[training.rows] ** 2,
+            "gaia": curvature * ivar * stars.gaia_error[stars.rows] ** 2,
             "features": (curvature * self._ln_error) ** 2,
             "intrinsic": curvature**2,
         }
         return {"curvature": curvature, "noise": noise}
 
     def _blocks(self, rows):
-        features = self._training.features
+        features = self._stars.features
         for start in range(0, len(rows), _BLOCK_ROWS):
             block = slice(start, min(start + _BLOCK_ROWS, len(rows)))
             yield block, features[rows[block]][:, self.columns].astype(np.float64)
@@ -147,14 +150,14 @@ class CoefficientErrors:
 class SplitErrors:
     """The spread of coefficients over repeated inner folds, as a jackknife that leaves out a fold at a time.
 
-    Unlike the sandwich it knows of the penalty, of pixels that come and go, and of misfit that stars have in common; it
-    has no more directions than models were fitted.
+    Unlike the sandwich it includes the penalty, pixels that come and go, and misfit that stars have in common. It has
+    no more directions than models were fitted.
 
     Parameters
     ----------
     model : FittedModel
         Fitted to all the training stars.
-    training : TrainingSet
+    stars : TrainingStars
     repeats : sequence of sequence of Split
         Folds that hold out every training star once, several times.
 
@@ -169,38 +172,36 @@ class SplitErrors:
         If fits did not converge.
     """
 
-    def __init__(self, model, training, repeats):
-        self._training, self._neighbours = training, model.neighbours
-        spread, converged = [], []
-        for splits in repeats:
-            fits = [training.fit_part(model, split.train) for split in splits]
-            converged += [fit.result.converged for fit in fits]
-            coefs = np.array([fit.coef for fit in fits])
-            spread.append((coefs - coefs.mean(axis=0)) * np.sqrt((1.0 - 1.0 / len(fits)) / len(repeats)))
-        warn_of_unconverged(converged)
-        spread = np.concatenate(spread)
+    def __init__(self, model: FittedModel, stars: TrainingStars, repeats: Sequence[Sequence[Split]]):
+        self._stars, self._neighbours = stars, model.neighbours
+        fits = fit_without(
+            [split for splits in repeats for split in splits], lambda split: stars.fit_part_like(model, split.train)
+        )
+        coefs = np.array([fit.coef for fit in fits]).reshape(len(repeats), -1, model.n_features)
+        share = np.sqrt((1.0 - 1.0 / coefs.shape[1]) / len(repeats))
+        spread = ((coefs - coefs.mean(axis=1, keepdims=True)) * share).reshape(-1, model.n_features)
         self.columns = np.flatnonzero(spread.any(axis=0) | ~model.penalized)
         self._factor = np.ascontiguousarray(spread[:, self.columns].T)
 
     def held_out_terms(self, n_folds):
         """As `CoefficientErrors.terms`, of the training stars by models that were trained on a share 1 - 1/K of them.
 
-        All of it is under ``"features"``, for it knows no k and s.
+        All of it is under ``"features"``: k and s are unknown here.
 
         Parameters
         ----------
         n_folds : int
             K.
         """
-        training = self._training
+        stars = self._stars
         variance = quadratic_form(
             self._factor,
             self._factor,
             self.columns,
-            training.features,
-            training.feature_errors,
-            training.rows,
-            training.threads,
+            stars.features,
+            stars.feature_errors,
+            stars.rows,
+            stars.threads,
             self._neighbours,
         )
         none = np.zeros(variance.size)

@@ -1,21 +1,22 @@
 """Cross-validation of the penalty and the zero point: every point of the grid on every fold, then a choice."""
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from spfast.config import BEST_SNR
 from spfast.errors import BadInputError, SpfastWarning
+from spfast.model.mixture import fit_scatter
 from spfast.progress import Progress
 from spfast.selection.grid import PointStore, choose, grow, undecided_zero_points
-from spfast.training.stars import warn_of_unconverged
+from spfast.selection.splits import Split
+from spfast.training.held_out import warn_of_unconverged
+from spfast.training.stars import TrainingStars
 
 __all__ = ["Tuning", "cross_validate"]
 
-#: The intrinsic scatter of ln parallax is looked for below this.
-_MAX_SCATTER = 1.0
 #: A grid grows by one value at a time, at most this often.
 _MAX_GROWTH = 12
 
@@ -67,21 +68,21 @@ class Tuning:
 
 
 def cross_validate(
-    training,
-    splits,
-    penalties,
-    zero_points,
-    score="chi_squared",
-    choice="minimum",
-    store=None,
-    say=None,
-    quiet=True,
-):
+    stars: TrainingStars,
+    splits: Sequence[Split],
+    penalties: Sequence[float],
+    zero_points: Sequence[float],
+    score: str = "chi_squared",
+    choice: str = "minimum",
+    store: PointStore | None = None,
+    say: Callable[[str], None] | None = None,
+    quiet: bool = True,
+) -> Tuning:
     """Score a grid of penalties and zero points on stars held out, and choose a point.
 
     Parameters
     ----------
-    training : TrainingSet
+    stars : TrainingStars
     splits : sequence of Split
     penalties : sequence of float
         One value: fixed. Otherwise a choice on an edge makes the grid grow there by another value.
@@ -95,7 +96,7 @@ def cross_validate(
         width of ``(prediction - parallax) / parallax`` of held-out stars with raw parallax/error >= 20. What a robust
         fit takes for outliers weighs as little in the first two as it does there.
     store : PointStore, optional
-        Points that are known already; new ones are added.
+        Points that are there already; new ones are added.
     say : callable, optional
         Called with a line of text whenever the grid grows.
     quiet : bool
@@ -123,7 +124,7 @@ def cross_validate(
     store = PointStore() if store is None else store
     notes = []
     while True:
-        _run(training, splits, penalties, zero_points, store, quiet)
+        _run(stars, splits, penalties, zero_points, store, quiet)
         wanted = [store.get(_key(s, p, z)) for s in splits for p in penalties for z in zero_points]
         chosen, minimum, means = choose(wanted, score, choice)
         taken = (chosen[0], minimum[0])
@@ -150,25 +151,25 @@ def cross_validate(
     return Tuning(*chosen, minimum, means, wanted, tuple(notes), score, choice, len(splits), undecided)
 
 
-def _run(training, splits, penalties, zero_points, store, quiet):
+def _run(stars, splits, penalties, zero_points, store, quiet):
     """Fit and score what the store does not have, each from the nearest coefficients of the same split."""
     tasks = [(s, z, p) for s in splits for z in zero_points for p in penalties[::-1] if _key(s, p, z) not in store]
     with Progress("tune", len(tasks), quiet or not tasks) as progress:
         for split, zero_point, penalty in tasks:
-            known = store.starts(split.repeat, split.held_out)
-            nearest = min(known, key=lambda at: (abs(at[1] - zero_point), abs(np.log(at[0] / penalty))), default=None)
-            model = training.fit_silently(penalty, zero_point, split.train, known.get(nearest))
-            store.add(_score(training, split, model), model.coef)
+            starts = store.starts(split.repeat, split.held_out)
+            nearest = min(starts, key=lambda at: (abs(at[1] - zero_point), abs(np.log(at[0] / penalty))), default=None)
+            model = stars.fit_part(penalty, zero_point, split.train, starts.get(nearest))
+            store.add(_score(stars, split, model), model.coef)
             progress.advance()
 
 
-def _score(training, split, model):
+def _score(stars, split, model):
     rows = split.test
-    predicted = model.predict(training.features, rows, training.threads)
-    raw = training.parallax[rows]
+    predicted = model.predict(stars.features, rows, stars.threads)
+    raw = stars.parallax[rows]
     parallax = raw + model.zero_point
-    inlying = 1.0 if training.inlying is None else training.inlying[rows]
-    best = raw / training.gaia_error[rows] >= BEST_SNR
+    inlying = 1.0 if stars.inlying is None else stars.inlying[rows]
+    best = raw / stars.gaia_error[rows] >= BEST_SNR
     scatter = None
     if best.any():
         p16, p84 = np.percentile((predicted[best] - parallax[best]) / parallax[best], [16.0, 84.0])
@@ -180,8 +181,8 @@ def _score(training, split, model):
         "zero_point": model.zero_point,
         "n_train": int(split.train.size),
         "n_test": int(rows.size),
-        "chi_squared": float(np.mean(((parallax - predicted) / training.fit_error[rows]) ** 2)),
-        "likelihood": _minus_ln_likelihood(parallax - predicted, training.gaia_error[rows], predicted, inlying),
+        "chi_squared": float(np.mean(((parallax - predicted) / stars.fit_error[rows]) ** 2)),
+        "likelihood": fit_scatter(parallax - predicted, stars.gaia_error[rows], predicted, inlying).minus_ln_likelihood,
         "n_best": int(np.count_nonzero(best)),
         "scatter": scatter,
         "n_nonzero": model.n_nonzero,
@@ -189,14 +190,6 @@ def _score(training, split, model):
         "converged": model.result.converged,
         "n_passes": model.result.n_passes,
     }
-
-
-def _minus_ln_likelihood(residual, error, predicted, inlying):
-    def of(scatter):
-        variance = (error**2 + (scatter * predicted) ** 2) / inlying
-        return float(np.mean(0.5 * residual**2 / variance + 0.5 * np.log(variance)))
-
-    return float(minimize_scalar(of, bounds=(0.0, _MAX_SCATTER), method="bounded").fun)
 
 
 def _key(split, penalty, zero_point):

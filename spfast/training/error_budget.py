@@ -10,9 +10,10 @@ leaves out grows with the squared distance from the stars that it was fitted to,
 variance with the squares of these.
 The offset is a parabola in the colour H - W2 and another in the predicted ln parallax. k, s, the two growths and the
 parabolas are found by maximum likelihood on the training stars, each predicted by a model of inner folds that did not
-see it. The errors of such a model's coefficients are its own, so that these stars are treated as any star will be.
+see it. Each of these models has its own errors of the coefficients, so that its stars are treated as any star will be.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -21,12 +22,14 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from spfast.model.budget import ErrorBudget, dust_colour, offset_basis
-from spfast.model.predict import linear_predictors
-from spfast.model.robust import Mixture
-from spfast.training.coefficient_errors import CoefficientErrors
-from spfast.training.stars import warn_of_unconverged
+from spfast.model.fitted_model import FittedModel
+from spfast.model.mixture import Mixture
+from spfast.selection.splits import Split
+from spfast.training.coefficient_errors import CoefficientErrors, SplitErrors
+from spfast.training.held_out import HeldOut, predict_held_out
+from spfast.training.stars import TrainingStars
 
-__all__ = ["HeldOut", "Misfit", "fit_misfit", "held_out_predictions", "measure_errors"]
+__all__ = ["Misfit", "fit_misfit", "hold_out_like", "measure_errors"]
 
 #: Residuals of the outlier component have this many times the others' standard deviation; as a robust fit says, if any.
 _OUTLIER_WIDTH = 5.0
@@ -38,25 +41,6 @@ _BOUNDS = ((-1.0, 1.5), (-12.0, -1.5), *[(-16.0, 1.0)] * 3, *[(-0.5, 0.5)] * 4)
 _FIRST, _ROUNDS = (1.0, 0.1), 2
 #: Training stars between these quantiles tell where an offset is followed to.
 _FOLLOWED = (0.005, 0.995)
-
-
-class HeldOut(NamedTuple):
-    """Training stars as models that did not see them predict them.
-
-    Attributes
-    ----------
-    ln_parallax, ln_error : float64 array, shape (n_rows,)
-        The error is that from the features.
-    terms : dict of float64 array, shape (n_rows,)
-        Variances from errors of these models' coefficients: `CoefficientErrors.terms`.
-    jackknife : float64 array, shape (n_rows,)
-        Variance of the prediction, from how far those of all these models are apart.
-    """
-
-    ln_parallax: np.ndarray
-    ln_error: np.ndarray
-    terms: dict
-    jackknife: np.ndarray
 
 
 class Misfit(NamedTuple):
@@ -79,23 +63,31 @@ class Misfit(NamedTuple):
     offset: np.ndarray
 
 
-def measure_errors(model, training, splits, unlikeness=None, held_out=None, coefficients=None, subtracted=True):
+def measure_errors(
+    model: FittedModel,
+    stars: TrainingStars,
+    splits: Sequence[Split],
+    unlikeness: np.ndarray | None = None,
+    held_out: HeldOut | None = None,
+    split_errors: SplitErrors | None = None,
+    subtracted: bool = True,
+) -> ErrorBudget:
     """Measure a model's error budget on its own training stars, each predicted without itself.
 
     Parameters
     ----------
     model : FittedModel
-    training : TrainingSet
+    stars : TrainingStars
         What it was fitted to.
     splits : sequence of Split
         Inner folds.
     unlikeness : float64 array, shape (n_rows, 2), optional
-        u and w of the training stars, in the order of ``training.rows``; 1 by default, so that the scatter is the same
-        for all.
+        u and w of the training stars, in the order of ``stars.rows``; 1 by default, so that the scatter is the same for
+        all.
     held_out : HeldOut, optional
-        What `held_out_predictions` returned, if it was called already.
-    coefficients : SplitErrors, optional
-        Instead of sandwich covariances.
+        What `hold_out_like` returned, if it was called already.
+    split_errors : SplitErrors, optional
+        Errors of the coefficients from repeated inner folds; by default those of sandwich covariances.
     subtracted : bool
         Whether the offset of stars held out is subtracted from predictions, not counted as an error.
 
@@ -103,99 +95,84 @@ def measure_errors(model, training, splits, unlikeness=None, held_out=None, coef
     -------
     ErrorBudget
     """
-    sandwich = coefficients is None
-    held_out = held_out_predictions(model, training, splits, sandwich) if held_out is None else held_out
-    if sandwich:
-        coefficients = CoefficientErrors(model, training)
+    held_out = hold_out_like(model, stars, splits) if held_out is None else held_out
+    if split_errors is None:
+        coefficients, terms = CoefficientErrors(model, stars), _held_out_terms(held_out, stars, splits)
     else:
-        held_out = held_out._replace(terms=coefficients.held_out_terms(len(splits)))
-    rows = training.rows
+        coefficients, terms = split_errors, split_errors.held_out_terms(len(splits))
+    rows = stars.rows
     unlikeness = np.ones((rows.size, 2)) if unlikeness is None else unlikeness
-    colour = dust_colour(training.layout, training.features, rows)
-    followed = [_followed(x) for x in (colour, held_out.ln_parallax)]
-    basis = np.hstack(
-        [offset_basis(x, *where) for x, where in zip((colour, held_out.ln_parallax), followed, strict=True)]
-    )
-    mixture = Mixture.of(model)
+    colour = dust_colour(stars.layout, stars.features, rows)
+    quantities = (colour, held_out.ln_parallax)
+    followed = [_followed(x) for x in quantities]
+    basis = np.hstack([offset_basis(x, *where) for x, where in zip(quantities, followed, strict=True)])
     k, s, share = *_FIRST, 1.0
     for _ in range(_ROUNDS):
-        if sandwich:
+        if split_errors is None:
             share = coefficients.moved_share(held_out.jackknife, len(splits), k, s)
         found = fit_misfit(
-            training.parallax[rows] + model.zero_point,
-            training.gaia_error[rows],
-            held_out._replace(terms={source: share * variance for source, variance in held_out.terms.items()}),
+            stars.raw_parallax + model.zero_point,
+            stars.gaia_error[rows],
+            held_out.ln_parallax,
+            held_out.ln_error,
+            {source: share * variance for source, variance in terms.items()},
             unlikeness,
             basis,
-            _OUTLIER_WIDTH if mixture is None else mixture.outlier_width,
+            _OUTLIER_WIDTH if model.robust is None else float(model.robust.outlier_width),
         )
         k, s = found.gaia_inflation, float(np.sqrt(found.variance.sum()))
     _, growth, weak_line_growth = (float(part) / s**2 for part in found.variance)
     return ErrorBudget(
-        s,
-        growth,
-        weak_line_growth,
-        k,
-        found.outlier_share,
-        int(rows.size),
-        coefficients.columns,
-        np.sqrt(share) * coefficients.factor(k, s),
-        np.hstack([followed, found.offset.reshape(2, 2)]),
-        subtracted,
+        intrinsic_scatter=s,
+        growth=growth,
+        weak_line_growth=weak_line_growth,
+        gaia_inflation=k,
+        outlier_share=found.outlier_share,
+        n_held_out=int(rows.size),
+        columns=coefficients.columns,
+        factor=np.sqrt(share) * coefficients.factor(k, s),
+        offset=np.hstack([followed, found.offset.reshape(2, 2)]),
+        subtracted=subtracted,
     )
 
 
-def held_out_predictions(model, training, splits, sandwich=True):
-    """Predict every training star by a fit that did not see it.
-
-    Parameters
-    ----------
-    model : FittedModel
-        Fitted to all the training stars.
-    training : TrainingSet
-    splits : sequence of Split
-        Folds that hold out every training star once.
-    sandwich : bool
-        Whether the variances from errors of these models' coefficients are wanted; ``terms`` is empty otherwise.
-
-    Returns
-    -------
-    HeldOut
-        In the order of ``training.rows``.
-
-    Warns
-    -----
-    ConvergenceWarning
-        If fits did not converge.
-    """
-    position = np.full(training.parallax.size, -1, dtype=np.int64)
-    position[training.rows] = np.arange(training.rows.size)
-    ln_parallax, ln_error = np.empty(training.rows.size), np.empty(training.rows.size)
-    inner, terms = [training.fit_part(model, split.train) for split in splits], {}
-    warn_of_unconverged([one.result.converged for one in inner])
-    everywhere = linear_predictors(training.features, [one.coef for one in inner], training.rows, training.threads)
-    for split, one, predicted in zip(splits, inner, everywhere, strict=True):
-        at = position[split.test]
-        ln_parallax[at] = predicted[at]
-        ln_error[at] = one.predict_ln_error(training.feature_errors, split.test, training.threads)
-        if sandwich:
-            errors = CoefficientErrors(one, replace(training, rows=split.train))
-            for source, variance in errors.terms(split.test).items():
-                terms.setdefault(source, np.empty(training.rows.size))[at] = variance
-    jackknife = (len(splits) - 1) * np.var(everywhere, axis=0)
-    return HeldOut(ln_parallax, ln_error, terms, jackknife)
+def hold_out_like(model: FittedModel, stars: TrainingStars, splits: Sequence[Split]) -> HeldOut:
+    """Predict every training star by a fit without it, made as a model was made with all of them."""
+    return predict_held_out(stars, splits, lambda split: stars.fit_part_like(model, split.train))
 
 
-def fit_misfit(parallax, gaia_error, held_out, unlikeness, basis, outlier_width=_OUTLIER_WIDTH):
+def _held_out_terms(held_out, stars, splits):
+    """Variances from errors of the coefficients, of each star by the model that did not see it (dict by source)."""
+    terms = {}
+    for split, model, at in zip(splits, held_out.models, held_out.places, strict=True):
+        errors = CoefficientErrors(model, replace(stars, rows=split.train))
+        for source, variance in errors.terms(split.test).items():
+            terms.setdefault(source, np.empty(stars.rows.size))[at] = variance
+    return terms
+
+
+def fit_misfit(
+    parallax: np.ndarray,
+    gaia_error: np.ndarray,
+    ln_parallax: np.ndarray,
+    ln_error: np.ndarray,
+    terms: dict,
+    unlikeness: np.ndarray,
+    basis: np.ndarray,
+    outlier_width: float = _OUTLIER_WIDTH,
+) -> Misfit:
     """Find k, the intrinsic scatter, its growth and the offset of held-out predictions by maximum likelihood.
 
-    The likelihood is a Gaussian, with a small share of outliers in a second one that is wider.
+    The likelihood is that of `spfast.model.mixture.Mixture`, with a variance of more parts.
 
     Parameters
     ----------
     parallax, gaia_error : float64 array, shape (n,) [mas]
         Measured, with the zero point added.
-    held_out : HeldOut
+    ln_parallax, ln_error : float64 array, shape (n,)
+        Predicted, and the error from the features.
+    terms : dict of float64 array, shape (n,)
+        Variances from errors of the coefficients, as `CoefficientErrors.terms`.
     unlikeness : float64 array, shape (n, 2)
         u and w.
     basis : float64 array, shape (n, 4)
@@ -210,29 +187,27 @@ def fit_misfit(parallax, gaia_error, held_out, unlikeness, basis, outlier_width=
     Examples
     --------
     >>> import numpy as np
-    >>> from spfast.training.error_budget import HeldOut, fit_misfit
+    >>> from spfast.training.error_budget import fit_misfit
     >>> rng = np.random.default_rng(0)
     >>> sigma, predicted, none = rng.uniform(0.02, 0.1, 20000), rng.uniform(0.1, 2.0, 20000), np.zeros(20000)
     >>> parallax = predicted + 1.2 * sigma * rng.normal(size=20000) + 0.1 * predicted * rng.normal(size=20000)
-    >>> held_out = HeldOut(np.log(predicted), none, {"gaia": none, "features": none, "intrinsic": none}, none)
-    >>> found = fit_misfit(parallax, sigma, held_out, np.ones((20000, 2)), np.zeros((20000, 4)))
+    >>> terms = {"gaia": none, "features": none, "intrinsic": none}
+    >>> ones, no_offset = np.ones((20000, 2)), np.zeros((20000, 4))
+    >>> found = fit_misfit(parallax, sigma, np.log(predicted), none, terms, ones, no_offset)
     >>> round(found.gaia_inflation, 1), round(float(found.variance.sum() ** 0.5), 2)
     (1.2, 0.1)
     """
     u, w = unlikeness.T
-    terms, known = held_out.terms, held_out.ln_error**2
+    from_features = ln_error**2
 
     def minus_ln_likelihood(parameters):
         k2, share = np.exp(2.0 * parameters[0]), expit(parameters[1])
         same, with_u, with_w = np.exp(parameters[2:5])
-        predicted = np.exp(held_out.ln_parallax - basis @ parameters[5:])
+        predicted = np.exp(ln_parallax - basis @ parameters[5:])
         coefficients = k2 * terms["gaia"] + terms["features"] + (same + with_u + with_w) * terms["intrinsic"]
-        of_ln = known + np.maximum(coefficients, 0.0) + same + with_u * u + with_w * w
+        of_ln = from_features + np.maximum(coefficients, 0.0) + same + with_u * u + with_w * w
         variance = k2 * gaia_error**2 + predicted**2 * of_ln
-        z2 = (parallax - predicted) ** 2 / variance
-        ordinary = np.log1p(-share) - 0.5 * z2
-        outlying = np.log(share / outlier_width) - 0.5 * z2 / outlier_width**2
-        return float(np.sum(0.5 * np.log(variance) - np.logaddexp(ordinary, outlying)))
+        return Mixture(share, outlier_width, 0.0).minus_ln_likelihood(parallax - predicted, variance)
 
     found = minimize(minus_ln_likelihood, _START, method="L-BFGS-B", bounds=_BOUNDS, options={"maxiter": 500}).x
     return Misfit(float(np.exp(found[0])), np.exp(found[2:5]), float(expit(found[1])), found[5:])

@@ -1,101 +1,49 @@
-"""From a survey and a configuration to models: training stars, the choice of penalty and zero point, one fit a fold."""
+"""The training of a fold: from a survey and a configuration to a model, in six steps."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from spfast import __version__
-from spfast.catalog.compatibility import features_origin
-from spfast.catalog.flags import position, spectral_unlikeness, with_training_extent
 from spfast.config import AUTO, CONSTANT, FITTED, OWN_ZERO_POINT, Config
+from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
 from spfast.data.zero_point import added_to_parallax
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.kernels.team import side_by_side
+from spfast.model.budget import ErrorBudget
+from spfast.model.extent import TrainingExtent, position
+from spfast.model.fitted_model import FittedModel
+from spfast.model.options import FitOptions
+from spfast.model.parts import Provenance, RobustFit, ScatterWeights, Tuned
 from spfast.model.robust import RobustSettings
 from spfast.selection.folds import FOLDS, fold_labels
-from spfast.selection.splits import make_splits
+from spfast.selection.splits import Split, make_splits
 from spfast.selection.star_keys import encode_stars
 from spfast.training.coefficient_errors import SplitErrors
 from spfast.training.cross_validation import cross_validate
-from spfast.training.error_budget import held_out_predictions, measure_errors
-from spfast.training.fitted_zero_point import fit_with_zero_point, with_fitted_offsets
-from spfast.training.stars import TrainingSet
+from spfast.training.error_budget import hold_out_like, measure_errors
+from spfast.training.stars import TrainingStars
+from spfast.training.zero_point import fit_survey_zero_point, with_fitted_zero_point
 
-__all__ = [
-    "calm_training",
-    "first_zero_point",
-    "fit_folds",
-    "fit_stars",
-    "inner_splits",
-    "measure_budget",
-    "training_set",
-    "used_configs",
-    "with_scatter",
-]
-
-#: Sections of the configuration that a survey knows nothing of.
-_LATER = ("fit", "folds", "tune", "errors", "galaxy")
+__all__ = ["FoldTraining", "fit_folds", "fit_stars"]
 
 
-def training_set(survey, config, fold=None, threads=None):
-    """Return a survey's training stars, or those of one fold.
+class FoldTraining:
+    """The training of one fold of a survey, or of all its training stars.
 
-    Parameters
-    ----------
-    survey : Survey
-    config : Config
-    fold : str, optional
-        ``"A"`` or ``"B"``; by default all.
-    threads : int, optional
+    `fit` makes a model in six steps:
 
-    Returns
-    -------
-    TrainingSet
-
-    Raises
-    ------
-    BadInputError
-        For an unknown fold, or if there is no training star.
-    """
-    if fold not in (None, *FOLDS):
-        raise BadInputError(f"fold is {fold!r}, expected one of {', '.join(FOLDS)}")
-    survey.check_values()
-    stars, settings = survey.stars, config.fit
-    parallax, parallax_error = float_column(stars, "parallax"), float_column(stars, "parallax_error")
-    if settings.zero_point_rule not in OWN_ZERO_POINT:
-        parallax = parallax + added_to_parallax(stars, settings.zero_point_rule)[0]
-    rows = np.asarray(stars["training_set"], dtype=bool) & np.isfinite(parallax) & (parallax_error > 0)
-    if fold is not None:
-        rows &= fold_labels(stars, config.folds).labels == fold
-    if not rows.any():
-        where = f"fold {fold}" if fold else "the survey"
-        raise BadInputError(f"{survey.path}: no training star in {where}; loosen [training] and ingest again")
-    return TrainingSet(
-        features=survey.features,
-        feature_errors=survey.feature_errors,
-        layout=survey.layout,
-        parallax=parallax,
-        gaia_error=parallax_error,
-        fit_error=parallax_error,
-        rows=np.flatnonzero(rows),
-        options={
-            "solver": settings.solver,
-            "start": settings.start,
-            "tolerance": settings.tolerance,
-            "max_iterations": settings.max_iterations or None,
-            # A zero point fitted with the coefficients needs it, of the fits for held-out stars as well.
-            "exact_distance_modulus": settings.exact_distance_modulus or settings.zero_point_rule == FITTED,
-            "threads": threads,
-        },
-        pixel_correlation=config.errors.pixel_correlation,
-    )
-
-
-def fit_stars(survey, config=None, fold=None, threads=None, quiet=True):
-    """Fit a model to a survey's training set, or to one fold of it.
+    1. The training stars of the fold, and inner folds that hold each of them out once. All that follows looks at these
+       stars alone.
+    2. Penalty and zero point: as given, or by cross-validation over the inner folds.
+    3. Weights with an intrinsic scatter, if asked for; penalty and zero point are then chosen again.
+    4. The fit of the coefficients, robust or with the zero point if asked for.
+    5. Where the training stars lie in the model's own features.
+    6. The error budget, from the stars of the inner folds held out.
 
     Parameters
     ----------
@@ -109,65 +57,266 @@ def fit_stars(survey, config=None, fold=None, threads=None, quiet=True):
     quiet : bool
         No progress bar while "auto" looks for penalty and zero point.
 
-    Returns
-    -------
-    FittedModel
-        Its metadata says which stars it saw (`seen_in_training` reads it), the survey, the fold and the configuration,
-        and what "auto" chose: by inner folds of these training stars alone, so that no other star has a say. Its
-        budget, what total errors are made of, comes from the same inner folds.
+    Attributes
+    ----------
+    stars : TrainingStars
+    splits : tuple of Split
+        The inner folds.
 
     Raises
     ------
     BadInputError
         For an unknown fold, or if there is no training star.
     """
-    config = Config() if config is None else config
-    training = training_set(survey, config, fold, threads)
-    rule = config.fit.zero_point_rule
-    if config.fit.zero_point_covariates and rule != FITTED:
-        raise BadInputError(f"zero point covariates {config.fit.zero_point_covariates!r}: only with --zero-point fit")
-    metadata = {
-        "spfast_version": __version__,
-        "survey_hash": survey.survey_hash,
-        "fold": fold or "all",
-        "fold_rule": fold_labels(survey.stars, config.folds).rule,
-        "zero_point_rule": CONSTANT if rule == AUTO else rule,
-        **used_configs(survey, config),
-        "features_origin": features_origin(survey),
-        "training_stars": encode_stars(survey.stars[training.rows]),
-    }
-    splits = inner_splits(survey, training, config)
-    penalty, zero_point, tuning = _choose(training, splits, config, quiet)
-    if config.fit.intrinsic_scatter:
-        training, metadata["weights"] = with_scatter(training, splits, config, penalty, zero_point)
-        penalty, zero_point, tuning = _choose(training, splits, config, quiet)
-    if tuning is not None:
-        metadata["tuning"] = tuning
-    if rule == FITTED:
-        calm, noted = calm_training(training, penalty, zero_point, config)
-        known = metadata | noted
-        model = fit_with_zero_point(survey, calm, splits, config, penalty, zero_point, known, _robust(config))
-        training = with_fitted_offsets(survey, training, model)
-    else:
-        model = training.fit(penalty, zero_point, metadata=metadata, robust=_robust(config))
-    training = training.with_weights_of(model)
-    weights = model.predict(training.features, training.rows, threads) / training.fit_error[training.rows]
-    model = with_training_extent(model, survey.features, training.rows, threads, weights**2)
-    budget = _budget(survey, config, training, splits, model)
-    survey.check_length()
-    return replace(model, budget=budget)
+
+    def __init__(
+        self,
+        survey: Survey,
+        config: Config | None = None,
+        fold: str | None = None,
+        threads: int | None = None,
+        quiet: bool = True,
+    ):
+        # 1. The training stars and their inner folds.
+        self.survey, self.config, self.fold, self.quiet = survey, Config() if config is None else config, fold, quiet
+        settings = self.config.fit
+        if settings.zero_point_covariates and settings.zero_point_rule != FITTED:
+            raise BadInputError(f"zero point covariates {settings.zero_point_covariates!r}: only with --zero-point fit")
+        self.robust = None
+        if settings.robust:
+            self.robust = RobustSettings(settings.outlier_share or None, settings.outlier_width or None)
+        self.stars = self._training_stars(threads)
+        self.splits = self.inner_splits()
+
+    def fit(self) -> FittedModel:
+        """Make the fold's model.
+
+        Returns
+        -------
+        FittedModel
+            Its ``provenance`` says which stars it saw, the survey, the fold and the configuration, its ``tuned`` what
+            "auto" chose, its ``budget`` what total errors are made of.
+        """
+        settings, stars, weights = self.config.fit, self.stars, None
+        # 2. Penalty and zero point.
+        penalty, zero_point, tuned = self.choose(stars)
+        # 3. Weights.
+        if settings.intrinsic_scatter:
+            stars, weights = self.with_scatter(stars, penalty, zero_point)
+            penalty, zero_point, tuned = self.choose(stars)
+        # 4. The coefficients.
+        model, tuned = self._fit_coefficients(stars, penalty, zero_point, tuned)
+        model = replace(model, provenance=self._provenance(), scatter_weights=weights, tuned=tuned)
+        # 5. Where the training stars lie.
+        stars = self._as_fitted(stars, model)
+        in_fit = model.predict(stars.features, stars.rows, stars.threads) / stars.fit_error[stars.rows]
+        extent = TrainingExtent.of(model, stars.features, stars.rows, stars.threads, in_fit**2)
+        model = replace(model, extent=extent)
+        # 6. The error budget.
+        model = replace(model, budget=self._error_budget(stars, model))
+        self.survey.check_length()
+        return model
+
+    def with_error_budget(self, model: FittedModel) -> FittedModel:
+        """Measure the error budget of a model of this fold that has none, such as from an old file.
+
+        Parameters
+        ----------
+        model : FittedModel
+            Trained on this fold.
+        """
+        stars, pilot = self.stars, model.scatter_weights
+        if pilot is not None:
+            stars, _ = self.with_scatter(stars, pilot.penalty, pilot.zero_point, pilot.intrinsic_scatter)
+        return replace(model, budget=self._error_budget(self._as_fitted(stars, model), model))
+
+    @property
+    def first_zero_point(self) -> float:
+        """What a fit adds to all parallaxes [mas] before one is chosen: 0 where each star has its own already."""
+        settings = self.config.fit
+        return settings.zero_point if settings.zero_point_rule in OWN_ZERO_POINT else 0.0
+
+    def inner_splits(self, repeat: int = 0) -> Sequence[Split]:
+        """Folds within the training stars: "auto", a fitted zero point and the error budget hold stars out by them."""
+        # Always by the hash: inner folds of A and B must not be A and B again.
+        folds = replace(self.config.folds, split="hash", seed=self.config.folds.seed + 1 + repeat)
+        n_folds = max(self.config.tune.inner_folds, 3)
+        return make_splits(self.survey.stars, self.stars.rows, n_folds, config=folds).splits
+
+    def choose(self, stars: TrainingStars) -> tuple[float, float, Tuned | None]:
+        """Penalty and zero point by their rules, and what cross-validation chose, if it was asked."""
+        settings, tune, zero_point = self.config.fit, self.config.tune, self.first_zero_point
+        if AUTO not in (settings.penalty_rule, settings.zero_point_rule):
+            return settings.penalty, zero_point, None
+        found = cross_validate(
+            self.with_robust_weights(stars, settings.penalty, zero_point)[0],
+            self.splits,
+            tune.penalties if settings.penalty_rule == AUTO else (settings.penalty,),
+            tune.zero_points if settings.zero_point_rule == AUTO else (zero_point,),
+            tune.score,
+            tune.choice,
+            quiet=self.quiet,
+        )
+        if found.undecided:
+            warnings.warn(found.undecided, SpfastWarning, 2)
+        grid = [{"penalty": p, "zero_point": z, "score": mean} for (p, z), mean in found.means.items()]
+        tuned = Tuned(found.summary, grid, list(found.notes), found.n_splits)
+        return found.penalty, found.zero_point, tuned
+
+    def with_scatter(
+        self, stars: TrainingStars, penalty: float, zero_point: float, intrinsic_scatter: float | None = None
+    ) -> tuple[TrainingStars, ScatterWeights]:
+        """The stars with the intrinsic scatter in their weights, as measured on stars held out from a pilot fit.
+
+        Parameters
+        ----------
+        stars : TrainingStars
+        penalty, zero_point : float [, mas]
+            Of the pilot fit.
+        intrinsic_scatter : float, optional
+            Measured on the stars held out by default.
+
+        Returns
+        -------
+        stars : TrainingStars
+            Weights ``1 / (error^2 + (s prediction)^2)``, with the prediction of the fit that did not see the star: the
+            model's value, never the measured parallax, sets the weight.
+        weights : ScatterWeights
+        """
+        calm, _ = self.with_robust_weights(stars, penalty, zero_point)
+        model = calm.fit(penalty, zero_point)
+        held_out = hold_out_like(model, calm, self.splits)
+        if intrinsic_scatter is None:
+            intrinsic_scatter = measure_errors(model, calm, self.splits, held_out=held_out).intrinsic_scatter
+        error = stars.gaia_error.copy()
+        error[stars.rows] = np.hypot(error[stars.rows], intrinsic_scatter * np.exp(held_out.ln_parallax))
+        return stars.with_fit_error(error), ScatterWeights(penalty, zero_point, intrinsic_scatter)
+
+    def with_robust_weights(
+        self, stars: TrainingStars, penalty: float, zero_point: float
+    ) -> tuple[TrainingStars, RobustFit | None]:
+        """The stars under the weights of a robust fit, and what it found, if the configuration wants one."""
+        if self.robust is None:
+            return stars, None
+        model = stars.fit(penalty, zero_point, self.robust)
+        return stars.with_robust_weights(model), model.robust
+
+    def _training_stars(self, threads):
+        survey, config, fold = self.survey, self.config, self.fold
+        if fold not in (None, *FOLDS):
+            raise BadInputError(f"fold is {fold!r}, expected one of {', '.join(FOLDS)}")
+        survey.check_values()
+        settings = config.fit
+        parallax, parallax_error = (float_column(survey.stars, name) for name in ("parallax", "parallax_error"))
+        if settings.zero_point_rule not in OWN_ZERO_POINT:
+            parallax = parallax + added_to_parallax(survey.stars, settings.zero_point_rule)[0]
+        chosen = np.asarray(survey.stars["training_set"], dtype=bool) & np.isfinite(parallax) & (parallax_error > 0)
+        if fold is not None:
+            chosen &= fold_labels(survey.stars, config.folds).labels == fold
+        if not chosen.any():
+            where = f"fold {fold}" if fold else "the survey"
+            raise BadInputError(f"{survey.path}: no training star in {where}; loosen [training] and ingest again")
+        return TrainingStars(
+            features=survey.features,
+            feature_errors=survey.feature_errors,
+            layout=survey.layout,
+            parallax=parallax,
+            gaia_error=parallax_error,
+            fit_error=parallax_error,
+            rows=np.flatnonzero(chosen),
+            options=FitOptions.of(
+                solver=settings.solver,
+                tolerance=settings.tolerance,
+                max_iterations=settings.max_iterations,
+                start=settings.start,
+                # A zero point fitted with the coefficients needs it, in the fits for held-out stars as well.
+                exact_distance_modulus=settings.exact_distance_modulus or settings.zero_point_rule == FITTED,
+                threads=threads,
+            ),
+            pixel_correlation=config.errors.pixel_correlation,
+        )
+
+    def _fit_coefficients(self, stars, penalty, zero_point, tuned):
+        """The model by the rule for the zero point, and what was chosen with what the zero point's fit found."""
+        rule = self.config.fit.zero_point_rule
+        if rule != FITTED:
+            model = stars.fit(penalty, zero_point, self.robust)
+            return replace(model, zero_point_rule=CONSTANT if rule == AUTO else rule), tuned
+        calm, robust = self.with_robust_weights(stars, penalty, zero_point)
+        covariates = self.config.fit.zero_point_covariates
+        model, summary = fit_survey_zero_point(
+            self.survey, calm, self.splits, covariates, penalty, zero_point, self.robust
+        )
+        tuned = Tuned(summary) if tuned is None else replace(tuned, summary=f"{tuned.summary}; {summary}")
+        return replace(model, zero_point_rule=FITTED, robust=robust), tuned
+
+    def _as_fitted(self, stars, model):
+        """The stars with the zero point and the weights that they had in the last round of the fit."""
+        if model.fitted_zero_point is not None:
+            stars = with_fitted_zero_point(self.survey, stars, model)
+        return stars.with_robust_weights(model)
+
+    def _error_budget(self, stars, model) -> ErrorBudget:
+        settings, split_errors, unlikeness = self.config.errors, None, None
+        if settings.coefficients == "splits":
+            repeats = [self.splits, *(self.inner_splits(repeat) for repeat in range(1, settings.repeats))]
+            split_errors = SplitErrors(model, stars, repeats)
+        if model.extent is not None:
+            unlikeness = model.extent.unlikeness(position(model, stars.features, stars.rows, stars.threads))
+        # What depends on the predicted parallax would bend an exact distance modulus.
+        subtracted = settings.offset == "subtracted" and not self.config.fit.exact_distance_modulus
+        return measure_errors(model, stars, self.splits, unlikeness, split_errors=split_errors, subtracted=subtracted)
+
+    def _provenance(self):
+        survey = self.survey
+        return Provenance(
+            spfast_version=__version__,
+            survey_hash=survey.survey_hash,
+            fold=self.fold or "all",
+            fold_rule=fold_labels(survey.stars, self.config.folds).rule,
+            training_stars=encode_stars(survey.stars[self.stars.rows]),
+            config=self.config.after_survey(),
+            survey_config=survey.config,
+            features_origin=survey.features_origin,
+        )
 
 
-def fit_folds(survey, config=None, threads=None, quiet=True):
+def fit_stars(
+    survey: Survey,
+    config: Config | None = None,
+    fold: str | None = None,
+    threads: int | None = None,
+    quiet: bool = True,
+) -> FittedModel:
+    """Fit a model to a survey's training stars, or to those of one fold: `FoldTraining`'s six steps.
+
+    Parameters
+    ----------
+    survey, config, fold, threads, quiet
+        As in `FoldTraining`.
+
+    Returns
+    -------
+    FittedModel
+        As `FoldTraining.fit`.
+
+    Raises
+    ------
+    BadInputError
+        For an unknown fold, or if there is no training star.
+    """
+    return FoldTraining(survey, config, fold, threads, quiet).fit()
+
+
+def fit_folds(
+    survey: Survey, config: Config | None = None, threads: int | None = None, quiet: bool = True
+) -> dict[str, FittedModel]:
     """Fit one model to each fold's training stars.
 
     Parameters
     ----------
-    survey : Survey
-    config : Config, optional
-    threads : int, optional
-    quiet : bool
-        As in `fit_stars`.
+    survey, config, threads, quiet
+        As in `FoldTraining`.
 
     Returns
     -------
@@ -185,147 +334,3 @@ def fit_folds(survey, config=None, threads=None, quiet=True):
 
 def _fit_fold(survey, config, fold, quiet, threads):
     return fit_stars(survey, config, fold, threads, quiet)
-
-
-def measure_budget(survey, config, fold, model, threads=None):
-    """Measure the error budget of a fold's model anew on its training stars, held out by inner folds.
-
-    For a model without one, such as from an old file: `fit_stars` has measured it.
-
-    Parameters
-    ----------
-    survey : Survey
-    config : Config
-    fold : str
-        That the model was trained on.
-    model : FittedModel
-    threads : int, optional
-
-    Returns
-    -------
-    ErrorBudget
-    """
-    training = training_set(survey, config, fold, threads)
-    splits = inner_splits(survey, training, config)
-    pilot = model.metadata.get("weights")
-    if pilot is not None:
-        training, _ = with_scatter(training, splits, config, **pilot)
-    if "zero_point_fit" in model.metadata:
-        training = with_fitted_offsets(survey, training, model)
-    return _budget(survey, config, training.with_weights_of(model), splits, model)
-
-
-def _budget(survey, config, training, splits, model):
-    settings, coefficients = config.errors, None
-    if settings.coefficients == "splits":
-        others = [inner_splits(survey, training, config, repeat) for repeat in range(1, settings.repeats)]
-        coefficients = SplitErrors(model, training, [splits, *others])
-    unlikeness = spectral_unlikeness(model, position(model, survey.features, training.rows, training.threads))
-    # What depends on the predicted parallax would bend an exact distance modulus.
-    subtracted = settings.offset == "subtracted" and not config.fit.exact_distance_modulus
-    return measure_errors(model, training, splits, unlikeness, coefficients=coefficients, subtracted=subtracted)
-
-
-def used_configs(survey, config):
-    """The configuration of fit, folds and tuning, and that of the survey when it was built (dict of two)."""
-    used = {key: value for key, value in config.to_dict().items() if key in ("preset", *_LATER)}
-    built = {key: value for key, value in (survey.info.get("config") or {}).items() if key not in _LATER}
-    return {"config": used, "survey_config": built}
-
-
-def inner_splits(survey, training, config, repeat=0):
-    """Folds within a training set, by which "auto", a fitted zero point and the error budget hold stars out."""
-    # Always by the hash: inner folds of A and B must not be A and B again.
-    folds = replace(config.folds, split="hash", seed=config.folds.seed + 1 + repeat)
-    return make_splits(survey.stars, training.rows, max(config.tune.inner_folds, 3), config=folds).splits
-
-
-def _robust(config):
-    """The argument ``robust`` of a fit."""
-    settings = config.fit
-    return RobustSettings(settings.outlier_share or None, settings.outlier_width or None) if settings.robust else False
-
-
-def first_zero_point(config):
-    """What a fit adds to all parallaxes [mas] before anything is found: 0 where each star has its own already."""
-    return config.fit.zero_point if config.fit.zero_point_rule in OWN_ZERO_POINT else 0.0
-
-
-def calm_training(training, penalty, zero_point, config):
-    """The training stars under the weights of a robust fit, if the configuration wants one.
-
-    Parameters
-    ----------
-    training : TrainingSet
-    penalty, zero_point : float [, mas]
-        Of that fit.
-    config : Config
-        Its ``fit`` section is used.
-
-    Returns
-    -------
-    training : TrainingSet
-    noted : dict
-        What the fit notes in a model's metadata; empty if it is not robust.
-    """
-    settings = _robust(config)
-    if settings is False:
-        return training, {}
-    model = training.fit(penalty, zero_point, robust=settings)
-    return training.with_weights_of(model), {"robust": model.metadata["robust"]}
-
-
-def with_scatter(training, splits, config, penalty, zero_point, intrinsic_scatter=None):
-    """The training stars with the intrinsic scatter in their weights, as a pilot fit and stars held out tell it.
-
-    Parameters
-    ----------
-    training : TrainingSet
-    splits : sequence of Split
-        Folds that hold out every training star once.
-    config : Config
-        Its ``fit`` section is used.
-    penalty, zero_point : float [, mas]
-        Of the pilot fit.
-    intrinsic_scatter : float, optional
-        If it is known; measured on the stars held out by default.
-
-    Returns
-    -------
-    training : TrainingSet
-        Weights ``1 / (error^2 + (s prediction)^2)``, with the prediction of the fit that did not see the star: the
-        model's value, never the measured parallax, sets the weight.
-    pilot : dict
-        The last three arguments, with what was measured: noted in a model's metadata.
-    """
-    calm, _ = calm_training(training, penalty, zero_point, config)
-    model = calm.fit(penalty, zero_point)
-    held_out = held_out_predictions(model, calm, splits)
-    if intrinsic_scatter is None:
-        intrinsic_scatter = measure_errors(model, calm, splits, held_out=held_out).intrinsic_scatter
-    error = training.gaia_error.copy()
-    error[training.rows] = np.hypot(error[training.rows], intrinsic_scatter * np.exp(held_out.ln_parallax))
-    pilot = {"penalty": penalty, "zero_point": zero_point, "intrinsic_scatter": intrinsic_scatter}
-    return training.with_fit_error(error), pilot
-
-
-def _choose(training, splits, config, quiet):
-    """Penalty and zero point by their rules; what cross-validation found, if it was asked (dict), else None."""
-    settings, tune = config.fit, config.tune
-    zero_point = first_zero_point(config)
-    if AUTO not in (settings.penalty_rule, settings.zero_point_rule):
-        return settings.penalty, zero_point, None
-    found = cross_validate(
-        calm_training(training, settings.penalty, zero_point, config)[0],
-        splits,
-        tune.penalties if settings.penalty_rule == AUTO else (settings.penalty,),
-        tune.zero_points if settings.zero_point_rule == AUTO else (zero_point,),
-        tune.score,
-        tune.choice,
-        quiet=quiet,
-    )
-    if found.undecided:
-        warnings.warn(found.undecided, SpfastWarning, 2)
-    grid = [{"penalty": p, "zero_point": z, "score": mean} for (p, z), mean in found.means.items()]
-    noted = {"summary": found.summary, "grid": grid, "notes": list(found.notes), "inner_folds": found.n_splits}
-    return found.penalty, found.zero_point, noted

@@ -1,27 +1,27 @@
-"""The stars that a choice or a model may look at, and one way to fit any of them."""
+"""The stars that a model or a choice may look at, and one way to fit any of them."""
 
-import warnings
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from spfast.errors import ConvergenceWarning
 from spfast.model.fit import Fitter, fit
+from spfast.model.fitted_model import FittedModel
 from spfast.model.layout import FeatureLayout
-from spfast.model.robust import Mixture
+from spfast.model.options import FitOptions
+from spfast.model.robust import RobustSettings
 
-__all__ = ["TrainingSet", "warn_of_unconverged"]
+__all__ = ["TrainingStars"]
 
 
 @dataclass(frozen=True)
-class TrainingSet:
+class TrainingStars:
     """Training stars of a survey, or of one fold of it; nothing here copies the design matrix.
 
     Attributes
     ----------
     features, feature_errors : float32 array, shape (n_stars, n_features)
-        Of the whole survey.
-    layout : FeatureLayout
+        Of the whole survey; the second is None where errors are unknown.
+    layout : FeatureLayout or None
     parallax : float64 array, shape (n_stars,) [mas]
         Without the zero point that a fit adds.
     gaia_error : float64 array, shape (n_stars,) [mas]
@@ -30,8 +30,10 @@ class TrainingSet:
         One over the square root of the weights of a fit: ``gaia_error``, or more.
     rows : int64 array
         The training stars.
-    options : dict
-        Further arguments of every fit: solver, tolerance, threads, ...
+    options : FitOptions
+        Of every fit.
+    penalized : bool array, shape (n_features,), or None
+        Columns under the penalty; the layout's by default.
     pixel_correlation : tuple of float
         Of every model: correlation of the errors of pixels 1, 2, ... apart.
     inlying : float64 array, shape (n_stars,), or None
@@ -39,46 +41,62 @@ class TrainingSet:
     """
 
     features: np.ndarray = field(repr=False)
-    feature_errors: np.ndarray = field(repr=False)
-    layout: FeatureLayout = field(repr=False)
+    feature_errors: np.ndarray | None = field(repr=False)
+    layout: FeatureLayout | None = field(repr=False)
     parallax: np.ndarray = field(repr=False)
     gaia_error: np.ndarray = field(repr=False)
     fit_error: np.ndarray = field(repr=False)
     rows: np.ndarray
-    options: dict
+    options: FitOptions = field(default_factory=FitOptions)
+    penalized: np.ndarray | None = field(default=None, repr=False)
     pixel_correlation: tuple = ()
     inlying: np.ndarray | None = field(default=None, repr=False)
 
     @property
-    def threads(self):
-        return self.options.get("threads")
+    def threads(self) -> int | None:
+        """Of every pass; None for all processors."""
+        return self.options.threads
 
-    def fit(self, penalty, zero_point, rows=None, start=None, metadata=None, robust=False):
-        """Fit some of the training stars, all by default (FittedModel); ``start`` are coefficients nearby."""
-        options = self.options if start is None else {**self.options, "start": start}
+    @property
+    def raw_parallax(self) -> np.ndarray:
+        """Of the training stars alone (float64 array, shape (n_rows,) [mas])."""
+        return self.parallax[self.rows]
+
+    def fit(self, penalty: float, zero_point: float, robust: RobustSettings | None = None) -> FittedModel:
+        """Fit all the training stars; warns if the fit does not converge."""
+        options = self.options if robust is None else replace(self.options, robust=robust)
         model = fit(
             self.features,
             self.parallax,
             self.fit_error,
-            penalty=penalty,
-            rows=self.rows if rows is None else rows,
-            zero_point=zero_point,
+            penalty,
+            penalized=self.penalized,
+            rows=self.rows,
             layout=self.layout,
-            metadata=metadata,
-            robust=robust,
-            **options,
+            zero_point=zero_point,
+            options=options,
         )
         return replace(model, pixel_correlation=self.pixel_correlation)
 
-    def fit_silently(self, penalty, zero_point, rows, start):
-        """As `fit`, without a warning if it does not converge: one of many, whose caller counts."""
-        options = {name: value for name, value in self.options.items() if name != "start"}
-        start = self.options.get("start", "photometric") if start is None else start
-        with Fitter(self.features, self.parallax, self.fit_error, rows=rows, layout=self.layout, **options) as fitter:
-            model = fitter.fit(penalty, zero_point, start)
+    def fit_part(
+        self, penalty: float, zero_point: float, rows: np.ndarray, start: np.ndarray | None = None
+    ) -> FittedModel:
+        """Fit a part of the training stars from coefficients nearby, without a warning: one of many fits.
+
+        Parameters
+        ----------
+        penalty, zero_point : float [, mas]
+        rows : int64 array
+            The part.
+        start : float64 array, shape (n_features,), optional
+            By default the start of the options.
+        """
+        stars = {"penalized": self.penalized, "rows": rows, "layout": self.layout}
+        with Fitter(self.features, self.parallax, self.fit_error, **stars, options=self.options) as fitter:
+            model = fitter.fit(penalty, zero_point=zero_point, start=start)
         return replace(model, pixel_correlation=self.pixel_correlation)
 
-    def fit_part(self, model, rows):
+    def fit_part_like(self, model: FittedModel, rows: np.ndarray) -> FittedModel:
         """Fit a part of the stars as a model was fitted to all of them: from its coefficients, with its zero point.
 
         The penalty is in proportion to the stars, for it stands against a sum over them. With all of it the part's
@@ -91,38 +109,24 @@ class TrainingSet:
         rows : int64 array
             The part.
         """
-        penalty = model.penalty * rows.size / self.rows.size
-        return self.fit_silently(penalty, model.zero_point, rows, model.coef)
+        return self.fit_part(model.penalty * rows.size / self.rows.size, model.zero_point, rows, model.coef)
 
-    def with_fit_error(self, fit_error):
+    def with_fit_error(self, fit_error: np.ndarray) -> "TrainingStars":
         """The same stars under other weights."""
         return replace(self, fit_error=fit_error, inlying=None)
 
-    def with_weights_of(self, model):
+    def with_added_parallax(self, added: np.ndarray) -> "TrainingStars":
+        """The same stars, each with a number added to its parallax (float64 array, shape (n_rows,) [mas])."""
+        parallax = self.parallax.copy()
+        parallax[self.rows] += added
+        return replace(self, parallax=parallax)
+
+    def with_robust_weights(self, model: FittedModel) -> "TrainingStars":
         """The same stars under the weights that a robust model gave them in the end; no others for a plain model."""
-        mixture = Mixture.of(model)
-        if mixture is None:
+        if model.robust is None:
             return self
         predicted = model.predict(self.features, self.rows, self.threads)
-        residual = self.parallax[self.rows] + model.zero_point - predicted
+        residual = self.raw_parallax + model.zero_point - predicted
         inlying = np.ones(self.parallax.size)
-        inlying[self.rows] = mixture.weights(residual, self.fit_error[self.rows], predicted)
+        inlying[self.rows] = model.robust.mixture.weights(residual, self.fit_error[self.rows], predicted)
         return replace(self, fit_error=self.fit_error / np.sqrt(inlying), inlying=inlying)
-
-
-def warn_of_unconverged(converged):
-    """Warn once of all the fits to held-in folds that did not reach their tolerance.
-
-    Parameters
-    ----------
-    converged : sequence of bool
-        One for each fit.
-
-    Warns
-    -----
-    ConvergenceWarning
-        If any is False.
-    """
-    missed = sum(not done for done in converged)
-    if missed:
-        warnings.warn(f"{missed} of {len(converged)} fits for held-out stars did not converge", ConvergenceWarning, 3)

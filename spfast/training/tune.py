@@ -1,25 +1,21 @@
 """`spfast tune`: the cross-validated grid of a survey as a table, and the choice."""
 
-import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
 
 from spfast import __version__
 from spfast.config import Config
+from spfast.data.survey import Survey
 from spfast.selection.grid import PointStore
-from spfast.selection.splits import make_splits
-from spfast.training.cross_validation import cross_validate
-from spfast.training.fold import (
-    calm_training,
-    first_zero_point,
-    inner_splits,
-    training_set,
-    used_configs,
-    with_scatter,
-)
+from spfast.selection.splits import Splits, make_splits
+from spfast.training.cross_validation import Tuning, cross_validate
+from spfast.training.fold import FoldTraining
+from spfast.training.header import SURVEY_COMMENTS, survey_cards
 
-__all__ = ["HEADER_COMMENTS", "POINT_COLUMNS", "tune", "tune_table"]
+__all__ = ["HEADER_COMMENTS", "POINT_COLUMNS", "tune"]
 
 #: Columns of the table: unit and description.
 POINT_COLUMNS = {
@@ -41,11 +37,7 @@ POINT_COLUMNS = {
 
 #: Comments of the header's cards.
 HEADER_COMMENTS = {
-    "PRODUCT": "what this table is",
-    "SPFVERS": "version of spfast",
-    "SURVHASH": "survey: SHA-256 of its arrays and stars",
-    "CONFIG": "configuration of fit, folds, tuning (JSON)",
-    "SURVCONF": "configuration of the survey (JSON)",
+    **SURVEY_COMMENTS,
     "FOLDRULE": "how stars are split, one rule a repeat",
     "FOLDHASH": "SHA-256 of names and labels, one a repeat",
     "SCORE": "what was compared",
@@ -62,20 +54,21 @@ HEADER_COMMENTS = {
 
 
 def tune(
-    survey,
-    penalties=None,
-    zero_points=None,
-    config=None,
-    n_folds=2,
-    repeats=1,
-    score=None,
-    choice=None,
-    fold=None,
-    resume=None,
-    threads=None,
-    say=None,
-    quiet=True,
-):
+    survey: Survey,
+    penalties: Sequence[float] | None = None,
+    zero_points: Sequence[float] | None = None,
+    *,
+    config: Config | None = None,
+    n_folds: int = 2,
+    repeats: int = 1,
+    score: str | None = None,
+    choice: str | None = None,
+    fold: str | None = None,
+    resume: str | Path | None = None,
+    threads: int | None = None,
+    say: Callable[[str], None] | None = None,
+    quiet: bool = True,
+) -> tuple[Tuning, Table]:
     """Cross-validate penalty and zero point on a survey's training stars.
 
     With two folds these are the catalog's A and B: one choice for both models, the paper's way, in which a star's
@@ -118,63 +111,52 @@ def tune(
         For a grid or folds that cannot be used.
     """
     config = Config() if config is None else config
-    training = training_set(survey, config, fold, threads)
-    splits = make_splits(survey.stars, training.rows, n_folds, repeats, config.folds)
-    first, weights = (config.fit.penalty, first_zero_point(config)), {}
+    given = {"score": score, "choice": choice}
+    chosen_by = config.replace(tune={key: value for key, value in given.items() if value is not None}).tune
+    fold_training = FoldTraining(survey, config, fold, threads, quiet)
+    stars, weights = fold_training.stars, None
+    splits = make_splits(survey.stars, stars.rows, n_folds, repeats, config.folds)
+    first = config.fit.penalty, fold_training.first_zero_point
     if config.fit.intrinsic_scatter:
-        training, weights["scatter"] = with_scatter(training, inner_splits(survey, training, config), config, *first)
-    calm, robust = calm_training(training, *first, config)
-    noted = weights | robust
+        stars, weights = fold_training.with_scatter(stars, *first)
+    stars, robust = fold_training.with_robust_weights(stars, *first)
     # Penalty and zero point matter to the first fits alone, which set the weights.
-    unused = () if noted else ("penalty", "zero_point")
-    fixed = {key: value for key, value in config.to_dict()["fit"].items() if key not in unused}
+    unused = ("penalty", "zero_point") if weights is None and robust is None else ()
     # All that the points depend on, the grid as well: fits start from their neighbours on it.
-    settings = {
+    grid = {
         "penalties": list(config.tune.penalties if penalties is None else penalties),
         "zero_points": list(config.tune.zero_points if zero_points is None else zero_points),
-        "score": config.tune.score if score is None else score,
-        "choice": config.tune.choice if choice is None else choice,
+        "score": chosen_by.score,
+        "choice": chosen_by.choice,
     }
     identity = {
         "version": __version__,
         "survey": survey.survey_hash,
-        "fit": fixed,
+        "fit": {key: value for key, value in config.to_dict()["fit"].items() if key not in unused},
         "folds": splits.digest,
         "fold": fold,
-        "tune": settings,
+        "tune": grid,
         "columns": list(POINT_COLUMNS),
     }
     store = PointStore(resume, identity, check=survey.check_length)
     if say is not None and store.n_resumed:
         say(f"going on from {resume}: {store.n_resumed} points are there")
-    tuning = cross_validate(
-        calm,
-        splits.splits,
-        **settings,
-        store=store,
-        say=say,
-        quiet=quiet,
-    )
+    tuning = cross_validate(stars, splits.splits, **grid, store=store, say=say, quiet=quiet)
     if say is not None and tuning.undecided:
         say(tuning.undecided)
-    return tuning, tune_table(tuning, survey, config, splits, noted)
+    return tuning, _tune_table(tuning, fold_training, splits, weights, robust)
 
 
-def tune_table(tuning, survey, config, splits, noted):
-    """Lay out the points of a tuning as a table whose header says what was chosen and how (astropy Table)."""
-    table = Table()
+def _tune_table(tuning: Tuning, fold_training: FoldTraining, splits: Splits, weights, robust) -> Table:
+    """Lay out the points of a tuning as a table whose header says what was chosen and how."""
+    survey, table = fold_training.survey, Table()
     for name, (unit, description) in POINT_COLUMNS.items():
         values = [point[name] for point in tuning.points]
         table[name] = np.array([np.nan if value is None else value for value in values])
         table[name].description = description
         table[name].unit = unit or None
-    configs = used_configs(survey, config)
     table.meta = {
-        "PRODUCT": "spfast tune",
-        "SPFVERS": __version__,
-        "SURVHASH": survey.survey_hash,
-        "CONFIG": json.dumps(configs["config"]),
-        "SURVCONF": json.dumps(configs["survey_config"]),
+        **survey_cards("spfast tune", survey, fold_training.config),
         "FOLDRULE": splits.rule,
         "FOLDHASH": splits.digest,
         "SCORE": tuning.score,
@@ -185,10 +167,9 @@ def tune_table(tuning, survey, config, splits, noted):
         "MINZP": tuning.minimum[1],
         "GREW": "; ".join(tuning.notes) or "nowhere",
     }
-    if "scatter" in noted:
-        table.meta["SCATTR"] = noted["scatter"]["intrinsic_scatter"]
-    if "robust" in noted:
-        table.meta["ROBOUT"] = noted["robust"]["n_outliers"]
-        table.meta["ROBCNV"] = noted["robust"]["converged"]
+    if weights is not None:
+        table.meta["SCATTR"] = weights.intrinsic_scatter
+    if robust is not None:
+        table.meta |= {"ROBOUT": robust.n_outliers, "ROBCNV": robust.converged}
     table.sort(["penalty", "zero_point", "repeat", "held_out"])
     return table

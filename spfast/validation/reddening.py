@@ -81,8 +81,8 @@ def reddening_test(survey, models, law="wang2019", threads=None):
     for name, model in models.items():
         model = model.for_layout(survey.layout)
         chosen = extinction < _LOW_EXTINCTION
-        if "training_stars" in model.metadata:
-            chosen &= ~seen_in_training(model.metadata["training_stars"], stars)
+        if model.provenance.training_stars is not None:
+            chosen &= ~seen_in_training(model.provenance.training_stars, stars)
         chosen = np.flatnonzero(chosen)
         if not chosen.size:
             raise BadInputError(

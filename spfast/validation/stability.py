@@ -166,7 +166,7 @@ def _predictions(models, survey, threads):
         model = model.for_layout(survey.layout)
         ln_parallax = model.predict_ln(survey.features, threads=threads)
         ln_parallax -= model.predict_offset(survey.features, threads=threads, ln_parallax=ln_parallax)
-        trained = model.metadata.get("training_stars")
+        trained = model.provenance.training_stars
         seen = None if trained is None else seen_in_training(trained, survey.stars)
         found[name] = ln_parallax, seen
     return found

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from spfast.model.header import LARGEST
 
 from spfast.model import budget as parts
-from spfast.model.header import LARGEST
 from spfast.model.layout import FeatureLayout
 from spfast.model.predict import Neighbours
 

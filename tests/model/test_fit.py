@@ -29,7 +29,7 @@ def model(problem, layout):
 
 
 def test_quantities_are_converted(problem):
-    plain = spfast.fit(*problem.arguments, 10.0, problem.penalized, zero_point=0.05)
+    plain = spfast.fit(*problem.arguments, 10.0, penalized=problem.penalized, zero_point=0.05)
     arcsec = spfast.fit(
         problem.design,
         (problem.parallax * u.mas).to(u.arcsec),
@@ -44,16 +44,16 @@ def test_quantities_are_converted(problem):
 
 
 def test_zero_point_is_added_to_every_parallax(problem):
-    shifted = spfast.fit(problem.design, problem.parallax + 0.05, problem.error, 10.0, problem.penalized)
-    offset = spfast.fit(*problem.arguments, 10.0, problem.penalized, zero_point=0.05)
+    shifted = spfast.fit(problem.design, problem.parallax + 0.05, problem.error, 10.0, penalized=problem.penalized)
+    offset = spfast.fit(*problem.arguments, 10.0, penalized=problem.penalized, zero_point=0.05)
     assert shifted.coef.tobytes() == offset.coef.tobytes()
     assert offset.zero_point == 0.05
 
 
 def test_mask_and_indices_are_the_same(problem):
     mask = np.arange(400) % 3 == 0
-    by_mask = spfast.fit(*problem.arguments, 10.0, problem.penalized, rows=mask)
-    by_index = spfast.fit(*problem.arguments, 10.0, problem.penalized, rows=np.flatnonzero(mask))
+    by_mask = spfast.fit(*problem.arguments, 10.0, penalized=problem.penalized, rows=mask)
+    by_index = spfast.fit(*problem.arguments, 10.0, penalized=problem.penalized, rows=np.flatnonzero(mask))
     assert by_mask.coef.tobytes() == by_index.coef.tobytes()
     assert by_mask.n_stars == mask.sum()
 
@@ -62,8 +62,8 @@ def test_parallaxes_of_other_rows_never_matter(problem):
     mask = np.arange(400) < 200
     poisoned = problem.parallax.copy()
     poisoned[200:] = np.nan
-    clean = spfast.fit(*problem.arguments, 10.0, problem.penalized, rows=mask)
-    other = spfast.fit(problem.design, poisoned, problem.error, 10.0, problem.penalized, rows=mask)
+    clean = spfast.fit(*problem.arguments, 10.0, penalized=problem.penalized, rows=mask)
+    other = spfast.fit(problem.design, poisoned, problem.error, 10.0, penalized=problem.penalized, rows=mask)
     assert clean.coef.tobytes() == other.coef.tobytes()
 
 
@@ -118,9 +118,9 @@ def test_nan_feature_is_named(problem):
     design = problem.design.copy()
     design[123, 45] = np.nan
     with pytest.raises(BadInputError, match="row 123, column 45 is nan"):
-        spfast.fit(design, problem.parallax, problem.error, 10.0, problem.penalized)
+        spfast.fit(design, problem.parallax, problem.error, 10.0, penalized=problem.penalized)
     rows = np.arange(400) != 123
-    model = spfast.fit(design, problem.parallax, problem.error, 10.0, problem.penalized, rows=rows)
+    model = spfast.fit(design, problem.parallax, problem.error, 10.0, penalized=problem.penalized, rows=rows)
     predicted = model.predict(design)
     used = model.coef[45] != 0.0
     assert np.isnan(predicted[123])
@@ -209,18 +209,18 @@ def test_model_moves_to_another_survey(problem, layout, model):
 
 def test_path_is_the_single_fits(problem):
     grid = [5.0, 80.0, 20.0]
-    path = spfast.fit_path(*problem.arguments, grid, problem.penalized, tolerance=1e-4)
+    path = spfast.fit_path(*problem.arguments, grid, penalized=problem.penalized, tolerance=1e-4)
     assert [m.penalty for m in path] == grid
     assert path[1].n_nonzero <= path[2].n_nonzero <= path[0].n_nonzero
     for penalty, warm in zip(grid, path, strict=True):
-        cold = spfast.fit(*problem.arguments, penalty, problem.penalized, tolerance=1e-4)
+        cold = spfast.fit(*problem.arguments, penalty, penalized=problem.penalized, tolerance=1e-4)
         assert warm.result.converged
         np.testing.assert_allclose(warm.result.objective, cold.result.objective, rtol=1e-6)
         np.testing.assert_allclose(warm.predict(problem.design), cold.predict(problem.design), rtol=1e-3)
     with pytest.raises(BadInputError, match="penalties"):
-        spfast.fit_path(*problem.arguments, [], problem.penalized)
+        spfast.fit_path(*problem.arguments, [], penalized=problem.penalized)
     with pytest.raises(BadInputError, match="penalties"):
-        spfast.fit_path(*problem.arguments, [3.0, -1.0], problem.penalized)
+        spfast.fit_path(*problem.arguments, [3.0, -1.0], penalized=problem.penalized)
 
 
 def test_fitter_ends_where_single_fits_end(problem):
@@ -228,7 +228,7 @@ def test_fitter_ends_where_single_fits_end(problem):
     with spfast.Fitter(*problem.arguments, penalized=problem.penalized, tolerance=1e-4) as fitter:
         together = [fitter.fit(*point) for point in grid]
     for point, model in zip(grid, together, strict=True):
-        alone = spfast.fit(*problem.arguments, *point[:1], problem.penalized, zero_point=point[1], tolerance=1e-4)
+        alone = spfast.fit(*problem.arguments, *point[:1], penalized=problem.penalized, zero_point=point[1], tolerance=1e-4)
         assert (model.penalty, model.zero_point) == point
         assert model.result.converged
         assert alone.result.converged

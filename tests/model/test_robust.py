@@ -75,7 +75,7 @@ def test_one_planted_outlier_is_found(problem, plain):
     damaged, model = fit(problem, parallax), fit(problem, parallax, robust=True)
     outlying = probabilities(model, problem, parallax)
     assert outlying[star] > 0.999
-    assert np.sum(outlying > 0.5) == model.metadata["robust"]["n_outliers"] <= 3
+    assert np.sum(outlying > 0.5) == model.robust.n_outliers <= 3
     assert model.result.converged
     assert error_of(damaged, problem) > 1.5 * error_of(plain, problem)
     assert error_of(model, problem) < 1.05 * error_of(plain, problem)
@@ -91,19 +91,19 @@ def test_many_wrong_parallaxes_cost_little(problem, plain):
     outlying = probabilities(model, problem, parallax) > 0.5
     assert outlying[wrong].mean() > 0.9
     assert wrong[outlying].mean() > 0.9
-    assert model.metadata["robust"]["outlier_share"] == pytest.approx(wrong.mean(), abs=0.02)
+    assert model.robust.outlier_share == pytest.approx(wrong.mean(), abs=0.02)
     assert error_of(fit(problem, parallax), problem) > 2 * error_of(plain, problem)
     assert error_of(model, problem) < 1.1 * error_of(plain, problem)
 
 
 def test_clean_data_give_back_the_plain_fit(problem, plain):
     model = fit(problem, robust=True)
-    assert model.metadata["robust"]["outlier_share"] < 0.03
+    assert model.robust.outlier_share < 0.03
     assert error_of(model, problem) < 1.05 * error_of(plain, problem)
     np.testing.assert_allclose(model.predict_ln(problem.design), plain.predict_ln(problem.design), atol=0.03)
     none = fit(problem, robust=RobustSettings(outlier_share=0.0))
     np.testing.assert_allclose(none.predict_ln(problem.design), plain.predict_ln(problem.design), atol=1e-4)
-    assert none.metadata["robust"]["n_outliers"] == 0
+    assert none.robust.n_outliers == 0
 
 
 def test_scatter_keeps_nearby_stars_from_being_outliers():
@@ -114,7 +114,7 @@ def test_scatter_keeps_nearby_stars_from_being_outliers():
     parallax = true * (1 + 0.1 * rng.normal(size=true.size)) + problem.error * rng.normal(size=true.size)
     near = true > np.quantile(true, 0.8)
     model = fit(problem, parallax, robust=True)
-    assert model.metadata["robust"]["intrinsic_scatter"] == pytest.approx(0.1, rel=0.15)
+    assert model.robust.intrinsic_scatter == pytest.approx(0.1, rel=0.15)
     assert np.mean(probabilities(model, problem, parallax)[near] > 0.5) < 0.02
     without = fit(problem, parallax, robust=RobustSettings(intrinsic_scatter=0.0))
     assert np.mean(probabilities(without, problem, parallax)[near] > 0.5) > 0.2
@@ -135,15 +135,15 @@ def test_stars_without_weight_and_without_free_columns(problem):
     error[:30] = np.inf
     parallax = problem.parallax.copy()
     parallax[:30] = 99.0
-    model = spfast.fit(problem.design, parallax, error, PENALTY, problem.penalized, robust=True, threads=1)
+    model = spfast.fit(problem.design, parallax, error, PENALTY, penalized=problem.penalized, robust=True, threads=1)
     assert np.isfinite(model.coef).all()
-    assert model.metadata["robust"]["n_outliers"] < 5
+    assert model.robust.n_outliers < 5
     rng = np.random.default_rng(5)
     x = rng.normal(size=(400, 6))
     y = np.exp(x @ [0.3, -0.2, 0, 0, 0, 0]) + 0.05 * rng.normal(size=400)
     y[7] += 5.0
     model = spfast.fit(x, y, np.full(400, 0.05), penalty=10.0, robust=True, threads=1)
-    assert model.metadata["robust"]["n_outliers"] == 1
+    assert model.robust.n_outliers == 1
 
 
 def test_threads_and_solvers_agree(problem):
@@ -162,7 +162,7 @@ def test_a_saved_model_keeps_the_mixture(problem, tmp_path):
     for damaged in ({"outlier_share": 0.1}, {**model.metadata["robust"], "outlier_width": "x"}, [1]):
         with pytest.raises(BadInputError, match=r"robust.*expected|robust lacks"):
             replace(model, metadata={"robust": damaged}).save(tmp_path / "damaged.npz")
-    assert model.metadata["robust"]["converged"] is True
+    assert model.robust.converged is True
 
 
 def test_rounds_that_do_not_settle_warn(problem, monkeypatch):
@@ -170,7 +170,7 @@ def test_rounds_that_do_not_settle_warn(problem, monkeypatch):
     with pytest.warns(ConvergenceWarning, match="rounds of the robust likelihood have not settled"):
         model = fit(problem, robust=True)
     assert model.result.converged is False
-    assert model.metadata["robust"]["converged"] is False
+    assert model.robust.converged is False
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_command(survey, tmp_path, capsys):
     model, settings = tmp_path / "model.npz", tmp_path / "robust.toml"
     assert main(["fit", str(survey[0].path), "-o", str(model), "--fold", "A", "--penalty", "20", "--robust"]) == 0
     assert "    robust: " in capsys.readouterr().out
-    assert spfast.load_model(model).metadata["robust"]["n_outliers"] > 0
+    assert spfast.load_model(model).robust.n_outliers > 0
     settings.write_text("[fit]\nrobust = true\noutlier_width = 30.0\noutlier_share = 0.1\n")
     out = tmp_path / "catalog.ecsv"
     assert main(["catalog", str(survey[0].path), "-o", str(out), "--penalty", "20", "--config", str(settings)]) == 0

@@ -98,7 +98,7 @@ def test_integer_weights_are_repeated_rows():
     weighted = spfast.fit(
         problem.design, problem.parallax, problem.error / np.sqrt(repeats), 10.0, problem.penalized, tolerance=1e-7
     )
-    repeated = spfast.fit(*problem.arguments, 10.0, problem.penalized, rows=rows, tolerance=1e-7)
+    repeated = spfast.fit(*problem.arguments, 10.0, penalized=problem.penalized, rows=rows, tolerance=1e-7)
     np.testing.assert_allclose(weighted.result.objective, repeated.result.objective, rtol=1e-9)
     np.testing.assert_allclose(weighted.coef, repeated.coef, atol=1e-5)
 
@@ -111,7 +111,7 @@ def test_same_bits_with_one_thread_and_two_array_and_memmap(tmp_path, solver):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         models = [
-            spfast.fit(x, problem.parallax, problem.error, 5.0, problem.penalized, solver=solver, threads=threads)
+            spfast.fit(x, problem.parallax, problem.error, 5.0, penalized=problem.penalized, solver=solver, threads=threads)
             for x, threads in ((problem.design, 1), (problem.design, 2), (mapped, 2))
         ]
     assert models[0].coef.tobytes() == models[1].coef.tobytes() == models[2].coef.tobytes()
@@ -169,7 +169,7 @@ def test_one_star_with_a_million_times_the_weight():
 def test_all_parallaxes_negative_is_refused():
     problem = small_problem(200, 10)
     with pytest.raises(BadInputError, match="inverse-variance mean parallax is -"):
-        spfast.fit(problem.design, -np.abs(problem.parallax), problem.error, 5.0, problem.penalized)
+        spfast.fit(problem.design, -np.abs(problem.parallax), problem.error, 5.0, penalized=problem.penalized)
 
 
 def test_no_penalty():
@@ -203,11 +203,11 @@ def test_stars_of_no_weight_do_not_matter():
     rows = np.arange(0, 300, 2)
     error = problem.error.copy()
     error[1::2] = np.inf
-    all_rows = spfast.fit(problem.design, problem.parallax, error, 5.0, problem.penalized, tolerance=1e-8)
-    half = spfast.fit(*problem.arguments, 5.0, problem.penalized, rows=rows, tolerance=1e-8)
+    all_rows = spfast.fit(problem.design, problem.parallax, error, 5.0, penalized=problem.penalized, tolerance=1e-8)
+    half = spfast.fit(*problem.arguments, 5.0, penalized=problem.penalized, rows=rows, tolerance=1e-8)
     np.testing.assert_allclose(all_rows.coef, half.coef, atol=1e-6)
     with pytest.raises(BadInputError, match="weights"):
-        spfast.fit(problem.design, problem.parallax, np.full(300, np.inf), 5.0, problem.penalized)
+        spfast.fit(problem.design, problem.parallax, np.full(300, np.inf), 5.0, penalized=problem.penalized)
 
 
 @pytest.mark.parametrize(("constant", "how"), [(-200.0, "underflow"), (60.0, "overflow"), (8.0, "")])
@@ -295,6 +295,6 @@ def test_few_stars_with_nearly_all_the_weight(seed):
     error = 10.0 ** rng.uniform(-3.5, 0.0, 200)  # weights over seven decades, a tenth of scatter that they do not know
     scattered = np.exp(problem.design.astype(float) @ problem.truth) * np.exp(0.1 * rng.normal(size=200))
     parallax = scattered + error * rng.normal(size=200)
-    result = spfast.fit(problem.design, parallax, error, 3.0, problem.penalized).result
+    result = spfast.fit(problem.design, parallax, error, 3.0, penalized=problem.penalized).result
     assert result.converged
     assert result.kkt_violation <= 3e-3

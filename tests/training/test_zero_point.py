@@ -34,7 +34,7 @@ def test_truth_comes_back_with_an_honest_covariance():
     pulls = []
     for seed in range(20):
         problem, covariate = shifted_problem(seed)
-        result = spfast.fit_zero_point(*problem.arguments, 3.0, covariate, problem.penalized)
+        result = spfast.fit_zero_point(*problem.arguments, 3.0, covariates=covariate, penalized=problem.penalized)
         assert result.converged
         pulls.append((result.offsets - [0.05, SLOPE]) / np.sqrt(np.diag(result.covariance)))
     pulls = np.array(pulls)
@@ -46,7 +46,7 @@ def test_truth_comes_back_with_an_honest_covariance():
 def test_starting_value_does_not_matter():
     problem, covariate = shifted_problem(4, 600)
     near, far = (
-        spfast.fit_zero_point(*problem.arguments, 3.0, covariate, problem.penalized, first=first)
+        spfast.fit_zero_point(*problem.arguments, 3.0, covariates=covariate, penalized=problem.penalized, first=first)
         for first in (0.05, -0.1)
     )
     np.testing.assert_allclose(near.offsets, far.offsets, atol=0.1 * np.sqrt(near.covariance[0, 0]))
@@ -76,7 +76,7 @@ def test_scatter_in_brightness_is_taken_back():
         g = magnitudes[:, :1] - magnitudes[:, :1].mean()
         error = rng.uniform(0.02, 0.06, n_stars)
         parallax = 10 ** (2.0 - 0.2 * modulus) - 0.05 - 0.01 * g[:, 0] + error * rng.normal(size=n_stars)
-        found = spfast.fit_zero_point(features, parallax, error, 30.0, g, layout=layout)
+        found = spfast.fit_zero_point(features, parallax, error, 30.0, covariates=g, layout=layout)
         assert found.converged
         off, sigma = found.offsets - [0.05, 0.01], np.sqrt(np.diag(found.covariance))
         raw.append((off - found.correction) / sigma)
@@ -88,11 +88,11 @@ def test_scatter_in_brightness_is_taken_back():
 def test_bad_covariates_are_refused():
     problem = small_problem(100, 10)
     with pytest.raises(BadInputError, match="covariates: shape"):
-        spfast.fit_zero_point(*problem.arguments, 3.0, np.ones(100), problem.penalized)
+        spfast.fit_zero_point(*problem.arguments, 3.0, covariates=np.ones(100), penalized=problem.penalized)
     with pytest.raises(BadInputError, match="not finite"):
-        spfast.fit_zero_point(*problem.arguments, 3.0, np.full((100, 1), np.nan), problem.penalized)
+        spfast.fit_zero_point(*problem.arguments, 3.0, covariates=np.full((100, 1), np.nan), penalized=problem.penalized)
     with pytest.raises(BadInputError, match="the constant is there"):
-        spfast.fit_zero_point(*problem.arguments, 3.0, np.ones((100, 1)), problem.penalized)
+        spfast.fit_zero_point(*problem.arguments, 3.0, covariates=np.ones((100, 1)), penalized=problem.penalized)
 
 
 def test_columns_that_tell_no_distance_are_refused():

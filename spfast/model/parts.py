@@ -1,0 +1,151 @@
+"""What a model keeps of how it came about: where it is from, what was chosen, and what was fitted beside coefficients.
+
+Each part is one entry of a model file (`spfast.model.model_file`).
+"""
+
+from dataclasses import dataclass
+
+from spfast.model import kinds
+from spfast.model.kinds import entry
+from spfast.model.mixture import Mixture
+
+__all__ = ["FittedZeroPoint", "Provenance", "RobustFit", "ScatterWeights", "Tuned"]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a model is from; what is None is not known, as of a model that `spfast.fit` made.
+
+    Attributes
+    ----------
+    spfast_version, survey_hash : str or None
+    fold : str or None
+        ``"A"``, ``"B"`` or ``"all"``.
+    fold_rule : str or None
+        How stars are split into A and B.
+    training_stars : str or None
+        Short keys of the training stars (`spfast.selection.star_keys.encode_stars`).
+    config, survey_config : dict or None
+        Configuration of fit, folds and tuning, and that of the survey.
+    features_origin : dict
+        What the survey's features were made of: ``spectra`` (kinds and releases), ``continuum`` (hash of its pixels).
+    """
+
+    spfast_version: str | None = entry(kinds.CARD, default=None)
+    survey_hash: str | None = entry(kinds.CARD, default=None)
+    fold: str | None = entry(kinds.CARD, default=None)
+    fold_rule: str | None = entry(kinds.TEXT, default=None)
+    training_stars: str | None = entry(kinds.TEXT, default=None, repr=False)
+    config: dict | None = entry(kinds.DICTIONARY, default=None, repr=False)
+    survey_config: dict | None = entry(
+        {"normalization?": kinds.DICTIONARY, "features?": kinds.DICTIONARY}, default=None, repr=False
+    )
+    features_origin: dict | None = entry(
+        {"spectra?": kinds.TEXTS, "continuum?": kinds.TEXT_OR_NONE}, default=None, repr=False
+    )
+
+
+@dataclass(frozen=True)
+class FittedZeroPoint:
+    """A zero point that was fitted with the coefficients: ``offsets[0] + (covariates - pivots) . offsets[1:]``.
+
+    Attributes
+    ----------
+    covariates, units : list of str
+        What it is linear in besides a constant (`spfast.config.COVARIATES`).
+    pivots : list of float
+        Values of the covariates at which ``offsets[0]`` is the zero point.
+    offsets : list of float [mas, mas per unit of the covariate]
+    covariance : list of list of float
+        Of the offsets: noise, and what a misfit of the model may do.
+    noise : list of list of float
+        The first of the two alone.
+    correction : list of float
+        What has been added to ``offsets`` for scatter in the magnitudes.
+    scatter : float
+        Intrinsic scatter of ln parallax.
+    converged : bool
+    """
+
+    covariates: list = entry(kinds.TEXTS)
+    units: list = entry(kinds.TEXTS)
+    pivots: list = entry(kinds.NUMBERS)
+    offsets: list = entry(kinds.NUMBERS)
+    covariance: list = entry(kinds.MATRIX)
+    noise: list | None = entry(kinds.ANYTHING, default=None, repr=False)
+    correction: list | None = entry(kinds.ANYTHING, default=None, repr=False)
+    scatter: float | None = entry(kinds.ANYTHING, default=None)
+    converged: bool | None = entry(kinds.ANYTHING, default=None)
+
+    def __post_init__(self):
+        n_slopes = len(self.covariates)
+        for name, length in {"units": 0, "pivots": 0, "offsets": 1, "covariance": 1}.items():
+            if len(getattr(self, name)) != length + n_slopes:
+                raise ValueError(f"{name} has {len(getattr(self, name))} entries, expected {length + n_slopes}")
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What cross-validation chose, or the zero point's fit found.
+
+    Attributes
+    ----------
+    summary : str
+        In one line.
+    grid : list of dict
+        ``penalty``, ``zero_point`` and mean ``score`` of each point.
+    notes : list of str
+        Where the grid has grown.
+    inner_folds : int
+    """
+
+    summary: str = entry(kinds.TEXT)
+    grid: list | None = entry(kinds.ANYTHING, default=None, repr=False)
+    notes: list | None = entry(kinds.ANYTHING, default=None)
+    inner_folds: int | None = entry(kinds.ANYTHING, default=None)
+
+
+@dataclass(frozen=True)
+class RobustFit:
+    """What a robust fit found (`spfast.model.robust`).
+
+    Attributes
+    ----------
+    outlier_share, outlier_width, intrinsic_scatter : float
+        The mixture (`spfast.model.mixture.Mixture`).
+    n_outliers : int
+        Training stars that are outliers more likely than not.
+    n_rounds : int
+        Weighted fits.
+    converged : bool
+        Whether they have settled.
+    """
+
+    outlier_share: float = entry(kinds.BELOW_ONE)
+    outlier_width: float = entry(kinds.ABOVE_ONE)
+    intrinsic_scatter: float = entry(kinds.NOT_NEGATIVE)
+    n_outliers: int = entry(kinds.ANYTHING, default=0)
+    n_rounds: int = entry(kinds.ANYTHING, default=0)
+    converged: bool = entry(kinds.ANYTHING, default=True)
+
+    @property
+    def mixture(self) -> Mixture:
+        """The two components of residuals."""
+        return Mixture(float(self.outlier_share), float(self.outlier_width), float(self.intrinsic_scatter))
+
+
+@dataclass(frozen=True)
+class ScatterWeights:
+    """The intrinsic scatter in the weights of a fit, and the pilot fit that its predictions are from.
+
+    Attributes
+    ----------
+    penalty, zero_point : float [, mas]
+        Of the pilot fit.
+    intrinsic_scatter : float
+        s, in weights ``1 / (error^2 + (s prediction)^2)``.
+    """
+
+    penalty: float = entry(kinds.NOT_NEGATIVE)
+    zero_point: float = entry(kinds.NUMBER)
+    intrinsic_scatter: float = entry(kinds.NOT_NEGATIVE)
