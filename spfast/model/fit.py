@@ -10,14 +10,11 @@ from spfast.model.arrays import TrainingData
 from spfast.model.fitted_model import FittedModel
 from spfast.model.robust import RobustSettings, fit_robust
 from spfast.model.start import paper_start, photometric_start
+from spfast.solvers import SOLVERS
 from spfast.solvers.base import StartError
-from spfast.solvers.owlqn import owlqn
-from spfast.solvers.prox_newton import NewtonState, prox_newton
 
-__all__ = ["SOLVERS", "Fitter", "find_start", "fit", "warn_unconverged"]
+__all__ = ["Fitter", "find_start", "fit", "warn_unconverged"]
 
-#: Solvers by name.
-SOLVERS = {"prox-newton": prox_newton, "owlqn": owlqn}
 #: Named starts.
 STARTS = ("photometric", "burn-in")
 #: The paper's burn-in uses stars above this raw parallax signal-to-noise.
@@ -166,7 +163,8 @@ threads, layout
     ):
         if solver not in SOLVERS:
             raise BadInputError(f"solver {solver!r}: expected one of {', '.join(SOLVERS)}")
-        self.solver, self.tolerance, self.max_iterations, self.layout = solver, tolerance, max_iterations, layout
+        limits = {"max_iterations": max_iterations} if max_iterations else {}
+        self.solver, self.layout = SOLVERS[solver](tolerance, **limits), layout
         self._team = Team(threads)
         data = (features, parallax, parallax_error, 1.0, penalized, rows, 0.0, layout, self._team)
         self.data = TrainingData(*data, exact_distance_modulus)
@@ -197,11 +195,11 @@ threads, layout
         if start is None:
             nearest = min(self._known, key=lambda at: self._distance(at, penalty, data.zero_point), default=None)
             start = "photometric" if nearest is None else self._known[nearest]
-        if self._state is None and penalty > 0 and self.solver == "prox-newton":
-            self._state = NewtonState(data.objective)
+        if self._state is None and penalty > 0:
+            self._state = self.solver.new_state(data.objective)
         state = self._state if penalty > 0 else None  # without a penalty the working set is another
-        coef = find_start(data, start, SOLVERS[self.solver], self.tolerance)
-        result = _solve(data.objective, coef, self.solver, self.tolerance, self.max_iterations, state)
+        coef = find_start(data, start, self.solver)
+        result = _solve(data.objective, coef, self.solver, state)
         self._known[float(penalty), data.zero_point] = result.coef
         return _make_model(data, penalty, result, self.layout, metadata)
 
@@ -211,7 +209,7 @@ threads, layout
         return abs(at[1] - zero_point), ratio
 
 
-def find_start(data, start, solve, tolerance):
+def find_start(data, start, solver):
     """Return coefficients to begin from: those given, or by one of the named starts."""
     objective = data.objective
     if isinstance(start, str):
@@ -219,7 +217,7 @@ def find_start(data, start, solve, tolerance):
             raise BadInputError(f"start {start!r}: expected one of {', '.join(STARTS)} or an array of coefficients")
         if start == "photometric":
             return photometric_start(objective)
-        coef = _burn_in(data, solve, tolerance)
+        coef = _burn_in(data, solver)
     else:
         coef = np.array(start, dtype=np.float64)
         if coef.shape != (objective.n_features,) or not np.isfinite(coef).all():
@@ -228,13 +226,12 @@ def find_start(data, start, solve, tolerance):
     return coef
 
 
-def _solve(objective, coef, solver, tolerance, max_iterations, state):
+def _solve(objective, coef, solver, state):
     """Run a solver from a start.
 
     A start whose predictions under- or overflow gives way to the photometric one, with a warning; features that are not
     finite are refused.
     """
-    limits = {} if not max_iterations else {"max_iterations": max_iterations}
     unit = objective.penalties.max(initial=0.0)
     if unit == 0.0:
         gradient = np.empty(objective.n_features)
@@ -243,7 +240,7 @@ def _solve(objective, coef, solver, tolerance, max_iterations, state):
         unit = _UNPENALIZED_UNIT * (max(largest, 1.0) if np.isfinite(largest) else 1.0)
     for last in (False, True):
         try:
-            return SOLVERS[solver](objective, coef, tolerance * unit, state=state, **limits)
+            return solver.minimize(objective, coef, unit, state)
         except StartError as error:
             _refuse_features(objective)
             if last:
@@ -278,7 +275,7 @@ def _make_model(data, penalty, result, layout, metadata):
     )
 
 
-def _burn_in(data, solve, tolerance):
+def _burn_in(data, solver):
     """The paper's two stages: from 0.001/D on stars above raw S/N 20; their optimum starts the fit of all stars."""
     objective = data.objective
     bright = data.signal > BURN_IN_SIGNAL
@@ -289,7 +286,8 @@ def _burn_in(data, solve, tolerance):
     unit = objective.penalties.max(initial=0.0) or 1.0
     begin = paper_start(objective.n_features)
     objective.meet_condition(begin)
-    return solve(objective.subset(bright), begin, tolerance * unit).coef
+    unlimited = type(solver)(solver.tolerance)  # max_iterations bounds the fit of all stars
+    return unlimited.minimize(objective.subset(bright), begin, unit).coef
 
 
 def _refuse_features(objective):

@@ -8,18 +8,20 @@ gradients that choose the working set mean something. Near it the model has the 
 converge quadratically.
 """
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 
 from spfast.kernels.l1 import kkt_violations
-from spfast.solvers.base import Recorder, first_pass
+from spfast.solvers.base import Recorder, Solver, SolverResult, first_pass
 from spfast.solvers.damped_newton import damped_newton
 from spfast.solvers.gram import WorkingGram
 from spfast.solvers.line_search import backtrack
 from spfast.solvers.quadratic import minimize_quadratic, new_scratch
 
-__all__ = ["NewtonState", "prox_newton"]
+__all__ = ["NewtonState", "ProxNewton"]
 
-MAX_ITERATIONS = 100
 #: Below this violation, in units of the penalty, the model has the exact second derivatives: Gauss-Newton weights are
 #: safe from afar but converge by a factor of three an iteration, the exact ones quadratically.
 _EXACT_BELOW = 20.0
@@ -83,84 +85,83 @@ class NewtonState:
         self._end = objective.parallax, objective.ivar, coef, value, eta, gradient
 
 
-def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state=None):
-    """Minimise the objective from ``coef``.
+@dataclass(frozen=True)
+class ProxNewton(Solver):
+    """The proximal Newton method; options as `spfast.solvers.base.Solver`.
 
-    Parameters
-    ----------
-    objective : spfast.model.objective.Objective
-    coef : float64 array, shape (n_features,)
-        Start.
-    tolerance : float
-        On the largest violation of the optimality conditions, in the units of the gradient.
-    max_iterations : int
-    state : NewtonState, optional
-        From an earlier call on the same data.
-
-    Returns
-    -------
-    SolverResult
-
-    Raises
-    ------
-    StartError
-        If predictions over- or underflow at the start.
+    Examples
+    --------
+    >>> from spfast.solvers import ProxNewton
+    >>> ProxNewton(tolerance=1e-4)
+    ProxNewton(tolerance=0.0001, max_iterations=100)
     """
-    state = state or NewtonState(objective)
-    gram, penalties = state.gram, objective.penalties
-    always = np.setdiff1d(state.unpenalized, state.eliminated)
-    recorder = Recorder(objective)
-    coef = coef.copy()
-    eta, gradient = np.empty(objective.n_rows), np.empty(objective.n_features)
-    violations = np.empty(objective.n_features)
-    value = state.begin(objective, coef, eta, gradient) + objective.penalty(coef)
-    best_violation, best_value, since_best, previous = np.inf, np.inf, 0, np.inf
-    unit = penalties.max(initial=0.0) or _TOLERANCES * tolerance
-    full_step = grew = True
-    damping = 0.0
-    message = "iteration limit"
-    for _ in range(max_iterations):
-        worst = kkt_violations(coef, gradient, penalties, violations)
-        if worst > tolerance and _unpenalized_lag(violations, gram.unpenalized, tolerance):
-            moves = objective.moves
-            coef[gram.unpenalized] += moves @ damped_newton(gram.free @ moves, objective, np.zeros(moves.shape[1]), eta)
-            value = objective.smooth(coef, eta, gradient) + objective.penalty(coef)
+
+    name: ClassVar[str] = "prox-newton"
+
+    def new_state(self, objective) -> NewtonState:
+        """Return the Gram matrix of the working set and buffers, empty as yet."""
+        return NewtonState(objective)
+
+    def minimize(self, objective, coef: np.ndarray, unit: float, state: NewtonState | None = None) -> SolverResult:
+        """Minimise the objective from ``coef``, as `Solver.minimize`."""
+        tolerance = self.tolerance * unit
+        state = state or NewtonState(objective)
+        gram, penalties = state.gram, objective.penalties
+        always = np.setdiff1d(state.unpenalized, state.eliminated)
+        recorder = Recorder(objective)
+        coef = coef.copy()
+        eta, gradient = np.empty(objective.n_rows), np.empty(objective.n_features)
+        violations = np.empty(objective.n_features)
+        value = state.begin(objective, coef, eta, gradient) + objective.penalty(coef)
+        best_violation, best_value, since_best, previous = np.inf, np.inf, 0, np.inf
+        scale = penalties.max(initial=0.0) or _TOLERANCES * tolerance
+        full_step = grew = True
+        damping = 0.0
+        message = "iteration limit"
+        for _ in range(self.max_iterations):
             worst = kkt_violations(coef, gradient, penalties, violations)
-        recorder.add(value, worst, coef, gram.n)
-        if worst <= tolerance:
-            message = "converged"
-            break
-        progress = worst < best_violation or value < best_value - _SMALLEST_DECREASE * abs(value)
-        since_best = 0 if progress else since_best + 1
-        best_violation, best_value = min(best_violation, worst), min(best_value, value)
-        if since_best >= _PATIENCE:
-            message = "stopped: the violation no longer falls (rounding)"
-            break
-        rate = violations[gram.columns].max(initial=0.0) / previous
-        # A column whose exact second derivative is not positive does not move: the Gauss-Newton one is.
-        stuck = state.exact and not grew and rate > _STUCK
-        exact = full_step and worst < _EXACT_BELOW * unit and not stuck
-        slow = not grew and rate > _SLOW and _rebuild_pays(gram.n, objective.n_features, worst / tolerance, rate)
-        grew = _update_gram(state, objective, coef, gradient, violations, eta, always, exact, slow)
-        previous = worst
-        moved = _step(state, objective, coef, value, worst, eta, gradient, tolerance, damping)
-        if moved is None and exact:
-            full_step = False  # the exact model may not be convex here: the Gauss-Newton one is
-            continue
-        while moved is None and damping < _MOST_DAMPING:
-            damping = max(_DAMPING, _RISE * damping)
+            if worst > tolerance and _unpenalized_lag(violations, gram.unpenalized, tolerance):
+                moves = objective.moves
+                coef[gram.unpenalized] += moves @ damped_newton(
+                    gram.free @ moves, objective, np.zeros(moves.shape[1]), eta
+                )
+                value = objective.smooth(coef, eta, gradient) + objective.penalty(coef)
+                worst = kkt_violations(coef, gradient, penalties, violations)
+            recorder.add(value, worst, coef, gram.n)
+            if worst <= tolerance:
+                message = "converged"
+                break
+            progress = worst < best_violation or value < best_value - _SMALLEST_DECREASE * abs(value)
+            since_best = 0 if progress else since_best + 1
+            best_violation, best_value = min(best_violation, worst), min(best_value, value)
+            if since_best >= _PATIENCE:
+                message = "stopped: the violation no longer falls (rounding)"
+                break
+            rate = violations[gram.columns].max(initial=0.0) / previous
+            # A column whose exact second derivative is not positive does not move: the Gauss-Newton one is.
+            stuck = state.exact and not grew and rate > _STUCK
+            exact = full_step and worst < _EXACT_BELOW * scale and not stuck
+            slow = not grew and rate > _SLOW and _rebuild_pays(gram.n, objective.n_features, worst / tolerance, rate)
+            grew = _update_gram(state, objective, coef, gradient, violations, eta, always, exact, slow)
+            previous = worst
             moved = _step(state, objective, coef, value, worst, eta, gradient, tolerance, damping)
-        if moved is None:
-            message = "stopped: no step lowers the objective"
-            break
-        coef, value, full_step = moved
-        if full_step:
-            damping = damping / _FALL if damping > _DAMPING else 0.0
-    else:
-        worst = kkt_violations(coef, gradient, penalties, violations)
-        recorder.add(value, worst, coef, gram.n)
-    state.end(objective, coef, value - objective.penalty(coef), eta, gradient)
-    return recorder.result(coef, tolerance, message)
+            if moved is None and exact:
+                full_step = False  # the exact model may not be convex here: the Gauss-Newton one is
+                continue
+            while moved is None and damping < _MOST_DAMPING:
+                damping = max(_DAMPING, _RISE * damping)
+                moved = _step(state, objective, coef, value, worst, eta, gradient, tolerance, damping)
+            if moved is None:
+                message = "stopped: no step lowers the objective"
+                break
+            coef, value, full_step = moved
+            if full_step:
+                damping = damping / _FALL if damping > _DAMPING else 0.0
+        else:
+            worst = kkt_violations(coef, gradient, penalties, violations)
+            recorder.add(value, worst, coef, gram.n)
+        state.end(objective, coef, value - objective.penalty(coef), eta, gradient)
+        return recorder.result(coef, tolerance, message)
 
 
 def _step(state, objective, coef, value, worst, eta, gradient, tolerance, damping):
