@@ -8,7 +8,7 @@ import numpy as np
 from spfast.config import FitConfig
 from spfast.errors import BadInputError
 from spfast.model.robust import RobustSettings
-from spfast.solvers import OWLQN, SOLVERS, ProxNewton
+from spfast.solvers import SOLVERS, ProxNewton, Solver
 
 __all__ = ["FitOptions"]
 
@@ -19,8 +19,9 @@ class FitOptions:
 
     Attributes
     ----------
-    solver : ProxNewton, OWLQN or str
-        A solver with its own tolerance and limit, or its name: ``"prox-newton"``, ``"owlqn"``.
+    solver : Solver or str
+        `spfast.ProxNewton` or `spfast.OWLQN` with its own tolerance and limit, or a name: ``"prox-newton"``,
+        ``"owlqn"``.
     start : str or float64 array, shape (n_features,)
         ``"photometric"`` (the unpenalised columns alone), ``"burn-in"`` (the paper's two stages) or coefficients.
     exact_distance_modulus : bool
@@ -44,7 +45,7 @@ class FitOptions:
     0.0001
     """
 
-    solver: ProxNewton | OWLQN | str = ProxNewton()
+    solver: Solver | str = ProxNewton()
     start: str | np.ndarray = "photometric"
     exact_distance_modulus: bool = False
     robust: bool | RobustSettings | None = None
@@ -57,7 +58,7 @@ class FitOptions:
                 f"start {self.start!r}: expected one of {', '.join(starts)} or an array of coefficients"
             )
         object.__setattr__(self, "robust", RobustSettings.of(self.robust))
-        if not isinstance(self.solver, tuple(SOLVERS.values())):
+        if not isinstance(self.solver, Solver):
             object.__setattr__(self, "solver", _solver(self.solver))
 
     @classmethod
@@ -86,7 +87,7 @@ def _solver(solver, **limits):
     """A solver from its name, or one like that given, with other limits."""
     limits = {name: value for name, value in limits.items() if name != "max_iterations" or value}
     if not isinstance(solver, str):
-        if not isinstance(solver, tuple(SOLVERS.values())):
+        if not isinstance(solver, Solver):
             raise BadInputError(f"solver {solver!r}: expected a name or one of {', '.join(SOLVERS)}")
         return replace(solver, **limits)
     if solver not in SOLVERS:

@@ -1,11 +1,16 @@
-"""What a solver returns, and how it keeps its history."""
+"""What every solver is: its options, what it returns, and how it keeps its history."""
 
+import math
 import time
 from dataclasses import dataclass, field
+from numbers import Integral, Real
+from typing import ClassVar
 
 import numpy as np
 
-__all__ = ["Recorder", "SolverResult", "StartError", "first_pass"]
+from spfast.errors import BadInputError
+
+__all__ = ["Recorder", "Solver", "SolverResult", "StartError", "first_pass"]
 
 #: One row of a history.
 HISTORY_DTYPE = np.dtype(
@@ -18,6 +23,70 @@ HISTORY_DTYPE = np.dtype(
         ("n_working", "i8"),
     ]
 )
+
+
+@dataclass(frozen=True)
+class Solver:
+    """A minimiser of the penalised objective with its options; each solver is a subclass.
+
+    Parameters
+    ----------
+    tolerance : float
+        On the largest violation of the optimality conditions, in the unit that `minimize` is given (0 to 1).
+    max_iterations : int
+        At least 1.
+
+    Attributes
+    ----------
+    name : str
+        What ``spfast.fit(solver=...)`` calls it.
+
+    Raises
+    ------
+    BadInputError
+        If an option is outside its range.
+    """
+
+    name: ClassVar[str]
+    tolerance: float = 1e-3
+    max_iterations: int = 100
+
+    def __post_init__(self) -> None:
+        tolerance, limit = self.tolerance, self.max_iterations
+        is_number = isinstance(tolerance, Real) and not isinstance(tolerance, bool) and math.isfinite(tolerance)
+        if not (is_number and 0.0 <= tolerance <= 1.0):
+            raise BadInputError(f"{self.name}: tolerance is {tolerance!r}, expected a number between 0 and 1")
+        if isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 1:
+            raise BadInputError(f"{self.name}: max_iterations is {limit!r}, expected a whole number of at least 1")
+
+    def minimize(self, objective, coef: np.ndarray, unit: float, state=None) -> "SolverResult":
+        """Minimise the objective from ``coef``.
+
+        Parameters
+        ----------
+        objective : spfast.model.objective.Objective
+        coef : float64 array, shape (n_features,)
+            Start; left as it is.
+        unit : float
+            The largest violation of the optimality conditions may be ``tolerance * unit``, in the units of the
+            gradient: the penalty, as a rule.
+        state : object, optional
+            From `new_state`, and handed to each of several minimisations on the same data.
+
+        Returns
+        -------
+        SolverResult
+
+        Raises
+        ------
+        StartError
+            If predictions overflow at the start or are as good as zero, or if features are not finite.
+        """
+        raise NotImplementedError
+
+    def new_state(self, objective):
+        """Return what one minimisation hands to the next on the same data; None if the solver hands on nothing."""
+        return None
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,18 @@ The unpenalised columns are whitened first, under the Gauss-Newton weights of th
 orthogonal to them. Each trial point is one pass; memory is the pairs of the recursion.
 """
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 
 from spfast.kernels.l1 import align, kkt_violations, orthant_step, pseudo_gradient
 from spfast.kernels.lbfgs import two_loop
-from spfast.solvers.base import Recorder, first_pass
+from spfast.solvers.base import Recorder, Solver, SolverResult, first_pass
 from spfast.solvers.whitening import explained_by, whitening
 
-__all__ = ["owlqn"]
+__all__ = ["OWLQN"]
 
-MAX_ITERATIONS = 5000
 _MEMORY = 20
 _SUFFICIENT = 1e-4
 _MAX_HALVINGS = 40
@@ -21,45 +23,57 @@ _MAX_HALVINGS = 40
 _ROUNDING = 1e-12
 
 
-def owlqn(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state=None):
-    """Minimise the objective from ``coef``; arguments and result as `spfast.solvers.prox_newton.prox_newton`.
+@dataclass(frozen=True)
+class OWLQN(Solver):
+    """The orthant-wise quasi-Newton method; options as `spfast.solvers.base.Solver`.
 
-    ``state`` is accepted for the common signature; nothing is carried over.
+    Examples
+    --------
+    >>> from spfast.solvers import OWLQN
+    >>> OWLQN(tolerance=1e-4).max_iterations
+    5000
     """
-    recorder = Recorder(objective)
-    penalties = objective.penalties
-    coef = coef.copy()
-    eta, gradient = np.empty(objective.n_rows), np.empty(objective.n_features)
-    value = first_pass(objective, coef, eta, gradient) + objective.penalty(coef)
-    scaling = _Scaling(objective, coef, objective.curvature(eta))
-    pairs = _Pairs(objective.n_features)
-    pseudo, violations = np.empty_like(coef), np.empty_like(coef)
-    inner = scaling.inward(coef)
-    inner_gradient = scaling.gradient(gradient)
-    message = "iteration limit"
-    for iteration in range(max_iterations + 1):
-        worst = kkt_violations(coef, gradient, penalties, violations)
-        recorder.add(value, worst, coef, coef.size)
-        if worst <= tolerance:
-            message = "converged"
-            break
-        if iteration == max_iterations:
-            break
-        pseudo_gradient(inner, inner_gradient, penalties, pseudo)
-        direction = pairs.direction(pseudo, scaling.inverse_diagonal)
-        align(direction, pseudo)
-        moved = _search(objective, scaling, inner, direction, pseudo, value, eta, gradient)
-        if moved is None:
-            if pairs.count == 0:
-                message = "stopped: no step lowers the objective"
+
+    name: ClassVar[str] = "owlqn"
+    max_iterations: int = 5000
+
+    def minimize(self, objective, coef: np.ndarray, unit: float, state=None) -> SolverResult:
+        """Minimise the objective from ``coef``, as `Solver.minimize`; nothing is handed on in ``state``."""
+        tolerance = self.tolerance * unit
+        recorder = Recorder(objective)
+        penalties = objective.penalties
+        coef = coef.copy()
+        eta, gradient = np.empty(objective.n_rows), np.empty(objective.n_features)
+        value = first_pass(objective, coef, eta, gradient) + objective.penalty(coef)
+        scaling = _Scaling(objective, coef, objective.curvature(eta))
+        pairs = _Pairs(objective.n_features)
+        pseudo, violations = np.empty_like(coef), np.empty_like(coef)
+        inner = scaling.inward(coef)
+        inner_gradient = scaling.gradient(gradient)
+        message = "iteration limit"
+        for iteration in range(self.max_iterations + 1):
+            worst = kkt_violations(coef, gradient, penalties, violations)
+            recorder.add(value, worst, coef, coef.size)
+            if worst <= tolerance:
+                message = "converged"
                 break
-            pairs.clear()
-            continue
-        new_inner, coef, value = moved
-        new_gradient = scaling.gradient(gradient)
-        pairs.add(new_inner - inner, new_gradient - inner_gradient)
-        inner, inner_gradient = new_inner, new_gradient
-    return recorder.result(coef, tolerance, message)
+            if iteration == self.max_iterations:
+                break
+            pseudo_gradient(inner, inner_gradient, penalties, pseudo)
+            direction = pairs.direction(pseudo, scaling.inverse_diagonal)
+            align(direction, pseudo)
+            moved = _search(objective, scaling, inner, direction, pseudo, value, eta, gradient)
+            if moved is None:
+                if pairs.count == 0:
+                    message = "stopped: no step lowers the objective"
+                    break
+                pairs.clear()
+                continue
+            new_inner, coef, value = moved
+            new_gradient = scaling.gradient(gradient)
+            pairs.add(new_inner - inner, new_gradient - inner_gradient)
+            inner, inner_gradient = new_inner, new_gradient
+        return recorder.result(coef, tolerance, message)
 
 
 def _search(objective, scaling, inner, direction, pseudo, value, eta, gradient):

@@ -1,29 +1,40 @@
 """Proximal Newton on a working set: the default solver.
 
-Each outer iteration minimises a quadratic model of half chi-squared plus the exact L1 term over the working set, with
-the unpenalised columns eliminated, and takes the full step if the true objective falls. One pass gives the value there,
-the gradient of every column and with it the optimality conditions and the next working set. Far from the optimum the
-model's step leaves the unpenalised columns wrong for all stars alike; they are then fitted again alone, so that the
-gradients that choose the working set mean something. Near it the model has the exact second derivatives, and the steps
-converge quadratically.
+Each outer iteration
+
+1. takes the violations of the optimality conditions from the gradient that the last pass left. Where the unpenalised
+   columns are far behind, it first fits them again alone: far from the optimum the model's step leaves them wrong for
+   all stars alike, and then the other columns' gradients mean little;
+2. stops if the largest violation is within the tolerance, or if rounding keeps it from falling;
+3. chooses the second derivatives of the quadratic model: the Gauss-Newton ones from afar, the exact ones near the
+   optimum, where steps then converge quadratically;
+4. brings the working set and its Gram matrix up to date: columns that violate their condition enter, zeros well within
+   theirs leave, and the Gram is rebuilt where its weights are too old;
+5. minimises the quadratic model plus the exact L1 term over the working set, the unpenalised columns eliminated, and
+   takes the full step if the true objective falls, a shorter one otherwise. One pass gives the value there and the
+   gradient of every column;
+6. where no step lowers the objective, returns to Gauss-Newton derivatives, or raises the diagonal of the Gram until
+   one does; full steps lower it again.
 """
+
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from spfast.kernels.l1 import kkt_violations
-from spfast.solvers.base import Recorder, first_pass
+from spfast.solvers.base import Recorder, Solver, SolverResult, first_pass
 from spfast.solvers.damped_newton import damped_newton
 from spfast.solvers.gram import WorkingGram
 from spfast.solvers.line_search import backtrack
 from spfast.solvers.quadratic import minimize_quadratic, new_scratch
 
-__all__ = ["NewtonState", "prox_newton"]
+__all__ = ["NewtonState", "ProxNewton"]
 
-MAX_ITERATIONS = 100
 #: Below this violation, in units of the penalty, the model has the exact second derivatives: Gauss-Newton weights are
 #: safe from afar but converge by a factor of three an iteration, the exact ones quadratically.
 _EXACT_BELOW = 20.0
-#: The unit when nothing is penalised: this many tolerances.
+#: What stands for the penalty there when nothing is penalised: this many tolerances.
 _TOLERANCES = 1e3
 #: The working set grows by the worst violators: at most this many, or this share of the non-zeros.
 _MIN_GROWTH, _GROWTH_SHARE = 100, 0.3
@@ -33,8 +44,8 @@ _PRUNE_SHARE, _PRUNE_FROM = 0.9, 0.1
 #: The Gram is rebuilt when the weights have changed by this share of their sum for every so many columns (a rebuild
 #: costs the square of their number, an iteration with old weights only a pass) ...
 _STALE, _STALE_COLUMNS = 0.03, 500
-#: ... or by this share, if the last step left a violation on an unchanged working set of more than a quarter, and the
-#: iterations that would need with old weights cost more than a rebuild.
+#: ... or by this share, if the last step left more than a quarter of the violation on a working set that did not grow,
+#: and the iterations that old weights would still need cost more than a rebuild.
 _STALE_IF_SLOW = 0.003
 _SLOW, _STUCK = 0.25, 0.9
 #: Costs in passes, as measured: an iteration, and the products of a rebuild as n^2 / (n_features times this).
@@ -43,11 +54,12 @@ _ITERATION_COST, _PRODUCTS_PER_PASS = 3.0, 27.0
 _INNER_SHARE = 0.1
 #: The unpenalised columns are fitted again alone when their violation is this many times all others'.
 _LAG = 10.0
-#: Where no step along the direction lowers the objective, the working set's diagonal is raised by this share, and by
-#: a factor again until one does; full steps lower it again. Few stars with large weights leave the Gram of many columns
-#: next to singular, and its minimum far outside of where the model holds.
+#: Where no step along the direction lowers the objective, the diagonal of the Gram is raised by this share of itself,
+#: then by a factor more until one does; full steps lower it again. Few stars with large weights make the Gram of many
+#: columns nearly singular, and its minimum then lies far outside of where the model holds.
 _DAMPING, _RISE, _FALL, _MOST_DAMPING = 1e-2, 10.0, 3.0, 1e4
-#: Iterations without a smaller violation or a smaller objective after which rounding, not the data, decides.
+#: After so many iterations without a smaller violation or objective, rounding decides and not the data. A decrease of
+#: the objective counts from this share of it.
 _PATIENCE = 6
 _SMALLEST_DECREASE = 1e-9
 
@@ -62,7 +74,7 @@ class NewtonState:
 
     def __init__(self, objective):
         self.unpenalized = np.flatnonzero(objective.penalties == 0.0)
-        # Many unpenalised columns are cheaper inside the working set, with a penalty of zero.
+        # If there are many unpenalised columns, none is eliminated: they are cheaper in the working set.
         self.eliminated = objective.wide
         self.gram = WorkingGram(objective, self.eliminated)
         self.scratch = new_scratch()
@@ -83,8 +95,65 @@ class NewtonState:
         self._end = objective.parallax, objective.ivar, coef, value, eta, gradient
 
 
-def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state=None):
-    """Minimise the objective from ``coef``.
+@dataclass(frozen=True)
+class ProxNewton(Solver):
+    """The proximal Newton method; options as `spfast.solvers.base.Solver`.
+
+    Examples
+    --------
+    >>> from spfast.solvers import ProxNewton
+    >>> ProxNewton(tolerance=1e-4)
+    ProxNewton(tolerance=0.0001, max_iterations=100)
+    """
+
+    name: ClassVar[str] = "prox-newton"
+
+    def new_state(self, objective) -> NewtonState:
+        """Return the Gram matrix of the working set and buffers, empty as yet."""
+        return NewtonState(objective)
+
+    def minimize(self, objective, coef: np.ndarray, unit: float, state: NewtonState | None = None) -> SolverResult:
+        """Minimise the objective from ``coef``, as `Solver.minimize`; steps 1 to 6 are those of the module."""
+        state = state or NewtonState(objective)
+        recorder = Recorder(objective)
+        here = _Iterate(objective, coef, self.tolerance * unit, state)
+        message = "iteration limit"
+        for _ in range(self.max_iterations):
+            # 1. Violations, with the unpenalised columns not too far behind.
+            here.measure_violations()
+            if here.unpenalized_lag():
+                here.refit_unpenalized()
+            recorder.add(here.value, here.worst, here.coef, here.gram.n)
+            # 2. The end?
+            if here.worst <= here.tolerance:
+                message = "converged"
+                break
+            if here.has_stalled():
+                message = "stopped: the violation no longer falls (rounding)"
+                break
+            # 3. Second derivatives.
+            rate = here.rate()
+            exact = here.exact_is_safe(rate)
+            # 4. Working set and Gram.
+            here.update_working_set(exact, here.rebuild_pays(rate))
+            # 5. The step.
+            if here.step():
+                continue
+            # 6. No step lowers the objective: another model.
+            if exact:
+                here.full_step = False  # the exact model may not be convex here: the Gauss-Newton one is
+            elif not here.step_with_damping():
+                message = "stopped: no step lowers the objective"
+                break
+        else:
+            here.measure_violations()
+            recorder.add(here.value, here.worst, here.coef, here.gram.n)
+        here.finish()
+        return recorder.result(here.coef, here.tolerance, message)
+
+
+class _Iterate:
+    """Where a minimisation stands: the coefficients, what the last pass told of them, and how the last step went.
 
     Parameters
     ----------
@@ -92,141 +161,164 @@ def prox_newton(objective, coef, tolerance, max_iterations=MAX_ITERATIONS, state
     coef : float64 array, shape (n_features,)
         Start.
     tolerance : float
-        On the largest violation of the optimality conditions, in the units of the gradient.
-    max_iterations : int
-    state : NewtonState, optional
-        From an earlier call on the same data.
+        In the units of the gradient.
+    state : NewtonState
 
-    Returns
-    -------
-    SolverResult
-
-    Raises
-    ------
-    StartError
-        If predictions over- or underflow at the start.
+    Attributes
+    ----------
+    eta : float64 array, shape (n_rows,)
+        Linear predictor.
+    value : float
+        Half chi-squared plus penalty.
+    gradient, violations : float64 array, shape (n_features,)
+        Of half chi-squared; of the optimality conditions.
+    worst : float
+        The largest violation.
+    full_step, grew : bool
+        Whether the last step was taken in full, and whether the working set grew before it.
+    damping : float
+        Share of itself by which the Gram's diagonal is raised.
     """
-    state = state or NewtonState(objective)
-    gram, penalties = state.gram, objective.penalties
-    always = np.setdiff1d(state.unpenalized, state.eliminated)
-    recorder = Recorder(objective)
-    coef = coef.copy()
-    eta, gradient = np.empty(objective.n_rows), np.empty(objective.n_features)
-    violations = np.empty(objective.n_features)
-    value = state.begin(objective, coef, eta, gradient) + objective.penalty(coef)
-    best_violation, best_value, since_best, previous = np.inf, np.inf, 0, np.inf
-    unit = penalties.max(initial=0.0) or _TOLERANCES * tolerance
-    full_step = grew = True
-    damping = 0.0
-    message = "iteration limit"
-    for _ in range(max_iterations):
-        worst = kkt_violations(coef, gradient, penalties, violations)
-        if worst > tolerance and _unpenalized_lag(violations, gram.unpenalized, tolerance):
-            moves = objective.moves
-            coef[gram.unpenalized] += moves @ damped_newton(gram.free @ moves, objective, np.zeros(moves.shape[1]), eta)
-            value = objective.smooth(coef, eta, gradient) + objective.penalty(coef)
-            worst = kkt_violations(coef, gradient, penalties, violations)
-        recorder.add(value, worst, coef, gram.n)
-        if worst <= tolerance:
-            message = "converged"
-            break
-        progress = worst < best_violation or value < best_value - _SMALLEST_DECREASE * abs(value)
-        since_best = 0 if progress else since_best + 1
-        best_violation, best_value = min(best_violation, worst), min(best_value, value)
-        if since_best >= _PATIENCE:
-            message = "stopped: the violation no longer falls (rounding)"
-            break
-        rate = violations[gram.columns].max(initial=0.0) / previous
+
+    def __init__(self, objective, coef: np.ndarray, tolerance: float, state: NewtonState):
+        self.objective, self.tolerance, self.state, self.gram = objective, tolerance, state, state.gram
+        self.coef = coef.copy()
+        self.eta, self.gradient = np.empty(objective.n_rows), np.empty(objective.n_features)
+        self.violations = np.empty(objective.n_features)
+        self.value = state.begin(objective, self.coef, self.eta, self.gradient) + objective.penalty(self.coef)
+        self.full_step = self.grew = True
+        self.damping = 0.0
+        self._scale = objective.penalties.max(initial=0.0) or _TOLERANCES * tolerance
+        self._always = np.setdiff1d(state.unpenalized, state.eliminated)
+        self._worst_before = self._best_violation = self._best_value = np.inf
+        self._since_best = 0
+
+    # Step 1
+
+    def measure_violations(self) -> None:
+        """Work out the violations from the gradient."""
+        self.worst = kkt_violations(self.coef, self.gradient, self.objective.penalties, self.violations)
+
+    def unpenalized_lag(self) -> bool:
+        """Whether the unpenalised columns are so far from their optimum that other columns' gradients mean little."""
+        unpenalized = self.gram.unpenalized
+        if self.worst <= self.tolerance or unpenalized.size == 0:
+            return False
+        others = self.violations.copy()
+        others[unpenalized] = 0.0
+        return self.violations[unpenalized].max() > max(_LAG * others.max(), self.tolerance)
+
+    def refit_unpenalized(self) -> None:
+        """Fit the unpenalised columns alone; one pass."""
+        objective, free = self.objective, self.gram.free @ self.objective.moves
+        step = damped_newton(free, objective, np.zeros(free.shape[1]), self.eta)
+        self.coef[self.gram.unpenalized] += objective.moves @ step
+        self.value = objective.smooth(self.coef, self.eta, self.gradient) + objective.penalty(self.coef)
+        self.measure_violations()
+
+    # Step 2
+
+    def has_stalled(self) -> bool:
+        """Whether neither violation nor objective has fallen for several iterations; asked once an iteration."""
+        falls = self.value < self._best_value - _SMALLEST_DECREASE * abs(self.value)
+        self._since_best = 0 if self.worst < self._best_violation or falls else self._since_best + 1
+        self._best_violation = min(self._best_violation, self.worst)
+        self._best_value = min(self._best_value, self.value)
+        return self._since_best >= _PATIENCE
+
+    # Step 3
+
+    def rate(self) -> float:
+        """The working set's largest violation, as a share of what it was before the last step."""
+        return self.violations[self.gram.columns].max(initial=0.0) / self._worst_before
+
+    def exact_is_safe(self, rate: float) -> bool:
+        """Whether to take the exact second derivatives."""
         # A column whose exact second derivative is not positive does not move: the Gauss-Newton one is.
-        stuck = state.exact and not grew and rate > _STUCK
-        exact = full_step and worst < _EXACT_BELOW * unit and not stuck
-        slow = not grew and rate > _SLOW and _rebuild_pays(gram.n, objective.n_features, worst / tolerance, rate)
-        grew = _update_gram(state, objective, coef, gradient, violations, eta, always, exact, slow)
-        previous = worst
-        moved = _step(state, objective, coef, value, worst, eta, gradient, tolerance, damping)
-        if moved is None and exact:
-            full_step = False  # the exact model may not be convex here: the Gauss-Newton one is
-            continue
-        while moved is None and damping < _MOST_DAMPING:
-            damping = max(_DAMPING, _RISE * damping)
-            moved = _step(state, objective, coef, value, worst, eta, gradient, tolerance, damping)
+        is_stuck = self.state.exact and not self.grew and rate > _STUCK
+        return self.full_step and self.worst < _EXACT_BELOW * self._scale and not is_stuck
+
+    # Step 4
+
+    def rebuild_pays(self, rate: float) -> bool:
+        """Whether the iterations that old weights would still need cost more than a rebuild of the Gram."""
+        if self.grew or not rate > _SLOW:
+            return False
+        iterations = np.log(self.worst / self.tolerance) / -np.log(rate) if rate < 1.0 else np.inf
+        rebuild = self.gram.n**2 / (_PRODUCTS_PER_PASS * self.objective.n_features)
+        return _ITERATION_COST * iterations > _ITERATION_COST + rebuild
+
+    def update_working_set(self, exact: bool, rebuild_pays: bool) -> None:
+        """Bring the working set and its Gram up to date with the violations and the second derivatives."""
+        gram, columns = self.gram, self.gram.columns
+        weights = self.objective.curvature(self.eta, exact)
+        change = np.inf if gram.weights is None else np.abs(weights - gram.weights).sum() / np.abs(weights).sum()
+        entering = self._entering()
+        stays = self.coef[columns] != 0.0
+        stays |= np.abs(self.gradient[columns]) >= _PRUNE_SHARE * self.objective.penalties[columns]
+        stays |= np.isin(columns, self._always)
+        is_stale = change > _STALE * max(1.0, columns.size / _STALE_COLUMNS)
+        if is_stale or exact > self.state.exact or (rebuild_pays and change > _STALE_IF_SLOW):
+            self.state.exact = exact
+            gram.reset(weights, np.unique(np.concatenate([columns[stays], entering, self._always])))
+        else:
+            if np.count_nonzero(~stays) > _PRUNE_FROM * columns.size:
+                gram.keep(stays)
+            gram.append(entering)
+        self.grew = entering.size > 0
+
+    def _entering(self) -> np.ndarray:
+        """Columns that enter the working set: non-zeros that are not in it, and the worst violators (int64 array)."""
+        outside = (self.violations > 0.0) | (self.coef != 0.0)
+        outside[self.gram.columns] = False
+        outside[self.gram.unpenalized] = False
+        entering = np.flatnonzero(outside)
+        limit = max(_MIN_GROWTH, int(_GROWTH_SHARE * np.count_nonzero(self.coef)))
+        if entering.size > limit:
+            ranked = entering[np.argsort(-self.violations[entering], kind="stable")]
+            is_carried = self.coef[ranked] != 0.0
+            entering = np.concatenate([ranked[is_carried], ranked[~is_carried][:limit]])
+        return np.sort(entering)
+
+    # Steps 5 and 6
+
+    def step(self) -> bool:
+        """Minimise the quadratic model and move along the step as far as the objective falls; False if it does not."""
+        self._worst_before = self.worst
+        gram, objective, columns = self.gram, self.objective, self.gram.columns
+        with gram.damped(self.damping):
+            step, _ = minimize_quadratic(
+                gram.store,
+                gram.reduced_gradient(self.gradient),
+                self.coef[columns],
+                objective.penalties[columns],
+                _INNER_SHARE,
+                _INNER_SHARE * self.tolerance,
+                objective.team,
+                self.state.scratch,
+            )
+        if not np.isfinite(step).all():
+            return False  # the exact model has no minimum here
+        direction = np.zeros_like(self.coef)
+        direction[columns] = step
+        direction[gram.unpenalized] = gram.unpenalized_step(self.gradient, step)
+        moved = backtrack(objective, self.coef, direction, self.value, self.worst, self.eta, self.gradient)
         if moved is None:
-            message = "stopped: no step lowers the objective"
-            break
-        coef, value, full_step = moved
-        if full_step:
-            damping = damping / _FALL if damping > _DAMPING else 0.0
-    else:
-        worst = kkt_violations(coef, gradient, penalties, violations)
-        recorder.add(value, worst, coef, gram.n)
-    state.end(objective, coef, value - objective.penalty(coef), eta, gradient)
-    return recorder.result(coef, tolerance, message)
+            return False
+        self.coef, self.value, self.full_step = moved
+        if self.full_step:
+            self.damping = self.damping / _FALL if self.damping > _DAMPING else 0.0
+        return True
 
-
-def _step(state, objective, coef, value, worst, eta, gradient, tolerance, damping):
-    """Minimise the quadratic model and move along the step as far as the objective falls; None if it does not."""
-    gram, penalties = state.gram, objective.penalties
-    columns = gram.columns
-    with gram.damped(damping):
-        step, _ = minimize_quadratic(
-            gram.store,
-            gram.reduced_gradient(gradient),
-            coef[columns],
-            penalties[columns],
-            _INNER_SHARE,
-            _INNER_SHARE * tolerance,
-            objective.team,
-            state.scratch,
-        )
-    if not np.isfinite(step).all():
-        return None  # the exact model has no minimum here
-    direction = np.zeros_like(coef)
-    direction[columns] = step
-    direction[gram.unpenalized] = gram.unpenalized_step(gradient, step)
-    return backtrack(objective, coef, direction, value, worst, eta, gradient)
-
-
-def _rebuild_pays(n_columns, n_features, excess, rate):
-    """Whether iterations that shrink the violation by ``rate`` until ``excess`` is gone cost more than a rebuild."""
-    iterations = np.log(excess) / -np.log(rate) if rate < 1.0 else np.inf
-    return _ITERATION_COST * iterations > _ITERATION_COST + n_columns**2 / (_PRODUCTS_PER_PASS * n_features)
-
-
-def _unpenalized_lag(violations, unpenalized, tolerance):
-    """Whether the unpenalised columns are so far from their optimum that the other columns' gradients mean little."""
-    if unpenalized.size == 0:
+    def step_with_damping(self) -> bool:
+        """Raise the damping until a step lowers the objective; False if none does."""
+        while self.damping < _MOST_DAMPING:
+            self.damping = max(_DAMPING, _RISE * self.damping)
+            if self.step():
+                return True
         return False
-    others = violations.copy()
-    others[unpenalized] = 0.0
-    return violations[unpenalized].max() > max(_LAG * others.max(), tolerance)
 
-
-def _update_gram(state, objective, coef, gradient, violations, eta, always, exact, slow):
-    """Bring the working set and its Gram up to date; say whether it grew."""
-    gram, penalties = state.gram, objective.penalties
-    weights = objective.curvature(eta, exact)
-    total = np.abs(weights).sum()
-    change = np.inf if gram.weights is None else np.abs(weights - gram.weights).sum() / total
-    inside = np.zeros(coef.size, dtype=bool)
-    inside[gram.columns] = True
-    inside[gram.unpenalized] = True
-    limit = max(_MIN_GROWTH, int(_GROWTH_SHARE * np.count_nonzero(coef)))
-    outside = np.flatnonzero(~inside & ((violations > 0.0) | (coef != 0.0)))
-    if outside.size > limit:
-        worst_first = np.argsort(-violations[outside], kind="stable")
-        ranked = outside[worst_first]
-        carried = coef[ranked] != 0.0
-        outside = np.concatenate([ranked[carried], ranked[~carried][:limit]])
-    new = np.sort(outside)
-    columns = gram.columns
-    stays = (coef[columns] != 0.0) | (np.abs(gradient[columns]) >= _PRUNE_SHARE * penalties[columns])
-    stays |= np.isin(columns, always)
-    stale = change > _STALE * max(1.0, columns.size / _STALE_COLUMNS)
-    if stale or exact > state.exact or (slow and change > _STALE_IF_SLOW):
-        state.exact = exact
-        gram.reset(weights, np.unique(np.concatenate([columns[stays], new, always])))
-        return new.size > 0
-    if np.count_nonzero(~stays) > _PRUNE_FROM * columns.size:
-        gram.keep(stays)
-    gram.append(new)
-    return new.size > 0
+    def finish(self) -> None:
+        """Leave the end to the next minimisation on the same data."""
+        value = self.value - self.objective.penalty(self.coef)
+        self.state.end(self.objective, self.coef, value, self.eta, self.gradient)

@@ -226,9 +226,11 @@ def test_path_is_the_single_fits(problem):
 def test_fitter_ends_where_single_fits_end(problem):
     grid = [(3.0, 0.05), (1.0, 0.05), (1.0, 0.07), (0.3, 0.05), (3.0, 0.0)]
     with spfast.Fitter(*problem.arguments, penalized=problem.penalized, tolerance=1e-4) as fitter:
-        together = [fitter.fit(*point) for point in grid]
+        together = [fitter.fit(penalty, zero_point=zero_point) for penalty, zero_point in grid]
     for point, model in zip(grid, together, strict=True):
-        alone = spfast.fit(*problem.arguments, *point[:1], penalized=problem.penalized, zero_point=point[1], tolerance=1e-4)
+        alone = spfast.fit(
+            *problem.arguments, *point[:1], penalized=problem.penalized, zero_point=point[1], tolerance=1e-4
+        )
         assert (model.penalty, model.zero_point) == point
         assert model.result.converged
         assert alone.result.converged
@@ -238,10 +240,10 @@ def test_fitter_ends_where_single_fits_end(problem):
 
 def test_fitter_has_not_to_read_the_stars_again_where_it_stands(problem):
     with spfast.Fitter(*problem.arguments, penalized=problem.penalized) as fitter:
-        first = fitter.fit(1.0, 0.05)
+        first = fitter.fit(1.0, zero_point=0.05)
         assert first.result.n_passes > 1
-        assert fitter.fit(1.0, 0.05).result.n_passes == 0
-        moved = fitter.fit(1.0, 0.06)
+        assert fitter.fit(1.0, zero_point=0.05).result.n_passes == 0
+        moved = fitter.fit(1.0, zero_point=0.06)
     assert 0 < moved.result.n_passes < first.result.n_passes
 
 
@@ -249,7 +251,9 @@ def test_fitter_gives_the_same_bits_for_any_number_of_threads(problem):
     found = []
     for threads in (1, 3):
         with spfast.Fitter(*problem.arguments, penalized=problem.penalized, threads=threads) as fitter:
-            found.append([fitter.fit(*point).coef.tobytes() for point in ((3.0, 0.0), (1.0, 0.05), (1.0, 0.07))])
+            found.append(
+                [fitter.fit(p, zero_point=z).coef.tobytes() for p, z in ((3.0, 0.0), (1.0, 0.05), (1.0, 0.07))]
+            )
     assert found[0] == found[1]
 
 

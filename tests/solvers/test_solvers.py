@@ -10,8 +10,7 @@ from scipy.optimize import minimize
 
 import spfast
 from spfast.errors import BadInputError, ConvergenceWarning, SpfastWarning
-
-SOLVERS = ["prox-newton", "owlqn"]
+from spfast.solvers import OWLQN, SOLVERS, ProxNewton
 
 
 def fit(problem, penalty, **options):
@@ -45,6 +44,40 @@ def test_both_solvers_reach_the_same_optimum():
     np.testing.assert_allclose(newton.result.objective, quasi.result.objective, rtol=1e-8)
     np.testing.assert_allclose(newton.predict(problem.design), quasi.predict(problem.design), rtol=1e-5)
     assert ((newton.coef != 0) == (quasi.coef != 0)).all()
+
+
+@pytest.mark.parametrize("solver", [ProxNewton(1e-6), OWLQN(1e-6)], ids=lambda solver: solver.name)
+def test_a_solver_alone_reaches_its_tolerance_times_the_unit(solver):
+    problem = small_problem(dtype=np.float64)
+    start = spfast.fit(*problem.arguments, 1e6, problem.penalized).coef
+    result = solver.minimize(problem.objective(5.0), start, unit=20.0, state=solver.new_state(problem.objective(5.0)))
+    assert result.converged
+    assert result.tolerance == 1e-6 * 20.0
+    gradient = reference.gradient(problem.design, result.coef, problem.parallax, problem.error**-2.0)
+    worst = reference.kkt_violations(result.coef, gradient, np.where(problem.penalized, 5.0, 0.0)).max()
+    assert worst <= 1.01 * result.tolerance
+    assert result.objective == pytest.approx(fit(problem, 5.0, tolerance=1e-7).result.objective, rel=1e-8)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("tolerance", value) for value in (-1e-3, 1.5, np.nan, np.inf, "tight", True, None)),
+        *(("max_iterations", value) for value in (0, -1, 2.5, True, "many", None)),
+    ],
+)
+def test_an_option_outside_its_range_is_refused(name, option, value):
+    with pytest.raises(BadInputError, match=f"^{name}: {option} is .*, expected a .*number") as refused:
+        SOLVERS[name](**{option: value})
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("max_iterations", [None, 0])
+def test_no_limit_given_is_the_solvers_own(max_iterations):
+    problem = small_problem(100, 10)
+    with spfast.Fitter(*problem.arguments, problem.penalized, max_iterations=max_iterations) as fitter:
+        assert fitter.solver == ProxNewton(1e-3, 100)
 
 
 def test_scipy_on_the_split_form_agrees():
@@ -111,7 +144,9 @@ def test_same_bits_with_one_thread_and_two_array_and_memmap(tmp_path, solver):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         models = [
-            spfast.fit(x, problem.parallax, problem.error, 5.0, penalized=problem.penalized, solver=solver, threads=threads)
+            spfast.fit(
+                x, problem.parallax, problem.error, 5.0, penalized=problem.penalized, solver=solver, threads=threads
+            )
             for x, threads in ((problem.design, 1), (problem.design, 2), (mapped, 2))
         ]
     assert models[0].coef.tobytes() == models[1].coef.tobytes() == models[2].coef.tobytes()

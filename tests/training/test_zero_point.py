@@ -90,7 +90,9 @@ def test_bad_covariates_are_refused():
     with pytest.raises(BadInputError, match="covariates: shape"):
         spfast.fit_zero_point(*problem.arguments, 3.0, covariates=np.ones(100), penalized=problem.penalized)
     with pytest.raises(BadInputError, match="not finite"):
-        spfast.fit_zero_point(*problem.arguments, 3.0, covariates=np.full((100, 1), np.nan), penalized=problem.penalized)
+        spfast.fit_zero_point(
+            *problem.arguments, 3.0, covariates=np.full((100, 1), np.nan), penalized=problem.penalized
+        )
     with pytest.raises(BadInputError, match="the constant is there"):
         spfast.fit_zero_point(*problem.arguments, 3.0, covariates=np.ones((100, 1)), penalized=problem.penalized)
 
