@@ -152,9 +152,9 @@ def zero_points(table, problem, one_cold):
     options, samples = problem.arguments(0, ARGS.threads), []
     zero_point = options.pop("zero_point")
     with spfast.Fitter(*problem.data, penalized=problem.layout.penalized, **options) as fitter:
-        fitter.fit(PENALTY, zero_point)
+        fitter.fit(PENALTY, zero_point=zero_point)
         for k in range(1, ARGS.repeat + 1):
-            seconds, model = timed(lambda k=k: fitter.fit(PENALTY, zero_point + 0.02 * k))
+            seconds, model = timed(lambda k=k: fitter.fit(PENALTY, zero_point=zero_point + 0.02 * k))
             assert model.result.converged
             samples.append(seconds)
     table.samples["zero point"] = samples

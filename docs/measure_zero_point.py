@@ -13,7 +13,7 @@ import numpy as np
 from spfast import Config
 from spfast.data.zero_point import zero_point_covariates
 from spfast.simulate import simulate_survey
-from spfast.training.fold import inner_splits, training_set
+from spfast.training.fold import FoldTraining
 from spfast.training.zero_point import fit_offsets
 
 #: What Gaia's parallaxes are too small by at G = 14 [mas], and more per magnitude.
@@ -24,13 +24,13 @@ def fits(folder, n_stars, seed):
     """Offsets, errors, errors from noise alone and truth: of the mock with a slope, then of the same without."""
     survey = simulate_survey(folder, n_stars, seed, quiet=True, zero_point=(VALUE, SLOPE))
     config = Config().replace(fit={"zero_point_rule": "fit"})
-    training = training_set(survey, config)
-    splits = inner_splits(survey, training, config)
-    g, pivots, _ = zero_point_covariates(survey.stars, ["G"], rows=training.rows)
-    level = replace(training, parallax=training.parallax + SLOPE * (g[:, 0] + pivots[0] - PIVOT))
+    training = FoldTraining(survey, config)
+    stars, splits = training.stars, training.splits
+    g, pivots, _ = zero_point_covariates(survey.stars, ["G"], rows=stars.rows)
+    level = replace(stars, parallax=stars.parallax + SLOPE * (g[:, 0] + pivots[0] - PIVOT))
     truth = [VALUE + SLOPE * (pivots[0] - PIVOT), SLOPE]
     for found, true in (
-        (fit_offsets(training, splits, config.fit.penalty, g), truth),
+        (fit_offsets(stars, splits, config.fit.penalty, covariates=g), truth),
         (fit_offsets(level, splits, config.fit.penalty), [VALUE]),
     ):
         yield found.offsets, np.sqrt(np.diag(found.covariance)), np.sqrt(np.diag(found.noise)), np.array(true)

@@ -100,7 +100,7 @@ class Solvers(_OnSurvey):
         seconds = []
         with spfast.Fitter(*self.problem.data, **options) as fitter:
             for k in range(6):
-                seconds.append(fitter.fit(penalty, zero_point + 0.02 * k).result.seconds)
+                seconds.append(fitter.fit(penalty, zero_point=zero_point + 0.02 * k).result.seconds)
         return float(np.median(seconds[1:]) / seconds[0])
 
     def track_cold_fit_reads_of_x(self, surveys, n, threads):
@@ -130,14 +130,14 @@ class Catalog(_OnSurvey):
 
     def setup(self, surveys, n, threads):
         import spfast
-        from spfast.catalog.predict import apply_model
+        from spfast.catalog.predict import predict_stars
         from spfast.config import resolve_config
         from spfast.training.fold import fit_stars
 
         super().setup(surveys, n, threads)
         survey = spfast.open_survey(surveys[n])
         model = fit_stars(survey, resolve_config(penalty=self.penalty(n)), threads=threads)
-        self.apply = lambda: apply_model(model, survey, threads=threads)
+        self.apply = lambda: predict_stars(model, survey, threads=threads)
         self.apply()
 
     def time_apply(self, surveys, n, threads):

@@ -29,7 +29,7 @@ from spfast.training.coefficient_errors import CoefficientErrors, SplitErrors
 from spfast.training.held_out import HeldOut, predict_held_out
 from spfast.training.stars import TrainingStars
 
-__all__ = ["Misfit", "fit_misfit", "hold_out_like", "measure_errors"]
+__all__ = ["Misfit", "coefficient_terms", "fit_misfit", "hold_out_like", "measure_errors"]
 
 #: Residuals of the outlier component have this many times the others' standard deviation; as a robust fit says, if any.
 _OUTLIER_WIDTH = 5.0
@@ -97,7 +97,7 @@ def measure_errors(
     """
     held_out = hold_out_like(model, stars, splits) if held_out is None else held_out
     if split_errors is None:
-        coefficients, terms = CoefficientErrors(model, stars), _held_out_terms(held_out, stars, splits)
+        coefficients, terms = CoefficientErrors(model, stars), coefficient_terms(held_out, stars, splits)
     else:
         coefficients, terms = split_errors, split_errors.held_out_terms(len(splits))
     rows = stars.rows
@@ -141,8 +141,14 @@ def hold_out_like(model: FittedModel, stars: TrainingStars, splits: Sequence[Spl
     return predict_held_out(stars, splits, lambda split: stars.fit_part_like(model, split.train))
 
 
-def _held_out_terms(held_out, stars, splits):
-    """Variances from errors of the coefficients, of each star by the model that did not see it (dict by source)."""
+def coefficient_terms(held_out: HeldOut, stars: TrainingStars, splits: Sequence[Split]) -> dict:
+    """Variances from errors of the coefficients, of each star by the model that did not see it.
+
+    Returns
+    -------
+    dict of float64 array, shape (n_rows,)
+        As `CoefficientErrors.terms`, in the order of the training stars.
+    """
     terms = {}
     for split, model, at in zip(splits, held_out.models, held_out.places, strict=True):
         errors = CoefficientErrors(model, replace(stars, rows=split.train))

@@ -29,7 +29,7 @@ class _SurveyCard(NamedTuple):
 class _ModelCard(NamedTuple):
     """One card on a model: in a catalog ``key_A`` and ``key_B``, in a table of one model's predictions ``alone``."""
 
-    comment: str  # of {}: "model A", or "the model"
+    comment: str  # of {}: "model A", or "model"
     value: Callable[[FittedModel], object]
     alone: str = ""
 
@@ -114,9 +114,7 @@ def model_cards(model: FittedModel, fold: str | None = None) -> dict:
 def model_comments(fold: str | None = None) -> Mapping[str, str]:
     """The comments of `model_cards`."""
     if fold is None:
-        return {
-            key: card.comment.format("the model").removesuffix(", the model") for key, card in _keys(_ALL_CARDS).items()
-        }
+        return {key: card.comment.format("model").removesuffix(", model") for key, card in _keys(_ALL_CARDS).items()}
     return {key: card.comment.format(f"model {fold}") for key, card in _keys(_ALL_CARDS, fold).items()}
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from spfast.data.tables.read import read_table
 from spfast.data.tables.write import SUFFIXES, check_output, write_table
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.files import new_file
+from spfast.model.parts import Provenance
 from spfast.training.fold import fit_folds, fit_stars
 from spfast.validation.read_catalog import TABLE_1
 
@@ -308,7 +310,7 @@ def test_a_saved_model_predicts_another_survey(models, survey, tmp_path):
 
 def test_a_model_that_does_not_know_its_stars_says_so(models, survey):
     model = models["A"].for_layout(survey.layout)
-    stripped = type(model)(**{**vars(model), "metadata": {}})
+    stripped = replace(model, provenance=Provenance())
     with pytest.warns(SpfastWarning, match="does not say which stars"):
         table = predict_survey(stripped, survey)
     assert "FLAG6" not in table.meta

@@ -3,6 +3,7 @@
 import json
 import sys
 import warnings
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,11 +12,12 @@ from tiny import tiny_survey
 
 from spfast import load_model
 from spfast.catalog.columns import FLAGS, pack_flags
-from spfast.catalog.flags import clipped_share, extrapolates, position, star_flags, with_training_extent
+from spfast.catalog.flags import clipped_share, star_flags
 from spfast.catalog.make import make_catalog
 from spfast.config import Config, resolve_config
 from spfast.data.zero_point import added_to_parallax, lindegren_zero_point
 from spfast.errors import BadInputError
+from spfast.model.extent import TrainingExtent, position
 from spfast.training.fold import fit_folds, fit_stars
 from spfast.validation.measures import validate
 
@@ -100,30 +102,30 @@ def test_clipped_pixels_are_counted(survey):
 def test_extrapolation(survey, tmp_path):
     model = fit_stars(survey, resolve_config(penalty=20.0), "A", threads=1)
     training = np.asarray(survey.stars["training_set"])
-    outside = extrapolates(model, position(model, survey.features))
+    outside = model.extent.excludes(position(model, survey.features))
     assert outside.mean() < 0.03
     strange = np.array(survey.features[:4])
     strange[0, 1:9] += 8.0  # far fainter
     strange[1, 1] += 3.0  # an impossible colour
     strange[2, 9:69] -= 4.0  # lines too deep for any of them
     strange[3] = survey.features[np.flatnonzero(training)[0]]
-    assert extrapolates(model, position(model, strange)).tolist() == [True, True, True, False]
+    assert model.extent.excludes(position(model, strange)).tolist() == [True, True, True, False]
     strange[3, 9:69] = np.nan
-    assert extrapolates(model, position(model, strange))[3]
+    assert model.extent.excludes(position(model, strange))[3]
     # The numbers are those of the training stars, by plain numpy.
     rows = training & np.isin(np.arange(400), np.flatnonzero(training))
-    again = with_training_extent(model, survey.features, rows)
+    extent = TrainingExtent.of(model, survey.features, rows)
     x = survey.features[rows].astype(float)
     points = np.column_stack([x[:, 1:9], x[:, 9:] @ model.coef[9:]])
     offset = points - points.mean(axis=0)
     distance = np.einsum("ni,ij,nj->n", offset, np.linalg.inv(offset.T @ offset / len(x)), offset)
-    assert again.metadata["training_extent"]["limit"] == pytest.approx(np.quantile(distance, 0.999), rel=1e-6)
+    assert extent.limit == pytest.approx(np.quantile(distance, 0.999), rel=1e-6)
     # Saved and read, it gives the same answer; a model that does not know says nothing.
     model.save(tmp_path / "model.npz")
     again = load_model(tmp_path / "model.npz")
-    np.testing.assert_array_equal(extrapolates(again, position(again, survey.features)), outside)
-    model.metadata.pop("training_extent")
-    assert extrapolates(model, position(model, survey.features)) is None
+    np.testing.assert_array_equal(again.extent.excludes(position(again, survey.features)), outside)
+    unaware = replace(model, extent=None)
+    assert unaware.predict_stars(survey.features, survey.feature_errors).outside is None
 
 
 def test_extrapolation_in_the_catalog(survey):
@@ -132,7 +134,7 @@ def test_extrapolation_in_the_catalog(survey):
     bit = 1 << list(FLAGS).index("extrapolation")
     for fold, other in (("A", "B"), ("B", "A")):
         own = np.asarray(catalog["sample"] == fold)
-        expected = extrapolates(models[other], position(models[other], survey.features, own))
+        expected = models[other].extent.excludes(position(models[other], survey.features, own))
         np.testing.assert_array_equal((catalog["flags"][own] & bit) > 0, expected)
     assert catalog.meta["FLAG7"].startswith("extrapolation: ")
 

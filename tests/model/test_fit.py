@@ -35,7 +35,7 @@ def test_quantities_are_converted(problem):
         (problem.parallax * u.mas).to(u.arcsec),
         (problem.error * u.mas).to(u.uas),
         10.0,
-        problem.penalized,
+        penalized=problem.penalized,
         zero_point=50 * u.uas,
     )
     np.testing.assert_allclose(arcsec.coef, plain.coef, rtol=1e-6, atol=1e-9)

@@ -22,6 +22,7 @@ from spfast.errors import BadInputError
 from spfast.figures.checks import plot_convergence
 from spfast.files import BLANK_SEAL, seal
 from spfast.model.fitted_model import load_model
+from spfast.model.parts import Provenance
 from spfast.report import page
 from spfast.training.fold import fit_folds
 
@@ -190,7 +191,7 @@ def test_nonsense_in_a_header(folder, place):
 
 
 def test_a_model_that_could_not_be_read_again_is_not_saved(folder):
-    model = replace(load_model(folder / "model_A.npz"), metadata={"fold": 3})
+    model = replace(load_model(folder / "model_A.npz"), provenance=Provenance(fold=3))
     with pytest.raises(BadInputError, match=r"none.npz: not written \(header.metadata.fold is 3, expected printable"):
         model.save(folder / "none.npz")
     assert not (folder / "none.npz").exists()

@@ -14,7 +14,8 @@ from spfast.config import Config
 from spfast.data.tables.read import read_table
 from spfast.errors import BadInputError, ConvergenceWarning
 from spfast.model import robust
-from spfast.model.robust import Mixture, RobustSettings, fit_mixture
+from spfast.model.mixture import Mixture, fit_mixture
+from spfast.model.robust import RobustSettings
 from spfast.training.tune import tune
 
 PENALTY = 20.0
@@ -29,7 +30,7 @@ def fit(problem, parallax=None, **options):
 
 def probabilities(model, problem, parallax):
     """Of the training stars, from what the model keeps."""
-    mixture = Mixture.of(model)
+    mixture = model.robust.mixture
     predicted = model.predict(problem.design)
     variance = mixture.variance(problem.error, predicted)
     return mixture.outlier_probability(parallax - predicted, variance)
@@ -122,10 +123,9 @@ def test_scatter_keeps_nearby_stars_from_being_outliers():
 
 def test_settings_hold_numbers_fixed(problem):
     settings = RobustSettings(outlier_share=0.02, outlier_width=12.0, intrinsic_scatter=0.05)
-    noted = fit(problem, robust=settings).metadata["robust"]
-    assert (noted["outlier_share"], noted["outlier_width"], noted["intrinsic_scatter"]) == (0.02, 12.0, 0.05)
+    assert fit(problem, robust=settings).robust.mixture == Mixture(0.02, 12.0, 0.05)
     residual = np.random.default_rng(3).normal(size=3000)
-    found = fit_mixture(residual, np.ones(3000), np.zeros(3000), RobustSettings(outlier_width=4.0))
+    found = fit_mixture(residual, np.ones(3000), np.zeros(3000), {"outlier_width": 4.0})
     assert found.outlier_width == 4.0
     assert found.outlier_share < 0.01
 
@@ -156,12 +156,11 @@ def test_threads_and_solvers_agree(problem):
 def test_a_saved_model_keeps_the_mixture(problem, tmp_path):
     model = fit(problem, robust=True, metadata={"mine": 1})
     model.save(tmp_path / "model.npz")
-    assert spfast.load_model(tmp_path / "model.npz").metadata == model.metadata
-    assert model.metadata["mine"] == 1
-    assert Mixture.of(fit(problem)) is None
-    for damaged in ({"outlier_share": 0.1}, {**model.metadata["robust"], "outlier_width": "x"}, [1]):
-        with pytest.raises(BadInputError, match=r"robust.*expected|robust lacks"):
-            replace(model, metadata={"robust": damaged}).save(tmp_path / "damaged.npz")
+    again = spfast.load_model(tmp_path / "model.npz")
+    assert (again.robust, again.metadata) == (model.robust, {"mine": 1})
+    assert fit(problem).robust is None
+    with pytest.raises(BadInputError, match=r"robust.outlier_width is 'x', expected a number larger than 1"):
+        replace(model, robust=replace(model.robust, outlier_width="x")).save(tmp_path / "damaged.npz")
     assert model.robust.converged is True
 
 

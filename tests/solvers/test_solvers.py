@@ -49,7 +49,7 @@ def test_both_solvers_reach_the_same_optimum():
 @pytest.mark.parametrize("solver", [ProxNewton(1e-6), OWLQN(1e-6)], ids=lambda solver: solver.name)
 def test_a_solver_alone_reaches_its_tolerance_times_the_unit(solver):
     problem = small_problem(dtype=np.float64)
-    start = spfast.fit(*problem.arguments, 1e6, problem.penalized).coef
+    start = spfast.fit(*problem.arguments, 1e6, penalized=problem.penalized).coef
     result = solver.minimize(problem.objective(5.0), start, unit=20.0, state=solver.new_state(problem.objective(5.0)))
     assert result.converged
     assert result.tolerance == 1e-6 * 20.0
@@ -76,8 +76,8 @@ def test_an_option_outside_its_range_is_refused(name, option, value):
 @pytest.mark.parametrize("max_iterations", [None, 0])
 def test_no_limit_given_is_the_solvers_own(max_iterations):
     problem = small_problem(100, 10)
-    with spfast.Fitter(*problem.arguments, problem.penalized, max_iterations=max_iterations) as fitter:
-        assert fitter.solver == ProxNewton(1e-3, 100)
+    with spfast.Fitter(*problem.arguments, penalized=problem.penalized, max_iterations=max_iterations) as fitter:
+        assert fitter.options.solver == ProxNewton(1e-3, 100)
 
 
 def test_scipy_on_the_split_form_agrees():
@@ -119,7 +119,7 @@ def test_scaling_all_parallaxes_moves_the_constant_alone():
     problem = small_problem(dtype=np.float64)
     model = fit(problem, 20.0, tolerance=1e-7)
     scaled = spfast.fit(
-        problem.design, 10 * problem.parallax, 10 * problem.error, 20.0, problem.penalized, tolerance=1e-7
+        problem.design, 10 * problem.parallax, 10 * problem.error, 20.0, penalized=problem.penalized, tolerance=1e-7
     )
     np.testing.assert_allclose(scaled.predict(problem.design), 10 * model.predict(problem.design), rtol=1e-6)
 
@@ -129,7 +129,12 @@ def test_integer_weights_are_repeated_rows():
     repeats = np.random.default_rng(0).integers(1, 4, size=300)
     rows = np.repeat(np.arange(300), repeats)
     weighted = spfast.fit(
-        problem.design, problem.parallax, problem.error / np.sqrt(repeats), 10.0, problem.penalized, tolerance=1e-7
+        problem.design,
+        problem.parallax,
+        problem.error / np.sqrt(repeats),
+        10.0,
+        penalized=problem.penalized,
+        tolerance=1e-7,
     )
     repeated = spfast.fit(*problem.arguments, 10.0, penalized=problem.penalized, rows=rows, tolerance=1e-7)
     np.testing.assert_allclose(weighted.result.objective, repeated.result.objective, rtol=1e-9)

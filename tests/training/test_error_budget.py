@@ -9,20 +9,21 @@ import pytest
 from problems import small_problem
 from tiny import tiny_survey
 
-from spfast.catalog.flags import position, spectral_unlikeness
 from spfast.catalog.make import make_catalog
 from spfast.catalog.predict import predict_survey
 from spfast.config import resolve_config
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.files import BLANK_SEAL, seal
 from spfast.model.budget import coefficient_variance, dust_colour
+from spfast.model.extent import position
 from spfast.model.fitted_model import load_model
 from spfast.model.layout import FeatureLayout
+from spfast.model.options import FitOptions
 from spfast.selection.splits import Split
 from spfast.training.coefficient_errors import CoefficientErrors, SplitErrors
-from spfast.training.error_budget import HeldOut, fit_misfit, held_out_predictions, measure_errors
-from spfast.training.fold import fit_folds, measure_budget, training_set
-from spfast.training.stars import TrainingSet
+from spfast.training.error_budget import coefficient_terms, fit_misfit, hold_out_like, measure_errors
+from spfast.training.fold import FoldTraining, fit_folds
+from spfast.training.stars import TrainingStars
 from spfast.training.tune import tune
 
 SCATTER, INFLATION = 0.12, 1.3
@@ -36,7 +37,8 @@ def training():
     errors = np.full_like(problem.design, 1e-9)
     rows = np.arange(0, 500, 2)
     error = problem.error
-    return TrainingSet(problem.design, errors, layout, problem.parallax, error, error, rows, {"threads": 1}), problem
+    stars = (problem.design, errors, layout, problem.parallax, error, error, rows)
+    return TrainingStars(*stars, FitOptions(threads=1)), problem
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,7 @@ def scattered(tmp_path_factory):
 def held_out(predicted, ln_error=0.0):
     """Held-out stars of models whose coefficients have no error."""
     none = np.zeros(predicted.size)
-    return HeldOut(np.log(predicted), none + ln_error, dict.fromkeys(("gaia", "features", "intrinsic"), none), none)
+    return np.log(predicted), none + ln_error, dict.fromkeys(("gaia", "features", "intrinsic"), none)
 
 
 def test_what_was_put_in_comes_back():
@@ -72,7 +74,7 @@ def test_what_was_put_in_comes_back():
     of_ln = 0.05**2 + 0.01 * (0.3 + 0.4 * unlike[:, 0] + 0.3 * unlike[:, 1])
     residual = rng.normal(size=n) * np.sqrt((1.2 * sigma) ** 2 + of_ln * true**2)
     residual[::100] *= 8.0
-    found = fit_misfit(true + residual, sigma, held_out(true * np.exp(basis @ offset), 0.05), unlike, basis)
+    found = fit_misfit(true + residual, sigma, *held_out(true * np.exp(basis @ offset), 0.05), unlike, basis)
     assert found.gaia_inflation == pytest.approx(1.2, rel=0.03)
     np.testing.assert_allclose(found.variance, [0.003, 0.004, 0.003], atol=0.0006)
     np.testing.assert_allclose(found.offset, offset, atol=0.004)
@@ -83,7 +85,7 @@ def test_no_scatter_is_found_where_there_is_none():
     rng = np.random.default_rng(3)
     sigma, predicted = rng.uniform(0.02, 0.1, 5000), np.full(5000, 0.5)
     parallax = predicted + sigma * rng.normal(size=5000)
-    found = fit_misfit(parallax, sigma, held_out(predicted), np.ones((5000, 2)), np.zeros((5000, 4)))
+    found = fit_misfit(parallax, sigma, *held_out(predicted), np.ones((5000, 2)), np.zeros((5000, 4)))
     assert found.gaia_inflation == pytest.approx(1.0, abs=0.04)
     assert found.variance.sum() < 0.02**2
 
@@ -120,8 +122,8 @@ def test_weak_lines_are_found(scattered):
     model = fit_folds(survey, resolve_config(penalty=20.0))["A"]
     brighter = np.array(survey.features[:50])
     brighter[:, survey.layout.n_unpenalized :] += 0.3
-    found = spectral_unlikeness(model, position(model, brighter))[:, 1]
-    assert np.all(found > spectral_unlikeness(model, position(model, survey.features, np.arange(50)))[:, 1])
+    found = model.extent.unlikeness(position(model, brighter))[:, 1]
+    assert np.all(found > model.extent.unlikeness(position(model, survey.features, np.arange(50)))[:, 1])
     u_alone = replace(model.budget, weak_line_growth=0.0)
     with_both = replace(model.budget, weak_line_growth=0.2)
     unlikeness = np.column_stack([np.ones(50), found])
@@ -144,7 +146,7 @@ def test_coefficient_errors_are_the_spread_over_repeated_noise(training):
     spread = []
     for _ in range(150):
         noisy = replace(stars, parallax=true + INFLATION * stars.gaia_error * rng.normal(size=500))
-        spread.append(noisy.fit_silently(0.02, 0.0, stars.rows, model.coef).predict_ln(problem.design, others))
+        spread.append(noisy.fit_part(0.02, 0.0, stars.rows, model.coef).predict_ln(problem.design, others))
     assert np.median(np.std(spread, axis=0) / error) == pytest.approx(1.0, abs=0.08)
 
 
@@ -152,8 +154,8 @@ def test_held_out_terms_are_those_of_the_model_that_did_not_see_the_star(trainin
     stars, _ = training
     model = stars.fit(3.0, 0.0)
     splits = [Split(0, str(i), np.delete(stars.rows, np.s_[i::5]), stars.rows[i::5]) for i in range(5)]
-    terms = held_out_predictions(model, stars, splits).terms
-    inner = stars.fit_silently(0.8 * model.penalty, model.zero_point, splits[2].train, model.coef)
+    terms = coefficient_terms(hold_out_like(model, stars, splits), stars, splits)
+    inner = stars.fit_part(0.8 * model.penalty, model.zero_point, splits[2].train, model.coef)
     columns = np.flatnonzero((inner.coef != 0.0) | ~inner.penalized)
     part = stars.features[splits[2].train][:, columns].astype(float)
     ivar = stars.gaia_error[splits[2].train] ** -2
@@ -170,11 +172,14 @@ def test_a_star_is_held_out_of_its_own_prediction(training):
     stars, _ = training
     model = stars.fit(3.0, 0.0)
     splits = [Split(0, str(i), np.delete(stars.rows, np.s_[i::5]), stars.rows[i::5]) for i in range(5)]
-    before = held_out_predictions(model, stars, splits)
     poisoned = stars.parallax.copy()
     poisoned[stars.rows[3]] += 3.0
-    after = held_out_predictions(model, replace(stars, parallax=poisoned), splits)
-    for one, other in ((after.ln_parallax, before.ln_parallax), (after.terms["gaia"], before.terms["gaia"])):
+    predicted, of_gaia = [], []
+    for some in (stars, replace(stars, parallax=poisoned)):
+        held_out = hold_out_like(model, some, splits)
+        predicted.append(held_out.ln_parallax)
+        of_gaia.append(coefficient_terms(held_out, some, splits)["gaia"])
+    for one, other in (predicted, of_gaia):
         np.testing.assert_array_equal(one[3::5], other[3::5])
         assert np.all(np.delete(one != other, np.s_[3::5]))
 
@@ -209,15 +214,15 @@ def test_scatter_in_the_weights_helps_where_there_is_scatter(scattered):
     config = resolve_config(penalty=20.0).replace(fit={"intrinsic_scatter": True})
     models = fit_folds(survey, config)
     for model in models.values():
-        assert model.metadata["weights"]["intrinsic_scatter"] == pytest.approx(SCATTER, abs=0.03)
+        assert model.scatter_weights.intrinsic_scatter == pytest.approx(SCATTER, abs=0.03)
     weighted = make_catalog(survey, config=config, models=models)
     plain = make_catalog(survey, penalty=20.0)
     spread = [np.std(np.log(catalog["spec_parallax"] / true)) for catalog in (weighted, plain)]
     assert spread[0] < spread[1]
     pull = (np.asarray(weighted["ln_spec_parallax"]) - np.log(true)) / weighted["ln_spec_parallax_err"]
     assert np.std(pull) == pytest.approx(1.0, abs=0.1)
-    budget = measure_budget(survey, config, "A", models["A"])
-    assert budget.to_dict()["intrinsic_scatter"] == weighted.meta["SCATTR_A"]
+    anew = FoldTraining(survey, config, "A").with_error_budget(replace(models["A"], budget=None))
+    assert anew.budget.intrinsic_scatter == weighted.meta["SCATTR_A"]
 
 
 def test_tune_has_the_scatter_in_its_weights_too(scattered):
@@ -241,11 +246,16 @@ def test_unlikeness_is_one_in_the_mean(scattered):
     survey, _ = scattered
     config = resolve_config(penalty=20.0)
     model = fit_folds(survey, config)["A"]
-    rows = training_set(survey, config, "A").rows
-    mean = np.mean(spectral_unlikeness(model, position(model, survey.features, rows)), axis=0)
-    np.testing.assert_allclose(mean, 1.0, atol=1e-6)
-    unaware = replace(model, metadata={})
-    np.testing.assert_array_equal(spectral_unlikeness(unaware, position(unaware, survey.features, rows)), 1.0)
+    rows = FoldTraining(survey, config, "A").stars.rows
+    where = position(model, survey.features, rows)
+    np.testing.assert_allclose(np.mean(model.extent.unlikeness(where), axis=0), 1.0, atol=1e-6)
+    nothing = replace(model.extent, fitted_inverse=None, fitted_centre=None, line_scale=None)
+    np.testing.assert_array_equal(nothing.unlikeness(where), 1.0)
+    # A model that does not know where its training stars lie has errors as for stars like them.
+    unaware = replace(model, extent=None)
+    errors = unaware.predict_total_ln_error(survey.features, survey.feature_errors, rows)
+    alike = model.budget.ln_error(model, survey.features, survey.feature_errors, np.ones((rows.size, 2)), rows)
+    np.testing.assert_array_equal(errors, alike)
 
 
 def test_noise_of_features_counts_once(training):
@@ -272,9 +282,9 @@ def test_coefficients_that_a_penalty_holds_back_have_smaller_errors(training):
     stars, problem = training
     splits = [Split(0, str(i), np.delete(stars.rows, np.s_[i::5]), stars.rows[i::5]) for i in range(5)]
     model = stars.fit(0.02, 0.0)
-    found = held_out_predictions(model, stars, splits)
+    found = hold_out_like(model, stars, splits)
     predictions = [
-        stars.fit_silently(0.8 * 0.02, 0.0, split.train, model.coef).predict_ln(problem.design, stars.rows)
+        stars.fit_part(0.8 * 0.02, 0.0, split.train, model.coef).predict_ln(problem.design, stars.rows)
         for split in splits
     ]
     np.testing.assert_allclose(found.jackknife, 4.0 * np.var(predictions, axis=0), rtol=1e-6)
@@ -284,8 +294,9 @@ def test_coefficients_that_a_penalty_holds_back_have_smaller_errors(training):
     jackknife = variance * np.random.default_rng(9).chisquare(4, variance.size) / 4
     assert sandwich.moved_share(0.4 * jackknife, 5, 1.2, 0.1) == pytest.approx(0.4, abs=0.05)
     assert sandwich.moved_share(3.0 * jackknife, 5, 1.2, 0.1) == 1.0
+    spread = np.array([-1.0, 0.0, 0.0, 0.0, 1.0])[:, None] / np.sqrt(1.6)  # its jackknife is 1
     budgets = [
-        measure_errors(model, stars, splits, held_out=found._replace(jackknife=part * jackknife))
+        measure_errors(model, stars, splits, held_out=found._replace(by_model=spread * np.sqrt(part * jackknife)))
         for part in (3.0, 0.05)
     ]
     whole, held_back = (budget.factor @ budget.factor.T for budget in budgets)

@@ -16,7 +16,7 @@ from spfast.selection.grid import PointStore, choose, grow, undecided_zero_point
 from spfast.selection.splits import make_splits
 from spfast.training import cross_validation
 from spfast.training.cross_validation import Tuning
-from spfast.training.fold import fit_stars, training_set
+from spfast.training.fold import FoldTraining, fit_stars
 from spfast.training.tune import POINT_COLUMNS, tune
 
 AUTO = Config().replace(
@@ -129,12 +129,12 @@ def test_table_and_choice(survey):
 
 
 def test_scores_are_those_of_stars_held_out(survey):
-    training = training_set(survey, Config(), threads=1)
+    training = FoldTraining(survey, Config(), threads=1).stars
     splits = make_splits(survey.stars, training.rows, 2).splits
     tuning = cross_validation.cross_validate(training, splits, [20.0], [0.05])
     for split, found in zip(splits, tuning.points, strict=True):
         assert not set(split.train) & set(split.test)
-        model = training.fit(20.0, 0.05, split.train)
+        model = training.fit_part(20.0, 0.05, split.train)
         residual = training.parallax[split.test] + 0.05 - model.predict(survey.features, split.test)
         assert found["chi_squared"] == pytest.approx(np.mean((residual / training.gaia_error[split.test]) ** 2), 1e-6)
         best = (training.parallax / training.gaia_error)[split.test] >= 20
@@ -142,11 +142,11 @@ def test_scores_are_those_of_stars_held_out(survey):
 
 
 def test_ab_folds_are_the_catalogs(survey):
-    training = training_set(survey, Config())
+    training = FoldTraining(survey, Config()).stars
     splits = make_splits(survey.stars, training.rows, 2)
     for split in splits.splits:
         other = {"A": "B", "B": "A"}[split.held_out]
-        np.testing.assert_array_equal(split.train, training_set(survey, Config(), other).rows)
+        np.testing.assert_array_equal(split.train, FoldTraining(survey, Config(), other).stars.rows)
     assert "random_index" in splits.rule
 
 
@@ -234,10 +234,10 @@ def test_auto_chooses_inside_the_training_fold(survey, tmp_path):
     model = fit_stars(survey, AUTO, "A", threads=1)
     assert catalog.meta["PENALT_A"] == model.penalty
     assert catalog.meta["ZEROPT_A"] == model.zero_point
-    assert catalog.meta["TUNED_A"] == model.metadata["tuning"]["summary"]
-    assert len(model.metadata["tuning"]["grid"]) >= 4
+    assert catalog.meta["TUNED_A"] == model.tuned.summary
+    assert len(model.tuned.grid) >= 4
     assert json.loads(catalog.meta["CONFIG"])["fit"]["penalty_rule"] == "auto"
-    training = training_set(survey, AUTO, "A")
+    training = FoldTraining(survey, AUTO, "A").stars
     tuning, _ = tune(
         survey, config=AUTO, fold="A", n_folds=3, **{"penalties": [20.0, 100.0], "zero_points": [0.03, 0.06]}
     )

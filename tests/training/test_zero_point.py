@@ -152,8 +152,8 @@ def test_robust_keeps_wrong_parallaxes_out_of_the_zero_point(tmp_path):
     found = []
     for edit, robust in ((None, False), (spoiled, True), (spoiled, False)):
         survey, _ = tiny_survey(tmp_path / f"survey{len(found)}", 900, edit=edit)
-        fitted = fit_stars(survey, config.replace(fit={"robust": robust})).metadata["zero_point_fit"]
-        found.append((fitted["offsets"][0], fitted["covariance"][0][0] ** 0.5))
+        fitted = fit_stars(survey, config.replace(fit={"robust": robust})).fitted_zero_point
+        found.append((fitted.offsets[0], fitted.covariance[0][0] ** 0.5))
     (clean, sigma), (robust, robust_sigma), (plain, _) = found
     assert abs(robust - clean) < sigma
     assert robust_sigma < 1.5 * sigma
@@ -165,7 +165,7 @@ def test_catalog_fits_its_zero_points(tmp_path):
     config = resolve_config(zero_point="fit")
     models = spfast.catalog.make.fit_folds(survey, config)
     for model in models.values():
-        sigma = model.metadata["zero_point_fit"]["covariance"][0][0] ** 0.5
+        sigma = model.fitted_zero_point.covariance[0][0] ** 0.5
         assert abs(model.zero_point + ZERO_POINT) < 3 * sigma
         assert abs(model.coef[1:9].sum() + 0.2 * np.log(10)) < 1e-9
     catalog = spfast.make_catalog(survey, zero_point="fit", models=models)
@@ -188,8 +188,8 @@ def test_covariates_from_the_command_to_every_star_of_the_catalog(tmp_path, caps
     for fold, other in (("A", "B"), ("B", "A")):
         fitted = json.loads(catalog.meta[f"ZPFIT_{other}"])
         assert (fitted["covariates"], fitted["units"]) == (["G"], ["mag"])
-        kept = models[other].metadata["zero_point_fit"]
-        assert all(fitted[key] == kept[key] for key in fitted)
+        kept = models[other].fitted_zero_point
+        assert all(fitted[key] == getattr(kept, key) for key in fitted)
         sigma = np.sqrt(np.diag(fitted["covariance"]))
         expected = [-ZERO_POINT + SLOPE * (fitted["pivots"][0] - 11.0), SLOPE]
         assert (np.abs(fitted["offsets"] - np.array(expected)) < 3.0 * sigma).all()

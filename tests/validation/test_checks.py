@@ -15,6 +15,7 @@ from spfast.data.tables.read import read_table
 from spfast.data.tables.write import write_table
 from spfast.errors import BadInputError
 from spfast.model.layout import MAGNITUDES, FeatureLayout, grid_wavelength
+from spfast.model.parts import Provenance
 from spfast.training.fold import fit_folds
 from spfast.validation.checks import check_names, format_checks, load_models, run_checks
 from spfast.validation.comparison import compare_catalogs
@@ -272,13 +273,13 @@ def test_laws_fall_with_wavelength():
         assert law["BP"] > law["G"] > law["RP"] > law["J"] > law["H"] > law["K"] > law["W1"] > law["W2"]
 
 
-def fake_model(pixels, coefs, magnitudes, layout=None, **metadata):
+def fake_model(pixels, coefs, magnitudes, layout=None, **origin):
     layout = FeatureLayout(tuple(range(1000, 2000))) if layout is None else layout
     coef = np.zeros(layout.n_features)
     coef[1:9] = magnitudes
     for pixel, c in zip(pixels, coefs, strict=True):
         coef[9 + pixel - 1000] = c
-    return SimpleNamespace(coef=coef, layout=layout, metadata=metadata)
+    return SimpleNamespace(coef=coef, layout=layout, provenance=Provenance(**origin))
 
 
 def test_stability_of_coefficients():

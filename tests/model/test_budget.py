@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from spfast.model.header import LARGEST
 
 from spfast.model import budget as parts
+from spfast.model.kinds import LARGEST, to_entries
 from spfast.model.layout import FeatureLayout
 from spfast.model.predict import Neighbours
 
@@ -37,7 +37,7 @@ def stars(n=40, seed=0):
 
 
 def test_numbers_go_into_headers_without_the_arrays():
-    assert BUDGET.to_dict() == {
+    assert to_entries(BUDGET) == {
         "intrinsic_scatter": 0.2,
         "growth": 0.3,
         "weak_line_growth": 0.1,
