@@ -4,7 +4,7 @@ import numpy as np
 from astropy.table import Table
 
 from spfast.config import Config
-from spfast.data.survey import SurveyWriter
+from spfast.data.write_survey import SurveyWriter
 from spfast.model.layout import MAGNITUDES, FeatureLayout
 
 N_PIXELS = 60

@@ -10,7 +10,7 @@ from spfast.catalog.columns import build_table, flag_cards, pack_flags, star_val
 from spfast.catalog.flags import star_flags
 from spfast.catalog.predict import apply_model, fitted_zero_point, zero_point_rule
 from spfast.config import resolve_config
-from spfast.data.survey import package_versions
+from spfast.data.write_survey import package_versions
 from spfast.selection.folds import FOLDS, fold_labels
 from spfast.training.fold import fit_folds, measure_budget, used_configs
 

@@ -4,7 +4,7 @@ import numpy as np
 from astropy import units
 from astropy.coordinates import SkyCoord
 
-from spfast.data.known_clusters import literature_clusters
+from spfast.data.literature_clusters import literature_clusters
 from spfast.errors import BadInputError
 from spfast.simulate.population import FIELDS, dust_density, giant_labels, measure, place_at
 

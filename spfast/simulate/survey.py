@@ -11,7 +11,7 @@ from spfast.data.cuts import training_set
 from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
 from spfast.data.spectra.continuum import chip_pixels, find_continuum_pixels
 from spfast.data.spectra.features import PIXMASK_BAD, SpectrumFeatures, fill_rows
-from spfast.data.survey import TRUTH, SurveyWriter, clear_partial
+from spfast.data.write_survey import TRUTH, SurveyWriter, clear_partial
 from spfast.errors import BadInputError
 from spfast.kernels.team import Team
 from spfast.lock import hold

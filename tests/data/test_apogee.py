@@ -10,9 +10,11 @@ from astropy.table import Table
 from small_survey import TREES, spectra, star_ids, tables, tree_path, write_ap_star, write_aspcap_star
 
 from spfast.config import Config
-from spfast.data.apogee import SpectrumFiles, fits_library, read_allstar, spectrum_reader
+from spfast.data.allstar import read_allstar
 from spfast.data.cuts import CutFlow, cut_apogee
 from spfast.data.spectra.features import PIXMASK_BAD
+from spfast.data.spectra.find import SpectrumFiles
+from spfast.data.spectra.read import fits_library, spectrum_reader
 from spfast.errors import BadInputError
 
 LIBRARIES = [

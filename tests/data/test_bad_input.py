@@ -13,10 +13,11 @@ from tiny import tiny_survey
 
 import spfast
 from spfast.config import Config
-from spfast.data.apogee import fits_library, read_allstar, spectrum_reader
+from spfast.data.allstar import read_allstar
 from spfast.data.gaia import read_gaia
 from spfast.data.ingest import ingest
 from spfast.data.match import check_places
+from spfast.data.spectra.read import fits_library, spectrum_reader
 from spfast.data.survey import open_survey
 from spfast.data.tables.values import column_values
 from spfast.data.zero_point import lindegren_zero_point

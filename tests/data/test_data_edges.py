@@ -8,9 +8,10 @@ import pytest
 from astropy.table import MaskedColumn, Table
 from small_survey import spectra, tables
 
-from spfast.data.apogee import SpectrumFiles, fits_library
 from spfast.data.columns import conform_stars
 from spfast.data.spectra.continuum import chip_pixels, rough_normalize
+from spfast.data.spectra.find import SpectrumFiles
+from spfast.data.spectra.read import fits_library
 from spfast.data.spectra.workers import _Worker
 from spfast.data.tables.read import read_table
 from spfast.data.tables.values import check_plausible

@@ -13,11 +13,11 @@ from reference_continuum import feature_row
 from small_survey import TREES, spectra, tables, write_ap_star, write_aspcap_star, write_download
 
 from spfast.config import load_config
-from spfast.data import ingest as ingest_module
-from spfast.data.apogee import spectrum_reader
+from spfast.data import parent_sample as parent_sample_module
 from spfast.data.ingest import ingest
 from spfast.data.spectra import workers
-from spfast.data.spectra.rows import LN_FLUX_ERROR
+from spfast.data.spectra.chunk import LN_FLUX_ERROR
+from spfast.data.spectra.read import spectrum_reader
 from spfast.data.survey import open_survey
 from spfast.errors import BadInputError, SpfastWarning
 
@@ -331,7 +331,7 @@ def test_rows_that_cannot_be_written_are_one_line(download, tmp_path, config, mo
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("spfast.data.spectra.rows._write_all", full)
+        patch.setattr("spfast.data.spectra.chunk._write_all", full)
         with pytest.raises(BadInputError, match=r"ln_flux\.f32: cannot be written \(No space left on device\)"):
             ingest(*download, tmp_path / "out", config=config, quiet=True)
     assert ingest(*download, tmp_path / "out", config=config, quiet=True).n_stars == 12
@@ -339,14 +339,14 @@ def test_rows_that_cannot_be_written_are_one_line(download, tmp_path, config, mo
 
 @pytest.mark.parametrize("table", [0, 2])
 def test_a_table_that_changes_while_it_is_read_is_refused(download, tmp_path, config, monkeypatch, table):
-    cut = ingest_module.cut_apogee  # after both are read, before their hashes are taken
+    cut = parent_sample_module.cut_apogee  # after both are read, before their hashes are taken
 
     def cut_short(*args):
         with open(download[table], "ab") as file:
             file.truncate(download[table].stat().st_size - 100)
         return cut(*args)
 
-    monkeypatch.setattr(ingest_module, "cut_apogee", cut_short)
+    monkeypatch.setattr(parent_sample_module, "cut_apogee", cut_short)
     with pytest.raises(BadInputError, match=f"{download[table].name}: changed while it was read; run again"):
         ingest(*download, tmp_path / "out", config=config, quiet=True)
     assert not list(tmp_path.glob("out*"))

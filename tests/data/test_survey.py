@@ -9,7 +9,8 @@ from astropy.table import Table
 from spfast.config import Config
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
 from spfast.data.spectra.features import MAGNITUDE_COLUMNS, fill_rows
-from spfast.data.survey import SurveyWriter, open_survey, verify_survey
+from spfast.data.survey import open_survey, verify_survey
+from spfast.data.write_survey import SurveyWriter
 from spfast.errors import BadInputError
 from spfast.model.layout import FeatureLayout
 

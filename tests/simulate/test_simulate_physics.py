@@ -8,7 +8,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from spfast.config import Config
-from spfast.data.known_clusters import literature_clusters
+from spfast.data.literature_clusters import literature_clusters
 from spfast.errors import BadInputError
 from spfast.model.layout import grid_wavelength
 from spfast.simulate import simulate_survey

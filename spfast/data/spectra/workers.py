@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 import spfast
+from spfast.data.spectra.chunk import LN_FLUX, LN_FLUX_ERROR, RowMaker
 from spfast.data.spectra.continuum import chip_pixels
-from spfast.data.spectra.rows import LN_FLUX, LN_FLUX_ERROR, RowMaker
 from spfast.errors import BadInputError
 from spfast.files import RecordFile, put_on_disk, reserve
 from spfast.progress import Progress
@@ -179,7 +179,7 @@ def _serve(job, chunks, threads):
 
 
 class _Worker:
-    """A process of its own that runs `spfast.data.spectra.rows`.
+    """A process of its own that runs `spfast.data.spectra.chunk`.
 
     Not `multiprocessing`: its spawned children run the caller's main script again, which breaks scripts without a
     guard and whatever came by standard input; forked ones inherit threads that numba and BLAS have started.
@@ -190,7 +190,7 @@ class _Worker:
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))
         self._process = subprocess.Popen(
             # -P: modules in the current folder, which may be a download, are not imported.
-            [sys.executable, "-P", "-m", "spfast.data.spectra.rows"],
+            [sys.executable, "-P", "-m", "spfast.data.spectra.chunk"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -51,7 +51,7 @@ def literature_clusters():
 
     Examples
     --------
-    >>> from spfast.data.known_clusters import literature_clusters
+    >>> from spfast.data.literature_clusters import literature_clusters
     >>> clusters = literature_clusters()
     >>> len(clusters), str(clusters["cluster"][0]), float(clusters["distance"][0])
     (12, 'M67', 0.889)
