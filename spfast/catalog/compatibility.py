@@ -1,43 +1,14 @@
 """Do a model, a catalog and a survey belong together? What differs is named."""
 
-import hashlib
-import json
-import re
 import warnings
-from pathlib import PurePosixPath
-
-import numpy as np
 
 from spfast import __version__
 from spfast.errors import BadInputError, MismatchWarning
 
-__all__ = ["check_catalog", "check_model", "features_origin"]
+__all__ = ["check_catalog", "check_model"]
 
-#: APOGEE's names of spectrum files: kind, then release.
-_SPECTRUM_NAME = re.compile(r"(apStar|asStar|aspcapStar)-([^-]+)-")
 #: Settings by which continuum pixels are found; the pixels themselves are compared.
 _OF_CONTINUUM = ("continuum_file", "continuum_share", "continuum_stars")
-
-
-def features_origin(survey):
-    """What a survey's features were made of, beyond its configuration; kept with every model (dict).
-
-    Parameters
-    ----------
-    survey : Survey
-
-    Returns
-    -------
-    dict
-        ``spectra``: kinds and releases as the spectra's names say them, e.g. ``["aspcapStar dr17"]``; ``continuum``:
-        a hash of the continuum pixels, or None.
-    """
-    files = np.asarray(survey.stars["FILE"]).tolist() if "FILE" in survey.stars.colnames else []
-    found = {_SPECTRUM_NAME.match(PurePosixPath(str(file)).name) for file in files}
-    kinds = {f"{match[1].replace('asStar', 'apStar')} {match[2]}" for match in found if match}
-    pixels = (survey.info.get("continuum") or {}).get("pixels")
-    digest = None if pixels is None else hashlib.sha256(json.dumps(pixels).encode()).hexdigest()
-    return {"spectra": sorted(kinds), "continuum": digest}
 
 
 def check_model(model, survey):
@@ -59,7 +30,7 @@ def check_model(model, survey):
     MismatchWarning
         If the continuum pixels differ.
     """
-    theirs, ours = model.metadata.get("features_origin", {}), features_origin(survey)
+    theirs, ours = model.metadata.get("features_origin", {}), survey.features_origin
     known, new = set(theirs.get("spectra", ())), set(ours["spectra"])
     if known and new - known:
         raise BadInputError(

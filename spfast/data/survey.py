@@ -1,7 +1,9 @@
 """The survey folder, opened and checked: arrays of features and their errors, star table, survey.json."""
 
+import hashlib
 import json
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from astropy.table import Table
@@ -24,6 +26,8 @@ FILES = {*(f"{name}.npy" for name in ARRAYS), "stars.fits", "rejected.ecsv", "su
 _BLOCK = 256
 #: Entries of survey.json that its readers need, and their types.
 _INFO = {"survey_hash": str, "n_rejected": int, "cut_flow": list, "versions": dict, "config": dict | None}
+#: APOGEE's names of spectrum files: kind, then release.
+_SPECTRUM_NAME = re.compile(r"(apStar|asStar|aspcapStar)-([^-]+)-")
 _REBUILD = "build it again with `spfast ingest`"
 
 
@@ -58,6 +62,20 @@ class Survey:
     def survey_hash(self):
         """Identifies arrays and star table (str, sha256 in hex)."""
         return self.info["survey_hash"]
+
+    @property
+    def features_origin(self):
+        """What the features were made of, beyond the configuration; kept with every model (dict).
+
+        ``spectra`` (list of str) has kind and release of the spectra as their names tell them, e.g. ``aspcapStar
+        dr17``; ``continuum`` (str or None) is a hash of the continuum pixels.
+        """
+        files = np.asarray(self.stars["FILE"]).tolist() if "FILE" in self.stars.colnames else []
+        names = {_SPECTRUM_NAME.match(PurePosixPath(str(file)).name) for file in files}
+        kinds = {f"{name[1].replace('asStar', 'apStar')} {name[2]}" for name in names if name}
+        pixels = (self.info.get("continuum") or {}).get("pixels")
+        digest = None if pixels is None else hashlib.sha256(json.dumps(pixels).encode()).hexdigest()
+        return {"spectra": sorted(kinds), "continuum": digest}
 
     def check_values(self):
         """Refuse arrays that hold what no build writes, a number that is not finite or an error below zero; once.

@@ -7,7 +7,6 @@ from functools import partial
 import numpy as np
 
 from spfast import __version__
-from spfast.catalog.compatibility import features_origin
 from spfast.catalog.flags import position, spectral_unlikeness, with_training_extent
 from spfast.config import AUTO, CONSTANT, FITTED, OWN_ZERO_POINT, Config
 from spfast.data.tables.values import float_column
@@ -133,7 +132,7 @@ def fit_stars(survey, config=None, fold=None, threads=None, quiet=True):
         "fold_rule": fold_labels(survey.stars, config.folds).rule,
         "zero_point_rule": CONSTANT if rule == AUTO else rule,
         **used_configs(survey, config),
-        "features_origin": features_origin(survey),
+        "features_origin": survey.features_origin,
         "training_stars": encode_stars(survey.stars[training.rows]),
     }
     splits = inner_splits(survey, training, config)

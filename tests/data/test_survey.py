@@ -1,5 +1,6 @@
 """The survey folder: what is written comes back, whole or not at all, and what does not fit is named."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -84,6 +85,20 @@ def test_same_input_same_hash(tmp_path):
     assert first.survey_hash == second.survey_hash
     for name in ("features.npy", "feature_errors.npy", "stars.fits", "rejected.ecsv", "survey.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_origin_of_the_features_is_kind_and_release_of_the_spectra_and_a_hash_of_the_continuum_pixels(tmp_path):
+    def origin(name, files, **provenance):
+        stars = star_table(len(files))
+        stars["FILE"] = files
+        with SurveyWriter(tmp_path / name, LAYOUT, len(files)) as writer:
+            return writer.finish(stars, provenance=provenance).features_origin
+
+    south, north = "lco/asStar-r12-2M1.fits", "apo/aspcapStar-dr17-2M2.fits.gz"
+    continuum = hashlib.sha256(b"[300, 301]").hexdigest()
+    both = origin("a", [north, south, north], continuum={"pixels": [300, 301]})
+    assert both == {"spectra": ["apStar r12", "aspcapStar dr17"], "continuum": continuum}
+    assert origin("b", ["mine/2M1.fits"]) == {"spectra": [], "continuum": None}
 
 
 def test_an_error_leaves_nothing(tmp_path):
