@@ -8,9 +8,9 @@ import numpy as np
 from spfast.catalog.columns import CLIPPED_SHARE, EXTENT_SHARE, MASKED_SHARE
 from spfast.config import Config
 from spfast.data.cuts import ASPCAPFLAG_BAD, STARFLAG_BAD, good_astrometry
-from spfast.data.spectra.continuum import CHIPS
 from spfast.data.tables.values import float_column
 from spfast.errors import BadInputError
+from spfast.model.layout import CHIPS
 from spfast.model.predict import linear_predictors
 
 __all__ = [

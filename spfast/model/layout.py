@@ -6,12 +6,14 @@ import numpy as np
 
 from spfast.errors import BadInputError
 
-__all__ = ["FeatureLayout", "MAGNITUDES", "N_GRID", "grid_wavelength"]
+__all__ = ["CHIPS", "FeatureLayout", "MAGNITUDES", "N_GRID", "grid_wavelength"]
 
 #: Pixels of the APOGEE rest-frame grid, log10 of the first wavelength and its step (CRVAL1 and CDELT1 of the files).
 N_GRID = 8575
 GRID_LOG10_START = 4.179
 GRID_LOG10_STEP = 6e-6
+#: The three detectors, open intervals of vacuum wavelength [Angstrom], edges trimmed.
+CHIPS = ((15150.0, 15800.0), (15890.0, 16430.0), (16490.0, 16950.0))
 
 #: The photometric features in the order of paper Eq. 11.
 MAGNITUDES = ("G", "BP", "RP", "J", "H", "K", "W1", "W2")

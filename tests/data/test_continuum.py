@@ -9,7 +9,6 @@ from small_survey import spectra
 
 from spfast.config import Config, load_config
 from spfast.data.spectra.continuum import (
-    CHIPS,
     chip_pixels,
     chip_ranges,
     find_continuum_pixels,
@@ -18,7 +17,7 @@ from spfast.data.spectra.continuum import (
 )
 from spfast.data.spectra.features import PIXMASK_BAD, SpectrumFeatures
 from spfast.errors import BadInputError
-from spfast.model.layout import grid_wavelength
+from spfast.model.layout import CHIPS, grid_wavelength
 
 CONTINUUM = np.arange(0, 8575, 3)
 

@@ -1,14 +1,11 @@
-"""The pseudo-continuum: the chips, the continuum pixels (found or read from a file) and the fit's fixed arrays."""
+"""The pseudo-continuum: the chips' pixels, the continuum pixels (found or read from a file), the fit's fixed arrays."""
 
 import json
 
 import numpy as np
 
 from spfast.errors import BadInputError
-from spfast.model.layout import N_GRID, grid_wavelength
-
-#: The three detectors, open intervals of vacuum wavelength [Angstrom], edges trimmed.
-CHIPS = ((15150.0, 15800.0), (15890.0, 16430.0), (16490.0, 16950.0))
+from spfast.model.layout import CHIPS, N_GRID, grid_wavelength
 
 #: Good continuum pixels a chip must have, per coefficient of its polynomial, for the fit to mean anything.
 MIN_PIXELS_PER_COEFFICIENT = 10

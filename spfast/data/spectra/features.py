@@ -4,7 +4,6 @@ import numpy as np
 
 from spfast.config import Config
 from spfast.data.spectra.continuum import (
-    CHIPS,
     MIN_PIXELS_PER_COEFFICIENT,
     chebyshev_basis,
     check_continuum_pixels,
@@ -13,7 +12,7 @@ from spfast.data.spectra.continuum import (
 )
 from spfast.errors import BadInputError
 from spfast.kernels.continuum import FEW_CONTINUUM_PIXELS, NOT_POSITIVE, OK, spectrum_row
-from spfast.model.layout import N_GRID
+from spfast.model.layout import CHIPS, N_GRID
 
 __all__ = ["MAGNITUDE_COLUMNS", "PIXMASK_BAD", "SpectrumFeatures", "fill_rows", "magnitude_features"]
 
