@@ -1,5 +1,7 @@
 """APOGEE's allStar table, of any release: the columns that spfast uses, under its own names."""
 
+import os
+
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
@@ -11,7 +13,7 @@ from spfast.errors import BadInputError, reading
 
 __all__ = ["read_allstar"]
 
-#: Our name of each column, its type, and the names that releases give it, compared without case; the first found wins.
+#: Our name of each column, its type, and the names that releases give it. Case does not count; the first match wins.
 _COLUMNS = {
     "APOGEE_ID": ("U", ("APOGEE_ID", "OBJ", "SDSS4_APOGEE_ID")),
     "FILE": ("U", ("FILE",)),
@@ -40,12 +42,12 @@ _COLUMNS = {
 }
 _REQUIRED = ("APOGEE_ID", "SNR", "LOGG", "J", "J_ERR", "H", "H_ERR", "K", "K_ERR")
 
-#: APOGEE writes -9999 (or -9999.99) for a missing number, and 99 for a missing magnitude in some releases.
+#: APOGEE writes -9999 (or -9999.99) for a missing number; some releases write 99 for a missing magnitude.
 _MISSING_BELOW = -9000.0
 _MISSING_MAGNITUDE = 90.0
 
 
-def read_allstar(path):
+def read_allstar(path: str | os.PathLike) -> Table:
     """Read the columns of an allStar table that spfast uses.
 
     Parameters
@@ -56,12 +58,12 @@ def read_allstar(path):
     Returns
     -------
     table : astropy Table
-        Our names; text without padding, missing floats NaN, absent optional columns not there.
+        Under our names. Text has no padding, a missing float is NaN; optional columns that the file lacks are absent.
 
     Raises
     ------
     BadInputError
-        If it cannot be read, is truncated, has no row, or lacks a column.
+        If it cannot be read, is truncated, has no row, or lacks a column that is needed.
     """
     check_file(path)
     with (
@@ -70,14 +72,14 @@ def read_allstar(path):
         fits.open(file, memmap=not str(path).endswith(".gz"), disable_image_compression=True) as hdus,
     ):
         hdu = _allstar_hdu(hdus, path)
-        found = _find_columns(hdu.columns.names, path)
+        own_names = _find_columns(hdu.columns.names, path)
         if hdu.data is None or not len(hdu.data):
             raise BadInputError(f"{path}: the allStar table has no rows, expected one a star; download it again")
-        columns = {ours: (np.array(hdu.data[name]), hdu.columns[name].unit) for ours, name in found.items()}
+        columns = {ours: (np.array(hdu.data[name]), hdu.columns[name].unit) for ours, name in own_names.items()}
     table = Table()
     for ours, (values, unit) in columns.items():
         kind = _COLUMNS[ours][0]
-        values = column_values(values, kind, f"{path}: column {found[ours]}", unit, _unit(ours))
+        values = column_values(values, kind, f"{path}: column {own_names[ours]}", unit, _unit(ours))
         if kind.startswith("f"):
             values[values < _MISSING_BELOW] = np.nan
         if ours[0] in "JHK":
@@ -103,16 +105,16 @@ def _allstar_hdu(hdus, path):
 
 
 def _find_columns(names, path):
-    """Our name of each column that the table has, and the table's own."""
+    """Return our name of each column that the table has, and the table's own name of it (dict)."""
     by_upper = {name.upper(): name for name in reversed(names)}
-    found = {}
+    own_names = {}
     for ours, (_, aliases) in _COLUMNS.items():
         own = next((by_upper[alias] for alias in aliases if alias in by_upper), None)
         if own is not None:
-            found[ours] = own
+            own_names[ours] = own
         elif ours in _REQUIRED:
             raise BadInputError(
                 f"{path}: no column {ours} (or {', '.join(aliases[1:]) or 'another name of it'}); "
                 f"{closest_names(ours, names)}"
             )
-    return found
+    return own_names

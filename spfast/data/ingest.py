@@ -1,4 +1,4 @@
-"""`spfast ingest`: allStar, spectra, Gaia and WISE tables in; a survey folder out."""
+"""`spfast ingest`: builds a survey folder from an allStar table, spectra, and Gaia and WISE tables."""
 
 import hashlib
 import json
@@ -21,10 +21,10 @@ from spfast.data.spectra.continuum import (
     read_continuum_file,
     rough_normalize,
 )
-from spfast.data.spectra.features import PIXMASK_BAD, fill_rows
+from spfast.data.spectra.features import PIXMASK_BAD, fill_features
 from spfast.data.spectra.read import fits_library, spectrum_reader
-from spfast.data.spectra.workers import Journal, build_rows, read_rows
-from spfast.data.survey import open_survey
+from spfast.data.spectra.workers import Journal, normalize_spectra, read_normalized
+from spfast.data.survey import Survey, open_survey
 from spfast.data.write_survey import WORK, SurveyWriter, clear_partial, clear_work, partial_path
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.files import file_sha256, writing
@@ -41,7 +41,17 @@ _SECTIONS = ("sample", "training", "normalization", "features")
 _BLOCK = 256
 
 
-def ingest(allstar, spectra, gaia, out, wise=None, config=None, threads=None, quiet=False, like=None):
+def ingest(
+    allstar: str | os.PathLike,
+    spectra: str | os.PathLike,
+    gaia: str | os.PathLike,
+    out: str | os.PathLike,
+    wise: str | os.PathLike | None = None,
+    config: Config | None = None,
+    threads: int | None = None,
+    quiet: bool = False,
+    like: str | os.PathLike | None = None,
+) -> Survey:
     """Build a survey from an APOGEE download and a Gaia table.
 
     An interrupted build leaves ``<out>.partial`` and goes on from there when it is called again with the same input.
@@ -53,7 +63,7 @@ def ingest(allstar, spectra, gaia, out, wise=None, config=None, threads=None, qu
     spectra : path-like
         Folder with apStar, asStar or aspcapStar files, anywhere below it.
     gaia : path-like
-        Gaia table with a 2MASS key, see `spfast.data.gaia.read_gaia`.
+        Gaia table with 2MASS keys, see `spfast.data.gaia.read_gaia`.
     out : path-like
         The survey folder to make.
     wise : path-like, optional
@@ -64,9 +74,8 @@ def ingest(allstar, spectra, gaia, out, wise=None, config=None, threads=None, qu
     quiet : bool
         Print neither progress nor the cut-flow.
     like : path-like, optional
-        A survey whose features these are to be like, so that its models fit: its pixels, continuum pixels, settings of
-        ``normalization`` and ``features``, and how its spectra vary, by which bad pixels are estimated. For stars to be
-        predicted, be they few.
+        A survey from which to take pixels, continuum pixels, the configuration's ``normalization`` and ``features``,
+        and what bad pixels are estimated from. Models of that survey then predict these stars, however few they are.
 
     Returns
     -------
@@ -75,21 +84,21 @@ def ingest(allstar, spectra, gaia, out, wise=None, config=None, threads=None, qu
     Raises
     ------
     BadInputError
-        If an input cannot be used or changes while it is read, no star is left, ``out`` exists and is not this very
-        survey, or another process is building it.
+        If an input cannot be used or changes while it is read, if no star is left, if ``out`` exists and was built
+        from other inputs, or if another process is building it.
     """
     config = Config() if config is None else config
     threads = resolve_threads(threads)
     out = Path(out)
-    # A survey that is there is whole, and only read.
+    # A survey that exists is whole and will only be read.
     with nullcontext() if out.exists() else hold(out):
         return _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like)
 
 
 def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
-    model_survey = continuum = None
+    like_survey = continuum = None
     if like is not None:
-        model_survey, continuum, config = _take_after(like, config)
+        like_survey, continuum, config = _take_after(like, config)
     norm = config.normalization
     inputs = {"allstar": allstar, "gaia": gaia, **({} if wise is None else {"wise": wise})}
     if norm.continuum_file:
@@ -102,8 +111,8 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
     for path, state in before.items():
         if _state(path) != state:
             raise BadInputError(f"{path}: changed while it was read; run again when it is whole")
-    if model_survey is not None:
-        inputs["like"] = {"path": str(like), "sha256": model_survey.survey_hash}
+    if like_survey is not None:
+        inputs["like"] = {"path": str(like), "sha256": like_survey.survey_hash}
     fingerprint = _fingerprint(inputs, config, stars, spectra)
     if out.exists():
         return _existing(out, fingerprint, quiet)
@@ -127,9 +136,9 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
         "config": {name: config.to_dict()[name] for name in ("normalization", "features")},
         "library": fits_library(),
     }
-    results = build_rows(job, list(stars["FILE"]), journal, threads, quiet)
+    results = normalize_spectra(job, list(stars["FILE"]), journal, threads, quiet)
     if _fingerprint(inputs, config, stars, spectra) != fingerprint:
-        # Which rows were made of what is not known any more: nothing may go on from them.
+        # Nobody can tell any more which spectra were read before the change: nothing may go on from them.
         shutil.rmtree(partial_path(out))
         raise BadInputError(f"{spectra}: spectra changed while they were read; run again when they are all there")
     provenance = {
@@ -141,24 +150,24 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
             "pixels": head["continuum"],
         },
     }
-    survey = _write(out, stars, flow, results, config, provenance, quiet, model_survey)
+    survey = _write(out, stars, flow, results, config, provenance, quiet, like_survey)
     if not quiet:
         _print_cut_flow(survey)
     return survey
 
 
 def _state(path):
-    """Size and time of a file; None if it cannot be told, for its reader to say why."""
+    """Size and time of a file; None if the system does not tell, and its reader will say why."""
     with suppress(OSError):
         status = os.stat(path)
         return status.st_size, status.st_mtime_ns
 
 
 def _fingerprint(inputs, config, stars, spectra):
-    """Identify a build: what goes in, down to each spectrum's size and time, and the configuration."""
+    """Identify a build by its inputs, down to size and time of each spectrum, and by its configuration."""
     digest = hashlib.sha256()
-    settings = {name: value for name, value in config.to_dict().items() if name in _SECTIONS}
-    digest.update(json.dumps([[i["sha256"] for i in inputs.values()], settings], sort_keys=True).encode())
+    sections = {name: value for name, value in config.to_dict().items() if name in _SECTIONS}
+    digest.update(json.dumps([[i["sha256"] for i in inputs.values()], sections], sort_keys=True).encode())
     for star, file in zip(stars["APOGEE_ID"], stars["FILE"], strict=True):
         status = os.stat(os.path.join(spectra, file))
         digest.update(f"{star} {file} {status.st_size} {status.st_mtime_ns}\n".encode())
@@ -176,7 +185,7 @@ def _existing(out, fingerprint, quiet):
 
 
 def _resume(journal, fingerprint, out, quiet):
-    """Return the journal's head if it is of this very build; clear away one of another build."""
+    """Return the journal's first record if it is of this build; clear away an interrupted build of other inputs."""
     head, records = journal.read()
     if head is not None and head.get("fingerprint") == fingerprint:
         if not quiet:
@@ -201,15 +210,15 @@ def _find_continuum(stars, spectra, config):
         try:
             spectrum = read(Path(spectra, stars["FILE"][row]))
         except BadInputError:
-            continue  # it is rejected with its reason when its row is made
+            continue  # it is rejected, with its reason, when all spectra are normalised
         mask = spectrum.pixel_mask if norm.use_pixel_mask else None
         flux[len(kept)] = rough_normalize(spectrum.flux, spectrum.flux_error, mask, spectrum.normalized, PIXMASK_BAD)
         kept.append(row)
     return find_continuum_pixels(flux[: len(kept)], labels[kept], norm.chebyshev_degree, norm.continuum_share)
 
 
-def _write(out, stars, flow, results, config, provenance, quiet, model_survey):
-    """Copy the good rows, without the pixels that are bad in every star, into the survey's arrays."""
+def _write(out, stars, flow, results, config, provenance, quiet, like_survey):
+    """Write the survey from the normalised spectra, without pixels that are bad in every star."""
     keep = np.ones(len(stars), bool)
     keep[list(results.failures)] = False
     whole = np.flatnonzero(keep)
@@ -227,20 +236,21 @@ def _write(out, stars, flow, results, config, provenance, quiet, model_survey):
             stacklevel=3,
         )
     flow.apply("spectrum readable", keep, lambda i: results.failures[i])
-    layout = FeatureLayout(chip_pixels()[results.usable]) if model_survey is None else model_survey.layout
+    layout = FeatureLayout(chip_pixels()[results.usable]) if like_survey is None else like_survey.layout
     n_dropped = chip_pixels().size - layout.n_pixels
     stars["n_bad_pixels"] = np.maximum(results.n_bad - n_dropped, 0)
     stars = stars[whole]
-    factors = _spectrum_factors(partial / WORK, whole, config, model_survey)
+    factors = _spectrum_factors(partial / WORK, whole, config, like_survey)
     with SurveyWriter(out, layout, len(stars)) as writer, Progress("write", len(stars), quiet) as progress:
         for start in range(0, len(stars), _BLOCK):
             block = slice(start, start + _BLOCK)
             rows = whole[block]
-            ln_flux, ln_flux_error = (raw[rows - rows[0]] for raw in read_rows(partial / WORK, rows[0], rows[-1] + 1))
+            stretch = read_normalized(partial / WORK, rows[0], rows[-1] + 1)
+            ln_flux, ln_flux_error = (values[rows - rows[0]] for values in stretch)
             if factors is not None:
                 factors.estimate(ln_flux, ln_flux_error)
             features, errors = writer.features[block], writer.feature_errors[block]
-            fill_rows(layout, stars[block], ln_flux, ln_flux_error, features, errors)
+            fill_features(layout, stars[block], ln_flux, ln_flux_error, features, errors)
             del features, errors
             writer.release()
             progress.advance(len(rows))
@@ -251,7 +261,7 @@ def _write(out, stars, flow, results, config, provenance, quiet, model_survey):
 
 
 def _take_after(path, config):
-    """A survey to be like, its continuum pixels, and the configuration with its settings of features."""
+    """Return the survey to take after, its continuum pixels, and the configuration with its sections on features."""
     survey = open_survey(path)
     try:
         built, pixels = survey.info["config"], survey.info["continuum"]["pixels"]
@@ -262,24 +272,25 @@ def _take_after(path, config):
     except (KeyError, TypeError, ValueError):
         text = f"{path}: does not say how its features were made; give a survey that `spfast ingest` made"
         raise BadInputError(text) from None
-    # What was read from a file of continuum pixels is in the survey.
+    # The survey holds the pixels themselves: the file that they came from is not needed again.
     return survey, pixels, config.replace(normalization={"continuum_file": ""})
 
 
-def _spectrum_factors(work, whole, config, model_survey):
-    """Find how spectra vary, from some spread evenly over the rows of a survey; None if nothing is estimated."""
+def _spectrum_factors(work, whole, config, like_survey):
+    """Find how spectra vary together, from stars spread evenly over the survey; None if no pixel is estimated."""
     if config.features.bad_pixels != "estimated":
         return None
-    if model_survey is None:
+    if like_survey is None:
         rows = whole[_spread(len(whole))]
-        ln_flux, ln_flux_error = map(np.concatenate, zip(*(read_rows(work, row, row + 1) for row in rows), strict=True))
+        spectra = (read_normalized(work, row, row + 1) for row in rows)
+        ln_flux, ln_flux_error = map(np.concatenate, zip(*spectra, strict=True))
     else:
-        rows, layout = _spread(model_survey.n_stars), model_survey.layout
+        rows, layout = _spread(like_survey.n_stars), like_survey.layout
         columns = np.searchsorted(chip_pixels(), layout.pixels)
         ln_flux = np.zeros((rows.size, chip_pixels().size), np.float32)
         ln_flux_error = np.full_like(ln_flux, np.inf)
-        ln_flux[:, columns] = model_survey.features[rows, layout.n_unpenalized :]
-        ln_flux_error[:, columns] = model_survey.feature_errors[rows, layout.n_unpenalized :]
+        ln_flux[:, columns] = like_survey.features[rows, layout.n_unpenalized :]
+        ln_flux_error[:, columns] = like_survey.feature_errors[rows, layout.n_unpenalized :]
     return SpectrumFactors.of(ln_flux, ln_flux_error, config.features.flux_error_max)
 
 

@@ -14,7 +14,29 @@ __all__ = ["parent_sample"]
 
 
 def parent_sample(allstar, spectra, gaia, wise, config):
-    """Read, match and cut; return the candidates, sorted by APOGEE_ID, and the cut-flow so far."""
+    """Read the tables, find each star's spectrum file, match the tables and apply the paper's cuts.
+
+    Parameters
+    ----------
+    allstar, gaia : path-like
+    spectra : path-like
+        Folder of the spectra, whose files are found and not read.
+    wise : path-like or None
+        WISE table, if the Gaia table has no WISE columns.
+    config : Config
+
+    Returns
+    -------
+    stars : astropy Table
+        The stars that are left, sorted by APOGEE_ID, with the columns of a survey.
+    flow : CutFlow
+        The cuts so far.
+
+    Raises
+    ------
+    BadInputError
+        If a table or the folder cannot be used, or no star is left.
+    """
     stars = read_allstar(allstar)
     files = SpectrumFiles(spectra)
     gaia_table = read_gaia(gaia)
@@ -27,11 +49,11 @@ def parent_sample(allstar, spectra, gaia, wise, config):
     flow = CutFlow(stars["APOGEE_ID"])
     places = [name for name in ("TELESCOPE", "FIELD", "LOCATION_ID") if name in stars.colnames]
     named = stars["FILE"] if "FILE" in stars.colnames else np.full(len(stars), "")
-    found = [
+    paths = [
         files.find(str(star), str(file), tuple(str(place) for place in where))
         for star, file, *where in zip(stars["APOGEE_ID"], named, *(stars[name] for name in places), strict=True)
     ]
-    stars["FILE"] = np.array(found, dtype="U")
+    stars["FILE"] = np.array(paths, dtype="U")
     stars.remove_columns([name for name in ("LOCATION_ID",) if name in places])
     stars = stars[flow.apply("spectrum file", stars["FILE"] != "", lambda i: f"none under {spectra}")]
     best = np.zeros(len(stars), bool)
@@ -56,7 +78,7 @@ def parent_sample(allstar, spectra, gaia, wise, config):
 
 
 def _with_gaia(stars, gaia, config):
-    """Return the stars with Gaia's columns and the errors of its magnitudes."""
+    """Return the stars with Gaia's columns and the errors of Gaia's magnitudes, which follow from its fluxes."""
     for name in {**STAR_COLUMNS, **DR3_COLUMNS}:
         if name in gaia.colnames and name not in ("ra", "dec"):
             stars[name] = gaia[name]

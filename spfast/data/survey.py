@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path, PurePosixPath
 
@@ -16,15 +17,16 @@ from spfast.model.layout import FeatureLayout
 
 __all__ = ["Survey", "open_survey", "verify_survey"]
 
-#: Version of the folder's format; a reader refuses one that it does not know.
+#: Version of the folder's format; a reader refuses any other.
 SCHEMA = 1
 
+#: The two arrays, each in a file of its name.
 ARRAYS = ("features", "feature_errors")
-#: Everything in the folder.
+#: The five files of the folder.
 FILES = {*(f"{name}.npy" for name in ARRAYS), "stars.fits", "rejected.ecsv", "survey.json"}
-#: Rows looked at together: 8 MB.
+#: Stars whose features are checked at a time: 8 MB.
 _BLOCK = 256
-#: Entries of survey.json that its readers need, and their types.
+#: Entries of survey.json that readers need, and their types.
 _INFO = {"survey_hash": str, "n_rejected": int, "cut_flow": list, "versions": dict, "config": dict | None}
 #: APOGEE's names of spectrum files: kind, then release.
 _SPECTRUM_NAME = re.compile(r"(apStar|asStar|aspcapStar)-([^-]+)-")
@@ -32,7 +34,7 @@ _REBUILD = "build it again with `spfast ingest`"
 
 
 class Survey:
-    """A survey folder, opened for reading: nothing is in memory but the star table.
+    """A survey folder, opened for reading; only the star table is in memory.
 
     Attributes
     ----------
@@ -45,26 +47,34 @@ class Survey:
         What survey.json holds: configuration, versions, hashes, continuum pixels, cut-flow.
     """
 
-    def __init__(self, path, info, layout, stars, features, feature_errors):
+    def __init__(
+        self,
+        path: Path,
+        info: dict,
+        layout: FeatureLayout,
+        stars: Table,
+        features: np.ndarray,
+        feature_errors: np.ndarray,
+    ):
         self.path, self.info, self.layout, self.stars = path, info, layout, stars
         self.features, self.feature_errors = features, feature_errors
         self._checked = False
 
     @property
-    def n_stars(self):
+    def n_stars(self) -> int:
         return self.features.shape[0]
 
     @property
-    def n_features(self):
+    def n_features(self) -> int:
         return self.features.shape[1]
 
     @property
-    def survey_hash(self):
-        """Identifies arrays and star table (str, sha256 in hex)."""
+    def survey_hash(self) -> str:
+        """What identifies the arrays and the star table: a sha256 in hex (str)."""
         return self.info["survey_hash"]
 
     @property
-    def features_origin(self):
+    def features_origin(self) -> dict:
         """What the features were made of, beyond the configuration; kept with every model (dict).
 
         ``spectra`` (list of str) has kind and release of the spectra as their names tell them, e.g. ``aspcapStar
@@ -77,18 +87,18 @@ class Survey:
         digest = None if pixels is None else hashlib.sha256(json.dumps(pixels).encode()).hexdigest()
         return {"spectra": sorted(kinds), "continuum": digest}
 
-    def check_values(self):
-        """Refuse arrays that hold what no build writes, a number that is not finite or an error below zero; once.
+    def check_values(self) -> None:
+        """Refuse arrays with numbers that no build writes: not finite, or an error below zero. The check is made once.
 
         Raises
         ------
         BadInputError
-            Naming the array and the first row.
+            It names the array and the first such row.
         """
         for name, array, low in (("features", self.features, -np.inf), ("feature_errors", self.feature_errors, 0.0)):
             for start in range(0, 0 if self._checked else self.n_stars, _BLOCK):
                 block = array[start : start + _BLOCK]
-                # NaN and infinities show in the extremes, and these cost one read.
+                # NaN and infinities show in the extremes, which cost one read.
                 if not (np.isfinite(block.min()) and np.isfinite(block.max()) and block.min() >= low):
                     row = start + int(np.flatnonzero(~(np.isfinite(block) & (block >= low)).all(axis=1))[0])
                     raise BadInputError(
@@ -97,8 +107,8 @@ class Survey:
                     )
         self._checked = True
 
-    def check_length(self):
-        """Refuse arrays whose files became shorter since they were opened, before what was made of them is kept.
+    def check_length(self) -> None:
+        """Refuse arrays whose files became shorter after they were opened; call it before a result is kept.
 
         What a file lacks of its last page reads as zeros, without a fault.
 
@@ -108,21 +118,21 @@ class Survey:
         """
         for name, array in (("features", self.features), ("feature_errors", self.feature_errors)):
             path = self.path / f"{name}.npy"
-            # One that is gone was replaced or removed: what was opened is still all there.
+            # A file that is gone was replaced or removed: what was opened is still whole.
             if path.exists() and path.stat().st_size < array.offset + array.nbytes:
                 raise BadInputError(f"{path}: became shorter while it was read; put the whole file back or {_REBUILD}")
 
     @property
-    def rejected(self):
-        """Every star that did not make it, and the first cut or fault that stopped it (astropy Table)."""
+    def rejected(self) -> Table:
+        """Every star that is not in the survey, and the first cut or fault that stopped it (astropy Table)."""
         return Table.read(self.path / "rejected.ecsv", format="ascii.ecsv")
 
     def __repr__(self):
         return f"<Survey {str(self.path)!r}: {self.n_stars} stars x {self.n_features} features>"
 
 
-def verify_survey(path):
-    """Read every byte of a survey and compare with the stored hashes.
+def verify_survey(path: str | os.PathLike) -> None:
+    """Read every byte of a survey and compare it with the stored hashes.
 
     Parameters
     ----------
@@ -131,7 +141,7 @@ def verify_survey(path):
     Raises
     ------
     BadInputError
-        Naming the first file that changed, or is not there.
+        It names the first file that changed or is missing.
     """
     info_path = Path(path) / "survey.json"
     hashes = _read_info(info_path).get("sha256")
@@ -148,7 +158,7 @@ def verify_survey(path):
             raise BadInputError(f"{info_path.with_name(name)}: changed since the survey was built; {_REBUILD}")
 
 
-def open_survey(path):
+def open_survey(path: str | os.PathLike) -> Survey:
     """Open a survey folder.
 
     Parameters

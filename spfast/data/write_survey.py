@@ -1,4 +1,4 @@
-"""Writing a survey folder: built under another name, put on the disk, and renamed when it is whole."""
+"""Writing a survey folder: it is built under another name, and renamed once it is whole and on the disk."""
 
 import hashlib
 import json
@@ -18,9 +18,9 @@ from spfast.files import BLANK_SEAL, file_sha256, put_on_disk, reserve, seal, wr
 
 __all__ = ["SurveyWriter", "clear_partial", "clear_work", "package_versions", "partial_path"]
 
-#: Folder inside a partial survey for whatever its maker needs until it is whole; not part of the survey.
+#: Folder inside a partial survey for what its builder needs until it is whole; not part of the survey.
 WORK = "work"
-#: What a mock survey's stars really are; not part of the survey either.
+#: The truth of a mock survey's stars; not part of the survey either.
 TRUTH = "truth.fits"
 
 
@@ -39,12 +39,12 @@ class SurveyWriter:
     Attributes
     ----------
     features, feature_errors : float32 memmap, shape (n_stars, n_features)
-        To be filled by the caller, in any order.
+        The caller fills them, in any order.
 
     Raises
     ------
     BadInputError
-        If the path exists, cannot be made, or there is no star.
+        If the path exists or cannot be made, or if there is no star.
     """
 
     def __init__(self, path, layout, n_stars):
@@ -72,7 +72,7 @@ class SurveyWriter:
         )
 
     def release(self):
-        """Map the arrays anew, so that what was written is the system's to keep and not in this process's memory."""
+        """Map the arrays anew, so that what was written no longer counts as this process's memory."""
         self.features = self.feature_errors = None
         self._map("r+")
 
@@ -85,13 +85,13 @@ class SurveyWriter:
             shutil.rmtree(self.partial)
 
     def finish(self, stars, rejected=None, cut_flow=(), config=None, provenance=None):
-        """Write the tables and survey.json, put everything on disk and give the folder its name.
+        """Write the tables and survey.json, put everything on the disk and give the folder its name.
 
         Parameters
         ----------
         stars : astropy Table
-            One row a star, in the order of the arrays' rows; columns as in `spfast.data.columns`, missing ones are
-            filled with their missing value.
+            One row a star, in the order of the arrays' rows. Its columns become those of `spfast.data.columns`: one
+            that it lacks is filled with the missing value.
         rejected : astropy Table, optional
             Columns APOGEE_ID, row, reason, detail.
         cut_flow : list of (str, int)
@@ -145,24 +145,24 @@ class SurveyWriter:
             put_on_disk(self.partial / name)
         os.replace(self.partial, self.path)
         put_on_disk(self.path.parent)
-        # Only now: an end before the new name must find all that the build needs to go on.
+        # Only now: a build that ends before the folder has its name must find all that it needs to go on.
         clear_work(self.path)
         return open_survey(self.path)
 
 
 def clear_work(path):
-    """Remove what the maker of a survey, now whole, has needed."""
+    """Remove what the builder of a survey needed, now that it is whole."""
     shutil.rmtree(Path(path) / WORK, ignore_errors=True)
 
 
 def partial_path(path):
-    """Return where a survey is built before it has its name: ``<path>.partial``, beside it."""
+    """Return where a survey is built before it has its name: ``<path>.partial``."""
     path = Path(path)
     return path.with_name(path.name + ".partial")
 
 
 def clear_partial(path):
-    """Remove an unfinished survey and say whether there was one; refuse a folder that has anything else in it."""
+    """Remove an unfinished survey and say whether there was one; refuse a folder that holds anything else."""
     partial = partial_path(path)
     if not partial.exists():
         return False
@@ -174,7 +174,7 @@ def clear_partial(path):
 
 
 def package_versions():
-    """Versions of spfast, of Python and of the packages that numbers come from (dict of str)."""
+    """Return the versions of spfast, Python and the packages that compute the numbers (dict of str)."""
     versions = {"spfast": spfast.__version__, "python": platform.python_version()}
     for package in ("numpy", "numba", "scipy", "astropy"):
         versions[package] = metadata.version(package)

@@ -136,7 +136,7 @@ def test_workers_import_nothing_from_the_current_folder(tmp_path, monkeypatch):
     }
     worker = workers._Worker(job)
     (tmp_path / "empty.fits").touch()
-    record = worker.chunk(0, ["empty.fits"])
+    record = worker.normalize(0, ["empty.fits"])
     worker.close()
     assert record["failed"][0][1].startswith("damaged or not FITS")
     assert not (tmp_path / "fired").exists()

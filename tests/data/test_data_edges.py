@@ -90,9 +90,9 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
 def test_a_worker_that_dies_is_noticed():
     worker = _Worker({})  # a job without a folder: the worker ends with an error of its own
     with pytest.raises(RuntimeError, match="a worker process ended with code 1"):
-        worker.chunk(0, [])
+        worker.normalize(0, [])
     with pytest.raises(RuntimeError, match="a worker process ended with code 1"):
-        worker.chunk(7, [])
+        worker.normalize(7, [])
     worker.close()
 
 

@@ -319,7 +319,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(download, tmp_path, config, fa
 
 def test_a_journal_counts_only_with_both_files_of_rows(tmp_path):
     journal = workers.Journal(tmp_path / "work")
-    journal.begin({"fingerprint": "x"}, n_rows=2)
+    journal.begin({"fingerprint": "x"}, n_spectra=2)
     head, records = journal.read()
     assert (head["fingerprint"], records) == ("x", [])
     (tmp_path / "work" / LN_FLUX_ERROR).unlink()

@@ -7,14 +7,14 @@ from astropy.coordinates import CartesianDifferential, Galactocentric, SkyCoord
 from astropy.io import fits
 from astropy.table import Table
 
-from spfast.config import Config
+from spfast.config import ZERO_POINT, Config
 from spfast.data.literature_clusters import literature_clusters
 from spfast.errors import BadInputError
 from spfast.model.layout import grid_wavelength
 from spfast.simulate import simulate_survey
 from spfast.simulate.clusters import CLUSTER_STARS
 from spfast.simulate.lines import SPECIES, line_list
-from spfast.simulate.population import BANDS, ZERO_POINT
+from spfast.simulate.population import BANDS
 from spfast.simulate.spectra import BAD_ERROR, DETECTORS, Synthesis, observe
 from spfast.simulate.stars import CHUNK, draw_chunk, draw_cluster_stars, measured_labels
 from spfast.validation.clusters import members_from_table, select_members
@@ -137,9 +137,9 @@ def test_motion_is_that_of_a_rotating_disc(stars):
 
 def test_shares_of_negative_and_precise_parallaxes(stars, training):
     parallax, error = stars["parallax"][training], stars["parallax_error"][training]
-    assert 0.01 < np.mean(parallax - ZERO_POINT < 0.0) < 0.03
+    assert 0.01 < np.mean(parallax + ZERO_POINT < 0.0) < 0.03
     assert 0.03 < np.mean(parallax / error > 20.0) < 0.07
-    pull = (stars["parallax"] - stars["true_parallax"] - ZERO_POINT) / stars["parallax_error"]
+    pull = (stars["parallax"] - stars["true_parallax"] + ZERO_POINT) / stars["parallax_error"]
     assert np.mean(pull) == pytest.approx(0.0, abs=0.04)
     assert np.std(pull) == pytest.approx(1.0, abs=0.03)
 

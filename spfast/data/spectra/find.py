@@ -1,4 +1,4 @@
-"""Finding each star's spectrum file under one folder, in the tree of any release or in none."""
+"""Finding each star's spectrum file under one folder, which may have any tree."""
 
 import os
 import re
@@ -9,7 +9,7 @@ __all__ = ["SpectrumFiles"]
 
 
 class SpectrumFiles:
-    """Every spectrum file under one folder, found in one scan; links that leave the folder are not followed.
+    """All spectrum files under one folder, from one scan that follows no link out of it.
 
     Parameters
     ----------
@@ -19,6 +19,7 @@ class SpectrumFiles:
     ----------
     root : str
     n_files : int
+        FITS files found.
 
     Raises
     ------
@@ -26,7 +27,7 @@ class SpectrumFiles:
         If the folder does not exist or holds no FITS file.
     """
 
-    #: Sorts the kinds of file that a star may have; what is not here is not a combined spectrum.
+    #: Kinds of combined spectra in order of preference. What matches _OTHER is none; any other name comes last.
     _KINDS = (("aspcapStar", 0), ("apStar-", 1), ("asStar-", 1))
     _OTHER = re.compile(r"(mwm|ap1D|ap2D|ap3D|ap[A-Z]|as[A-Z]|as1D|all[A-Z])")
 
@@ -60,16 +61,15 @@ class SpectrumFiles:
         return os.path.isfile(target) and os.path.commonpath([target, self.root]) == self.root
 
     def find(self, apogee_id, file="", places=()):
-        """Return a star's file: the one named in allStar if it is there, else the one with its ID in the name.
+        """Return a star's file: the one that allStar names if it exists, else one with the star's ID in its name.
 
         Parameters
         ----------
         apogee_id : str
         file : str
-            allStar's FILE; only its last part is used, so that it cannot lead out of the folder.
+            allStar's FILE. Only the name counts, not the folders before it, so that it cannot lead out of the root.
         places : tuple of str
-            Folder names that the right file has among its parents (telescope, field, location): they choose between
-            files of one name.
+            Names of folders above the right file (telescope, field, location), which decide between files of one name.
 
         Returns
         -------
@@ -98,7 +98,7 @@ class SpectrumFiles:
         return None if self._OTHER.match(name) else 2
 
     def _index_ids(self):
-        """Index combined spectra by all that can be an ID in a name: what follows each dash, and 2MASS-like text."""
+        """Index combined spectra by whatever may be an ID in a name: what follows a dash, or looks like 2MASS's."""
         index = {}
         for name, paths in self._by_name.items():
             if self._kind(name) is None:

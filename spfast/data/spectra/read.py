@@ -1,4 +1,4 @@
-"""Reading one spectrum file of APOGEE's, apStar (or asStar) or aspcapStar, with astropy or fitsio."""
+"""Reading one of APOGEE's spectrum files, apStar (also named asStar) or aspcapStar, with astropy or fitsio."""
 
 import os
 import re
@@ -18,8 +18,8 @@ __all__ = ["Spectrum", "fits_library", "spectrum_reader"]
 class Spectrum(NamedTuple):
     """One combined spectrum on the APOGEE grid.
 
-    ``flux`` and ``flux_error`` are float32 of shape (8575,); ``pixel_mask`` is int32 or None; ``normalized`` says that
-    the flux is near 1 already, as in aspcapStar.
+    ``flux`` and ``flux_error`` are float32 of shape (8575,); ``pixel_mask`` is int32 or None; ``normalized`` says
+    whether the flux is near 1 already, as in aspcapStar.
     """
 
     flux: np.ndarray
@@ -28,8 +28,8 @@ class Spectrum(NamedTuple):
     normalized: bool
 
 
-def fits_library():
-    """Return the library that reads spectra here: ``fitsio`` where installed (it is faster), else ``astropy``."""
+def fits_library() -> str:
+    """Return the library that reads spectra here: ``fitsio``, which is faster, if it is installed, else ``astropy``."""
     try:
         import fitsio  # noqa: F401
     except ImportError:
@@ -43,12 +43,12 @@ def spectrum_reader(library=None):
     Parameters
     ----------
     library : str, optional
-        ``astropy`` or ``fitsio``; by default as `fits_library` says. Both give the same.
+        ``astropy`` or ``fitsio``, by default what `fits_library` returns. Both give the same spectra.
 
     Returns
     -------
     read : callable
-        ``read(path) -> Spectrum``; raises BadInputError for a file that is no spectrum, or is damaged.
+        ``read(path) -> Spectrum``. It raises BadInputError if the file is damaged or no spectrum.
     """
     read = {"astropy": _read_astropy, "fitsio": _read_fitsio}[library or fits_library()]
 
@@ -59,15 +59,15 @@ def spectrum_reader(library=None):
         check_file(path)
         with reading(path, "damaged or not FITS", "download it again"):
             _check_grid(path)
-            # CFITSIO takes brackets in a name as instructions: rows to select, a file to copy to.
+            # CFITSIO takes brackets in a name for instructions: rows to select, a file to copy to.
             return (_read_astropy if set(path) & set("[](){}") else read)(path)
 
     return read_spectrum
 
 
-#: Where HDU 1's header is found, blocks of the primary header before it included.
+#: Bytes at the start of a file that hold the primary header and that of HDU 1.
 _HEAD_SIZE = 1 << 16
-#: Cards that place the pixels; a tenth of a pixel anywhere on the grid is allowed for rounding.
+#: Cards that place the pixels, and what they may differ by for rounding: a tenth of a pixel anywhere on the grid.
 _GRID_CARDS = {
     b"CRVAL1": (GRID_LOG10_START, 0.1 * GRID_LOG10_STEP),
     b"CDELT1": (GRID_LOG10_STEP, 0.1 * GRID_LOG10_STEP / N_GRID),
@@ -76,7 +76,7 @@ _GRID_CARDS = {
 
 
 def _check_grid(path):
-    """Refuse a spectrum whose header puts its pixels at other wavelengths; read as bytes, as headers are slow."""
+    """Refuse a spectrum whose header puts its pixels at other wavelengths; read as bytes, because parsing is slow."""
     with open(path, "rb") as file:
         head = file.read(_HEAD_SIZE)
     if head.startswith(b"\x1f\x8b"):
@@ -122,9 +122,9 @@ def _read_fitsio(path):
 
 
 def _has_mask(path, shape, third_is_integer):
-    """Tell apStar from aspcapStar: two-dimensional is apStar; if not, HDU 3 is apStar's integer mask, or a model.
+    """Whether a file is apStar, which has a mask: it is if it has two dimensions, or if HDU 3 holds integers.
 
-    HDU 3 is not looked at in a file whose name says aspcapStar: its header alone costs a third of the reading.
+    A file whose name says aspcapStar is not asked for HDU 3, whose header alone costs a third of the reading.
     """
     if not 1 <= len(shape) <= 2 or shape[-1] != N_GRID or 0 in shape:
         raise BadInputError(
@@ -134,7 +134,7 @@ def _has_mask(path, shape, third_is_integer):
 
 
 def _check_shapes(path, shape, others):
-    """Before anything is read: a row of another image could have any length."""
+    """Refuse images of different shapes before any is read: a row of another image could have any length."""
     if any(other != shape for other in others):
         raise BadInputError(
             f"{path}: HDU 1 has shape {shape}, those after it {', '.join(map(str, others))}; flux, error and mask of "
