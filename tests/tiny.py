@@ -8,7 +8,7 @@ from spfast.data.write_survey import SurveyWriter
 from spfast.model.layout import MAGNITUDES, FeatureLayout
 
 N_PIXELS = 60
-#: Gaia parallaxes are this much too small [mas].
+#: Added to the true parallaxes, as by Gaia [mas].
 ZERO_POINT = -0.0483
 
 
