@@ -49,8 +49,8 @@ crash: $(VENV)/installed-test
 
 # What the compiler takes for infinity, plain Python warns of.
 nojit: $(VENV)/installed-test
-	NUMBA_DISABLE_JIT=1 $(VENV)/bin/python -m pytest -W ignore::RuntimeWarning tests/kernels/test_kernels.py tests/data/test_continuum.py \
-		tests/data/test_continuum_by_hand.py tests/data/test_bad_pixels.py
+	NUMBA_DISABLE_JIT=1 $(VENV)/bin/python -m pytest -W ignore::RuntimeWarning tests/kernels/test_kernels.py \
+		tests/data/test_continuum.py tests/data/test_continuum_pixels.py tests/data/test_bad_pixels.py
 
 zero-point: $(VENV)/installed-core
 	$(VENV)/bin/python docs/measure_zero_point.py --seeds 161-180

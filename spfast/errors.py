@@ -1,9 +1,9 @@
-"""Errors and warnings that spfast raises: one class for the user's input, named warnings for the rest."""
+"""Errors and warnings of spfast: one error class for bad input, and warnings by name."""
 
 import warnings
 from contextlib import contextmanager
 
-#: Characters of a parser's message that are repeated: some quote the whole file.
+#: A parser's message is cut to this many characters: some quote the whole file.
 _REASON_LENGTH = 200
 
 
@@ -12,7 +12,7 @@ class SpfastError(Exception):
 
 
 class BadInputError(SpfastError, ValueError):
-    """The input cannot be used: the message says what, got, expected, and what to do.
+    """The input cannot be used. The message says what is wrong, what was expected and what to do.
 
     The command prints it as one line and exits with code 2.
     """
@@ -23,29 +23,29 @@ class SpfastWarning(UserWarning):
 
 
 class ConvergenceWarning(SpfastWarning):
-    """A solver stopped before its tolerance; the result carries ``converged=False``."""
+    """A solver stopped before it reached its tolerance; the result has ``converged=False``."""
 
 
 class MismatchWarning(SpfastWarning):
-    """A catalog, a model and a survey do not belong together in all respects: the message says in which."""
+    """A catalog, a model and a survey do not fully belong together; the message says in what they differ."""
 
 
 class LockWarning(SpfastWarning):
-    """An output cannot be locked: nothing keeps a second process from writing it at the same time."""
+    """An output cannot be locked, so nothing keeps a second process from writing it at the same time."""
 
 
 @contextmanager
 def reading(path, failure, advice="is it whole?"):
-    """Turn whatever a parser raises on a file into one line that names the file; its warnings are not the user's.
+    """Turn whatever a parser raises on a file into one line that names the file, and silence its warnings.
 
-    A parser that is not ours may raise anything for bytes that nobody foresaw, memory and recursion among it. Wrap the
-    parsing alone: what is done with the values afterwards must not hide here.
+    Other people's parsers may raise anything for bytes that nobody foresaw, even MemoryError and RecursionError. Wrap
+    only the parsing: a fault in what is done with the values afterwards must not hide here.
 
     Parameters
     ----------
     path : path-like
     failure : str
-        What to say of the file, e.g. ``"cannot be read as an allStar table"``.
+        What to say about the file, e.g. ``"cannot be read as an allStar table"``.
     advice : str
         What to do.
 
@@ -64,7 +64,7 @@ def reading(path, failure, advice="is it whole?"):
     """
     try:
         with warnings.catch_warnings():
-            # Archives' headers, units and versions are seldom to the letter; a truncated file, though, is no input.
+            # Archives seldom keep to the letter of a standard, and warnings of that help nobody; truncation matters.
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message=".*truncated")
             yield

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there: renamed into place, room on the disk taken first, hashes in them."""
+"""Files and folders that are either whole or absent: renamed into place, with room reserved and hashes inside."""
 
 import errno
 import hashlib
@@ -16,16 +16,16 @@ __all__ = [
     *("put_on_disk", "reserve", "seal", "writing"),
 ]
 
-#: Stands in a file where its own sha256 will be: no other text that a file is likely to hold.
+#: Stands in a file where its own sha256 will be; a text that no file is likely to hold otherwise.
 BLANK_SEAL = hashlib.sha256(b"spfast").hexdigest()
 
-#: What a file system answers that cannot set room aside.
+#: What a file system answers if it cannot reserve room.
 _CANNOT_RESERVE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 @contextmanager
 def writing(path):
-    """Name the output in whatever the system says against writing it.
+    """Turn the system's refusal to write an output into one line that names the output.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def writing(path):
 
 @contextmanager
 def new_file(path):
-    """Yield a temporary name beside ``path``, renamed to it when the block ends well and removed when it does not."""
+    """Yield a temporary name; its file is renamed to ``path`` if the block ends well, and removed if it does not."""
     path = Path(path)
     partial = _partial(path)
     try:
@@ -58,9 +58,9 @@ def new_file(path):
 
 @contextmanager
 def new_folder(path):
-    """Yield an empty folder that takes the name ``path`` when the block ends well; one that has it is then removed.
+    """Yield an empty folder that takes the name ``path`` if the block ends well, in place of any folder of that name.
 
-    Its many files are not put on the disk one by one: after a power cut it may have to be made again.
+    Its many files are not forced to the disk one by one: after a power cut it may have to be made again.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def _partial(path):
 
 
 def clear_leftovers(path):
-    """Remove what `new_file` and `new_folder` of processes that were killed have left; by the output's only writer."""
+    """Remove what killed processes left of `new_file` and `new_folder`; only an output's one writer may call it."""
     path = Path(path)
     start, end = f".{path.name}.", ".partial"
     for child in path.parent.iterdir():
@@ -97,7 +97,7 @@ def clear_leftovers(path):
 
 
 def put_on_disk(path):
-    """Ask the system to put a file, or a folder's list of names, on the disk: a rename must not outrun its content."""
+    """Force a file, or a folder's list of names, to the disk: a rename must not get there before the content."""
     if os.name == "nt" and Path(path).is_dir():
         return
     descriptor = os.open(path, os.O_RDONLY)
@@ -108,9 +108,9 @@ def put_on_disk(path):
 
 
 def reserve(path, n_bytes):
-    """Make a file this long and take its room on the disk now.
+    """Make a file this long and reserve its room on the disk.
 
-    A full disk is an error here; met later, in a write to a memory map, it would end the process without a word.
+    A full disk is an error here. In a later write to a memory map it would end the process without a word.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def file_sha256(path):
 
 
 def seal(path):
-    """Write the sha256 of a file, taken with `BLANK_SEAL` in it, over that text.
+    """Write a file's sha256, taken while `BLANK_SEAL` is in it, over that text.
 
     Examples
     --------
@@ -157,25 +157,25 @@ def seal(path):
 
 
 def is_sealed(path, digest):
-    """Whether a file holds its own sha256 (str, hex), as `seal` wrote it there."""
+    """Whether a file holds this sha256 (str, hex) of itself, as `seal` wrote it."""
     content = Path(path).read_bytes()
     unsealed = content.replace(digest.encode(), BLANK_SEAL.encode(), 1)
     return unsealed != content and hashlib.sha256(unsealed).hexdigest() == digest
 
 
 class RecordFile:
-    """JSON records, one a line behind its checksum, in a file that grows; a damaged line ends what counts as written.
+    """A growing file of JSON records, one a line after its checksum; a damaged line and all after it do not count.
 
     Parameters
     ----------
     path : path-like
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike):
         self.path, self._length = Path(path), 0
 
     def read(self):
-        """Return the records up to the first that is not whole (list)."""
+        """Return the records before the first damaged one (list)."""
         records, self._length = [], 0
         content = self.path.read_bytes() if self.path.is_file() else b""
         for line in content.splitlines(keepends=True):
@@ -187,7 +187,7 @@ class RecordFile:
         return records
 
     def begin(self, head):
-        """Start the file anew with one record, by its only writer; what one before it left half-written goes."""
+        """Start the file anew with one record, and remove what a killed writer left; only its one writer may."""
         clear_leftovers(self.path)
         content = _line(head)
         with new_file(self.path) as partial:
@@ -195,7 +195,7 @@ class RecordFile:
         self._length = len(content)
 
     def append(self, records):
-        """Add records after the last whole one and put them on the disk; `read` or `begin` came before."""
+        """Add records after the last whole one and force them to the disk; call `read` or `begin` before."""
         content = b"".join(map(_line, records))
         with writing(self.path), open(self.path, "r+b") as file:
             file.truncate(self._length)

@@ -1,4 +1,4 @@
-"""One writer at a time for an output: whoever comes second is told who is at work."""
+"""One writer at a time for an output: a second one is refused, and told who is writing."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from spfast.files import clear_leftovers, writing
 
 try:
     import fcntl
-except ImportError:  # no such thing on Windows
+except ImportError:  # Windows has none
     fcntl = None
 
 __all__ = ["hold"]
@@ -23,9 +23,9 @@ __all__ = ["hold"]
 def hold(path):
     """Keep other processes from writing an output while the block runs.
 
-    The lock is the kernel's (``flock`` of a hidden file beside the output), so it ends with the process that holds it,
-    however that ends: a lock file that was left behind locks nothing. On Linux it also holds between machines that
-    share a folder by NFS; where a file system has no locks at all, a warning says so and the block runs.
+    The lock is the kernel's (``flock`` of a hidden file beside the output), so it ends with its process, however that
+    ends: a lock file that is left behind locks nothing. On Linux it also holds between machines that share a folder
+    by NFS. If a file system has no locks, a warning says so and the block runs without one.
 
     Parameters
     ----------
@@ -62,23 +62,23 @@ def hold(path):
             clear_leftovers(path)
         yield
     finally:
-        # Removed while it is still locked: who has opened it meanwhile sees that it lost its name, and asks again.
+        # Removed while still locked: a process that opened it meanwhile sees that it lost its name, and tries again.
         with suppress(OSError):
             lock.unlink()
         os.close(descriptor)
-        with suppress(OSError):  # what is not empty stays
+        with suppress(OSError):  # a folder that is not empty stays
             for parent in made:
                 parent.rmdir()
 
 
 def _acquire(lock, path):
-    """Return a descriptor of the locked file, with this process's name in it."""
+    """Return a descriptor of the locked file, after writing this process's name into it."""
     while True:
         descriptor, is_ours = _open(lock)
         try:
             valid = not _lock(descriptor, path) or _is_still(lock, descriptor)
             if valid and not is_ours:
-                lock.unlink()  # another user's process has left it
+                lock.unlink()  # another user's process left it behind
             elif valid:
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, json.dumps(_this_process()).encode(), 0)
@@ -90,8 +90,8 @@ def _acquire(lock, path):
 
 
 def _open(lock):
-    """A descriptor of the file, made if need be, and whether it may be written to: another user's may only be read."""
-    # No link is followed: a file elsewhere must not be overwritten through one that somebody left here.
+    """Open the lock file, made if need be; return its descriptor and whether we may write to it."""
+    # No link is followed: through one that somebody left here, a file elsewhere would be overwritten.
     no_link = getattr(os, "O_NOFOLLOW", 0)
     try:
         return os.open(lock, os.O_RDWR | os.O_CREAT | no_link, 0o644), True
@@ -102,7 +102,7 @@ def _open(lock):
 
 
 def _lock(descriptor, path):
-    """Lock a file; False where there are no locks."""
+    """Lock a file; return False if the system has no locks."""
     try:
         if fcntl is None:
             raise OSError(0, "not on this operating system")
@@ -134,5 +134,5 @@ def _holder(descriptor):
     try:
         holder = json.loads(os.pread(descriptor, 1000, 0))
         return f"process {holder['pid']} on {holder['host']}, since {holder['since']},"
-    except (ValueError, KeyError, TypeError):  # it has only just begun
+    except (ValueError, KeyError, TypeError):  # it has not written its name yet
         return "another process"

@@ -11,7 +11,7 @@ _BAR_WIDTH = 30
 
 
 class Progress:
-    """Counts the steps of one long task, as a context manager.
+    """Counts the steps of one long task and shows them; a context manager.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class Progress:
         Where to print; standard error by default, so that standard output stays clean.
     """
 
-    def __init__(self, label, total, quiet=False, stream=None):
+    def __init__(self, label: str, total: int, quiet: bool = False, stream=None):
         self.label, self.total, self.quiet = label, int(total), quiet
         self.stream = sys.stderr if stream is None else stream
         self.done = 0
@@ -40,7 +40,7 @@ class Progress:
         if not self.quiet:
             self._show(final=True)
 
-    def advance(self, n=1):
+    def advance(self, n: int = 1) -> None:
         """Count ``n`` more steps as done."""
         self.done += n
         now = time.monotonic()

@@ -35,17 +35,13 @@ MODULES = {
     ],
     "spfast.kernels.continuum": [
         *("-W", "ignore::RuntimeWarning"),  # what the compiler takes for infinity, plain Python warns of
-        "tests/data/test_continuum_by_hand.py",
         "tests/data/test_continuum.py",
     ],
     "spfast.model.predict": ["tests/model/test_propagation_by_hand.py"],
     "spfast.model.budget": ["tests/model/test_budget_by_hand.py"],
-    "spfast.data.match": [
-        "tests/data/test_crossmatch.py",
-        "tests/data/test_bad_input.py::test_places_that_agree_or_are_not_known",
-    ],
+    "spfast.data.match": ["tests/data/test_match.py"],
     "spfast.data.cuts": ["tests/data/test_cuts.py"],
-    "spfast.selection.folds": ["tests/selection/test_folds.py", "tests/selection/test_folds_edges.py"],
+    "spfast.selection.folds": ["tests/selection/test_folds.py"],
 }
 
 #: Changes that a reader would call a mistake: another sign, bound, branch, number or loop. Cosmic-ray has many more of

@@ -43,7 +43,7 @@ def flips(path, seed):
 @pytest.mark.parametrize(
     "name", ["features.npy", "feature_errors.npy", "stars.fits", "rejected.ecsv", "survey.json", "the hashes"]
 )
-def test_in_a_survey(work, name):
+def test_a_flipped_bit_in_a_survey_is_noticed(work, name):
     path = work / "survey" / ("survey.json" if name == "the hashes" else name)
     whole = path.read_bytes()
     for position in flips(path, seed=1):
@@ -58,7 +58,7 @@ def test_in_a_survey(work, name):
 
 
 @pytest.mark.parametrize("name", ["catalog.fits", "catalog.ecsv", "catalog.vot", "model.npz"])
-def test_in_a_table_or_model(work, name):
+def test_a_flipped_bit_in_a_table_or_model_is_noticed(work, name):
     assert ("whole", "yes, every byte as it was written") in describe(work / name, verify=True)
     for _ in flips(work / name, seed=2):
         with pytest.raises(BadInputError, match=name):
@@ -68,7 +68,7 @@ def test_in_a_table_or_model(work, name):
                 load_model(work / name)
 
 
-def test_in_parquet(work):
+def test_a_flipped_bit_in_parquet_is_noticed(work):
     pytest.importorskip("pyarrow")
     path = work / "catalog.parquet"
     assert cli.main(["catalog", str(work / "survey"), "-o", str(path), "--quiet"]) == 0
@@ -77,7 +77,7 @@ def test_in_parquet(work):
             describe(path, verify=True)
 
 
-def test_a_missing_or_extra_hash_and_csv(work, tmp_path):
+def test_a_missing_file_a_missing_hash_and_csv_are_refused(work, tmp_path):
     survey, _ = tiny_survey(tmp_path / "survey", n_stars=20)
     (survey.path / "rejected.ecsv").unlink()
     with pytest.raises(BadInputError, match=r"rejected\.ecsv: cannot be read"):

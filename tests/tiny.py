@@ -4,11 +4,11 @@ import numpy as np
 from astropy.table import Table
 
 from spfast.config import Config
-from spfast.data.survey import SurveyWriter
+from spfast.data.write_survey import SurveyWriter
 from spfast.model.layout import MAGNITUDES, FeatureLayout
 
 N_PIXELS = 60
-#: Gaia parallaxes are this much too small [mas].
+#: Added to the true parallaxes, as by Gaia [mas].
 ZERO_POINT = -0.0483
 
 

@@ -7,7 +7,8 @@ from spfast.catalog.columns import build_table, flag_cards, pack_flags, star_val
 from spfast.catalog.flags import star_flags
 from spfast.catalog.predict import predict_stars
 from spfast.config import Config, resolve_config
-from spfast.data.survey import Survey, package_versions
+from spfast.data.survey import Survey
+from spfast.data.write_survey import package_versions
 from spfast.model.fitted_model import FittedModel
 from spfast.selection.folds import FOLDS, fold_labels
 from spfast.training.fold import FoldTraining, fit_folds

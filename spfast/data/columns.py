@@ -1,4 +1,4 @@
-"""The columns of a survey's tables: name, type, unit, what it means; one list for everyone who writes or reads them."""
+"""The columns of a survey's tables: name, type, unit and meaning, in one list for all who write or read them."""
 
 from difflib import get_close_matches
 from typing import NamedTuple
@@ -76,7 +76,7 @@ STAR_COLUMNS = {
     "n_bad_pixels": StarColumn("i4", "", "Bad pixels among the survey's pixels"),
 }
 
-#: Gaia DR3's own columns: in a survey when they were in its input.
+#: Columns that Gaia has since DR3: a survey has them if its input does.
 DR3_COLUMNS = {
     "nu_eff_used_in_astrometry": StarColumn("f4", "um-1", "Effective wavenumber used in the astrometry"),
     "pseudocolour": StarColumn("f4", "um-1", "Astrometrically estimated effective wavenumber"),
@@ -94,13 +94,13 @@ def missing_column(column, n_rows):
 
 
 def conform_stars(stars):
-    """Return a star table with a survey's columns: order, types, units and descriptions.
+    """Return a star table with the columns of a survey in their order, with their types, units and descriptions.
 
     Parameters
     ----------
     stars : astropy Table
-        Columns of `STAR_COLUMNS` that are absent become missing values; those of `DR3_COLUMNS` stay absent; any other
-        column is kept after them as it is.
+        A column of `STAR_COLUMNS` that it lacks becomes one of missing values, one of `DR3_COLUMNS` stays absent. Any
+        other column follows them as it is.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def conform_stars(stars):
     Raises
     ------
     BadInputError
-        If a column cannot have its type.
+        If a column's values cannot be converted to its type.
     """
     table = Table()
     for name, column in {**STAR_COLUMNS, **DR3_COLUMNS}.items():
@@ -133,7 +133,7 @@ def conform_stars(stars):
 
 
 def conform_rejected(rejected=None):
-    """Return a table of rejected stars with its four columns typed and described, empty if there is none.
+    """Return a table of rejected stars whose four columns have types and descriptions; empty if no star was rejected.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def conform_rejected(rejected=None):
 
 
 def closest_names(name, names):
-    """Return a phrase on which of a table's columns resemble the one that it lacks.
+    """Return a phrase that names the columns of a table that resemble the one that it lacks.
 
     Parameters
     ----------

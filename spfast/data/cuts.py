@@ -1,4 +1,4 @@
-"""The cuts that define the Parent Sample and the Training Set, each counted, each rejected star with its reason."""
+"""The cuts that define the Parent Sample and the Training Set; each is counted, each rejected star has its reason."""
 
 import numpy as np
 from astropy.table import Table
@@ -19,24 +19,24 @@ STARFLAG_BAD = 4456457
 ASPCAPFLAG_BAD = 3434204037120
 #: Missing magnitudes in APOGEE are -9999; the authors cut at -100.
 _MAGNITUDE_MIN = -100.0
-#: An error of ten magnitudes measures nothing, and one much larger would drown the errors of all other stars.
+#: A magnitude with an error of ten measures nothing; a much larger error would drown those of all other stars.
 _MAGNITUDE_ERROR_MAX = 10.0
 
 
 class CutFlow:
-    """Counts the stars left after each cut and keeps the reason of every star that went.
+    """Counts the stars left after each cut and keeps the reason why each of the others was rejected.
 
     Parameters
     ----------
     apogee_id : array of str, shape (n_rows,)
-        One for each row of allStar.
+        One name for each row of allStar.
 
     Attributes
     ----------
     rows : int64 array
-        Rows of allStar that are left.
+        The rows of allStar that are left.
     counts : list of (str, int)
-        Each cut and how many it left.
+        Each cut and the number of stars that it left.
 
     Examples
     --------
@@ -63,7 +63,7 @@ class CutFlow:
         name : str
         keep : bool array, shape (n_left,)
         detail : callable
-            ``detail(i)`` says why star ``i`` of those left so far goes.
+            ``detail(i)`` says why star ``i`` of those left so far is rejected.
 
         Returns
         -------
@@ -76,7 +76,7 @@ class CutFlow:
         return keep
 
     def rejected(self):
-        """Return the rejected rows of allStar in row order (astropy Table: APOGEE_ID, row, reason, detail)."""
+        """Return the rejected rows of allStar, in order (astropy Table: APOGEE_ID, row, reason, detail)."""
         records = sorted(self._rejected)
         rows = np.array([row for row, _, _ in records], dtype=np.int64)
         return Table(
@@ -173,7 +173,7 @@ def cut_photometry(stars, flow, config):
 
 
 def training_set(stars, config):
-    """Say which stars are in the Training Set (Hogg, Eilers & Rix 2019, Eq. 8-10); never a cut on parallax itself.
+    """Say which stars are in the Training Set (Hogg, Eilers & Rix 2019, Eq. 8-10); none cuts on parallax itself.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def good_astrometry(stars, config):
     Returns
     -------
     good : bool array, shape (n_stars,)
-        False where Gaia does not say.
+        False where Gaia gives no value.
     """
     cuts = config.training
     n_obs = np.asarray(stars["astrometric_n_good_obs_al"], dtype=float)
@@ -225,6 +225,6 @@ def _difference(stars, blue, red):
 
 
 def _values_of(stars, *names):
-    """Return a function that lists a star's values, for the table of rejected stars."""
+    """Return a function that lists the values of one star, for the table of rejected stars."""
     columns = {name: np.asarray(stars[name]) for name in names}
     return lambda i: ", ".join(f"{name} = {values[i]}" for name, values in columns.items())

@@ -1,4 +1,6 @@
-"""Gaia and WISE tables in any format, under Gaia's own names and units."""
+"""Gaia and WISE tables in any format, read under Gaia's own names and in its units."""
+
+import os
 
 import numpy as np
 from astropy.table import Table
@@ -10,11 +12,11 @@ from spfast.errors import BadInputError
 
 __all__ = ["read_gaia", "read_wise", "tmass_key"]
 
-#: Names of the 2MASS key, the first found wins; APOGEE_ID itself is accepted.
+#: Names that the column of 2MASS keys may have; the first match wins.
 _KEY_NAMES = ("tmass_id", "original_ext_source_id", "apogee_id")
 _BANDS = ("g", "bp", "rp")
 _WISE = ("w1mpro", "w1mpro_error", "w2mpro", "w2mpro_error")
-#: What AllWISE itself calls the errors.
+#: AllWISE's own names of the errors.
 _ALIASES = {"w1mpro_error": ("w1sigmpro",), "w2mpro_error": ("w2sigmpro",)}
 _FLUXES = tuple(f"phot_{band}_mean_{kind}" for band in _BANDS for kind in ("flux", "flux_error"))
 
@@ -32,24 +34,24 @@ _REQUIRED = (
 _OPTIONAL = ("ra", "dec", "pmra", "pmdec", "random_index", "angular_distance", *_WISE, *DR3_COLUMNS)
 
 
-def read_gaia(path):
-    """Read a Gaia table (joined with 2MASS's key, and with WISE or not).
+def read_gaia(path: str | os.PathLike) -> Table:
+    """Read a Gaia table that has 2MASS keys, with or without WISE photometry.
 
     Parameters
     ----------
     path : path-like
-        In a format of `spfast.data.tables.read.read_table`.
+        In any format that `spfast.data.tables.read.read_table` reads.
 
     Returns
     -------
     table : astropy Table
-        ``key`` (the 2MASS designation without a prefix) and Gaia's columns; units converted to Gaia's where the file
-        gives others; missing is NaN, -1 or an empty text; optional columns that the file lacks are not there.
+        ``key`` (the 2MASS designation without its prefix) and Gaia's columns, converted to Gaia's units where the file
+        gives others. A missing value is NaN, -1 or an empty text; optional columns that the file lacks are absent.
 
     Raises
     ------
     BadInputError
-        If it cannot be read, has no row, lacks a column, or a column has an impossible unit or type.
+        If it cannot be read, has no row, lacks a column, or a column has a unit or type that cannot be converted.
     """
     table = _read(path)
     result = Table({"key": _key(table, path)})
@@ -62,8 +64,8 @@ def read_gaia(path):
     return result
 
 
-def read_wise(path):
-    """Read a WISE table of its own.
+def read_wise(path: str | os.PathLike) -> Table:
+    """Read a table of WISE photometry, for a Gaia table that has none.
 
     Parameters
     ----------
@@ -99,7 +101,7 @@ def _read(path):
 
 
 def tmass_key(names):
-    """Return 2MASS designations without prefix: the form that APOGEE and Gaia's cross-match have in common.
+    """Return 2MASS designations without their prefix, the form that APOGEE and Gaia's cross-match share.
 
     Parameters
     ----------
@@ -142,13 +144,13 @@ def _key(table, path):
 
 
 def _values(table, name, path):
-    """Return one column as plain values of the survey's type, in the survey's unit, with its missing value."""
-    found = _find(table, name)
-    if found is None:
+    """Return one column with the type, the unit and the missing value that it has in a survey."""
+    own_name = _find(table, name)
+    if own_name is None:
         raise BadInputError(f"{path}: no column {name}; {closest_names(name, table.colnames)}")
     column = {**STAR_COLUMNS, **DR3_COLUMNS}.get(name)
     kind, unit = (column.kind, column.unit) if column else ("f8", "")
-    where, values = f"{path}: column {found}", table[found]
+    where, values = f"{path}: column {own_name}", table[own_name]
     if name == "source_id" and values.dtype.kind not in "iu":
         raise BadInputError(f"{where} is {values.dtype.name}, expected 64-bit integers; digits are lost")
     return column_values(values, kind, where, getattr(values, "unit", None), unit)

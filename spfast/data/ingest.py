@@ -1,4 +1,4 @@
-"""`spfast ingest`: allStar, spectra, Gaia and WISE tables in; a survey folder out."""
+"""`spfast ingest`: builds a survey folder from an allStar table, spectra, and Gaia and WISE tables."""
 
 import hashlib
 import json
@@ -11,11 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from spfast.config import Config
-from spfast.data.apogee import SpectrumFiles, fits_library, read_allstar, spectrum_reader
-from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
-from spfast.data.cuts import CutFlow, cut_apogee, cut_photometry, training_set
-from spfast.data.gaia import read_gaia, read_wise
-from spfast.data.match import POLICIES, best_rows, check_places, join_wise, match_gaia
+from spfast.data.match import POLICIES
+from spfast.data.parent_sample import parent_sample
 from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
 from spfast.data.spectra.continuum import (
     check_continuum_pixels,
@@ -24,9 +21,11 @@ from spfast.data.spectra.continuum import (
     read_continuum_file,
     rough_normalize,
 )
-from spfast.data.spectra.features import PIXMASK_BAD, fill_rows
-from spfast.data.spectra.workers import Journal, build_rows, read_rows
-from spfast.data.survey import WORK, SurveyWriter, clear_partial, clear_work, open_survey, partial_path
+from spfast.data.spectra.features import PIXMASK_BAD, fill_features
+from spfast.data.spectra.read import fits_library, spectrum_reader
+from spfast.data.spectra.workers import Journal, normalize_spectra, read_normalized
+from spfast.data.survey import Survey, open_survey
+from spfast.data.write_survey import WORK, SurveyWriter, clear_partial, clear_work, partial_path
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.files import file_sha256, writing
 from spfast.kernels.team import resolve_threads
@@ -42,7 +41,17 @@ _SECTIONS = ("sample", "training", "normalization", "features")
 _BLOCK = 256
 
 
-def ingest(allstar, spectra, gaia, out, wise=None, config=None, threads=None, quiet=False, like=None):
+def ingest(
+    allstar: str | os.PathLike,
+    spectra: str | os.PathLike,
+    gaia: str | os.PathLike,
+    out: str | os.PathLike,
+    wise: str | os.PathLike | None = None,
+    config: Config | None = None,
+    threads: int | None = None,
+    quiet: bool = False,
+    like: str | os.PathLike | None = None,
+) -> Survey:
     """Build a survey from an APOGEE download and a Gaia table.
 
     An interrupted build leaves ``<out>.partial`` and goes on from there when it is called again with the same input.
@@ -54,7 +63,7 @@ def ingest(allstar, spectra, gaia, out, wise=None, config=None, threads=None, qu
     spectra : path-like
         Folder with apStar, asStar or aspcapStar files, anywhere below it.
     gaia : path-like
-        Gaia table with a 2MASS key, see `spfast.data.gaia.read_gaia`.
+        Gaia table with 2MASS keys, see `spfast.data.gaia.read_gaia`.
     out : path-like
         The survey folder to make.
     wise : path-like, optional
@@ -65,9 +74,8 @@ def ingest(allstar, spectra, gaia, out, wise=None, config=None, threads=None, qu
     quiet : bool
         Print neither progress nor the cut-flow.
     like : path-like, optional
-        A survey whose features these are to be like, so that its models fit: its pixels, continuum pixels, settings of
-        ``normalization`` and ``features``, and how its spectra vary, by which bad pixels are estimated. For stars to be
-        predicted, be they few.
+        A survey from which to take pixels, continuum pixels, the configuration's ``normalization`` and ``features``,
+        and what bad pixels are estimated from. Models of that survey then predict these stars, however few they are.
 
     Returns
     -------
@@ -76,21 +84,21 @@ def ingest(allstar, spectra, gaia, out, wise=None, config=None, threads=None, qu
     Raises
     ------
     BadInputError
-        If an input cannot be used or changes while it is read, no star is left, ``out`` exists and is not this very
-        survey, or another process is building it.
+        If an input cannot be used or changes while it is read, if no star is left, if ``out`` exists and was built
+        from other inputs, or if another process is building it.
     """
     config = Config() if config is None else config
     threads = resolve_threads(threads)
     out = Path(out)
-    # A survey that is there is whole, and only read.
+    # A survey that exists is whole and will only be read.
     with nullcontext() if out.exists() else hold(out):
         return _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like)
 
 
 def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
-    model_survey = continuum = None
+    like_survey = continuum = None
     if like is not None:
-        model_survey, continuum, config = _take_after(like, config)
+        like_survey, continuum, config = _take_after(like, config)
     norm = config.normalization
     inputs = {"allstar": allstar, "gaia": gaia, **({} if wise is None else {"wise": wise})}
     if norm.continuum_file:
@@ -98,13 +106,13 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
     before = {path: _state(path) for path in inputs.values()}
     if norm.continuum_file:
         continuum = read_continuum_file(norm.continuum_file, norm.chebyshev_degree)
-    stars, flow = _parent_sample(allstar, spectra, gaia, wise, config)
+    stars, flow = parent_sample(allstar, spectra, gaia, wise, config)
     inputs = {role: {"path": str(path), "sha256": file_sha256(path)} for role, path in inputs.items()}
     for path, state in before.items():
         if _state(path) != state:
             raise BadInputError(f"{path}: changed while it was read; run again when it is whole")
-    if model_survey is not None:
-        inputs["like"] = {"path": str(like), "sha256": model_survey.survey_hash}
+    if like_survey is not None:
+        inputs["like"] = {"path": str(like), "sha256": like_survey.survey_hash}
     fingerprint = _fingerprint(inputs, config, stars, spectra)
     if out.exists():
         return _existing(out, fingerprint, quiet)
@@ -128,9 +136,9 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
         "config": {name: config.to_dict()[name] for name in ("normalization", "features")},
         "library": fits_library(),
     }
-    results = build_rows(job, list(stars["FILE"]), journal, threads, quiet)
+    results = normalize_spectra(job, list(stars["FILE"]), journal, threads, quiet)
     if _fingerprint(inputs, config, stars, spectra) != fingerprint:
-        # Which rows were made of what is not known any more: nothing may go on from them.
+        # Nobody can tell any more which spectra were read before the change: nothing may go on from them.
         shutil.rmtree(partial_path(out))
         raise BadInputError(f"{spectra}: spectra changed while they were read; run again when they are all there")
     provenance = {
@@ -142,81 +150,24 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
             "pixels": head["continuum"],
         },
     }
-    survey = _write(out, stars, flow, results, config, provenance, quiet, model_survey)
+    survey = _write(out, stars, flow, results, config, provenance, quiet, like_survey)
     if not quiet:
         _print_cut_flow(survey)
     return survey
 
 
-def _parent_sample(allstar, spectra, gaia, wise, config):
-    """Read, match and cut; return the candidates, sorted by APOGEE_ID, and the cut-flow so far."""
-    stars = read_allstar(allstar)
-    files = SpectrumFiles(spectra)
-    gaia_table = read_gaia(gaia)
-    if wise is not None:
-        join_wise(gaia_table, read_wise(wise))
-    for name in ("w1mpro", "w1mpro_error", "w2mpro", "w2mpro_error"):
-        if name not in gaia_table.colnames:
-            raise BadInputError(f"{gaia}: no column {name}; join WISE to it, or give a WISE table with --wise")
-
-    flow = CutFlow(stars["APOGEE_ID"])
-    places = [name for name in ("TELESCOPE", "FIELD", "LOCATION_ID") if name in stars.colnames]
-    named = stars["FILE"] if "FILE" in stars.colnames else np.full(len(stars), "")
-    found = [
-        files.find(str(star), str(file), tuple(str(place) for place in where))
-        for star, file, *where in zip(stars["APOGEE_ID"], named, *(stars[name] for name in places), strict=True)
-    ]
-    stars["FILE"] = np.array(found, dtype="U")
-    stars.remove_columns([name for name in ("LOCATION_ID",) if name in places])
-    stars = stars[flow.apply("spectrum file", stars["FILE"] != "", lambda i: f"none under {spectra}")]
-    best = np.zeros(len(stars), bool)
-    best[best_rows(stars["APOGEE_ID"], -np.asarray(stars["SNR"], dtype=float), list(stars.itercols()))] = True
-    snr = np.asarray(stars["SNR"])
-    stars = stars[flow.apply("one row a star", best, lambda i: f"SNR = {snr[i]:.1f}: another row has more")]
-    stars = cut_apogee(stars, flow, config)
-    rows = match_gaia(stars["APOGEE_ID"], gaia_table)
-    stars = stars[flow.apply("Gaia source", rows >= 0, lambda i: "its 2MASS key is not in the Gaia table")]
-    gaia_table = gaia_table[rows[rows >= 0]]
-    check_places(stars, gaia_table)
-    stars = cut_photometry(_with_gaia(stars, gaia_table, config), flow, config)
-    emptied = flow.emptied_by()
-    if emptied is not None:
-        counts = ", ".join(f"{name}: {left}" for name, left in flow.counts)
-        raise BadInputError(f"no star is left after the cut {emptied!r} ({counts}); check the tables and the cuts")
-    order = np.argsort(stars["APOGEE_ID"], kind="stable")
-    flow.rows = flow.rows[order]
-    stars = stars[order]
-    stars["training_set"] = training_set(stars, config)
-    return stars, flow
-
-
-def _with_gaia(stars, gaia, config):
-    """Return the stars with Gaia's columns and the errors of its magnitudes."""
-    for name in {**STAR_COLUMNS, **DR3_COLUMNS}:
-        if name in gaia.colnames and name not in ("ra", "dec"):
-            stars[name] = gaia[name]
-    for name in ("ra", "dec"):
-        if name not in stars.colnames and name in gaia.colnames:
-            stars[name] = gaia[name]
-    for band in ("g", "bp", "rp"):
-        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            relative = np.asarray(gaia[f"phot_{band}_mean_flux_error"]) / np.asarray(gaia[f"phot_{band}_mean_flux"])
-        stars[f"phot_{band}_mean_mag_error"] = (config.features.magnitude_error_factor * relative).astype(np.float32)
-    return stars
-
-
 def _state(path):
-    """Size and time of a file; None if it cannot be told, for its reader to say why."""
+    """Size and time of a file; None if the system does not tell, and its reader will say why."""
     with suppress(OSError):
         status = os.stat(path)
         return status.st_size, status.st_mtime_ns
 
 
 def _fingerprint(inputs, config, stars, spectra):
-    """Identify a build: what goes in, down to each spectrum's size and time, and the configuration."""
+    """Identify a build by its inputs, down to size and time of each spectrum, and by its configuration."""
     digest = hashlib.sha256()
-    settings = {name: value for name, value in config.to_dict().items() if name in _SECTIONS}
-    digest.update(json.dumps([[i["sha256"] for i in inputs.values()], settings], sort_keys=True).encode())
+    sections = {name: value for name, value in config.to_dict().items() if name in _SECTIONS}
+    digest.update(json.dumps([[i["sha256"] for i in inputs.values()], sections], sort_keys=True).encode())
     for star, file in zip(stars["APOGEE_ID"], stars["FILE"], strict=True):
         status = os.stat(os.path.join(spectra, file))
         digest.update(f"{star} {file} {status.st_size} {status.st_mtime_ns}\n".encode())
@@ -234,7 +185,7 @@ def _existing(out, fingerprint, quiet):
 
 
 def _resume(journal, fingerprint, out, quiet):
-    """Return the journal's head if it is of this very build; clear away one of another build."""
+    """Return the journal's first record if it is of this build; clear away an interrupted build of other inputs."""
     head, records = journal.read()
     if head is not None and head.get("fingerprint") == fingerprint:
         if not quiet:
@@ -259,15 +210,15 @@ def _find_continuum(stars, spectra, config):
         try:
             spectrum = read(Path(spectra, stars["FILE"][row]))
         except BadInputError:
-            continue  # it is rejected with its reason when its row is made
+            continue  # it is rejected, with its reason, when all spectra are normalised
         mask = spectrum.pixel_mask if norm.use_pixel_mask else None
         flux[len(kept)] = rough_normalize(spectrum.flux, spectrum.flux_error, mask, spectrum.normalized, PIXMASK_BAD)
         kept.append(row)
     return find_continuum_pixels(flux[: len(kept)], labels[kept], norm.chebyshev_degree, norm.continuum_share)
 
 
-def _write(out, stars, flow, results, config, provenance, quiet, model_survey):
-    """Copy the good rows, without the pixels that are bad in every star, into the survey's arrays."""
+def _write(out, stars, flow, results, config, provenance, quiet, like_survey):
+    """Write the survey from the normalised spectra, without pixels that are bad in every star."""
     keep = np.ones(len(stars), bool)
     keep[list(results.failures)] = False
     whole = np.flatnonzero(keep)
@@ -285,20 +236,21 @@ def _write(out, stars, flow, results, config, provenance, quiet, model_survey):
             stacklevel=3,
         )
     flow.apply("spectrum readable", keep, lambda i: results.failures[i])
-    layout = FeatureLayout(chip_pixels()[results.usable]) if model_survey is None else model_survey.layout
+    layout = FeatureLayout(chip_pixels()[results.usable]) if like_survey is None else like_survey.layout
     n_dropped = chip_pixels().size - layout.n_pixels
     stars["n_bad_pixels"] = np.maximum(results.n_bad - n_dropped, 0)
     stars = stars[whole]
-    factors = _spectrum_factors(partial / WORK, whole, config, model_survey)
+    factors = _spectrum_factors(partial / WORK, whole, config, like_survey)
     with SurveyWriter(out, layout, len(stars)) as writer, Progress("write", len(stars), quiet) as progress:
         for start in range(0, len(stars), _BLOCK):
             block = slice(start, start + _BLOCK)
             rows = whole[block]
-            ln_flux, ln_flux_error = (raw[rows - rows[0]] for raw in read_rows(partial / WORK, rows[0], rows[-1] + 1))
+            stretch = read_normalized(partial / WORK, rows[0], rows[-1] + 1)
+            ln_flux, ln_flux_error = (values[rows - rows[0]] for values in stretch)
             if factors is not None:
                 factors.estimate(ln_flux, ln_flux_error)
             features, errors = writer.features[block], writer.feature_errors[block]
-            fill_rows(layout, stars[block], ln_flux, ln_flux_error, features, errors)
+            fill_features(layout, stars[block], ln_flux, ln_flux_error, features, errors)
             del features, errors
             writer.release()
             progress.advance(len(rows))
@@ -309,7 +261,7 @@ def _write(out, stars, flow, results, config, provenance, quiet, model_survey):
 
 
 def _take_after(path, config):
-    """A survey to be like, its continuum pixels, and the configuration with its settings of features."""
+    """Return the survey to take after, its continuum pixels, and the configuration with its sections on features."""
     survey = open_survey(path)
     try:
         built, pixels = survey.info["config"], survey.info["continuum"]["pixels"]
@@ -320,24 +272,25 @@ def _take_after(path, config):
     except (KeyError, TypeError, ValueError):
         text = f"{path}: does not say how its features were made; give a survey that `spfast ingest` made"
         raise BadInputError(text) from None
-    # What was read from a file of continuum pixels is in the survey.
+    # The survey holds the pixels themselves: the file that they came from is not needed again.
     return survey, pixels, config.replace(normalization={"continuum_file": ""})
 
 
-def _spectrum_factors(work, whole, config, model_survey):
-    """Find how spectra vary, from some spread evenly over the rows of a survey; None if nothing is estimated."""
+def _spectrum_factors(work, whole, config, like_survey):
+    """Find how spectra vary together, from stars spread evenly over the survey; None if no pixel is estimated."""
     if config.features.bad_pixels != "estimated":
         return None
-    if model_survey is None:
+    if like_survey is None:
         rows = whole[_spread(len(whole))]
-        ln_flux, ln_flux_error = map(np.concatenate, zip(*(read_rows(work, row, row + 1) for row in rows), strict=True))
+        spectra = (read_normalized(work, row, row + 1) for row in rows)
+        ln_flux, ln_flux_error = map(np.concatenate, zip(*spectra, strict=True))
     else:
-        rows, layout = _spread(model_survey.n_stars), model_survey.layout
+        rows, layout = _spread(like_survey.n_stars), like_survey.layout
         columns = np.searchsorted(chip_pixels(), layout.pixels)
         ln_flux = np.zeros((rows.size, chip_pixels().size), np.float32)
         ln_flux_error = np.full_like(ln_flux, np.inf)
-        ln_flux[:, columns] = model_survey.features[rows, layout.n_unpenalized :]
-        ln_flux_error[:, columns] = model_survey.feature_errors[rows, layout.n_unpenalized :]
+        ln_flux[:, columns] = like_survey.features[rows, layout.n_unpenalized :]
+        ln_flux_error[:, columns] = like_survey.feature_errors[rows, layout.n_unpenalized :]
     return SpectrumFactors.of(ln_flux, ln_flux_error, config.features.flux_error_max)
 
 

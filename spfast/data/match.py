@@ -1,4 +1,4 @@
-"""Which Gaia source and which allStar row stand for a star: match by 2MASS key, settle ties by stated rules."""
+"""Matching allStar, Gaia and WISE by 2MASS key: which row of each table stands for a star, ties settled by rules."""
 
 import numpy as np
 
@@ -7,26 +7,25 @@ from spfast.errors import BadInputError
 
 __all__ = ["POLICIES", "best_gaia_rows", "best_rows", "check_places", "join_wise", "match_gaia"]
 
-#: Recorded with every survey.
+#: The rules for ties, as every survey records them.
 POLICIES = {
     "duplicates": "of the allStar rows of one APOGEE_ID with a spectrum file: the highest SNR, ties by all columns",
     "several_gaia_sources": "smallest angular_distance if given, else brightest phot_g_mean_mag, ties by all columns",
 }
 
-
-#: Degrees that half of the matched stars may be apart in the two tables.
+#: How far apart [deg] the places of matched stars may be in the two tables (median).
 _APART_MAX = 1 / 60
 
 
 def best_rows(keys, order, others=()):
-    """Return, for each distinct key, the row that comes first: lowest ``order``, NaN last, ties by the others in turn.
+    """Return for each distinct key the row of lowest ``order``; NaN comes last, ties are settled by the other columns.
 
     Parameters
     ----------
     keys : array of str or int, shape (n,)
     order : float array, shape (n,)
     others : sequence of array, shape (n,)
-        What else tells rows apart, so that their order in the file does not matter; rows alike in all are.
+        Columns that settle ties, one after the other, so that the order of the rows in the file does not matter.
 
     Returns
     -------
@@ -47,7 +46,7 @@ def best_rows(keys, order, others=()):
 
 
 def best_gaia_rows(gaia):
-    """Return one row of a Gaia table per 2MASS key: the nearest if angular distances are given, else the brightest.
+    """Return one row of a Gaia table for each 2MASS key: the nearest source if it has distances, else the brightest.
 
     Parameters
     ----------
@@ -81,17 +80,17 @@ def match_gaia(apogee_id, gaia):
 
 
 def check_places(stars, gaia):
-    """Refuse a match whose stars are in other places in the two tables: hours for degrees, or keys of other stars.
+    """Refuse a match whose stars are at different places in the two tables: hours for degrees, or keys of other stars.
 
     Parameters
     ----------
     stars, gaia : astropy Table
-        Row by row the same star; ``ra``, ``dec`` [deg] are compared if both tables have them.
+        The same stars, row by row; ``ra`` and ``dec`` [deg] are compared if both tables have them.
 
     Raises
     ------
     BadInputError
-        If half of the stars are more than a minute of arc apart; proper motion is seconds at most.
+        If half of the stars are more than a minute of arc apart; proper motion moves a star by seconds at most.
     """
     if any(name not in table.colnames for table in (stars, gaia) for name in ("ra", "dec")):
         return
@@ -109,13 +108,13 @@ def check_places(stars, gaia):
 
 
 def join_wise(gaia, wise):
-    """Give a Gaia table the WISE columns of another table, by 2MASS key or else by source_id; in place.
+    """Add the WISE columns of another table to a Gaia table in place, matched by 2MASS key or else by source_id.
 
     Parameters
     ----------
     gaia : astropy Table
     wise : astropy Table
-        From `spfast.data.gaia.read_wise`; its values replace any in the Gaia table.
+        From `spfast.data.gaia.read_wise`; its values replace those that the Gaia table has.
 
     Raises
     ------

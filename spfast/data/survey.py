@@ -1,39 +1,32 @@
-"""The survey folder: stars.fits, features.npy, feature_errors.npy, survey.json, rejected.ecsv."""
+"""The survey folder, opened and checked: arrays of features and their errors, star table, survey.json."""
 
 import hashlib
 import json
-import os
-import platform
 import re
-import shutil
-from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from astropy.table import Table
 
-import spfast
 from spfast.config import LATER
-from spfast.data.columns import STAR_COLUMNS, conform_rejected, conform_stars
+from spfast.data.columns import STAR_COLUMNS
 from spfast.data.untrusted import check_file
 from spfast.errors import BadInputError, reading
-from spfast.files import BLANK_SEAL, file_sha256, is_sealed, put_on_disk, reserve, seal, writing
+from spfast.files import file_sha256, is_sealed
 from spfast.model.layout import FeatureLayout
 
-__all__ = ["Survey", "SurveyWriter", "open_survey", "package_versions", "verify_survey"]
+__all__ = ["Survey", "open_survey", "verify_survey"]
 
-#: Version of the folder's format; a reader refuses one that it does not know.
+#: Version of the folder's format; a reader refuses any other.
 SCHEMA = 1
 
+#: The two arrays, each in a file of its name.
 ARRAYS = ("features", "feature_errors")
-#: Folder inside a partial survey for whatever its maker needs until it is whole; not part of the survey.
-WORK = "work"
-#: What a mock survey's stars really are; not part of the survey either.
-TRUTH = "truth.fits"
-_FILES = {*(f"{name}.npy" for name in ARRAYS), "stars.fits", "rejected.ecsv", "survey.json"}
-#: Rows looked at together: 8 MB.
+#: The five files of the folder.
+FILES = {*(f"{name}.npy" for name in ARRAYS), "stars.fits", "rejected.ecsv", "survey.json"}
+#: Stars whose features are checked at a time: 8 MB.
 _BLOCK = 256
-#: Entries of survey.json that its readers need, and their types.
+#: Entries of survey.json that readers need, and their types.
 _INFO = {"survey_hash": str, "n_rejected": int, "cut_flow": list, "versions": dict, "config": dict | None}
 #: APOGEE's names of spectrum files: kind, then release.
 _SPECTRUM_NAME = re.compile(r"(apStar|asStar|aspcapStar)-([^-]+)-")
@@ -41,7 +34,7 @@ _REBUILD = "build it again with `spfast ingest`"
 
 
 class Survey:
-    """A survey folder, opened for reading: nothing is in memory but the star table.
+    """A survey folder, opened for reading; only the star table is in memory.
 
     Attributes
     ----------
@@ -54,55 +47,63 @@ class Survey:
         What survey.json holds: configuration, versions, hashes, continuum pixels, cut-flow.
     """
 
-    def __init__(self, path, info, layout, stars, features, feature_errors):
+    def __init__(
+        self,
+        path: Path,
+        info: dict,
+        layout: FeatureLayout,
+        stars: Table,
+        features: np.ndarray,
+        feature_errors: np.ndarray,
+    ):
         self.path, self.info, self.layout, self.stars = path, info, layout, stars
         self.features, self.feature_errors = features, feature_errors
         self._checked = False
 
     @property
-    def n_stars(self):
+    def n_stars(self) -> int:
         return self.features.shape[0]
 
     @property
-    def n_features(self):
+    def n_features(self) -> int:
         return self.features.shape[1]
 
     @property
-    def survey_hash(self):
-        """Identifies arrays and star table (str, sha256 in hex)."""
+    def survey_hash(self) -> str:
+        """What identifies the arrays and the star table: a sha256 in hex (str)."""
         return self.info["survey_hash"]
 
     @property
-    def config(self):
+    def config(self) -> dict:
         """The configuration that it was built with (dict of its sections)."""
         return {key: value for key, value in (self.info.get("config") or {}).items() if key not in LATER}
 
     @property
-    def features_origin(self):
+    def features_origin(self) -> dict:
         """What the features were made of, beyond the configuration; kept with every model (dict).
 
-        ``spectra``: kinds and releases as the spectra's names say them, e.g. ``["aspcapStar dr17"]``; ``continuum``: a
-        hash of the continuum pixels, or None.
+        ``spectra`` (list of str) has kind and release of the spectra as their names tell them, e.g. ``aspcapStar
+        dr17``; ``continuum`` (str or None) is a hash of the continuum pixels.
         """
         files = np.asarray(self.stars["FILE"]).tolist() if "FILE" in self.stars.colnames else []
-        found = {_SPECTRUM_NAME.match(PurePosixPath(str(file)).name) for file in files}
-        kinds = {f"{match[1].replace('asStar', 'apStar')} {match[2]}" for match in found if match}
+        names = {_SPECTRUM_NAME.match(PurePosixPath(str(file)).name) for file in files}
+        kinds = {f"{name[1].replace('asStar', 'apStar')} {name[2]}" for name in names if name}
         pixels = (self.info.get("continuum") or {}).get("pixels")
         digest = None if pixels is None else hashlib.sha256(json.dumps(pixels).encode()).hexdigest()
         return {"spectra": sorted(kinds), "continuum": digest}
 
-    def check_values(self):
-        """Refuse arrays that hold what no build writes, a number that is not finite or an error below zero; once.
+    def check_values(self) -> None:
+        """Refuse arrays with numbers that no build writes: not finite, or an error below zero. The check is made once.
 
         Raises
         ------
         BadInputError
-            Naming the array and the first row.
+            It names the array and the first such row.
         """
         for name, array, low in (("features", self.features, -np.inf), ("feature_errors", self.feature_errors, 0.0)):
             for start in range(0, 0 if self._checked else self.n_stars, _BLOCK):
                 block = array[start : start + _BLOCK]
-                # NaN and infinities show in the extremes, and these cost one read.
+                # NaN and infinities show in the extremes, which cost one read.
                 if not (np.isfinite(block.min()) and np.isfinite(block.max()) and block.min() >= low):
                     row = start + int(np.flatnonzero(~(np.isfinite(block) & (block >= low)).all(axis=1))[0])
                     raise BadInputError(
@@ -111,8 +112,8 @@ class Survey:
                     )
         self._checked = True
 
-    def check_length(self):
-        """Refuse arrays whose files became shorter since they were opened, before what was made of them is kept.
+    def check_length(self) -> None:
+        """Refuse arrays whose files became shorter after they were opened; call it before a result is kept.
 
         What a file lacks of its last page reads as zeros, without a fault.
 
@@ -122,21 +123,21 @@ class Survey:
         """
         for name, array in (("features", self.features), ("feature_errors", self.feature_errors)):
             path = self.path / f"{name}.npy"
-            # One that is gone was replaced or removed: what was opened is still all there.
+            # A file that is gone was replaced or removed: what was opened is still whole.
             if path.exists() and path.stat().st_size < array.offset + array.nbytes:
                 raise BadInputError(f"{path}: became shorter while it was read; put the whole file back or {_REBUILD}")
 
     @property
-    def rejected(self):
-        """Every star that did not make it, and the first cut or fault that stopped it (astropy Table)."""
+    def rejected(self) -> Table:
+        """Every star that is not in the survey, and the first cut or fault that stopped it (astropy Table)."""
         return Table.read(self.path / "rejected.ecsv", format="ascii.ecsv")
 
     def __repr__(self):
         return f"<Survey {str(self.path)!r}: {self.n_stars} stars x {self.n_features} features>"
 
 
-def verify_survey(path):
-    """Read every byte of a survey and compare with the stored hashes.
+def verify_survey(path: str | os.PathLike) -> None:
+    """Read every byte of a survey and compare it with the stored hashes.
 
     Parameters
     ----------
@@ -145,11 +146,11 @@ def verify_survey(path):
     Raises
     ------
     BadInputError
-        Naming the first file that changed, or is not there.
+        It names the first file that changed or is missing.
     """
     info_path = Path(path) / "survey.json"
     hashes = _read_info(info_path).get("sha256")
-    if not isinstance(hashes, dict) or hashes.keys() != _FILES:
+    if not isinstance(hashes, dict) or hashes.keys() != FILES:
         raise BadInputError(f"{info_path}: has no hash of every file, it is damaged or of an older spfast; {_REBUILD}")
     if not is_sealed(info_path, str(hashes.pop("survey.json"))):
         raise BadInputError(f"{info_path}: changed since the survey was built; {_REBUILD}")
@@ -162,7 +163,7 @@ def verify_survey(path):
             raise BadInputError(f"{info_path.with_name(name)}: changed since the survey was built; {_REBUILD}")
 
 
-def open_survey(path):
+def open_survey(path: str | os.PathLike) -> Survey:
     """Open a survey folder.
 
     Parameters
@@ -246,160 +247,3 @@ def _open_array(path, layout):
     if array.shape[1] != layout.n_features:
         raise BadInputError(f"{path}: {array.shape[1]} columns, the survey's layout {layout.n_features}; {_REBUILD}")
     return array
-
-
-class SurveyWriter:
-    """Builds a survey under ``<path>.partial`` and renames it when it is whole; a context manager.
-
-    Leaving the ``with`` block without `finish` removes the partial folder, unless it was there before.
-
-    Parameters
-    ----------
-    path : path-like
-        The survey to make; must not exist.
-    layout : FeatureLayout
-    n_stars : int
-
-    Attributes
-    ----------
-    features, feature_errors : float32 memmap, shape (n_stars, n_features)
-        To be filled by the caller, in any order.
-
-    Raises
-    ------
-    BadInputError
-        If the path exists, cannot be made, or there is no star.
-    """
-
-    def __init__(self, path, layout, n_stars):
-        self.path, self.layout = Path(path), layout
-        self.partial = partial_path(path)
-        if self.path.exists():
-            raise BadInputError(f"{self.path}: exists already; remove it or choose another output")
-        if n_stars < 1:
-            raise BadInputError(f"{self.path}: there is no star to write; check the cuts and the tables")
-        self._was_there = self.partial.exists()
-        try:
-            with writing(self.path):
-                self.partial.mkdir(parents=True, exist_ok=True)
-                self._map("w+", dtype=np.float32, shape=(int(n_stars), layout.n_features))
-                for name in ARRAYS:
-                    path = self.partial / f"{name}.npy"
-                    reserve(path, path.stat().st_size)
-        except BadInputError as error:
-            self.__exit__(type(error), error, None)
-            raise
-
-    def _map(self, mode, **options):
-        self.features, self.feature_errors = (
-            np.lib.format.open_memmap(self.partial / f"{name}.npy", mode=mode, **options) for name in ARRAYS
-        )
-
-    def release(self):
-        """Map the arrays anew, so that what was written is the system's to keep and not in this process's memory."""
-        self.features = self.feature_errors = None
-        self._map("r+")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, exc_type, exc, traceback):
-        self.features = self.feature_errors = None
-        if self.partial.exists() and not self._was_there:
-            shutil.rmtree(self.partial)
-
-    def finish(self, stars, rejected=None, cut_flow=(), config=None, provenance=None):
-        """Write the tables and survey.json, put everything on disk and give the folder its name.
-
-        Parameters
-        ----------
-        stars : astropy Table
-            One row a star, in the order of the arrays' rows; columns as in `spfast.data.columns`, missing ones are
-            filled with their missing value.
-        rejected : astropy Table, optional
-            Columns APOGEE_ID, row, reason, detail.
-        cut_flow : list of (str, int)
-            Each cut and the number of stars left after it.
-        config : Config, optional
-        provenance : dict, optional
-            More entries for survey.json: inputs and their hashes, continuum pixels, policies.
-
-        Returns
-        -------
-        Survey
-
-        Raises
-        ------
-        BadInputError
-            If the table and the arrays have different numbers of rows.
-        """
-        if len(stars) != len(self.features):
-            raise BadInputError(f"{self.path}: {len(stars)} stars for {len(self.features)} feature rows")
-        with writing(self.path):
-            return self._finish(stars, rejected, cut_flow, config, provenance)
-
-    def _finish(self, stars, rejected, cut_flow, config, provenance):
-        shape = list(self.features.shape)
-        self.features.flush()
-        self.feature_errors.flush()
-        self.features = self.feature_errors = None
-        conform_stars(stars).write(self.partial / "stars.fits", format="fits", overwrite=True)
-        rejected = conform_rejected(rejected)
-        rejected_path = self.partial / "rejected.ecsv"
-        rejected.write(rejected_path, format="ascii.ecsv", overwrite=True)
-        hashes = {name: file_sha256(self.partial / name) for name in (*(f"{a}.npy" for a in ARRAYS), "stars.fits")}
-        info = {
-            "schema": SCHEMA,
-            "n_stars": shape[0],
-            "n_features": shape[1],
-            "n_rejected": len(rejected),
-            "arrays": {f"{name}.npy": {"shape": shape, "dtype": "float32", "order": "C"} for name in ARRAYS},
-            "sha256": hashes | {"rejected.ecsv": file_sha256(rejected_path), "survey.json": BLANK_SEAL},
-            "survey_hash": hashlib.sha256("".join(hashes.values()).encode()).hexdigest(),
-            "versions": package_versions(),
-            "config": None if config is None else config.to_dict(),
-            "cut_flow": [[str(cut), int(n_left)] for cut, n_left in cut_flow],
-            **(provenance or {}),
-            "layout": self.layout.to_dict(),
-        }
-        with open(self.partial / "survey.json", "w", encoding="utf-8") as file:
-            json.dump(info, file, indent=1)
-        seal(self.partial / "survey.json")
-        for name in (*_FILES, "."):
-            put_on_disk(self.partial / name)
-        os.replace(self.partial, self.path)
-        put_on_disk(self.path.parent)
-        # Only now: an end before the new name must find all that the build needs to go on.
-        clear_work(self.path)
-        return open_survey(self.path)
-
-
-def clear_work(path):
-    """Remove what the maker of a survey, now whole, has needed."""
-    shutil.rmtree(Path(path) / WORK, ignore_errors=True)
-
-
-def partial_path(path):
-    """Return where a survey is built before it has its name: ``<path>.partial``, beside it."""
-    path = Path(path)
-    return path.with_name(path.name + ".partial")
-
-
-def clear_partial(path):
-    """Remove an unfinished survey and say whether there was one; refuse a folder that has anything else in it."""
-    partial = partial_path(path)
-    if not partial.exists():
-        return False
-    if not partial.is_dir() or not {child.name for child in partial.iterdir()} <= {WORK, TRUTH, *_FILES}:
-        raise BadInputError(f"{partial}: is in the way and no build of ours; remove it or choose another output")
-    with writing(path):
-        shutil.rmtree(partial)
-    return True
-
-
-def package_versions():
-    """Versions of spfast, of Python and of the packages that numbers come from (dict of str)."""
-    versions = {"spfast": spfast.__version__, "python": platform.python_version()}
-    for package in ("numpy", "numba", "scipy", "astropy"):
-        versions[package] = metadata.version(package)
-    return versions

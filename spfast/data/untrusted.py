@@ -1,4 +1,4 @@
-"""Files from elsewhere, looked through before a parser opens them: what they unpack to, and what they ask of it."""
+"""Files from elsewhere, checked before a parser opens them: it must not unpack, count or fetch without end."""
 
 import gzip
 import re
@@ -9,8 +9,8 @@ from spfast.errors import BadInputError, reading
 
 __all__ = ["check_file"]
 
-#: A compressed file may unpack to this much, and beyond it to this many times its own size. Tables and spectra shrink
-#: to between a half and a twentieth; zeros, which is what a bomb is made of, to a thousandth.
+#: A compressed file may unpack to this many bytes plus this many times its own size. Tables and spectra shrink to
+#: between a half and a twentieth; zeros, of which a bomb is made, to a thousandth.
 _UNPACKED_FREE, _UNPACKED_TIMES = 64 << 20, 100
 _PIECE = 1 << 20
 
@@ -18,7 +18,7 @@ _GZIP = b"\x1f\x8b"
 #: First bytes of what astropy's and CFITSIO's readers would unpack too, whatever the file's name says.
 _PACKED = {b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip", b"\x1f\x9d": "compress"}
 
-#: Numbers in a FITS header that astropy counts up to, whatever they are; the standard ends at 999.
+#: Numbers in a FITS header to which astropy counts, however large they are; the standard allows 999.
 _COUNTS = re.compile(rb"\b(Z?NAXIS|TFIELDS) *= *\+?(\d+)")
 _COUNT_MAX = 999
 _SIZES = re.compile(rb"(?:^|(?<= ))(BITPIX|NAXIS\d*|PCOUNT|GCOUNT) *= *(-?\d+)")
@@ -28,15 +28,16 @@ _HEADER_MAX = 8_000_000
 
 
 def check_file(path, votable=False):
-    """Refuse what would have a parser unpack, count or fetch without end.
+    """Refuse a file that would make a parser unpack, count or fetch without end.
 
     Parameters
     ----------
     path : path-like
-        Read through if it is compressed or a VOTable; of a plain FITS file the headers, of others the first bytes.
+        It is read whole if it is compressed or a VOTable; of a plain FITS file only the headers, of any other only
+        the first bytes.
     votable : bool
-        Its XML may declare no entity (they expand to any size, or name other files) and take its data from nowhere
-        else (``STREAM href``): astropy's parser would follow both.
+        It is XML. It may declare no entity, which could expand to any size or name another file, and must hold its
+        data itself, not take them from elsewhere (``STREAM href``): astropy's parser would follow both.
 
     Raises
     ------
@@ -90,7 +91,7 @@ def _bounded(path, file):
 
 
 def _check_headers(path, file):
-    """Go from header to header of a FITS file, as far as they make sense: the rest is for the parser to refuse."""
+    """Check one header of a FITS file after the other, as far as they make sense; the parser refuses the rest."""
     number = 0
     while header := _next_header(path, file, number):
         for name, count in _COUNTS.findall(header):
@@ -111,7 +112,7 @@ def _check_headers(path, file):
 
 
 def _next_header(path, file, number):
-    """The bytes of the header that begins here; empty at the end of the file."""
+    """Return the bytes of the header that begins here; none at the end of the file."""
     header = bytearray()
     while block := file.read(_BLOCK):
         header += block

@@ -1,10 +1,11 @@
-"""What to add to Gaia's parallaxes: one number for all stars, one fitted star by star, or Gaia DR3's zero point."""
+"""What is added to Gaia's parallaxes: one number, a fitted function of covariates, or the zero point of Gaia DR3."""
 
 import threading
 import warnings
 
 import numpy as np
 from astropy.coordinates import BarycentricMeanEcliptic, SkyCoord
+from astropy.table import Table
 
 from spfast.config import CONSTANT, COVARIATES, FITTED, LINDEGREN
 from spfast.errors import BadInputError
@@ -17,7 +18,7 @@ _G_RANGE, _NU_EFF_RANGE, _PSEUDOCOLOUR_RANGE = (6.0, 21.0), (1.1, 1.9), (1.24, 1
 #: Gaia's ``astrometric_params_solved`` of five- and six-parameter solutions.
 _FIVE, _SIX = 31, 95
 _NEEDED = ("nu_eff_used_in_astrometry", "pseudocolour", "ecl_lat", "astrometric_params_solved")
-#: Filters of warnings belong to the process; folds are fitted side by side.
+#: Warning filters belong to the whole process, and folds are fitted side by side: one thread at a time changes them.
 _FILTERS = threading.Lock()
 
 
@@ -31,9 +32,9 @@ def added_to_parallax(stars, rule=CONSTANT, zero_point=0.0, fitted=None):
     rule : str
         "constant", "lindegren2021" or "fit".
     zero_point : float [mas]
-        Added to all under the rule "constant".
+        What the rule "constant" adds to all.
     fitted : FittedZeroPoint, optional
-        Under the rule "fit": its ``covariates``, ``pivots`` and ``offsets``.
+        Needed by the rule "fit": its ``covariates``, ``pivots`` and ``offsets``.
 
     Returns
     -------
@@ -59,7 +60,7 @@ def added_to_parallax(stars, rule=CONSTANT, zero_point=0.0, fitted=None):
 
 
 def zero_point_covariates(stars, names, pivots=None, rows=None):
-    """Return what a fitted zero point is linear in, less its pivot.
+    """Return the covariates in which a fitted zero point is linear, each less its pivot.
 
     Parameters
     ----------
@@ -68,9 +69,9 @@ def zero_point_covariates(stars, names, pivots=None, rows=None):
     names : sequence of str
         Keys of `spfast.config.COVARIATES`.
     pivots : sequence of float, optional
-        Values at which a covariate counts as zero; by default the median of ``rows``, to four digits.
+        The value of each covariate that counts as zero; by default its median over ``rows``, to four digits.
     rows : int array, optional
-        All by default.
+        Stars that the medians are taken of; all by default.
 
     Returns
     -------
@@ -123,19 +124,19 @@ def _covariate(stars, name):
     if "ecl_lat" in stars.colnames:
         return column("ecl_lat")[0]
     ra, dec = column("ra", "dec")
-    known = np.isfinite(ra) & (np.abs(dec) <= 90.0)
+    on_sky = np.isfinite(ra) & (np.abs(dec) <= 90.0)
     latitude = np.full(len(stars), np.nan)
-    sky = SkyCoord(ra[known], dec[known], unit="deg")
-    latitude[known] = sky.transform_to(BarycentricMeanEcliptic()).lat.deg
+    sky = SkyCoord(ra[on_sky], dec[on_sky], unit="deg")
+    latitude[on_sky] = sky.transform_to(BarycentricMeanEcliptic()).lat.deg
     return latitude
 
 
-def lindegren_zero_point(stars):
+def lindegren_zero_point(stars: Table) -> tuple[np.ndarray, np.ndarray]:
     """Return the parallax zero point of Gaia DR3 for each star (Lindegren et al. 2021, A&A 649, A4).
 
-    A star outside the range of the relation gets the value at the nearest edge. One that lacks a column gets the
-    median of all others: the zero point varies by 0.02 mas among giants, less than the error of any of their
-    parallaxes, so leaving such a star out of the fit would cost more than it saves. Both are marked.
+    A star outside the range of the relation gets the value at the nearest edge of it, a star that lacks a column the
+    median of all others; ``out_of_range`` marks both. The zero point varies by 0.02 mas among giants, less than the
+    error of any of their parallaxes, so leaving such a star out of a fit would cost more than it saves.
 
     Parameters
     ----------
@@ -148,7 +149,7 @@ def lindegren_zero_point(stars):
     zero_point : float64 array, shape (n_stars,) [mas]
         To be subtracted from the parallax; NaN for stars without a parallax.
     out_of_range : bool array, shape (n_stars,)
-        Stars with a parallax, outside the range or lacking a column.
+        Stars that have a parallax, and are outside the range or lack a column.
 
     Raises
     ------
@@ -173,9 +174,9 @@ def lindegren_zero_point(stars):
     solved = np.ma.filled(np.ma.asarray(stars["astrometric_params_solved"]), -1)
     with_parallax = np.isfinite(np.ma.filled(np.ma.asarray(stars["parallax"]), np.nan))
     five, six = solved == _FIVE, solved == _SIX
-    known = with_parallax & np.isfinite(g) & np.isfinite(latitude)
-    known &= (five & np.isfinite(nu_eff)) | (six & np.isfinite(pseudocolour))
-    if not known.any():
+    complete = with_parallax & np.isfinite(g) & np.isfinite(latitude)
+    complete &= (five & np.isfinite(nu_eff)) | (six & np.isfinite(pseudocolour))
+    if not complete.any():
         raise BadInputError(
             f"the zero point lindegren2021: no star has a parallax and {', '.join(_NEEDED)}; ingest a Gaia DR3 table"
         )
@@ -185,16 +186,16 @@ def lindegren_zero_point(stars):
     zpt.load_tables()
     value = np.full(len(stars), np.nan)
     with _FILTERS, warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the package warns of values at the edges, which we ask for
-        value[known] = zpt.get_zpt(
-            np.clip(g, *_G_RANGE)[known],
-            np.clip(nu_eff, *_NU_EFF_RANGE)[known],
-            np.clip(pseudocolour, *_PSEUDOCOLOUR_RANGE)[known],
-            latitude[known],
-            solved[known],
+        warnings.simplefilter("ignore", UserWarning)  # the package warns of the edges, where we ask on purpose
+        value[complete] = zpt.get_zpt(
+            np.clip(g, *_G_RANGE)[complete],
+            np.clip(nu_eff, *_NU_EFF_RANGE)[complete],
+            np.clip(pseudocolour, *_PSEUDOCOLOUR_RANGE)[complete],
+            latitude[complete],
+            solved[complete],
         )
-    value[with_parallax & ~known] = np.median(value[known])
-    return value, with_parallax & ~(known & inside)
+    value[with_parallax & ~complete] = np.median(value[complete])
+    return value, with_parallax & ~(complete & inside)
 
 
 def _within(values, bounds):

@@ -12,7 +12,7 @@ __all__ = ["CHIPS", "FeatureLayout", "MAGNITUDES", "N_GRID", "grid_wavelength"]
 N_GRID = 8575
 GRID_LOG10_START = 4.179
 GRID_LOG10_STEP = 6e-6
-#: Wavelength ranges of the three detector chips that are used [Angstrom].
+#: The three detectors, open intervals of vacuum wavelength [Angstrom], edges trimmed.
 CHIPS = ((15150.0, 15800.0), (15890.0, 16430.0), (16490.0, 16950.0))
 
 #: Sum of the magnitudes' coefficients of ln parallax if parallax scales as 10^(-0.2 magnitude).

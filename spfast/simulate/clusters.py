@@ -1,10 +1,10 @@
-"""Mock members of real star clusters: the literature's place, distance, motion and [Fe/H], our giants and our noise."""
+"""Mock members of real star clusters: place, distance, motion and [Fe/H] of the literature, our giants and noise."""
 
 import numpy as np
 from astropy import units
 from astropy.coordinates import SkyCoord
 
-from spfast.data.known_clusters import literature_clusters
+from spfast.data.literature_clusters import literature_clusters
 from spfast.errors import BadInputError
 from spfast.simulate.population import FIELDS, dust_density, giant_labels, measure, place_at
 
@@ -19,16 +19,16 @@ _GLOBULAR_FE_H = -0.6
 _GLOBULAR, _OPEN = (12.5, 0.28, 5.0), (4.0, 0.02, 0.8)
 #: Spread of [Fe/H] among members [dex], and of the dust before them, as a share of it.
 _FE_H_SPREAD, _DUST_SPREAD = 0.02, 0.04
-#: The radius in which members are looked for, in units of the spread of their places in one direction.
+#: The radius within which members are looked for, in units of the spread of their places in one direction.
 _RADII = 3.5
-#: H magnitudes and log g of members that are observed: for their own sake, so also brighter than in the field.
+#: H magnitudes and largest log g of members that are observed. They are targets themselves, so also brighter ones.
 _H_BRIGHT, _H_FAINT, _LOGG_MAX = 6.0, 13.7, 2.25
 #: Proper motion [mas/yr] of 1 km/s at 1 kpc.
 _PER_YEAR = 1.0 / 4.740470463
 
 
 def draw_members(names, seed):
-    """Draw members of known clusters.
+    """Draw members of literature clusters.
 
     Parameters
     ----------
@@ -39,12 +39,12 @@ def draw_members(names, seed):
     Returns
     -------
     stars : dict of arrays
-        As of `draw_population`, with ``cluster``; `CLUSTER_STARS` for each name.
+        Those of `draw_population`, and ``cluster``; there are `CLUSTER_STARS` for each name.
 
     Raises
     ------
     BadInputError
-        If a name is not known.
+        If there is no cluster of that name.
 
     Examples
     --------
@@ -53,14 +53,15 @@ def draw_members(names, seed):
     >>> set(members["cluster"].tolist()), float(members["distance"][0])
     ({'M13'}, 7.42)
     """
-    known = literature_clusters()
-    place = {str(row[column]): i for i, row in enumerate(known) for column in ("cluster", "other_name") if row[column]}
+    clusters = literature_clusters()
+    both = ("cluster", "other_name")
+    place = {str(row[column]): i for i, row in enumerate(clusters) for column in both if row[column]}
     drawn = []
     for name in dict.fromkeys(names):
         if name not in place:
-            raise BadInputError(f"cluster {name!r}: expected one of {', '.join(map(str, known['cluster']))}")
+            raise BadInputError(f"cluster {name!r}: expected one of {', '.join(map(str, clusters['cluster']))}")
         number = place[name]
-        drawn.append(_draw(known[number], number, np.random.default_rng([seed, 8, number])))
+        drawn.append(_draw(clusters[number], number, np.random.default_rng([seed, 8, number])))
     return {column: np.concatenate([stars[column] for stars in drawn]) for column in drawn[0]}
 
 
@@ -88,7 +89,7 @@ def _draw(centre, number, rng):
 
 
 def _bright_giants(n, fe_h, age, alpha_fe, distance, rng):
-    """Giants of one age and composition, in the order drawn, of those that APOGEE would observe at this distance."""
+    """Draw giants of one age and composition that APOGEE would observe at this distance."""
     count = 200 * n
     stars = giant_labels(
         np.full(count, age), fe_h + rng.normal(0.0, _FE_H_SPREAD, count), np.full(count, alpha_fe), rng
@@ -99,13 +100,13 @@ def _bright_giants(n, fe_h, age, alpha_fe, distance, rng):
 
 
 def _within(radius, n, rng):
-    """Distances from the centre [deg] of a round Gaussian swarm, all of them within the radius."""
+    """Draw distances from the centre [deg] in a round Gaussian swarm, all of them within the radius."""
     outermost = 1.0 - np.exp(-0.5 * _RADII**2)
     return radius / _RADII * np.sqrt(-2.0 * np.log(1.0 - outermost * rng.random(n)))
 
 
 def _dust(centre):
-    """Extinction in V [mag] as far as the cluster."""
+    """Return the extinction in V [mag] between the Sun and the cluster."""
     sky = SkyCoord(centre["ra"], centre["dec"], unit="deg").galactic
     step = 0.05
     distance = np.arange(step / 2, centre["distance"], step)

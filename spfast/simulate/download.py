@@ -1,6 +1,7 @@
-"""`spfast simulate`: a mock download, its tables as untidy as real ones are."""
+"""`spfast simulate`: a mock download, with tables as untidy as real ones."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,11 @@ from spfast.lock import hold
 from spfast.progress import Progress
 from spfast.simulate import files
 from spfast.simulate.spectra import Synthesis, observe
-from spfast.simulate.stars import CHUNK, ZERO_POINT, draw_chunk, draw_cluster_stars, measured_labels, truth_table
+from spfast.simulate.stars import CHUNK, MOCK_ZERO_POINT, draw_chunk, draw_cluster_stars, measured_labels, truth_table
 
 __all__ = ["simulate_download"]
 
-#: Shares of stars that have each fault of real tables.
+#: Share of the stars with each fault of real tables.
 _DUPLICATED, _NO_SPECTRUM, _NO_GAIA, _NO_PARALLAX = 0.03, 0.01, 0.01, 0.004
 _TWO_SOURCES, _NO_WISE, _NO_LABELS, _NO_2MASS_ERROR, _FLAGGED = 0.02, 0.01, 0.02, 0.003, 0.02
 #: STARFLAG and ASPCAPFLAG bits that a flagged star gets: persistence, low S/N, a warning and STAR_BAD.
@@ -24,16 +25,16 @@ _STARFLAG_BITS, _ASPCAPFLAG_BITS = (1 << 9, 1 << 18), (1 << 7, 1 << 23)
 
 
 def simulate_download(
-    out,
-    n_stars,
-    seed=0,
-    release="dr17",
-    spectra="aspcapStar",
-    quiet=False,
-    wrong_parallaxes=0.0,
-    zero_point=ZERO_POINT,
-    clusters=(),
-):
+    out: str | os.PathLike,
+    n_stars: int,
+    seed: int = 0,
+    release: str = "dr17",
+    spectra: str = "aspcapStar",
+    quiet: bool = False,
+    wrong_parallaxes: float = 0.0,
+    zero_point: tuple[float, float] = MOCK_ZERO_POINT,
+    clusters: Sequence[str] = (),
+) -> Path:
     """Write allStar, a tree of spectra, a Gaia table and the truth, in the formats of a release.
 
     The same seed gives the same bytes.
@@ -41,9 +42,10 @@ def simulate_download(
     Parameters
     ----------
     out : path-like
-        Folder to make: ``allStar-<release>.fits``, the release's tree of spectra, ``gaia.fits``, ``truth.fits``.
+        Folder to make. It will hold ``allStar-<release>.fits``, the release's tree of spectra, ``gaia.fits`` and
+        ``truth.fits``.
     n_stars : int
-        Different stars; allStar has a few more rows, because some stars are there twice.
+        Number of different stars; some of them have two rows in allStar.
     seed : int
     release : str
         ``"dr14"``, ``"dr16"``, ``"dr17"`` or ``"dr19"``.
@@ -51,11 +53,11 @@ def simulate_download(
         ``"apStar"`` or ``"aspcapStar"``.
     quiet : bool
     wrong_parallaxes : float
-        Share of the stars whose parallax is wrong; ``truth.fits`` says which.
+        Share of the stars whose parallax is wrong; ``truth.fits`` marks them.
     zero_point : tuple of two float [mas], [mas/mag]
-        What Gaia's parallaxes are too small by at G = 14, and by more for every further magnitude.
+        What Gaia's parallaxes are too small by at G = 14, and by how much more for each magnitude of measured G.
     clusters : sequence of str
-        Known clusters whose members come first among the stars; ``truth.fits`` says which they are.
+        Literature clusters whose members come first among the stars; ``truth.fits`` names the cluster of each.
 
     Returns
     -------
@@ -65,7 +67,7 @@ def simulate_download(
     Raises
     ------
     BadInputError
-        If the folder exists and is not empty, another process is writing it, or the release has no such files.
+        If the folder exists and is not empty, if another process is writing it, or if the release has no such files.
     """
     out = Path(out)
     if release not in files.RELEASES:
@@ -99,7 +101,7 @@ def _write(root, n_stars, seed, release, kind, quiet, wrong_parallaxes, zero_poi
     rows = _allstar_rows(stars, rng, release)
     observations = [(np.arange(n_stars), rows, 1), _observed_again(rows, rng, release)]
     without = rng.random(n_stars) < _NO_SPECTRUM
-    luminous = np.flatnonzero(~without & (stars["logg"] < 2.0))  # no cut on log g saves a reader from the damaged file
+    luminous = np.flatnonzero(~without & (stars["logg"] < 2.0))  # the cut on log g must not hide the damaged file
     cut_short = int(rng.choice(luminous)) if n_stars > 10 and luminous.size else -1
     synthesis = Synthesis()
     with Progress("simulate", sum(len(members) for members, _, _ in observations), quiet) as progress:
@@ -142,7 +144,7 @@ def _paths(rows, release, kind):
 
 
 def _allstar_rows(stars, rng, release):
-    """One row a star, in allStar's columns."""
+    """Return allStar's columns, one row a star (dict of arrays)."""
     n = stars["teff"].size
     teff, logg, fe_h = measured_labels(stars)
     nothing = rng.random(n) < _NO_LABELS
@@ -180,7 +182,7 @@ def _allstar_rows(stars, rng, release):
 
 
 def _observed_again(rows, rng, release):
-    """Some stars were observed in two fields: a second row and spectrum of lower S/N, the same identifier."""
+    """Choose stars that were observed in a second field too: another row and spectrum, of lower S/N."""
     again = np.flatnonzero(rng.random(len(rows["APOGEE_ID"])) < _DUPLICATED)
     if release == "dr19":  # one combined spectrum for each telescope there
         again = again[:0]
@@ -192,7 +194,7 @@ def _observed_again(rows, rng, release):
 
 
 def _untidy_gaia(table, rng):
-    """Stars without a parallax, without WISE, without a match, and with a second, fainter source nearby."""
+    """Remove parallaxes, WISE photometry and matches of some stars, and give some a second, fainter source nearby."""
     n = len(table)
     second = table[rng.random(n) < _TWO_SOURCES]
     no_wise, no_parallax = rng.random(n) < _NO_WISE, rng.random(n) < _NO_PARALLAX
@@ -217,6 +219,6 @@ def _untidy_gaia(table, rng):
 
 
 def _ecliptic_latitude(stars):
-    """Ecliptic latitude from right ascension and declination [deg] (obliquity 23.4393 deg)."""
+    """Return the ecliptic latitude [deg], with an obliquity of 23.4393 deg."""
     tilt, ra, dec = np.radians(23.4393), np.radians(stars["ra"]), np.radians(stars["dec"])
     return np.degrees(np.arcsin(np.sin(dec) * np.cos(tilt) - np.cos(dec) * np.sin(tilt) * np.sin(ra)))

@@ -1,4 +1,4 @@
-"""The real files' formats: allStar, apStar, aspcapStar and Gaia tables as the releases write them."""
+"""Writing allStar, apStar, aspcapStar and Gaia tables in the formats of the releases."""
 
 import numpy as np
 from astropy.io import fits
@@ -39,7 +39,7 @@ RELEASES = {
 MISSING = -9999.0
 _HEADER = {"CRVAL1": GRID_LOG10_START, "CDELT1": GRID_LOG10_STEP, "CRPIX1": 1, "CTYPE1": "LOG-LINEAR"}
 _TEXT_WIDTHS = {"APOGEE_ID": 18, "FILE": 64, "TELESCOPE": 8, "FIELD": 24}
-#: What DR19's summary file calls allStar's columns; what is missing is NaN there.
+#: DR19's names of allStar's columns; a missing number is NaN there.
 _DR19_NAMES = {
     "APOGEE_ID": "sdss4_apogee_id",
     "TELESCOPE": "telescope",
@@ -65,7 +65,7 @@ _DR19_NAMES = {
     "FE_H": "fe_h",
     "ALPHA_M": "alpha_m_atm",
 }
-#: BAD_PIXEL bits that a pipeline sets off the detectors.
+#: BAD_PIXEL, which earlier pipelines set off the detectors.
 _UNCOVERED = 1
 
 
@@ -98,7 +98,7 @@ def spectrum_path(release, kind, star):
 
 
 def allstar_table(rows, release):
-    """Return an allStar table from rows' columns: types and missing values as the releases have them."""
+    """Return an allStar table from its columns, with the release's types and missing values."""
     table = Table()
     for name, values in rows.items():
         values = np.asarray(values)
@@ -128,7 +128,7 @@ def write_allstar(path, table, release):
 
 
 def _pad_text(path):
-    """Fill text columns with blanks, as the real tables do: astropy strips them, whatever it is given."""
+    """Pad text columns with blanks, as the real tables are: astropy strips them from all that it is given."""
     with fits.open(path) as hdus:
         start, dtype, n_rows = hdus.fileinfo(-1)["datLoc"], hdus[-1].columns.dtype, hdus[-1].header["NAXIS2"]
     rows = np.memmap(path, dtype=dtype.newbyteorder(">"), mode="r+", offset=start, shape=(n_rows,))
@@ -167,10 +167,11 @@ def write_aspcap_star(path, star, flux, error, model):
 
 
 def write_ap_star(path, release, star, flux, error, mask, rng):
-    """Write an apStar file: combined spectra in rows 0 and 1, the visits after them, not normalised.
+    """Write an apStar file, which is not normalised: combined spectra in rows 0 and 1, then the visits.
 
-    Stellar slope, detector response and units are put on here. DR17 has NaN off the detectors, 64-bit images and two
-    rows for one visit; earlier releases have zeros and `BAD_ERROR`, 32-bit images, and one dimension for one visit.
+    The slope of the star, the response of the detectors and the units are put in here. DR17 has NaN off the
+    detectors, 64-bit images and two rows for one visit; earlier releases have zeros and `BAD_ERROR`, 32-bit images,
+    and one dimension for one visit.
 
     Parameters
     ----------
@@ -194,7 +195,7 @@ def write_ap_star(path, release, star, flux, error, mask, rng):
     flux = np.where(covered, flux * continuum, empty)
     error = np.where(covered, error * continuum, np.nan if new else BAD_ERROR)
     mask = np.where(covered, mask, 0 if new else _UNCOVERED)
-    # The second combination weights visits otherwise; with one visit there is none, and DR17 leaves zeros.
+    # The second combination weights the visits in another way. With one visit there is none, and DR17 has zeros.
     if n_visits == 1:
         nothing = np.zeros(N_GRID)
         rows, errors, masks = [flux, nothing], [error, nothing], [mask, nothing]
@@ -221,14 +222,14 @@ def write_ap_star(path, release, star, flux, error, mask, rng):
         data = np.array(layer[:n_rows] if len(layer) > 1 else layer * n_rows, dtype=dtype)
         hdus.append(fits.ImageHDU(data[0] if n_rows == 1 else data, fits.Header({**_HEADER, "BUNIT": unit})))
     hdus.append(fits.ImageHDU())
-    # Radial velocities by visit; DR17 adds those of the combination.
+    # Radial velocities of the visits; DR17 adds that of the combination.
     for n_velocities in (n_visits, 1)[: 2 if new else 1]:
         hdus.append(fits.BinTableHDU(Table({"vhelio": np.full(n_velocities, star["VHELIO_AVG"], np.float64)})))
     fits.HDUList(hdus).writeto(path)
 
 
 def _continuum(star, rng):
-    """Slope of the star and response of each detector, in 1e-17 erg/s/cm^2/A; a star of H = 10 has about 1,100."""
+    """Return the star's slope times the detectors' response, in 1e-17 erg/s/cm^2/A; about 1,100 at H = 10."""
     pixel = np.arange(N_GRID) / N_GRID
     level = 1300.0 * 10 ** (-0.4 * (np.clip(star["H"], 5.0, 16.0) - 10.0)) * np.exp(rng.normal(0.0, 0.1))
     shape = 1.0 - (0.30 + 0.05 * rng.normal()) * pixel
@@ -265,7 +266,7 @@ def _ap_star_header(star):
 
 
 def gaia_table(stars, release):
-    """Return a Gaia archive result joined with 2MASS and AllWISE keys, one row a star of `draw_population`."""
+    """Return what Gaia's archive gives for a join with 2MASS and AllWISE, one row for each star."""
     table = Table()
     table["original_ext_source_id"] = np.char.replace(stars["APOGEE_ID"], "2M", "")
     table["source_id"] = stars["source_id"]

@@ -1,4 +1,4 @@
-"""Lines of cool giants in the H band: vacuum wavelengths of known lines, and how species answer to labels."""
+"""Lines of cool giants in the H band: vacuum wavelengths and strengths, and how each species depends on labels."""
 
 import numpy as np
 
@@ -88,7 +88,7 @@ _BRACKETT = {
     15345.9: 0.05, 15264.7: 0.04, 15196.0: 0.04,
 }  # fmt: skip
 
-#: Weak lines that fill the real spectrum between the listed ones: how many of each species, drawn once and for all.
+#: Number of weak lines of each species between the listed ones; they are the same for all surveys.
 _FOREST = {
     "CN": 900,
     "Fe low": 260,
@@ -105,7 +105,7 @@ _FOREST_SEED = 15271690
 
 
 def line_list():
-    """Return every line of the synthesis.
+    """Return every line of the synthetic spectra.
 
     Returns
     -------
@@ -130,9 +130,9 @@ def line_list():
 
 
 def _carbon_monoxide():
-    """Wavelengths and strengths of the second-overtone lines of 12CO, from the energies of its levels.
+    """Return wavelengths and strengths of the second-overtone lines of 12CO, from the energies of its levels.
 
-    The R branches turn back near J = 34: those are the band heads.
+    The R branches turn back near J = 34, which makes the band heads.
     """
 
     def energy(v, j):

@@ -1,13 +1,12 @@
-"""A population of red giants: labels, luminosity, place in the disc, dust, photometry and Gaia's view of it."""
+"""A population of red giants: labels, luminosity, place in the disc, dust, photometry and Gaia's astrometry."""
 
 import numpy as np
 from astropy import units
 from astropy.coordinates import SkyCoord
 
-__all__ = ["BANDS", "FIELDS", "ZERO_POINT", "draw_population", "dust_density", "giant_labels", "measure", "place_at"]
+from spfast.config import ZERO_POINT
 
-#: What Gaia DR2 parallaxes are too small by, on average, for these stars [mas].
-ZERO_POINT = -0.0483
+__all__ = ["BANDS", "FIELDS", "draw_population", "dust_density", "giant_labels", "measure", "place_at"]
 
 #: Bands of the feature row, in its order.
 BANDS = ("G", "BP", "RP", "J", "H", "K", "W1", "W2")
@@ -23,13 +22,13 @@ _THIN_HEIGHT, _THICK_HEIGHT = 0.3, 0.9
 #: Dust: extinction per kpc near the Sun in V [mag/kpc], scale length and height [kpc].
 _DUST_LOCAL, _DUST_LENGTH, _DUST_HEIGHT = 0.55, 3.2, 0.12
 
-#: Share of stars below the luminous part of the giant branch, which the cut on log g takes away.
+#: Share of stars below the luminous part of the giant branch, which the cut on log g removes.
 _LOWER_BRANCH = 0.06
 #: More dust than this hides a star from Gaia [mag in V].
 _MAX_A_V = 9.0
 #: Distances that a star may have [kpc].
 _DISTANCES = np.geomspace(0.3, 25.0, 72)
-#: Pointings on the sky: few at high latitude, many in the disc, drawn once for all surveys.
+#: Number of pointings on the sky, the same for all surveys: few at high latitude, many in the disc.
 FIELDS = 240
 _FIELD_RADIUS = 1.4  # [deg]
 
@@ -46,18 +45,18 @@ _MINUS_K = {
     "W1": (-0.05, -0.05, 0.0),
     "W2": (0.02, 0.12, 0.1),
 }
-#: How the same differences move with [Fe/H].
+#: How the same differences change with [Fe/H].
 _METALLICITY = {"G": 0.06, "BP": 0.11, "RP": 0.03, "J": 0.01, "H": 0.01, "K": 0.0, "W1": 0.0, "W2": -0.02}
 #: Extinction in each band in units of A_V, for a red giant without much dust.
 _EXTINCTION = {"G": 0.77, "BP": 1.00, "RP": 0.60, "J": 0.28, "H": 0.18, "K": 0.115, "W1": 0.068, "W2": 0.052}
 #: The broad bands' extinction falls with A_V, as the reddened spectrum moves to longer wavelengths.
 _BROAD = {"G": -0.012, "BP": -0.012, "RP": -0.004}
-#: Zero points of Gaia magnitudes, 2.5 log10 of e-/s.
-_GAIA_ZERO_POINTS = {"G": 25.688, "BP": 25.351, "RP": 24.762}
+#: Gaia's magnitude of a flux of one electron a second.
+_GAIA_UNIT_MAGNITUDE = {"G": 25.688, "BP": 25.351, "RP": 24.762}
 
 
 def draw_population(n_stars, rng):
-    """Draw stars with their truth and with what Gaia, 2MASS and WISE measure of them.
+    """Draw stars: their truth, and what Gaia, 2MASS and WISE measure.
 
     Parameters
     ----------
@@ -80,13 +79,13 @@ def draw_population(n_stars, rng):
 
 
 def measure(stars, rng):
-    """Add to stars with labels, place and motion what Gaia, 2MASS and WISE measure of them."""
+    """Add what Gaia, 2MASS and WISE measure of stars that have labels, place and motion."""
     _photometry(stars, rng)
     _astrometry(stars, rng)
 
 
 def _labels(n, rng):
-    """Age and abundances of the field's stars, and what follows from them."""
+    """Draw age and abundances of field stars, and what follows from them."""
     kind = rng.choice(3, size=n, p=[0.71, 0.23, 0.06])  # thin disc, thick disc, halo
     age = np.choose(kind, [rng.uniform(0.6, 9.0, n), rng.uniform(7.5, 12.0, n), rng.uniform(10.0, 13.0, n)])
     fe_h = np.choose(kind, [rng.normal(-0.08, 0.2, n), rng.normal(-0.45, 0.25, n), rng.normal(-1.3, 0.35, n)])
@@ -96,7 +95,7 @@ def _labels(n, rng):
 
 
 def giant_labels(age, fe_h, alpha_fe, rng):
-    """Mass, [C/N], temperature and gravity of giants of an age and composition; luminosity follows: L = M T^4 / g.
+    """Draw mass, [C/N], temperature and gravity of giants of given age and composition; luminosity is M T^4 / g.
 
     Parameters
     ----------
@@ -111,7 +110,7 @@ def giant_labels(age, fe_h, alpha_fe, rng):
     n = age.size
     mass = 1.02 * (age / 10.0) ** -0.31 * 10 ** (0.05 * fe_h) * np.exp(rng.normal(0.0, 0.03, n))
     c_n = -0.18 - 1.15 * np.log10(mass / 1.1) + 0.15 * fe_h + rng.normal(0.0, 0.04, n)
-    # Up the branch stars evolve ever faster: fewer of low gravity.
+    # Stars evolve faster the higher they are on the branch: there are fewer of low gravity.
     low, high, slope = -0.1, 2.45, 0.38
     u = rng.random(n)
     logg = np.log10(10 ** (slope * low) + u * (10 ** (slope * high) - 10 ** (slope * low))) / slope
@@ -142,7 +141,7 @@ def _fields():
 
 
 def _place(stars, rng):
-    """Pointing, distance and dust: the density of the disc along the line of sight times the magnitude limits."""
+    """Draw pointing, distance and dust, by the density along the line of sight and the limits in magnitude."""
     n = stars["mass"].size
     theta = 5040.0 / stars["teff"] - _THETA0
     field = rng.integers(0, FIELDS, n)
@@ -196,7 +195,7 @@ def place_at(stars):
 
 
 def _motion(stars, rng):
-    """A rotating disc that becomes hotter with its age, seen from the Sun."""
+    """Draw the motion of a rotating disc, whose older stars have more random motion, as the Sun sees it."""
     n = stars["mass"].size
     spread = np.choose(stars["component"], [28.0, 55.0, 120.0])
     speed = np.choose(stars["component"], [_CIRCULAR_SPEED - 6.0, _CIRCULAR_SPEED - 45.0, 15.0])
@@ -225,7 +224,7 @@ def _motion(stars, rng):
 
 
 def _photometry(stars, rng):
-    """True and measured magnitudes; every star's extinction law is a little different."""
+    """Add true and measured magnitudes; the extinction law differs a little from star to star."""
     n = stars["mass"].size
     theta = 5040.0 / stars["teff"] - _THETA0
     modulus = 5.0 * np.log10(100.0 * stars["distance"])
@@ -240,10 +239,10 @@ def _photometry(stars, rng):
         true = stars[f"true_{band}"]
         floor = {"G": 0.0006, "BP": 0.003, "RP": 0.002}[band]
         error = np.hypot(floor, 0.004 * 10 ** (0.3 * (true - 17.0 - (band == "G")))) * np.exp(rng.normal(0.0, 0.2, n))
-        flux = 10 ** (0.4 * (_GAIA_ZERO_POINTS[band] - true)) * (1.0 + error / 1.0857 * rng.normal(size=n))
+        flux = 10 ** (0.4 * (_GAIA_UNIT_MAGNITUDE[band] - true)) * (1.0 + error / 1.0857 * rng.normal(size=n))
         flux = np.maximum(flux, 1.0)
         stars[f"{band}_flux"], stars[f"{band}_flux_error"] = flux, flux * error / 1.0857
-        stars[band], stars[f"{band}_error"] = _GAIA_ZERO_POINTS[band] - 2.5 * np.log10(flux), error
+        stars[band], stars[f"{band}_error"] = _GAIA_UNIT_MAGNITUDE[band] - 2.5 * np.log10(flux), error
     for band, floor in (("J", 0.022), ("H", 0.025), ("K", 0.021), ("W1", 0.023), ("W2", 0.020)):
         error = np.round(np.hypot(floor, 0.012 * 10 ** (0.25 * (stars[f"true_{band}"] - 13.0))), 3)
         stars[band] = np.round(stars[f"true_{band}"] + 0.8 * error * rng.normal(size=n), 3)
@@ -257,12 +256,12 @@ def _photometry(stars, rng):
 
 
 def _astrometry(stars, rng):
-    """Gaia DR2: parallaxes too small by the zero point, errors by magnitude, quality columns."""
+    """Gaia DR2's astrometry: parallaxes are too small by the zero point, errors grow with magnitude."""
     n = stars["mass"].size
     g = stars["true_G"]
     error = np.hypot(0.030, 0.046 * 10 ** (0.25 * (np.maximum(g, 12.0) - 15.0))) * np.exp(rng.normal(0.0, 0.33, n))
     stars["parallax_error"] = error
-    stars["parallax"] = stars["true_parallax"] + ZERO_POINT + error * rng.normal(size=n)
+    stars["parallax"] = stars["true_parallax"] - ZERO_POINT + error * rng.normal(size=n)
     for name in ("pmra", "pmdec"):
         stars[name] = stars[name] + 1.7 * error * rng.normal(size=n)
     stars["visibility_periods_used"] = np.clip(rng.normal(11.6, 2.9, n), 5, 22).astype(np.int16)

@@ -1,4 +1,4 @@
-"""H-band spectra of giants on APOGEE's grid: lines that saturate, an interstellar band, sky, noise, bad pixels."""
+"""H-band spectra of giants on APOGEE's grid: saturating lines, an interstellar band, sky, noise and bad pixels."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ __all__ = ["Synthesis", "observe"]
 #: Resolving power, and the light speed [km/s].
 _RESOLUTION = 22_500.0
 _LIGHT = 299_792.458
-#: Deepest that blended lines get: the flux of a saturated core.
+#: The largest depth of blended lines, in a saturated core.
 _MAX_DEPTH = 0.56
 #: Optical depths are for 4500 K and log g 2.
 _THETA0, _LOGG0 = 5040.0 / 4500.0, 2.0
@@ -20,7 +20,7 @@ _DIB_WAVELENGTH, _DIB_SIGMA, _DIB_DEPTH, _DIB_DEEPEST = 15272.4, 1.9, 0.0214, 0.
 #: Elements' own scatter around the trend of their group [dex].
 _ELEMENT_SCATTER = 0.05
 
-#: First and last pixel that each detector reaches in every combination: 7405 pixels of the chips after the mask grows.
+#: First and last pixel of each detector in all combined spectra; the mask grows, and leaves 7405 pixels of the chips.
 DETECTORS = ((243, 3269), (3695, 6099), (6377, 8355))
 #: Error of a pixel without data, as the pipeline writes it.
 BAD_ERROR = 1e10
@@ -32,14 +32,15 @@ _AIRGLOW_WEAK = (
     15187.2, 15287.8, 15395.3, 15539.7, 15546.1, 15597.6, 15631.4, 15655.3, 15702.5, 15972.6, 16079.8, 16194.6, 16351.0,
     16388.5, 16478.8, 16502.4, 16553.8,
 )  # fmt: skip
-#: How much a line of the sky adds to the error, and what is left of it, both in units of the error beside it.
+#: What a sky line adds to the error, what its subtraction leaves in the flux, and what a telluric line adds to the
+#: error, all in units of the error beside the line.
 _SKY_ERROR, _SKY_RESIDUAL, _TELLURIC_ERROR = 12.0, 8.0, 3.0
 #: Share of single pixels that are bad or hit by a cosmic ray.
 _BAD_SHARE = 0.0015
 
 
 class Synthesis:
-    """Normalised noise-free spectra from labels; builds its templates once.
+    """Makes normalised noise-free spectra from labels; it builds its templates once.
 
     Attributes
     ----------
@@ -60,7 +61,7 @@ class Synthesis:
         self.templates = templates.astype(np.float32)
 
     def strengths(self, stars, rng):
-        """Factor on each species' optical depth (float32 array, shape (n_stars, n_species)), from the labels."""
+        """Return each species' factor on its optical depth, from labels (float32 array, shape (n_stars, n_species))."""
         n = stars["teff"].size
         fe, alpha = stars["fe_h"], stars["fe_h"] + stars["alpha_fe"]
         carbon = fe + 0.3 * stars["alpha_fe"] - 0.05 + 0.45 * stars["c_n"]
@@ -76,7 +77,7 @@ class Synthesis:
         return factors.astype(np.float32)
 
     def flux(self, stars, rng):
-        """Normalised flux in the star's rest frame (float32 array, shape (n_stars, 8575))."""
+        """Return the normalised flux in the star's rest frame (float32 array, shape (n_stars, 8575))."""
         depth = self.strengths(stars, rng) @ self.templates
         flux = np.exp(-depth, out=depth)
         flux *= -1.0
@@ -87,7 +88,7 @@ class Synthesis:
         return flux
 
     def _interstellar_band(self, flux, stars):
-        """The dust does not move with the star: the band is shifted by minus the star's velocity."""
+        """Put in the interstellar band, shifted by minus the star's velocity: the dust does not move with the star."""
         centre = _DIB_WAVELENGTH * (1.0 - stars["radial_velocity"] / _LIGHT)
         window = slice(*np.searchsorted(self.wavelength, [_DIB_WAVELENGTH - 45.0, _DIB_WAVELENGTH + 45.0]))
         profile = np.exp(-0.5 * ((self.wavelength[window] - centre[:, None]) / _DIB_SIGMA) ** 2)
@@ -95,7 +96,7 @@ class Synthesis:
 
 
 class _Sky:
-    """Where the night sky emits and absorbs, in the observer's frame; the telluric lines are drawn once and for all."""
+    """Where the night sky emits and absorbs, in the observer's frame; all surveys have the same telluric lines."""
 
     def __init__(self):
         wavelength = grid_wavelength()
@@ -146,7 +147,7 @@ def observe(flux, stars, rng):
         emission, telluric = np.roll(_SKY.emission, -shift[i]), np.roll(_SKY.telluric, -shift[i])
         sigma = (1.0 + _SKY_ERROR * emission + _TELLURIC_ERROR * telluric) / stars["snr"][i]
         spectrum = flux[i] + sigma * noise[i]
-        # Sky lines are never subtracted without a trace, and not all of the trace is in the error.
+        # Subtracting a sky line always leaves something, which the error covers only in part.
         spectrum += _SKY_RESIDUAL * emission * sky_left[i] / stars["snr"][i] + 0.004 * telluric * air_left[i]
         bits = np.where(emission > 0.1, _SKY_LINE, 0) | np.where(telluric > 0.2, _TELLURIC, 0)
         hit, dead = blemish[i] < _BAD_SHARE / 2, blemish[i] > 1.0 - _BAD_SHARE / 2

@@ -1,24 +1,25 @@
-"""Stars with names, in chunks that each have their own seed: the same stars whatever the chunks are used for."""
+"""Named stars, drawn in chunks that each have a seed of their own: the same stars for a download and a survey."""
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
+from spfast.config import ZERO_POINT
 from spfast.errors import BadInputError
-from spfast.simulate import population
 from spfast.simulate.clusters import draw_members
 from spfast.simulate.population import draw_population
 
-__all__ = ["CHUNK", "ZERO_POINT", "draw_chunk", "draw_cluster_stars", "measured_labels", "truth_table"]
+__all__ = ["CHUNK", "MOCK_ZERO_POINT", "draw_chunk", "draw_cluster_stars", "measured_labels", "truth_table"]
 
 #: Stars drawn with one seed.
 CHUNK = 256
-#: What Gaia's parallaxes are too small by at the pivot [mas], and its slope in G [mas/mag]; the pivot [mag].
-ZERO_POINT = (-population.ZERO_POINT, 0.0)
+#: What Gaia's parallaxes are too small by at the pivot [mas], by how much more for each magnitude of G [mas/mag], and
+#: the pivot [mag].
+MOCK_ZERO_POINT = (ZERO_POINT, 0.0)
 _ZERO_POINT_PIVOT = 14.0
 #: Errors of ASPCAP's labels: Teff [K], log g, [Fe/H] [dex].
 _LABEL_ERRORS = (35.0, 0.05, 0.02)
-#: Where the running number in a cluster member's source_id begins: above those of all chunks.
+#: The running number in the source_id of cluster members begins here, above those of all chunks.
 _FIRST_MEMBER = 2**34
 #: A spurious parallax is off by this many of its errors, either way.
 _SPURIOUS = (10.0, 50.0)
@@ -46,7 +47,7 @@ _TRUTH = {
 }
 
 
-def draw_chunk(seed, chunk, wrong_parallaxes=0.0, zero_point=ZERO_POINT):
+def draw_chunk(seed, chunk, wrong_parallaxes=0.0, zero_point=MOCK_ZERO_POINT):
     """Draw one chunk of stars.
 
     Parameters
@@ -55,7 +56,7 @@ def draw_chunk(seed, chunk, wrong_parallaxes=0.0, zero_point=ZERO_POINT):
     wrong_parallaxes : float
         Share of the stars whose parallax is wrong; the others are the same for any share.
     zero_point : tuple of two float [mas], [mas/mag]
-        What Gaia's parallaxes are too small by at G = 14, and by more for every further magnitude of measured G.
+        What Gaia's parallaxes are too small by at G = 14, and by how much more for each magnitude of measured G.
 
     Returns
     -------
@@ -78,8 +79,8 @@ def draw_chunk(seed, chunk, wrong_parallaxes=0.0, zero_point=ZERO_POINT):
     return stars
 
 
-def draw_cluster_stars(names, seed, zero_point=ZERO_POINT):
-    """Draw members of known clusters, named as `draw_chunk` names its stars; none has a wrong parallax.
+def draw_cluster_stars(names, seed, zero_point=MOCK_ZERO_POINT):
+    """Draw members of literature clusters, named as `draw_chunk` names its stars; none has a wrong parallax.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ def draw_cluster_stars(names, seed, zero_point=ZERO_POINT):
 
 
 def _name(stars, first, rng):
-    """Add identifiers: from the place, as 2MASS has them, and Gaia's, which begin with the place and are unique."""
+    """Add identifiers: 2MASS-style names from the place, and unique source_ids."""
     sky = SkyCoord(stars["ra"], stars["dec"], unit="deg")
     options = {"sep": "", "pad": True}
     ra = sky.ra.to_string("hourangle", precision=2, **options)
@@ -113,14 +114,14 @@ def _name(stars, first, rng):
 
 
 def _shift(stars, zero_point):
-    """Give the parallaxes another zero point than they were drawn with."""
-    if tuple(zero_point) != ZERO_POINT:  # else not touched: the same bytes as ever
+    """Give the parallaxes another zero point than the one they were drawn with."""
+    if tuple(zero_point) != MOCK_ZERO_POINT:  # else untouched, for the same bytes as ever
         too_small = zero_point[0] + zero_point[1] * (stars["G"] - _ZERO_POINT_PIVOT)
-        stars["parallax"] = stars["parallax"] - population.ZERO_POINT - too_small
+        stars["parallax"] = stars["parallax"] + ZERO_POINT - too_small
 
 
 def _spoil(stars, share, rng):
-    """Make parallaxes wrong: half of them another star's, as after a wrong match, half off by many errors."""
+    """Make parallaxes wrong: half become another star's, as by a wrong match, half are off by many errors."""
     parallax, error = stars["parallax"], stars["parallax_error"]
     stars["wrong_parallax"] = rng.random(CHUNK) < share
     spurious = parallax + rng.choice([-1.0, 1.0], CHUNK) * rng.uniform(*_SPURIOUS, CHUNK) * error
@@ -129,14 +130,14 @@ def _spoil(stars, share, rng):
 
 
 def measured_labels(stars):
-    """Return ASPCAP's Teff [K], log g and [Fe/H] [dex]: the truth with errors that depend on the star alone."""
+    """Return ASPCAP's Teff [K], log g and [Fe/H] [dex]: the truth with errors drawn from the star's identifier."""
     noise = [np.random.default_rng([int(i) & (2**63 - 1), 5]).normal(size=3) for i in stars["source_id"]]
     truth = np.stack([stars["teff"], stars["logg"], stars["fe_h"]])
     return truth + np.array(noise).T * np.array(_LABEL_ERRORS)[:, None]
 
 
 def truth_table(stars):
-    """Return the table of what was put in, one row a star."""
+    """Return the truth, one row a star (astropy Table)."""
     table = Table()
     for name, (unit, description) in _TRUTH.items():
         table[name] = stars[name]

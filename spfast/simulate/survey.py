@@ -1,6 +1,8 @@
-"""`spfast simulate --survey`: a survey folder straight from the simulator, streaming, for benchmarks and tests."""
+"""`spfast simulate --survey`: a survey folder straight from the simulator, of any size, for benchmarks and tests."""
 
 import itertools
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,9 @@ from spfast.config import Config
 from spfast.data.cuts import training_set
 from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
 from spfast.data.spectra.continuum import chip_pixels, find_continuum_pixels
-from spfast.data.spectra.features import PIXMASK_BAD, SpectrumFeatures, fill_rows
-from spfast.data.survey import TRUTH, SurveyWriter, clear_partial
+from spfast.data.spectra.features import PIXMASK_BAD, SpectrumFeatures, fill_features
+from spfast.data.survey import Survey
+from spfast.data.write_survey import TRUTH, SurveyWriter, clear_partial
 from spfast.errors import BadInputError
 from spfast.kernels.team import Team
 from spfast.lock import hold
@@ -19,7 +22,7 @@ from spfast.model.layout import FeatureLayout
 from spfast.progress import Progress
 from spfast.simulate.population import BANDS
 from spfast.simulate.spectra import Synthesis, observe
-from spfast.simulate.stars import CHUNK, ZERO_POINT, draw_chunk, draw_cluster_stars, measured_labels, truth_table
+from spfast.simulate.stars import CHUNK, MOCK_ZERO_POINT, draw_chunk, draw_cluster_stars, measured_labels, truth_table
 
 __all__ = ["simulate_survey"]
 
@@ -28,38 +31,38 @@ _REFERENCE_STARS = 512
 
 
 def simulate_survey(
-    out,
-    n_stars,
-    seed=0,
-    config=None,
-    threads=None,
-    quiet=False,
-    wrong_parallaxes=0.0,
-    zero_point=ZERO_POINT,
-    clusters=(),
-):
-    """Write a survey folder of any size without any FITS spectrum on the way.
+    out: str | os.PathLike,
+    n_stars: int,
+    seed: int = 0,
+    config: Config | None = None,
+    threads: int | None = None,
+    quiet: bool = False,
+    wrong_parallaxes: float = 0.0,
+    zero_point: tuple[float, float] = MOCK_ZERO_POINT,
+    clusters: Sequence[str] = (),
+) -> Survey:
+    """Write a survey folder of any size, without writing spectra as FITS first.
 
-    The spectra are those of `simulate_download`, normalised by the same kernel as in `spfast ingest`. The same seed
-    gives the same bytes, whatever the number of threads.
+    The spectra are those of `simulate_download`, normalised by the kernel of `spfast ingest`. The same seed gives the
+    same bytes, whatever the number of threads.
 
     Parameters
     ----------
     out : path-like
-        The survey folder to make; ``truth.fits`` lies inside.
+        The survey folder to make; it also holds ``truth.fits``.
     n_stars : int
-        Parent Sample stars.
+        Number of stars in the Parent Sample.
     seed : int
     config : Config, optional
     threads : int, optional
         All processors by default.
     quiet : bool
     wrong_parallaxes : float
-        Share of the stars whose parallax is wrong; ``truth.fits`` says which.
+        Share of the stars whose parallax is wrong; ``truth.fits`` marks them.
     zero_point : tuple of two float [mas], [mas/mag]
-        What Gaia's parallaxes are too small by at G = 14, and by more for every further magnitude.
+        What Gaia's parallaxes are too small by at G = 14, and by how much more for each magnitude of measured G.
     clusters : sequence of str
-        Known clusters whose members come first among the stars; ``truth.fits`` says which they are.
+        Literature clusters whose members come first among the stars; ``truth.fits`` names the cluster of each.
 
     Returns
     -------
@@ -68,7 +71,7 @@ def simulate_survey(
     Raises
     ------
     BadInputError
-        If the output exists, another process is writing it, or the number of stars is not positive.
+        If the output exists, if another process is writing it, or if the number of stars is not positive.
     """
     if n_stars < 1:
         raise BadInputError(f"stars is {n_stars}, expected at least 1")
@@ -115,11 +118,11 @@ def _simulate(out, n_stars, seed, config, threads, quiet, wrong_parallaxes, zero
                 for block in range(first + begin, first + end):
                     rows = slice(block * CHUNK, min((block + 1) * CHUNK, n_stars))
                     part = {name: values[rows] for name, values in stars.items()}
-                    ln_flux, ln_error, n_bad, failures = _rows(part, synthesis, maker, [seed, 1, block])
+                    ln_flux, ln_error, n_bad, failures = _normalized(part, synthesis, maker, [seed, 1, block])
                     assert not any(failures), failures
                     if factors is not None:
                         factors.estimate(ln_flux, ln_error)
-                    fill_rows(layout, table[rows], ln_flux, ln_error, features[rows], errors[rows])
+                    fill_features(layout, table[rows], ln_flux, ln_error, features[rows], errors[rows])
                     table["n_bad_pixels"][rows] = n_bad - (chip_pixels().size - layout.n_pixels)
 
             team.run(work, last - first)
@@ -129,8 +132,8 @@ def _simulate(out, n_stars, seed, config, threads, quiet, wrong_parallaxes, zero
         return writer.finish(table, cut_flow=[("simulated", n_stars)], config=config, provenance=provenance)
 
 
-def _parent_sample(n_stars, seed, config, wrong_parallaxes=0.0, zero_point=ZERO_POINT, clusters=()):
-    """Draw members, then chunks, until enough stars pass the Parent Sample's cuts; ordered by their identifiers."""
+def _parent_sample(n_stars, seed, config, wrong_parallaxes=0.0, zero_point=MOCK_ZERO_POINT, clusters=()):
+    """Draw cluster members, then chunks, until enough stars pass the Parent Sample's cuts; sort them by identifier."""
     kept, count = [], 0
     sample = config.sample
     chunks = (draw_chunk(seed, chunk, wrong_parallaxes, zero_point) for chunk in itertools.count())
@@ -152,21 +155,21 @@ def _parent_sample(n_stars, seed, config, wrong_parallaxes=0.0, zero_point=ZERO_
     return stars
 
 
-def _rows(stars, synthesis, maker, seed):
+def _normalized(stars, synthesis, maker, seed):
     rng = np.random.default_rng(seed)
     flux, error, mask = observe(synthesis.flux(stars, rng), stars, rng)
     return maker.rows(flux, error, mask, normalized=True)
 
 
 def _reference(stars, count):
-    """Evenly spread rows of the survey."""
+    """Return stars spread evenly over the survey."""
     n = stars["teff"].size
     rows = np.linspace(0, n - 1, min(n, count)).astype(int)
     return {name: values[rows] for name, values in stars.items()}
 
 
 def _continuum_pixels(stars, synthesis, seed, config):
-    """By the same criterion as ingest, on drawn stars if the survey itself has too few."""
+    """Find continuum pixels by the criterion of ingest, from other drawn stars if the survey has too few."""
     norm = config.normalization
     if stars["teff"].size < _REFERENCE_STARS:
         stars = _parent_sample(_REFERENCE_STARS, seed, config)
@@ -179,16 +182,16 @@ def _continuum_pixels(stars, synthesis, seed, config):
 
 
 def _usable_pixels(stars, synthesis, continuum, seed, config):
-    """Pixels good in at least one star of a sample, and how its spectra vary: what ingest finds over all stars."""
+    """Find pixels that are good in at least one star of a sample, and the sample's factors; ingest asks all stars."""
     maker = SpectrumFeatures(continuum, config)
-    ln_flux, ln_error, _, _ = _rows(_reference(stars, N_SPECTRA), synthesis, maker, [seed, 4])
+    ln_flux, ln_error, _, _ = _normalized(_reference(stars, N_SPECTRA), synthesis, maker, [seed, 4])
     estimated = config.features.bad_pixels == "estimated"
     factors = SpectrumFactors.of(ln_flux, ln_error, config.features.flux_error_max) if estimated else None
     return chip_pixels()[maker.usable], factors
 
 
 def _star_table(stars, config):
-    """The survey's star table from the simulator's columns."""
+    """Return the survey's star table, made from the simulator's columns."""
     table = Table()
     for name in ("APOGEE_ID", "source_id", "ra", "dec", "glon", "glat", "FIELD", "pmra", "pmdec", "parallax"):
         table[name] = stars[name]

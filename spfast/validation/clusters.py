@@ -4,7 +4,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
-from spfast.data.known_clusters import literature_clusters
+from spfast.data.literature_clusters import literature_clusters
 from spfast.data.tables.values import column_values, float_column
 from spfast.errors import BadInputError
 from spfast.validation.read_catalog import match_names

@@ -227,7 +227,7 @@ def test_spectra_that_go_while_they_are_read(download, tmp_path, monkeypatch, ca
     assert ingest(download, tmp_path / "whole") == 0
     monkeypatch.setattr(workers, "CHUNK", 3)
     monkeypatch.setattr(workers, "_CHUNKS_PER_PROCESS", 1)
-    file, serve, make = sorted(download[1].rglob("*.fits"))[7], workers._serve, workers.RowMaker
+    file, serve, make = sorted(download[1].rglob("*.fits"))[7], workers._serve, workers.ChunkNormalizer
     content, stat = file.read_bytes(), file.stat()
 
     def faulty(job, chunks, threads):
@@ -251,14 +251,14 @@ def test_spectra_that_go_while_they_are_read(download, tmp_path, monkeypatch, ca
 
     monkeypatch.setattr(workers, "_serve", faulty)
     if fault == "system":
-        monkeypatch.setattr(workers, "RowMaker", Broken)
+        monkeypatch.setattr(workers, "ChunkNormalizer", Broken)
     assert ingest(download, tmp_path / "out", "--threads", threads) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert ("changed while they were read" if fault == "truncate" else file.name) in err
     assert not (tmp_path / "out").exists()
     monkeypatch.setattr(workers, "_serve", serve)
-    monkeypatch.setattr(workers, "RowMaker", make)
+    monkeypatch.setattr(workers, "ChunkNormalizer", make)
     file.write_bytes(content)
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert ingest(download, tmp_path / "out") == 0

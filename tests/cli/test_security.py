@@ -20,10 +20,11 @@ from tiny import tiny_survey
 import spfast
 from spfast.cli import main
 from spfast.data import untrusted
-from spfast.data.apogee import SpectrumFiles, fits_library, spectrum_reader
 from spfast.data.gaia import read_gaia
 from spfast.data.spectra import workers
 from spfast.data.spectra.continuum import chip_pixels
+from spfast.data.spectra.find import SpectrumFiles
+from spfast.data.spectra.read import fits_library, spectrum_reader
 from spfast.data.survey import open_survey
 from spfast.data.tables.read import read_table
 from spfast.data.tables.write import write_table
@@ -135,7 +136,7 @@ def test_workers_import_nothing_from_the_current_folder(tmp_path, monkeypatch):
     }
     worker = workers._Worker(job)
     (tmp_path / "empty.fits").touch()
-    record = worker.chunk(0, ["empty.fits"])
+    record = worker.normalize(0, ["empty.fits"])
     worker.close()
     assert record["failed"][0][1].startswith("damaged or not FITS")
     assert not (tmp_path / "fired").exists()

@@ -1,4 +1,4 @@
-"""Pixels estimated from a star's other pixels: against plain Gaussian conditioning, and what it does to spectra."""
+"""Bad pixels estimated from a star's other pixels: against plain Gaussian conditioning, and in whole surveys."""
 
 import json
 import shutil
@@ -102,7 +102,7 @@ def test_factors_of_a_sample_give_estimates_with_true_errors():
     assert error[replaced].max() < LIMIT
 
 
-def test_little_is_known_from_few_spectra():
+def test_few_spectra_give_no_factors_and_large_errors():
     _, measured, error = draw(*model(1), 9)
     found = SpectrumFactors.of(measured, error, LIMIT)
     assert found.to_dict() == {"spectra": 9, "factors": 0}
@@ -122,7 +122,7 @@ def test_little_is_known_from_few_spectra():
     assert found.scatter[known].max() < 0.06
 
 
-def test_spectra_that_are_all_the_same():
+def test_a_bad_pixel_of_spectra_that_are_all_the_same_gets_their_value():
     flux, error = np.full((50, 30), -0.1, np.float32), np.full((50, 30), 0.01, np.float32)
     error[3, 5] = np.inf
     SpectrumFactors.of(flux, error, LIMIT).estimate(flux, error)
@@ -139,7 +139,7 @@ def surveys(tmp_path_factory):
     return made
 
 
-def test_streamed_surveys(surveys):
+def test_bad_pixels_of_a_simulated_survey_are_estimated_from_its_lines(surveys):
     estimated, one = surveys
     assert estimated.info["bad_pixels"] == {"spectra": 150, "factors": 7}
     assert one.info["bad_pixels"] is None
@@ -174,7 +174,7 @@ def quiet_ingest(inputs, out, like=None, **sections):
         return ingest(*inputs, out, config=load_config(overrides=sections), threads=1, quiet=True, like=like)
 
 
-def test_ingest_estimates_what_is_bad(inputs, ingested, tmp_path):
+def test_ingest_estimates_bad_pixels_and_leaves_the_others(inputs, ingested, tmp_path):
     one = quiet_ingest(inputs, tmp_path / "one", features={"bad_pixels": "one"})
     assert ingested.info["bad_pixels"] == {"spectra": one.n_stars, "factors": one.n_stars // 20}
     assert one.info["bad_pixels"] is None
@@ -186,7 +186,7 @@ def test_ingest_estimates_what_is_bad(inputs, ingested, tmp_path):
     np.testing.assert_array_equal(ingested.features[:, 9:][sure & ~bad], one.features[:, 9:][sure & ~bad])
 
 
-def test_features_like_those_of_another_survey(inputs, ingested, tmp_path):
+def test_ingest_like_another_survey_gives_its_features(inputs, ingested, tmp_path):
     few = {"sample": {"logg_max": float(np.sort(ingested.stars["LOGG"])[6])}}
     with pytest.raises(BadInputError, match="continuum_file"):  # too few to find their own
         quiet_ingest(inputs, tmp_path / "alone", **few)
@@ -210,7 +210,7 @@ def test_features_like_those_of_another_survey(inputs, ingested, tmp_path):
         quiet_ingest(inputs, found.path, like=found.path, **few)
 
 
-def test_a_survey_that_cannot_be_followed(inputs, surveys, tmp_path):
+def test_a_survey_without_its_continuum_pixels_cannot_be_taken_after(inputs, surveys, tmp_path):
     with pytest.raises(BadInputError, match="no such folder"):
         quiet_ingest(inputs, tmp_path / "out", like=tmp_path / "none")
     bare = tmp_path / "bare"
@@ -223,8 +223,6 @@ def test_a_survey_that_cannot_be_followed(inputs, surveys, tmp_path):
     assert not list(tmp_path.glob("out*"))
 
 
-def test_rules_that_there_are():
-    assert load_config().features.bad_pixels == "estimated"
-    assert load_config(preset="hogg2019").features.bad_pixels == "one"
+def test_an_unknown_rule_for_bad_pixels_is_refused():
     with pytest.raises(BadInputError, match=r"\[features\] bad_pixels is 'zero', expected one of estimated, one"):
         load_config(overrides={"features": {"bad_pixels": "zero"}})

@@ -1,6 +1,4 @@
-"""The continuum kernel against plain numpy, its bad-pixel rules and failures, and the choice of continuum pixels."""
-
-import json
+"""The continuum kernel: whole spectra against plain numpy, its pieces at their limits, bad pixels and failures."""
 
 import numpy as np
 import pytest
@@ -9,18 +7,16 @@ from small_survey import spectra
 
 from spfast.config import Config, load_config
 from spfast.data.spectra.continuum import (
-    CHIPS,
     chip_pixels,
     chip_ranges,
-    find_continuum_pixels,
-    read_continuum_file,
-    rough_normalize,
 )
-from spfast.data.spectra.features import PIXMASK_BAD, SpectrumFeatures
+from spfast.data.spectra.features import SpectrumFeatures
 from spfast.errors import BadInputError
-from spfast.model.layout import grid_wavelength
+from spfast.kernels import continuum as kernel
+from spfast.model.layout import CHIPS, grid_wavelength
 
 CONTINUUM = np.arange(0, 8575, 3)
+ERROR = np.float32(0.25)
 
 
 def messy_spectrum(seed, scale=1.0):
@@ -44,7 +40,7 @@ def run(features, flux, error, mask=None, normalized=True):
     return ln_flux, ln_error, n_bad, failure
 
 
-def test_chips_have_the_papers_pixels():
+def test_the_chips_have_the_paper_s_pixels():
     assert [stop - start for start, stop in chip_ranges()] == [3041, 2419, 1991]
     assert chip_pixels().size == 7451
     wavelength = grid_wavelength(chip_pixels())
@@ -78,7 +74,7 @@ def test_kernel_agrees_with_numpy(seed, weight_power, normalized):
 
 
 @pytest.mark.parametrize(("degree", "grow"), [(0, 0), (3, 2)])
-def test_other_degrees_and_growths(degree, grow):
+def test_kernel_agrees_with_numpy_for_other_degrees_and_grown_masks(degree, grow):
     flux, error, mask = messy_spectrum(5)
     features = SpectrumFeatures(
         CONTINUUM, Config().replace(normalization={"chebyshev_degree": degree, "grow_mask": grow})
@@ -89,7 +85,7 @@ def test_other_degrees_and_growths(degree, grow):
     assert n_bad == bad.sum()
 
 
-def test_scale_and_smooth_continuum_divide_out():
+def test_scale_and_slope_of_a_spectrum_divide_out():
     _, flux, error = spectra(1, 3)
     flux, error = flux[0], error[0]
     x = np.linspace(-1, 1, 8575)
@@ -112,7 +108,7 @@ def test_pixel_mask_can_be_ignored():
     assert ignored[2] == run(SpectrumFeatures(CONTINUUM), flux, error, None)[2]
 
 
-def test_flux_is_clipped_and_error_too():
+def test_flux_is_clipped_and_its_error_limited():
     flux, error = np.ones(8575, np.float32), np.full(8575, 0.1, np.float32)
     flux[4000], flux[4100] = -2.0, 9.0
     config = Config().replace(features={"bad_pixels": "one"})
@@ -137,7 +133,7 @@ def test_spectra_that_cannot_be_normalised_say_why():
     assert "singular" in run(features, flux, np.full_like(error, 1e-30))[3]
 
 
-def test_rows_of_a_block_are_rows_of_the_spectra():
+def test_a_block_of_spectra_gives_what_each_of_them_gives():
     flux, error, mask = (np.stack(parts) for parts in zip(*(messy_spectrum(s) for s in range(3)), strict=True))
     flux[1] = np.nan
     features = SpectrumFeatures(CONTINUUM)
@@ -152,69 +148,140 @@ def test_rows_of_a_block_are_rows_of_the_spectra():
         features.rows(flux[:, :100], error[:, :100])
 
 
-@pytest.mark.parametrize("normalized", [True, False])
-def test_continuum_pixels_avoid_the_lines(normalized):
-    labels, flux, error = spectra(150, 1, snr=200.0)
-    truth = 1.0 - spectra(150, 1, snr=1e9)[1]  # depth of the lines, without noise
-    if not normalized:
-        flux = flux * (400 * (1 + 0.2 * np.linspace(-1, 1, 8575)))
-    rough = np.stack(
-        [
-            rough_normalize(np.float32(f), np.float32(e), None, normalized, PIXMASK_BAD)
-            for f, e in zip(flux, error, strict=True)
-        ]
+def chebyshev(n_pixels, degree):
+    x = np.linspace(-1, 1, n_pixels)
+    return np.polynomial.chebyshev.chebvander(x, 2 * degree).T.astype(np.float32)
+
+
+def row(flux, error=ERROR, continuum=None, normalized=True, min_continuum=3, error_max=0.5, bad_error=0.5):
+    """`spectrum_row` of two chips of the same pixels, the first one all ones: status, chip, n_bad, ln flux, error."""
+    flux = np.asarray(flux, np.float32)
+    n = flux.size
+    flux, error = np.concatenate([np.ones(n, np.float32), flux]), np.full(2 * n, error, np.float32)
+    error[n:][flux[n:] == -9.0] = 0.0  # a bad pixel
+    variance = np.full(2 * n, 100.0, np.float32)
+    variance[:n] = 0.0
+    variance[n:][np.arange(n) if continuum is None else continuum] = 0.0
+    usable, out = np.zeros(2 * n, np.uint8), np.empty((2, 2 * n), np.float32)
+    found = kernel.spectrum_row(
+        *(flux, error, np.zeros(0, np.int32), 0, normalized, np.array([0, n]), np.array([n, 2 * n])),
+        *(np.tile(chebyshev(n, 0), 2), variance, 1, min_continuum, bad_error, error_max, 0, 0.01, 1.2, bad_error),
+        *(usable, *out),
     )
-    pixels = find_continuum_pixels(rough, labels)
-    assert 0.24 < pixels.size / 7451 < 0.26
-    depth, spread = np.abs(truth.mean(0)), truth.std(0)
-    assert depth[pixels].mean() < 0.1 * depth[chip_pixels()].mean()
-    assert spread[pixels].max() < 0.2 * spread[chip_pixels()].max()
-    for start, stop in chip_ranges():  # the edges are held
-        assert pixels[pixels >= start].min() < start + 100
-        assert pixels[pixels < stop].max() >= stop - 100
+    return *found, out[0, n:], out[1, n:]
 
 
-def test_too_few_stars_for_continuum_pixels():
-    labels, flux, _ = spectra(10)
-    with pytest.raises(BadInputError, match=r"10 good spectra.*at least 30.*continuum_file"):
-        find_continuum_pixels(flux[:, chip_pixels()].astype(np.float32), labels)
-
-
-def test_authors_continuum_pixels(shared_data):
-    pixels = read_continuum_file(shared_data / "continuum_pixels_dr13.txt")
-    assert np.isin(pixels, chip_pixels()).all()
-    assert 1000 < pixels.size < 2499
+def test_the_kernel_s_logarithm_is_that_of_numpy():
+    middle = np.linspace(0.70711, 1.41421, 2001).astype(np.float32)
+    values = middle.copy()
+    kernel._ln(values)
+    # The series is longest at the ends, where its term of the seventh power is 1e-6.
+    np.testing.assert_allclose(values, np.log(middle.astype(float)), atol=6e-8)
+    wide = np.geomspace(1e-3, 1e3, 500).astype(np.float32)
+    values = wide.copy()
+    kernel._ln(values)
+    np.testing.assert_allclose(values, np.log(wide.astype(float)), atol=5e-7)
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    "matrix",
     [
-        ("1 2 x", "'x' is not a pixel index"),
-        ("1 2.5", "'2.5' is not a pixel index"),
-        ("300 9000", "0..8574"),
-        ("1 nan", "'nan' is not a pixel index"),
-        ("400 400", "listed twice"),
-        ("400 500", "at least 30"),
-        ("", "at least 30"),
+        [[0.0, 0.0], [0.0, 0.0]],
+        [[1.0, 1.0], [1.0, 1.0]],
+        [[1e6, 1e6], [1e6, 1e6 * (1 + 1e-12)]],
+        [[np.nan, 0.0], [0.0, 1.0]],
     ],
 )
-def test_bad_continuum_files(tmp_path, text, message):
-    path = tmp_path / "pixels.txt"
-    path.write_text(text)
-    with pytest.raises(BadInputError, match=message):
-        read_continuum_file(path)
+def test_singular_systems_are_refused(matrix):
+    assert not kernel._solve(np.array(matrix), np.ones(2), 2)
 
 
-def test_continuum_files_that_can_be_read(tmp_path):
-    expected = CONTINUUM[np.isin(CONTINUUM, chip_pixels())]
-    path = tmp_path / "pixels.txt"
-    path.write_text("# every third\n" + ", ".join(map(str, CONTINUUM)) + "\n")
-    np.testing.assert_array_equal(read_continuum_file(path), expected)
-    stored = tmp_path / "survey.json"
-    stored.write_text(json.dumps({"continuum": {"pixels": expected.tolist()}}))
-    np.testing.assert_array_equal(read_continuum_file(stored), expected)
-    stored.write_text("{}")
-    with pytest.raises(BadInputError, match="continuum"):
-        read_continuum_file(stored)
-    with pytest.raises(BadInputError, match="cannot read"):
-        read_continuum_file(tmp_path / "none.txt")
+def test_normal_equations_are_solved():
+    rng = np.random.default_rng(0)
+    factor = rng.normal(size=(4, 4))
+    matrix, right = factor @ factor.T + np.eye(4), rng.normal(size=4)
+    expected = np.linalg.solve(matrix, right)
+    assert kernel._solve(matrix, right, 4)
+    np.testing.assert_allclose(right, expected, rtol=1e-12)
+    almost = np.array([[1.0, 1.0], [1.0, 1.0 + 1e-8]])
+    assert kernel._solve(almost, np.ones(2), 2)
+
+
+def test_bad_pixels_grow_to_either_side_within_the_chip():
+    for n_grow, bad in ((0, [1, 0, 0, 0, 1]), (1, [1, 1, 0, 1, 1])):
+        found = np.array([1, 0, 0, 0, 1], np.uint8)
+        kernel._grow(found, n_grow)
+        assert found.tolist() == bad
+    found = np.array([0, 0, 1, 0, 0, 0], np.uint8)
+    kernel._grow(found, 2)
+    assert found.tolist() == [1, 1, 1, 1, 1, 0]
+
+
+@pytest.mark.parametrize("weight_power", [1, 2])
+def test_the_continuum_fit_is_weighted_least_squares(weight_power):
+    rng = np.random.default_rng(1)
+    n, degree = 12, 2
+    flux, error = rng.normal(1.0, 0.1, n).astype(np.float32), rng.uniform(2.0, 4.0, n).astype(np.float32)
+    variance = np.where(np.arange(n) % 3, 0.0, 10.0).astype(np.float32)
+    basis, coefficients = chebyshev(n, degree), np.empty(degree + 1)
+    # The chip begins two pixels into the basis.
+    padded = np.concatenate([np.full((5, 2), 7.0, np.float32), basis], axis=1)
+    assert kernel._fit_continuum(flux, error, variance, padded, 2, weight_power, coefficients)
+    weight = (error.astype(float) ** 2 + variance) ** -weight_power
+    design = basis[: degree + 1].T.astype(float)
+    expected = np.linalg.solve(design.T @ (weight[:, None] * design), design.T @ (weight * flux))
+    np.testing.assert_allclose(coefficients, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("level", [0.0, -0.5, np.nan])
+def test_a_continuum_that_is_not_positive_divides_nothing(level):
+    flux, error = np.ones(4, np.float32), np.ones(4, np.float32)
+    arguments = flux, error, chebyshev(4, 0), 0, np.array([level]), np.empty(4, np.float32)
+    assert not kernel._divide(*arguments)
+    assert flux.tolist() == error.tolist() == [1, 1, 1, 1]
+    arguments[4][0] = 4.0
+    assert kernel._divide(*arguments)
+    assert flux.tolist() == error.tolist() == [0.25] * 4
+
+
+def test_bad_pixels_of_a_good_spectrum_are_counted():
+    status, chip, n_bad, ln_flux, ln_error = row([1, 1, -9, 1, 1])
+    assert (status, chip, n_bad) == (kernel.OK, 0, 1)
+    np.testing.assert_allclose(ln_flux, 0.0, atol=1e-7)
+    assert ln_error.tolist() == [ERROR, ERROR, 0.5, ERROR, ERROR]
+
+
+def test_a_chip_with_one_continuum_pixel_too_few_is_refused():
+    flux, continuum = [1, -9, 1, 1, 1, 1, 1], [0, 1, 2, 3]  # one is bad, others are no continuum
+    assert row(flux, continuum=continuum, min_continuum=3)[:3] == (kernel.OK, 0, 1)
+    assert row(flux, continuum=continuum, min_continuum=4)[:3] == (kernel.FEW_CONTINUUM_PIXELS, 1, 0)
+
+
+@pytest.mark.parametrize("level", [0.0, -0.5])
+def test_a_level_that_is_not_positive_is_refused(level):
+    assert row([level] * 5, normalized=False)[:3] == (kernel.NOT_POSITIVE, 1, 0)
+    assert row([level] * 5)[:3] == (kernel.NOT_POSITIVE, 1, 0)
+
+
+def test_errors_too_large_for_any_weight_are_singular():
+    found = row([1] * 5, error=1e30, error_max=np.inf)
+    assert found[:2] == (kernel.SINGULAR, 0)
+    assert found[2] == 0
+
+
+def test_the_level_is_that_of_good_continuum_pixels():
+    # Off the continuum the flux is half; a bad pixel counts as 1 in units of the level.
+    flux = np.array([8, 8, -9, 8, 4, 4, 4, 4, 4], dtype=float)
+    ln_flux = row(flux, error=0.8, continuum=[0, 1, 2, 3], normalized=False, error_max=2.0)[3]
+    weight = np.where(np.arange(9) < 4, 1 / 0.1**2, 1 / (0.1**2 + 100.0))
+    weight[2] = 1 / 0.5**2
+    scaled = np.where(flux < 0, 1.0, flux / 8)
+    fitted = np.sum(weight * scaled) / weight.sum()
+    expected = np.log(np.where(flux < 0, 1.0, scaled / fitted))
+    np.testing.assert_allclose(ln_flux, expected, atol=1e-6)
+
+
+def test_an_error_at_the_limit_is_not_too_large():
+    below = np.nextafter(ERROR, np.float32(0))
+    assert row([1] * 5, error_max=float(ERROR))[:3] == (kernel.OK, 0, 0)
+    assert row([1] * 5, error_max=float(below))[:3] == (kernel.OK, 0, 10)

@@ -5,7 +5,7 @@ import pytest
 from astropy.table import Table
 
 from spfast.config import Config
-from spfast.data.cuts import ASPCAPFLAG_BAD, STARFLAG_BAD, CutFlow, cut_apogee, cut_photometry, training_set
+from spfast.data.cuts import CutFlow, cut_apogee, cut_photometry, training_set
 
 GOOD = {
     "LOGG": 1.5, "J": 10.0, "H": 9.3, "K": 9.2, "J_ERR": 0.02, "H_ERR": 0.02, "K_ERR": 0.02,
@@ -30,12 +30,20 @@ def left(cut, table, config=None):
     return flow
 
 
-def test_bits_are_those_of_the_survey():
-    assert sum(1 << bit for bit in (0, 3, 18, 22)) == STARFLAG_BAD
-    assert sum(1 << bit for bit in (16, 17, 23, 25, 26, 28, *range(31, 37), 40, 41)) == ASPCAPFLAG_BAD
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [("STARFLAG", {0, 3, 18, 22}), ("ASPCAPFLAG", {16, 17, 23, 25, 26, 28, 31, 32, 33, 34, 35, 36, 40, 41})],
+)
+def test_stars_are_cut_for_the_bad_bits_of_apogee_s_flags_and_for_no_others(name, bad):
+    flow = left(
+        cut_apogee,
+        stars(**{name: 1 << np.arange(63, dtype=np.int64)}),
+        Config().replace(sample={"exclude_flagged": True}),
+    )
+    assert flow.rows.tolist() == [0, *(1 + bit for bit in range(63) if bit not in bad)]
 
 
-def test_log_g_limits():
+def test_log_g_is_cut_above_its_lower_and_at_its_upper_limit():
     flow = left(cut_apogee, stars(LOGG=[0.0, 0.001, 2.2, 2.2001, np.nan, -9999.0]))
     assert flow.rows.tolist() == [0, 2, 3]
     assert flow.counts[:2] == [("rows in allStar", 7), ("0 < log g <= 2.2", 3)]
@@ -45,7 +53,7 @@ def test_log_g_limits():
     assert rejected["detail"][1] == "LOGG = 2.2001"
 
 
-def test_2mass_photometry():
+def test_stars_without_2mass_photometry_are_cut():
     flow = left(cut_apogee, stars(K=[0.0, -5.0, np.nan], J=[-9999.0, np.nan], H_ERR=[0.0, np.nan, -1.0], J_ERR=0.5))
     assert flow.rows.tolist() == [0, 9]
     assert set(flow.rejected()["reason"]) == {"2MASS photometry"}
@@ -71,7 +79,7 @@ def test_flags_are_cut_only_if_asked():
         ({"w2mpro": [9.36, 9.8]}, "H-W2 > -0.05"),
     ],
 )
-def test_photometric_cuts(changes, reason):
+def test_each_photometric_cut_rejects_its_star_with_its_reason(changes, reason):
     flow = left(cut_photometry, stars(**changes))
     assert flow.rows.tolist() == [0]
     assert set(flow.rejected()["reason"]) == {reason}
@@ -80,20 +88,19 @@ def test_photometric_cuts(changes, reason):
     ]  # fmt: skip
 
 
-def test_variables_stay_if_asked():
+def test_variable_stars_stay_if_asked():
     config = Config().replace(sample={"exclude_variable": False})
     assert len(left(cut_photometry, stars(phot_variable_flag="VARIABLE"), config).rows) == 2
 
 
-def test_first_cut_is_the_reason():
-    flow = left(cut_apogee, stars(LOGG=3.0))
+def test_the_first_cut_that_rejects_a_star_is_its_reason():
     table = Table(rows=[{**GOOD, "LOGG": 3.0, "K": np.nan}])
     flow = left(cut_apogee, table)
     assert flow.rejected()["reason"].tolist() == ["0 < log g <= 2.2"]
     assert flow.emptied_by() == "0 < log g <= 2.2"
 
 
-def test_training_set_cuts():
+def test_cuts_of_the_training_set():
     changes = {
         "parallax": [np.nan, -5.0],
         "parallax_error": [0.1, 0.0999, np.nan, 0.0],
@@ -123,8 +130,8 @@ def test_training_set_cuts():
     assert training_set(stars(**changes), Config()).tolist() == expected
 
 
-def test_edges_of_the_photometric_cuts():
-    """Numbers that a float holds exactly, on the limit and a step beyond."""
+def test_stars_exactly_at_the_limits_of_the_cuts():
+    """Numbers that a float holds exactly, at the limit and a step beyond."""
     config = Config().replace(sample={"jk_offset": 0.5, "jk_slope": 0.5, "hw2_min": 0.25})
     edge = {"J": 10.5, "K": 9.25, "phot_bp_mean_mag": 13.0, "phot_rp_mean_mag": 11.5, "H": 9.5, "w2mpro": 9.0}
     rows = [{**GOOD, **edge, **change} for change in ({}, {"J": 10.4375}, {"w2mpro": 9.25}, {"w2mpro": 9.1875})]

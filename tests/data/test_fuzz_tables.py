@@ -5,7 +5,7 @@ import pytest
 from fuzzing import EACH_SUFFIX, HOW, SUFFIXES, damaged, edited, fuzz, miswritten_cards, outcome, write
 from small_survey import spectra, tables
 
-from spfast.data.apogee import read_allstar
+from spfast.data.allstar import read_allstar
 from spfast.data.gaia import read_gaia
 
 N_STARS = 6

@@ -1,19 +1,25 @@
 """The survey folder: what is written comes back, whole or not at all, and what does not fit is named."""
 
+import hashlib
 import json
 
 import numpy as np
 import pytest
 from astropy.table import Table
+from tiny import tiny_survey
 
+import spfast
 from spfast.config import Config
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
-from spfast.data.spectra.features import MAGNITUDE_COLUMNS, fill_rows
-from spfast.data.survey import SurveyWriter, open_survey, verify_survey
+from spfast.data.spectra.features import MAGNITUDE_COLUMNS, fill_features
+from spfast.data.survey import open_survey, verify_survey
+from spfast.data.write_survey import SurveyWriter
 from spfast.errors import BadInputError
 from spfast.model.layout import FeatureLayout
 
 LAYOUT = FeatureLayout((300, 301, 5000))
+
+
 CHIP = 7451
 
 
@@ -29,11 +35,11 @@ def write(path, n=4, **options):
     ln_flux, ln_error = rng.normal(size=(2, n, CHIP)).astype(np.float32)
     stars = star_table(n)
     with SurveyWriter(path, LAYOUT, n) as writer:
-        fill_rows(LAYOUT, stars, ln_flux, ln_error, writer.features, writer.feature_errors)
+        fill_features(LAYOUT, stars, ln_flux, ln_error, writer.features, writer.feature_errors)
         return writer.finish(stars, **options), ln_flux, ln_error
 
 
-def test_what_is_written_comes_back(tmp_path):
+def test_a_survey_that_is_written_comes_back(tmp_path):
     rejected = Table({"APOGEE_ID": ["a"], "row": [7], "reason": ["log g"], "detail": ["LOGG = 3.0"]})
     survey, ln_flux, ln_error = write(
         tmp_path / "s", rejected=rejected, cut_flow=[("rows", 5), ("log g", 4)], config=Config(), provenance={"x": 1}
@@ -78,14 +84,28 @@ def test_star_table_has_every_column_with_unit_and_description(tmp_path):
     assert not hasattr(stars["parallax"], "mask")
 
 
-def test_same_input_same_hash(tmp_path):
+def test_the_same_input_gives_the_same_bytes(tmp_path):
     first, second = write(tmp_path / "a")[0], write(tmp_path / "b")[0]
     assert first.survey_hash == second.survey_hash
     for name in ("features.npy", "feature_errors.npy", "stars.fits", "rejected.ecsv", "survey.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_an_error_leaves_nothing(tmp_path):
+def test_origin_of_the_features_is_kind_and_release_of_the_spectra_and_a_hash_of_the_continuum_pixels(tmp_path):
+    def origin(name, files, **provenance):
+        stars = star_table(len(files))
+        stars["FILE"] = files
+        with SurveyWriter(tmp_path / name, LAYOUT, len(files)) as writer:
+            return writer.finish(stars, provenance=provenance).features_origin
+
+    south, north = "lco/asStar-r12-2M1.fits", "apo/aspcapStar-dr17-2M2.fits.gz"
+    continuum = hashlib.sha256(b"[300, 301]").hexdigest()
+    both = origin("a", [north, south, north], continuum={"pixels": [300, 301]})
+    assert both == {"spectra": ["apStar r12", "aspcapStar dr17"], "continuum": continuum}
+    assert origin("b", ["mine/2M1.fits"]) == {"spectra": [], "continuum": None}
+
+
+def test_an_error_while_writing_leaves_nothing(tmp_path):
     with pytest.raises(ZeroDivisionError), SurveyWriter(tmp_path / "s", LAYOUT, 3) as writer:
         writer.features[0] = 1 / (0 if writer.partial.is_dir() else 1)
     assert not list(tmp_path.iterdir())
@@ -94,7 +114,7 @@ def test_an_error_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_outputs_that_cannot_be(tmp_path):
+def test_a_path_that_exists_or_cannot_be_made_and_no_star_are_refused(tmp_path):
     (tmp_path / "s").mkdir()
     with pytest.raises(BadInputError, match="exists already"):
         SurveyWriter(tmp_path / "s", LAYOUT, 3)
@@ -105,7 +125,7 @@ def test_outputs_that_cannot_be(tmp_path):
         SurveyWriter(tmp_path / "file" / "s", LAYOUT, 3)
 
 
-def test_a_damaged_survey_is_named(tmp_path):
+def test_a_damaged_survey_is_refused_with_the_name_of_the_file(tmp_path):
     path = tmp_path / "s"
     write(path)
     with pytest.raises(BadInputError, match="no such folder"):
@@ -141,3 +161,18 @@ def test_a_damaged_survey_is_named(tmp_path):
     (path / "features.npy").write_bytes(whole["features.npy"][:-1] + b"\x11")
     with pytest.raises(BadInputError, match=r"features\.npy: changed since"):
         verify_survey(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("features", np.nan), ("features", -np.inf), ("feature_errors", np.inf), ("feature_errors", -1)]
+)
+def test_a_survey_with_nan_infinite_or_negative_values_is_refused(tmp_path, name, value):
+    tiny_survey(tmp_path / "s", n_stars=40)
+    array = np.load(tmp_path / "s" / f"{name}.npy", mmap_mode="r+")
+    array[7, 20] = value
+    del array
+    survey = open_survey(tmp_path / "s")
+    with pytest.raises(
+        BadInputError, match=rf"{name}\.npy: row 7 \(2M00000007\+0000007\) has a value that is not finite"
+    ):
+        spfast.make_catalog(survey, threads=1)

@@ -66,7 +66,7 @@ def tables(download):
         ("dr19", "apStar", "apo25m", "spectro/apogee/redux/1.3/stars/apo25m/98/98765/apStar-1.3-apo25m-{id}.fits"),
     ],
 )  # fmt: skip
-def test_path_of_each_release(release, kind, telescope, expected):
+def test_spectra_have_the_paths_of_their_release(release, kind, telescope, expected):
     star = {
         "APOGEE_ID": "2M00000068+5710233",
         "TELESCOPE": telescope,
@@ -78,7 +78,7 @@ def test_path_of_each_release(release, kind, telescope, expected):
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_tree_and_table_of_each_release(tmp_path, release):
+def test_tree_and_table_have_the_names_of_their_release(tmp_path, release):
     simulate_download(tmp_path / "mock", 12, seed=8, release=release, spectra="apStar", quiet=True)
     with fits.open(tmp_path / "mock" / f"allStar-{release}.fits") as hdus:
         table = hdus[-1].data
@@ -96,7 +96,7 @@ def test_tree_and_table_of_each_release(tmp_path, release):
     assert prefixes == ({"apStar"} if release == "dr14" else {"apStar", "asStar"})
 
 
-def test_ap_star_has_the_format_of_a_real_one(tmp_path, shared_data):
+def test_an_apstar_file_has_the_format_of_a_real_one(tmp_path, shared_data):
     simulate_download(tmp_path / "mock", 10, seed=3, spectra="apStar", quiet=True)
     spectra = spectra_of(tmp_path / "mock", "a?Star-*.fits").values()
     for real_name in ("2M19485057+5005279", "2M17335483-2753043"):
@@ -122,7 +122,7 @@ def test_ap_star_has_the_format_of_a_real_one(tmp_path, shared_data):
             assert 0.5 < per_light[0] / per_light[1] < 2.0
 
 
-def test_older_ap_star_files(tmp_path):
+def test_apstar_files_of_dr14_have_their_format(tmp_path):
     simulate_download(tmp_path / "mock", 14, seed=3, release="dr14", spectra="apStar", quiet=True)
     shapes = set()
     for hdus in spectra_of(tmp_path / "mock", "apStar-*.fits").values():
@@ -137,7 +137,7 @@ def test_older_ap_star_files(tmp_path):
     assert shapes == {1, 2}
 
 
-def test_aspcap_star_format_and_noise(download):
+def test_aspcapstar_files_have_their_format_and_the_stated_noise(download):
     spectra = spectra_of(download, "aspcapStar-*.fits")
     on = np.zeros(8575, dtype=bool)
     for first, last in DETECTORS:
@@ -165,7 +165,7 @@ def test_no_file_tells_when_it_was_made(download):
             assert not any("DATE" in hdu.header for hdu in hdus)
 
 
-def test_mess_of_the_tables(download, tables):
+def test_tables_have_the_faults_of_real_ones(download, tables):
     allstar, gaia, truth = tables
     ids = np.char.strip(allstar["APOGEE_ID"])
     unique, counts = np.unique(ids, return_counts=True)
@@ -207,7 +207,7 @@ def test_dr3_columns_belong_to_newer_releases(tmp_path, tables):
     assert not newer & set(fits.getdata(tmp_path / "mock" / "gaia.fits").names)
 
 
-def test_same_seed_same_bytes(tmp_path):
+def test_the_same_seed_gives_the_same_bytes(tmp_path):
     for name, seed in (("first", 5), ("second", 5), ("third", 6)):
         simulate_download(tmp_path / name, 14, seed=seed, spectra="apStar", quiet=True)
     first, second, third = (hashes(tmp_path / name) for name in ("first", "second", "third"))
@@ -215,7 +215,7 @@ def test_same_seed_same_bytes(tmp_path):
     assert not set(first.values()) & set(third.values())
 
 
-def test_more_stars_begin_with_the_same(tmp_path, tables):
+def test_a_larger_download_begins_with_the_same_stars(tmp_path, tables):
     simulate_download(tmp_path / "few", 8, seed=SEED, quiet=True)
     few = Table(fits.getdata(tmp_path / "few" / "truth.fits"))
     assert np.array_equal(few["APOGEE_ID"], tables[2]["APOGEE_ID"][:8])
@@ -231,7 +231,7 @@ def test_more_stars_begin_with_the_same(tmp_path, tables):
         ({"n_stars": 0}, "at least 1"),
     ],
 )
-def test_refusals_leave_nothing(tmp_path, options, told):
+def test_a_refused_simulation_leaves_nothing(tmp_path, options, told):
     with pytest.raises(BadInputError, match=told):
         simulate_download(tmp_path / "mock", **{"n_stars": 3, "quiet": True, **options})
     assert not list(tmp_path.iterdir())
@@ -250,7 +250,7 @@ def streamed(tmp_path_factory):
     return simulate_survey(tmp_path_factory.mktemp("streamed") / "survey", N_STARS, seed=SEED, threads=1, quiet=True)
 
 
-def test_streamed_survey_is_whole(streamed):
+def test_a_simulated_survey_is_whole(streamed):
     assert streamed.features.shape == (N_STARS, 7414)
     assert np.isfinite(streamed.features).all()
     assert np.all(streamed.feature_errors >= 0.0)
@@ -264,13 +264,13 @@ def test_streamed_survey_is_whole(streamed):
     assert logg.max() <= 2.2
 
 
-def test_streamed_survey_does_not_depend_on_threads(tmp_path):
+def test_a_simulated_survey_does_not_depend_on_threads(tmp_path):
     for threads in (1, 2):
         simulate_survey(tmp_path / str(threads), 300, seed=SEED, threads=threads, quiet=True)
     assert hashes(tmp_path / "1") == hashes(tmp_path / "2")
 
 
-def test_streamed_and_ingested_surveys_look_alike(tmp_path, download, streamed):
+def test_simulated_and_ingested_surveys_look_alike(tmp_path, download, streamed):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the damaged file
         survey = ingest(

@@ -1,1 +1,1 @@
-"""From spectra to feature rows: continuum, bad pixels, features, and the processes that make them."""
+"""From spectrum files to normalised fluxes: find and read them, fit the continuum, estimate bad pixels, in parallel."""

@@ -1,4 +1,4 @@
-"""Pixels that were not measured well, estimated from the star's others: how the pixels of spectra vary together."""
+"""Estimates of badly measured pixels from a star's other pixels, by how the pixels of spectra vary together."""
 
 from dataclasses import dataclass
 
@@ -9,34 +9,34 @@ from spfast.kernels.bad_pixels import estimate_rows
 
 __all__ = ["N_SPECTRA", "SpectrumFactors"]
 
-#: Spectra from which the factors are found, at most; more of them change nothing.
+#: The factors are found from at most this many spectra; more change nothing.
 N_SPECTRA = 512
-#: Factors, at most, and spectra that each needs. With 4 to 16 of them the estimates differ little.
+#: The largest number of factors, and the spectra that each needs. The estimates differ little between 4 and 16 factors.
 _FACTORS, _SPECTRA_PER_FACTOR = 8, 20
-#: Good values that a pixel needs beyond the factors for its mean and scatter to be known.
+#: Good values, beyond the number of factors, that a pixel needs for a mean and a scatter of its own.
 _VALUES = 10
-#: Rounds in which missing values are filled from the components before, and rounds that heed the noise of every value.
+#: Rounds that fill missing values from the last components, and rounds that use the noise of every value.
 _ROUNDS_OF_COMPONENTS, _ROUNDS = 2, 4
-#: The least that the factors are taken to leave of a pixel, and the scatter about 0 of one of which nothing is known.
+#: The least scatter that a pixel has about the factors, and the scatter about 0 of a pixel with too few good values.
 _SCATTER_MIN, _SCATTER_UNKNOWN = 1e-3, 0.2
 
 
 @dataclass(frozen=True)
 class SpectrumFactors:
-    """How the pixels of a survey's spectra vary together, and what single ones do besides.
+    """How the pixels of a survey's spectra vary together, and how much each varies alone.
 
-    Made of fluxes alone: no parallax, no label, no magnitude.
+    It is found from fluxes alone: no parallax, no label, no magnitude.
 
     Attributes
     ----------
     mean, scatter : float32 array, shape (n_pixels,)
-        Of ln flux; the scatter is what the factors leave, without the noise.
+        Of ln flux. The scatter is what neither factors nor noise explain.
     factors : float32 array, C order, shape (n_factors, n_pixels)
-        Scaled to stars of unit variance.
+        Each star's strengths of them have unit variance.
     error_max : float
         Pixels whose ln flux has a larger error are estimated.
     n_spectra : int
-        Spectra they were found from.
+        Number of spectra that they were found from.
 
     Examples
     --------
@@ -62,48 +62,48 @@ class SpectrumFactors:
 
     @classmethod
     def of(cls, ln_flux, ln_flux_error, error_max):
-        """Find the factors of a sample of spectra: principal components, then maximum likelihood with the noise.
+        """Find the factors of a sample of spectra: by principal components, then by maximum likelihood given the noise.
 
         Parameters
         ----------
         ln_flux, ln_flux_error : float32 array, shape (n_spectra, n_pixels)
-            An error above ``error_max`` is a missing value.
+            A value with an error above ``error_max`` is missing.
         error_max : float
 
         Returns
         -------
         SpectrumFactors
-            A pixel with too few good values has mean 0, no factors and a scatter of 0.2.
+            A pixel with too few good values has a mean of 0, zero in every factor, and a scatter of 0.2.
         """
         n_spectra = len(ln_flux)
         n_factors = min(_FACTORS, n_spectra // _SPECTRA_PER_FACTOR)
         good = ln_flux_error <= error_max
-        known = good.sum(axis=0) >= n_factors + _VALUES
-        flux, error = (np.asarray(values[:, known], dtype=np.float64) for values in (ln_flux, ln_flux_error))
-        parts = _principal_components(flux, good[:, known], n_factors)
+        enough = good.sum(axis=0) >= n_factors + _VALUES
+        flux, error = (np.asarray(values[:, enough], dtype=np.float64) for values in (ln_flux, ln_flux_error))
+        parts = _principal_components(flux, good[:, enough], n_factors)
         for _ in range(_ROUNDS):
             parts = _improve(flux, error**2, *parts)
         unknown = 0.0, 0.0, _SCATTER_UNKNOWN
-        mean, factors, scatter = (_spread(part, known, value) for part, value in zip(parts, unknown, strict=True))
+        mean, factors, scatter = (_spread(part, enough, value) for part, value in zip(parts, unknown, strict=True))
         return cls(mean, scatter, factors, float(error_max), n_spectra)
 
     def estimate(self, ln_flux, ln_flux_error):
-        """Replace what was not measured well by its mean given the star's whole spectrum, with its error, in place.
+        """Replace badly measured pixels by their mean given the star's whole spectrum, and their errors, in place.
 
         Parameters
         ----------
         ln_flux, ln_flux_error : float32 array, C order, shape (n_stars, n_pixels)
-            The error of a pixel without any measurement is infinite.
+            A pixel that was not measured has an infinite error.
         """
         estimate_rows(self.mean, self.factors, self.scatter, self.error_max, ln_flux, ln_flux_error)
 
     def to_dict(self):
-        """What survey.json says of it (dict)."""
+        """Return what survey.json records (dict)."""
         return {"spectra": self.n_spectra, "factors": len(self.factors)}
 
 
 def _principal_components(flux, good, n_factors):
-    """Return mean, factors and scatter of spectra whose missing values are filled from the components before."""
+    """Return mean, factors and scatter of spectra; each round fills missing values from the components of the last."""
     count = good.sum(axis=0)
     mean = np.sum(flux, axis=0, where=good) / count
     explained, factors = np.zeros_like(flux), np.zeros((n_factors, mean.size))
@@ -121,13 +121,13 @@ def _principal_components(flux, good, n_factors):
 
 
 def _improve(flux, variance, mean, factors, scatter):
-    """One round of expectation and maximisation, by the model of `estimate_rows`: every value with its own noise."""
+    """One round of expectation and maximisation in `estimate_rows`' model: every value has its own noise."""
     n_spectra, n_pixels, n = *flux.shape, len(factors)
     weight = 1.0 / (variance + scatter**2)
     pairs = (factors[:, None] * factors).reshape(n * n, n_pixels)
     covariance = np.linalg.inv(np.eye(n) + (weight @ pairs.T).reshape(n_spectra, n, n))
     z = np.einsum("ijk,ik->ij", covariance, (weight * (flux - mean)) @ factors.T)
-    # Each pixel by least squares on 1 and z, of which the second is uncertain.
+    # Each pixel by least squares on 1 and z; z is uncertain.
     terms = np.column_stack([np.ones(n_spectra), z])
     squares = terms[:, :, None] * terms[:, None]
     squares[:, 1:, 1:] += covariance
@@ -142,8 +142,8 @@ def _improve(flux, variance, mean, factors, scatter):
     return mean, factors, np.sqrt(np.maximum(square, _SCATTER_MIN**2))
 
 
-def _spread(values, known, unknown):
-    """Give the pixels of which nothing is known their value (float32 array, C order)."""
-    out = np.full((*values.shape[:-1], known.size), unknown, np.float32)
-    out[..., known] = values
+def _spread(values, enough, unknown):
+    """Return values of all pixels: ``unknown`` where a pixel has too few good values (float32 array, C order)."""
+    out = np.full((*values.shape[:-1], enough.size), unknown, np.float32)
+    out[..., enough] = values
     return out

@@ -1,27 +1,25 @@
-"""The pseudo-continuum: the chips, the continuum pixels (found or read from a file) and the fit's fixed arrays."""
+"""The pseudo-continuum: the chips' pixels, the continuum pixels (found or read from a file), the fit's fixed arrays."""
 
 import json
 
 import numpy as np
 
 from spfast.errors import BadInputError
-from spfast.model.layout import N_GRID, grid_wavelength
+from spfast.model.layout import CHIPS, N_GRID, grid_wavelength
 
-#: The three detectors, open intervals of vacuum wavelength [Angstrom], edges trimmed.
-CHIPS = ((15150.0, 15800.0), (15890.0, 16430.0), (16490.0, 16950.0))
-
-#: Good continuum pixels a chip must have, per coefficient of its polynomial, for the fit to mean anything.
+#: Good continuum pixels that a chip must have for each coefficient of its polynomial.
 MIN_PIXELS_PER_COEFFICIENT = 10
-#: Fewer reference stars cannot tell how a pixel depends on three labels (ten coefficients).
+#: Fewer reference stars do not determine how a pixel depends on three labels (ten coefficients).
 MIN_REFERENCE_STARS = 30
 
-#: Rough normalisation: pixels of one stretch, the percentile of its flux taken as continuum, the curve through them.
+#: Rough normalisation: pixels in one stretch, the percentile of its flux that counts as continuum, and the degree of
+#: the polynomial through a chip's stretches.
 _STRETCH = 150
 _HIGH_PERCENTILE = 90
 _ROUGH_DEGREE = 2
 #: Share of good pixels that a reference spectrum must have, and of good stars that a pixel must have.
 _MIN_GOOD = 0.8
-#: Parts of a chip that give the same number of continuum pixels.
+#: Each chip has this many sections, which give the same share of continuum pixels.
 _SECTIONS = 12
 
 
@@ -51,17 +49,17 @@ def chip_pixels():
 
 
 def chebyshev_basis(degree):
-    """Return the Chebyshev polynomials that the continuum fit needs, each chip on its own [-1, 1].
+    """Return the Chebyshev polynomials that the continuum fit needs; on each chip they run over [-1, 1].
 
     Parameters
     ----------
     degree : int
-        Degree of the continuum; the normal equations need the polynomials up to twice that.
+        Degree of the continuum; the normal equations need polynomials up to twice that degree.
 
     Returns
     -------
     basis : float32 array, C order, shape (2 * degree + 1, 7451)
-        Fit and evaluation share it, so its rounding moves the continuum by no more than 1e-7.
+        Fit and evaluation use the same values, so their rounding moves the continuum by no more than 1e-7.
     """
     wavelength = grid_wavelength()
     chips = []
@@ -73,7 +71,7 @@ def chebyshev_basis(degree):
 
 
 def check_continuum_pixels(pixels, degree, where):
-    """Return the continuum pixels that lie on the chips, sorted, or say why they cannot be used.
+    """Return the continuum pixels that lie on the chips, sorted; refuse a list that cannot be used.
 
     Parameters
     ----------
@@ -82,7 +80,7 @@ def check_continuum_pixels(pixels, degree, where):
     degree : int
         Degree of the continuum.
     where : str
-        Where they come from, for the message.
+        What the pixels come from, for the message.
 
     Returns
     -------
@@ -91,7 +89,7 @@ def check_continuum_pixels(pixels, degree, where):
     Raises
     ------
     BadInputError
-        For indices off the grid, repeated ones, or too few on a chip.
+        If an index is off the grid or listed twice, or a chip has too few.
     """
     pixels = np.sort(np.asarray(pixels, dtype=np.int64).ravel())
     if pixels.size and (pixels[0] < 0 or pixels[-1] >= N_GRID):
@@ -120,15 +118,14 @@ def read_continuum_file(path, degree=2):
     Parameters
     ----------
     path : path-like
-        Integers, ``#`` starts a comment; or another survey's ``survey.json``, whose pixels are taken: a model applies
-        best to a survey that was normalised as its own.
+        Integers, where ``#`` starts a comment; or another survey's ``survey.json``, to normalise as that survey was.
     degree : int
-        Degree of the continuum that they must determine.
+        Degree of the continuum that the pixels must determine.
 
     Returns
     -------
     pixels : int64 array
-        Those on the chips, sorted.
+        The ones on the chips, sorted.
 
     Raises
     ------
@@ -164,21 +161,21 @@ def _stored_pixels(path):
 
 
 def rough_normalize(flux, flux_error, pixel_mask, normalized, bad_bits):
-    """Bring a spectrum near 1 without knowing any continuum pixel, well enough to find them.
+    """Bring a spectrum near 1 without any continuum pixel, well enough to find the continuum pixels.
 
     Parameters
     ----------
     flux, flux_error : float32 array, shape (8575,)
     pixel_mask : int32 array, shape (8575,), or None
     normalized : bool
-        It is near 1 already; then only the bad pixels are marked.
+        Whether the flux is near 1 already; then only bad pixels are marked.
     bad_bits : int
 
     Returns
     -------
     flux : float32 array, shape (7451,)
-        NaN where bad. Divided, chip by chip, by a parabola through a high percentile of each stretch: lines only
-        ever take light away.
+        NaN where bad. Each chip is divided by a parabola through a high percentile of each stretch of pixels, because
+        lines only ever take light away.
     """
     chips = []
     for start, stop in chip_ranges():
@@ -206,23 +203,23 @@ def rough_normalize(flux, flux_error, pixel_mask, normalized, bad_bits):
 
 
 def find_continuum_pixels(flux, labels, degree=2, share=0.25):
-    """Find pixels that are near 1 and hardly depend on the stellar labels: the criterion of The Cannon.
+    """Find pixels that are near 1 and hardly depend on stellar labels, by the criterion of The Cannon.
 
     Each pixel's flux is regressed on a quadratic function of the standardised labels (Ness et al. 2015, Eq. 5 and the
-    section on continuum). Its score is the quadrature sum of the linear coefficients, each the change of flux for one
-    standard deviation of a label, and of the distance of its median flux from 1. In every twelfth of a chip the same
-    share with the lowest scores is taken, so that the polynomial is held over the whole chip.
+    section on continuum). Its score is the quadrature sum of the linear coefficients, which are the change of flux for
+    one standard deviation of each label, and of the distance of its median flux from 1. Every twelfth of a chip gives
+    the same share of its pixels, those with the lowest scores, so that they determine the polynomial on all of it.
 
     Parameters
     ----------
     flux : float32 array, shape (n_stars, 7451)
         Near 1, NaN where bad, from `rough_normalize`.
     labels : float array, shape (n_stars, n_labels)
-        Finite; Teff, log g, [Fe/H].
+        Teff, log g and [Fe/H], all finite.
     degree : int
         Degree of the continuum.
     share : float
-        Share of the pixels to take.
+        Share of the pixels to choose.
 
     Returns
     -------

@@ -1,10 +1,9 @@
-"""Feature rows: normalised spectra and magnitudes as the columns of the design matrix, with their errors."""
+"""Features and their errors: a star's normalised spectrum and magnitudes as one row of the design matrix."""
 
 import numpy as np
 
 from spfast.config import Config
 from spfast.data.spectra.continuum import (
-    CHIPS,
     MIN_PIXELS_PER_COEFFICIENT,
     chebyshev_basis,
     check_continuum_pixels,
@@ -13,9 +12,9 @@ from spfast.data.spectra.continuum import (
 )
 from spfast.errors import BadInputError
 from spfast.kernels.continuum import FEW_CONTINUUM_PIXELS, NOT_POSITIVE, OK, spectrum_row
-from spfast.model.layout import N_GRID
+from spfast.model.layout import CHIPS, N_GRID
 
-__all__ = ["MAGNITUDE_COLUMNS", "PIXMASK_BAD", "SpectrumFeatures", "fill_rows", "magnitude_features"]
+__all__ = ["MAGNITUDE_COLUMNS", "PIXMASK_BAD", "SpectrumFeatures", "fill_features", "magnitude_features"]
 
 #: APOGEE_PIXMASK bits 0-7 and 14: bad, cosmic ray, saturated, unfixable, bad dark, flat, error, no sky; not enough PSF.
 PIXMASK_BAD = 16639
@@ -36,7 +35,7 @@ _NO_MASK = np.zeros(0, np.int32)
 
 
 class SpectrumFeatures:
-    """Turns spectra into ``ln flux`` and its error on the chips' pixels; holds what the kernel needs between spectra.
+    """Normalises spectra: flux becomes ``ln flux`` on the pixels of the chips. Holds what all spectra have in common.
 
     Parameters
     ----------
@@ -48,14 +47,14 @@ class SpectrumFeatures:
     Attributes
     ----------
     pixels : int64 array, shape (n_pixels,)
-        Grid index of each output column: 7451 of them.
+        Grid index of each output column; there are 7451.
     usable : bool array, shape (n_pixels,)
-        Pixels that were good in at least one spectrum so far.
+        Pixels that have been good in at least one spectrum so far.
 
     Notes
     -----
-    With ``[features] bad_pixels = "one"`` the rows are the paper's: a bad pixel has flux 1, and no error is above
-    ``flux_error_max``. Otherwise errors are as they are, infinite for a bad pixel, and it remains to be estimated
+    With ``[features] bad_pixels = "one"`` the result is the paper's: a bad pixel has flux 1, and no error is above
+    ``flux_error_max``. Otherwise errors stay as they are, infinite for a bad pixel, whose flux is estimated later
     (`spfast.data.spectra.bad_pixels`).
 
     Examples
@@ -102,11 +101,11 @@ class SpectrumFeatures:
         return self._usable.astype(bool)
 
     def reset_usable(self):
-        """Forget which pixels were good so far."""
+        """Forget which pixels have been good so far."""
         self._usable[:] = 0
 
     def row(self, flux, flux_error, ln_flux, ln_flux_error, pixel_mask=None, normalized=True):
-        """Turn one spectrum into one row.
+        """Normalise one spectrum.
 
         Parameters
         ----------
@@ -117,14 +116,14 @@ class SpectrumFeatures:
         pixel_mask : int32 array, shape (8575,), optional
             APOGEE_PIXMASK.
         normalized : bool
-            The flux is near 1 already (aspcapStar), as the continuum's variances assume.
+            Whether the flux is near 1 already (aspcapStar), as the continuum's variances assume.
 
         Returns
         -------
         n_bad : int
-            Number of bad pixels.
+            Number of its bad pixels.
         failure : str
-            Empty, or why this spectrum has no row.
+            Why it could not be normalised; empty if it was.
         """
         mask = pixel_mask if self._use_mask and pixel_mask is not None else _NO_MASK
         status, chip, n_bad = spectrum_row(
@@ -137,7 +136,7 @@ class SpectrumFeatures:
         return n_bad, ""
 
     def rows(self, flux, flux_error, pixel_mask=None, normalized=True):
-        """Turn a block of spectra into rows.
+        """Normalise a block of spectra.
 
         Parameters
         ----------
@@ -148,15 +147,15 @@ class SpectrumFeatures:
         Returns
         -------
         ln_flux, ln_flux_error : float32 array, shape (n_stars, n_pixels)
-            NaN where the star failed.
+            NaN for a spectrum that could not be normalised.
         n_bad : int32 array, shape (n_stars,)
         failures : list of str
-            Empty strings where there is none.
+            Why not, for each spectrum; empty where it could.
 
         Raises
         ------
         BadInputError
-            For spectra on another grid.
+            If the spectra are on another grid.
         """
         flux = np.ascontiguousarray(flux, dtype=np.float32)
         flux_error = np.ascontiguousarray(flux_error, dtype=np.float32)
@@ -204,18 +203,18 @@ def magnitude_features(stars, magnitudes=tuple(MAGNITUDE_COLUMNS)):
     return values, errors
 
 
-def fill_rows(layout, stars, ln_flux, ln_flux_error, features, feature_errors):
-    """Write feature rows ``[1, magnitudes, ln flux of the layout's pixels]`` (Hogg, Eilers & Rix 2019, Eq. 11).
+def fill_features(layout, stars, ln_flux, ln_flux_error, features, feature_errors):
+    """Write the features ``[1, magnitudes, ln flux of the layout's pixels]`` (Hogg, Eilers & Rix 2019, Eq. 11).
 
     Parameters
     ----------
     layout : FeatureLayout
     stars : astropy Table
-        The rows' stars, with the columns of `MAGNITUDE_COLUMNS`.
+        The stars, with the columns of `MAGNITUDE_COLUMNS`.
     ln_flux, ln_flux_error : float32 array, shape (n_stars, 7451)
-        From `SpectrumFeatures`: one column for each pixel on the chips.
+        From `SpectrumFeatures`, with one column for each pixel on the chips.
     features, feature_errors : float32 array, shape (n_stars, n_features)
-        Output; the constant's error is 0.
+        Output. The error of the constant is 0.
     """
     first = layout.n_unpenalized
     columns = np.searchsorted(chip_pixels(), layout.pixels)

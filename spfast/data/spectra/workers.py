@@ -1,4 +1,4 @@
-"""The long step of an ingest: all spectra to rows, by several processes, with a journal to go on from."""
+"""The long step of an ingest: several processes normalise all spectra, and a journal lets it go on after a stop."""
 
 import contextlib
 import json
@@ -13,29 +13,29 @@ from pathlib import Path
 import numpy as np
 
 import spfast
+from spfast.data.spectra.chunk import LN_FLUX, LN_FLUX_ERROR, ChunkNormalizer
 from spfast.data.spectra.continuum import chip_pixels
-from spfast.data.spectra.rows import LN_FLUX, LN_FLUX_ERROR, RowMaker
 from spfast.errors import BadInputError
 from spfast.files import RecordFile, put_on_disk, reserve
 from spfast.progress import Progress
 
-__all__ = ["Journal", "RowResults", "build_rows", "read_rows"]
+__all__ = ["Journal", "NormalizedSpectra", "normalize_spectra", "read_normalized"]
 
-#: Spectra in one chunk: 4 MB of rows.
+#: Spectra in one chunk: 4 MB when normalised.
 CHUNK = 64
-#: A process takes a second or two to start: it must have at least this many chunks to be worth it.
+#: A process takes a second or two to start: with fewer chunks than this it is not worth it.
 _CHUNKS_PER_PROCESS = 24
-#: Seconds between two times that finished rows are forced to the disk and entered in the journal.
+#: Seconds after which finished chunks are forced to the disk and entered in the journal.
 _SYNC_INTERVAL = 10.0
 
 
 class Journal:
-    """What an interrupted build has done: a first record on what is built, then one for each chunk of whole rows.
+    """What an interrupted build has done: a first record says what is built, each further one is a finished chunk's.
 
     Parameters
     ----------
     work : Path
-        Folder of the raw rows.
+        Folder of the raw files.
     """
 
     def __init__(self, work):
@@ -43,22 +43,22 @@ class Journal:
         self._file = RecordFile(self.work / "journal.jsonl")
 
     def read(self):
-        """Return the head (dict or None) and the chunks' records (list of dict); none if the raw rows are not there."""
+        """Return the first record (dict or None) and the chunks' records (list of dict); none without the raw files."""
         head, *records = self._file.read() or [None]
         raw = [self.work / name for name in (LN_FLUX, LN_FLUX_ERROR)]
         there = head is not None and all(path.is_file() and path.stat().st_size == head["n_bytes"] for path in raw)
         return (head, records) if there else (None, [])
 
-    def begin(self, head, n_rows):
+    def begin(self, head, n_spectra):
         """Start a build: make the raw files, then the journal."""
         self.work.mkdir(parents=True)
-        n_bytes = n_rows * chip_pixels().size * 4
+        n_bytes = n_spectra * chip_pixels().size * 4
         for name in (LN_FLUX, LN_FLUX_ERROR):
             reserve(self.work / name, n_bytes)
         self._file.begin({**head, "n_bytes": n_bytes})
 
     def add(self, records):
-        """Force the rows to the disk, and only then say that they are there."""
+        """Force the raw files to the disk, and only then record what is in them."""
         if not records:
             return
         for name in (LN_FLUX, LN_FLUX_ERROR):
@@ -66,26 +66,29 @@ class Journal:
         self._file.append(records)
 
 
-class RowResults:
-    """What the chunks said about their rows, put together.
+class NormalizedSpectra:
+    """What the records of all chunks say about the normalised spectra.
 
     Parameters
     ----------
     records : list of dict
-    n_rows : int
+    n_spectra : int
 
     Attributes
     ----------
-    n_bad : int32 array, shape (n_rows,)
+    n_bad : int32 array, shape (n_spectra,)
+        Bad pixels of each.
     failures : dict of int to str
-        Why a row is not there.
+        Why a spectrum could not be normalised.
     usable : bool array, shape (7451,)
+        Pixels that are good in at least one spectrum.
     n_unnormalized : int
+        Spectra that were not near 1 in their files (apStar).
     """
 
-    def __init__(self, records, n_rows):
+    def __init__(self, records, n_spectra):
         n_pixels = chip_pixels().size
-        self.n_bad, self.failures = np.zeros(n_rows, np.int32), {}
+        self.n_bad, self.failures = np.zeros(n_spectra, np.int32), {}
         self.usable, self.n_unnormalized = np.zeros(n_pixels, bool), 0
         for record in records:
             start = record["start"]
@@ -96,30 +99,33 @@ class RowResults:
             self.n_unnormalized += record["n_unnormalized"]
 
 
-def read_rows(work, start, stop):
-    """Read raw rows (two float32 arrays, shape (stop - start, 7451)); read, not mapped: they do not stay in memory."""
+def read_normalized(work, start, stop):
+    """Read ln flux and its error of normalised spectra (two float32 arrays, shape (stop - start, 7451)).
+
+    They are read, not mapped, so that they do not stay in memory.
+    """
     n_pixels = chip_pixels().size
     where = {"dtype": np.float32, "count": (stop - start) * n_pixels, "offset": start * n_pixels * 4}
     return [np.fromfile(Path(work) / name, **where).reshape(-1, n_pixels) for name in (LN_FLUX, LN_FLUX_ERROR)]
 
 
-def build_rows(job, paths, journal, threads, quiet):
-    """Make every row that the journal does not have yet.
+def normalize_spectra(job, paths, journal, threads, quiet):
+    """Normalise every spectrum that the journal does not have yet.
 
     Parameters
     ----------
     job : dict
-        As `RowMaker` takes it.
+        As `ChunkNormalizer` takes it.
     paths : list of str
-        One spectrum file a row.
+        Spectrum files, relative to the job's root.
     journal : Journal
     threads : int
-        Processes to use, at most; with 1, or few spectra, the work is done in this one.
+        Processes to use, at most. With 1, or with few spectra, this process does the work.
     quiet : bool
 
     Returns
     -------
-    results : RowResults
+    results : NormalizedSpectra
     """
     records = journal.read()[1]
     done = {record["start"] for record in records}
@@ -137,19 +143,19 @@ def build_rows(job, paths, journal, threads, quiet):
                     fresh, last = [], time.monotonic()
     finally:
         journal.add(fresh)
-    return RowResults(records, len(paths))
+    return NormalizedSpectra(records, len(paths))
 
 
 def _serve(job, chunks, threads):
     """Yield the chunks' records as they come."""
     threads = min(threads, len(chunks) // _CHUNKS_PER_PROCESS)
     if threads <= 1:
-        maker = RowMaker(job)
+        normalizer = ChunkNormalizer(job)
         try:
             for start, paths in chunks:
-                yield maker.chunk(start, paths)
+                yield normalizer.normalize(start, paths)
         finally:
-            maker.close()
+            normalizer.close()
         return
     stop = threading.Event()
     queue = iter(chunks)
@@ -161,7 +167,7 @@ def _serve(job, chunks, threads):
         if not hasattr(local, "worker"):
             local.worker = _Worker(job)
             workers.append(local.worker)
-        return local.worker.chunk(*chunk)
+        return local.worker.normalize(*chunk)
 
     pool = ThreadPoolExecutor(threads)
     try:
@@ -179,10 +185,10 @@ def _serve(job, chunks, threads):
 
 
 class _Worker:
-    """A process of its own that runs `spfast.data.spectra.rows`.
+    """A process of its own that runs `spfast.data.spectra.chunk`.
 
-    Not `multiprocessing`: its spawned children run the caller's main script again, which breaks scripts without a
-    guard and whatever came by standard input; forked ones inherit threads that numba and BLAS have started.
+    `multiprocessing` will not do. Children that it spawns run the caller's main script again, which breaks a script
+    without a guard, or one that came by standard input; children that it forks inherit threads of numba and BLAS.
     """
 
     def __init__(self, job):
@@ -190,7 +196,7 @@ class _Worker:
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))
         self._process = subprocess.Popen(
             # -P: modules in the current folder, which may be a download, are not imported.
-            [sys.executable, "-P", "-m", "spfast.data.spectra.rows"],
+            [sys.executable, "-P", "-m", "spfast.data.spectra.chunk"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -200,11 +206,11 @@ class _Worker:
         )
         self._send(job)
 
-    def chunk(self, start, paths):
+    def normalize(self, start, paths):
         self._send([start, paths])
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"a worker process ended with code {self._process.wait()} at row {start}")
+            raise RuntimeError(f"a worker process ended with code {self._process.wait()} at spectrum {start}")
         answer = json.loads(line)
         if "error" in answer:
             raise BadInputError(answer["error"])

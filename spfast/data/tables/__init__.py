@@ -1,1 +1,1 @@
-"""Tables in any format: read by one door, written by another."""
+"""Tables in any format: reading, writing, and bringing columns to the types and units of a survey."""

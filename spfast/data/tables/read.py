@@ -1,7 +1,8 @@
-"""Tables from elsewhere and our own, read by suffix: FITS, VOTable, ECSV, CSV, Parquet, plain text."""
+"""Reading tables, other people's and our own, by their suffix: FITS, VOTable, ECSV, CSV, Parquet, plain text."""
 
 import importlib.util
 import json
+import os
 import warnings
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from spfast.errors import BadInputError, reading
 __all__ = ["is_table", "need_pyarrow", "read_table"]
 
 _FITS, _VOTABLE, _PARQUET = "FITS", "VOTable", "Parquet"
-#: Format of each suffix; each but Parquet's may be followed by ".gz".
+#: Format of each suffix; ".gz" may follow any but Parquet's.
 _FORMATS = {
     **dict.fromkeys((".fits", ".fit"), _FITS),
     **dict.fromkeys((".vot", ".votable", ".xml"), _VOTABLE),
@@ -27,21 +28,21 @@ _FORMATS = {
     ".dat": "ascii",
     ".parquet": _PARQUET,
 }
-#: What a CSV table has for "no value".
+#: What stands for "no value" in a CSV table.
 _NO_VALUE = [("", "0"), ("null", "0"), ("NULL", "0")]
 
-#: Keywords that describe a FITS file, not what is in it.
+#: Keywords that describe a FITS file, not its content.
 _STRUCTURE = {"XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "TFIELDS", "THEAP", "EXTNAME"}
 _STRUCTURE |= {"CHECKSUM", "DATASUM", "COMMENT", "HISTORY", ""}
 _COLUMN_KEYWORDS = {"TTYPE", "TFORM", "TUNIT", "TNULL", "TDISP", "TDIM", "TSCAL", "TZERO", "TCOMM", "TUCD", "TBCOL"}
 
 
-def is_table(path):
-    """Whether a file's suffix is that of a table which `read_table` reads."""
+def is_table(path: str | os.PathLike) -> bool:
+    """Whether `read_table` reads a file of this suffix."""
     return _format(path) is not None
 
 
-def read_table(path):
+def read_table(path: str | os.PathLike) -> Table:
     """Read a table by its suffix: FITS (the first table in it), ECSV, VOTable, CSV, Parquet or a plain text table.
 
     Parameters
@@ -53,13 +54,13 @@ def read_table(path):
     Returns
     -------
     astropy Table
-        With units, descriptions, UCDs and ``meta`` where the format has them; a column with missing values is masked,
-        its integers stay integers.
+        With units, descriptions, UCDs and ``meta`` where the format has them. A column with missing values is masked;
+        integers stay integers.
 
     Raises
     ------
     BadInputError
-        If there is no such file, its suffix is unknown, or it cannot be read as what its suffix says.
+        If there is no such file, its suffix is unknown, or it is not in the format of its suffix.
 
     Examples
     --------
@@ -87,7 +88,7 @@ def read_table(path):
 
 
 def need_pyarrow(path):
-    """Refuse a Parquet table where pyarrow is not installed."""
+    """Refuse a Parquet table if pyarrow is not installed."""
     if importlib.util.find_spec("pyarrow") is None:
         raise BadInputError(
             f"{path}: Parquet needs pyarrow; install it (pip install 'spfast[parquet]') or use a .fits table"
@@ -139,7 +140,7 @@ def _read_votable(path):
 
 
 def _read_parquet(path):
-    # Not astropy's own Parquet door: it needs pandas to read back what it wrote.
+    # Not by astropy, which needs pandas to read the Parquet that it writes.
     need_pyarrow(path)
     from pyarrow import parquet
 
@@ -153,7 +154,7 @@ def _read_parquet(path):
         elif kind in ("bool", "double", "float") or kind.startswith(("int", "uint")):
             values = np.array(chunks.fill_null(False if kind == "bool" else 0) if missing.any() else chunks)
         else:
-            continue  # lists and times: nothing that spfast uses
+            continue  # lists and times: spfast uses none
         notes = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
         columns.append(_column(field.name, values, missing, notes))
     return Table(columns, meta=meta)

@@ -1,4 +1,4 @@
-"""Columns of tables from elsewhere: types, units and missing values brought to a survey's, nonsense refused by name."""
+"""Columns of other people's tables, brought to a survey's types, units and missing values; nonsense is refused."""
 
 import warnings
 
@@ -13,13 +13,13 @@ __all__ = ["check_plausible", "column_values", "float_column"]
 #: What surveys write for "no value" (-9999, -9999.99) is below this.
 _MISSING_BELOW = -9990.0
 
-#: What nearly all of a column's values lie between if it is what its name says: for tables that do not state units.
+#: Bounds of a column's median, and its unit: a column beyond them is in another unit, which its table does not state.
 _PLAUSIBLE = {
     "mag": (-5.0, 30.0, "magnitudes; are they fluxes?"),
     "parallax_error": (2e-3, 50.0, "mas; are they in arcsec?"),
 }
-#: What no star has beyond, by column or unit, in the column's unit: the edges of the sky, and for the rest far outside
-#: anything measured, so that one such number does not drown a mean or a fit.
+#: Bounds of single values, by column or unit: the edges of the sky, and for the rest far beyond anything measured, so
+#: that one wild number does not drown a mean or a fit.
 _LONGITUDE, _LATITUDE = (-180.0, 360.0), (-90.0, 90.0)
 _POSSIBLE = {
     **{"ra": _LONGITUDE, "dec": _LATITUDE, "glon": _LONGITUDE, "glat": _LATITUDE, "ecl_lat": _LATITUDE},
@@ -29,20 +29,20 @@ _POSSIBLE = {
 
 
 def column_values(values, kind, where, given=None, unit=""):
-    """Return one column of an input table as a survey keeps it: plain, of its type, in its unit.
+    """Return one column of an input table as a survey keeps it: a plain array in the survey's type and unit.
 
     Parameters
     ----------
     values : array, masked array or astropy Column
-        As the file has it; numbers may be written as text.
+        As they are in the file; numbers may be text there.
     kind : str
         As in `StarColumn`.
     where : str
         File and column, for messages.
     given : str or astropy unit, optional
-        The file's own unit; one that nobody knows is taken to be ours.
+        The file's own unit; one that astropy cannot parse counts as ours.
     unit : str
-        Ours; empty for none.
+        The survey's unit; empty for none.
 
     Returns
     -------
@@ -52,7 +52,8 @@ def column_values(values, kind, where, given=None, unit=""):
     Raises
     ------
     BadInputError
-        If it has more than one value a row, is no text or no numbers, does not fit its type, or has another unit.
+        If it has more than one value a row, is not text or not numbers, does not fit its type, or has a unit that
+        cannot be converted.
 
     Examples
     --------
@@ -81,19 +82,19 @@ def column_values(values, kind, where, given=None, unit=""):
 
 
 def float_column(table, name, unit=""):
-    """Return a column as float64 with NaN for masked and infinite values and for the -9999 of survey tables.
+    """Return a column as float64, with NaN for masked values, infinite values and the -9999 of survey tables.
 
     Parameters
     ----------
     table : astropy Table
     name : str
     unit : str, optional
-        The unit it is wanted in; a column that does not say its own is taken to have it.
+        The unit to convert to; a column without a unit counts as being in it.
 
     Raises
     ------
     BadInputError
-        If it is no column of numbers, or has a unit that cannot be converted.
+        If it does not hold numbers, or has a unit that cannot be converted.
 
     Examples
     --------
@@ -108,7 +109,7 @@ def float_column(table, name, unit=""):
 
 
 def _text(values, where):
-    if not len(values):  # numpy's functions of text want one
+    if not len(values):  # numpy's functions of text need a value
         return np.array([], dtype="U1")
     if values.dtype.kind == "S":
         try:
@@ -117,7 +118,7 @@ def _text(values, where):
             values = np.char.decode(values, "latin-1")
     elif values.dtype.kind == "O":
         values = np.array([_one_text(value) for value in values], dtype="U")
-    # NUL pads text in FITS; within it, it is no character of any name.
+    # NUL pads text in FITS, and is in no name.
     values = np.char.strip(np.char.replace(values.astype("U"), "\0", ""))
     plain = np.char.str_len(values) == np.char.str_len(np.char.encode(values, "ascii", "ignore"))
     if not plain.all():
@@ -154,11 +155,11 @@ def _is_number(text):
 
 
 def _whole(numbers, mask, kind, where):
-    """Integers of a type; floats only if they are whole."""
+    """Return integers of a type; refuse floats that are not whole."""
     mask = mask | ~np.isfinite(numbers)
     numbers = np.where(mask, numbers.dtype.type(0), numbers)
     limits = np.iinfo(kind)
-    # As floats the limits are exact, but for int64's upper one, which is rounded up: hence no equality.
+    # As floats, all limits are exact but int64's upper one, which is rounded up: hence no equality there.
     fits = (numbers == np.rint(numbers)) & (numbers >= limits.min) & (numbers < float(limits.max) + (kind == "i4"))
     if not fits.all():
         row = np.flatnonzero(~fits)[0]
@@ -184,31 +185,31 @@ def _unit_factor(given, expected, where):
 
 
 def check_plausible(table, path):
-    """Refuse columns whose numbers are in another unit than the one they should be in; drop impossible numbers.
+    """Refuse columns that are in another unit than they should be; make impossible numbers NaN.
 
     Parameters
     ----------
     table : astropy Table
-        Columns of a survey in their types; impossible numbers become NaN, in place.
+        Columns of a survey, in their types; it is changed in place.
     path : path-like
         For messages.
 
     Raises
     ------
     BadInputError
-        If the median of the magnitudes, or of the parallax errors, is one that no star of a survey has.
+        If the median of a magnitude, or of the parallax errors, is one that no survey has.
 
     Warns
     -----
     SpfastWarning
-        For numbers that no star has.
+        If single numbers are impossible.
     """
     for name in table.colnames:
         column = {**STAR_COLUMNS, **DR3_COLUMNS}.get(name)
         magnitude = column and column.unit == "mag" and not name.lower().endswith(("_err", "_error"))
-        known = _PLAUSIBLE.get("mag" if magnitude else name)
-        if known:
-            low, high, expected = known
+        bounds = _PLAUSIBLE.get("mag" if magnitude else name)
+        if bounds:
+            low, high, expected = bounds
             values = np.asarray(table[name])[np.isfinite(table[name])]
             if values.size and not low < np.median(values) < high:
                 raise BadInputError(

@@ -1,4 +1,4 @@
-"""Tables written by suffix: whole or not at all, the same bytes for the same table."""
+"""Writing tables in the format of their suffix: whole or not at all, the same bytes for the same table."""
 
 import json
 import os
@@ -20,20 +20,20 @@ __all__ = [
     "write_table",
 ]
 
-#: Suffixes that tables are written to; what each keeps beyond the values is in `write_table`.
+#: Suffixes of the formats that are written; `write_table` says what each keeps beyond the values.
 SUFFIXES = (".fits", ".ecsv", ".vot", ".csv", ".parquet")
 
 #: The longest FITS keyword.
 _KEYWORD_LENGTH = 8
 
-#: Keyword of a table's own hash.
+#: Keyword of the hash of the table's own file.
 _SEAL = "SHA256"
 
-#: Characters of a string, and of a comment after it, that one card of 80 holds beside the keyword and the quotes.
+#: Characters of a string and its comment that a card of 80 has room for, beside keyword and quotes.
 _CARD_STRING = 68
 
 
-def check_output(path, overwrite=False, suffixes=SUFFIXES):
+def check_output(path: str | os.PathLike, overwrite: bool = False, suffixes: tuple = SUFFIXES) -> Path:
     """Refuse an output that could not be written, before any work is done.
 
     Parameters
@@ -43,7 +43,7 @@ def check_output(path, overwrite=False, suffixes=SUFFIXES):
     overwrite : bool
         Whether an existing file may be replaced.
     suffixes : tuple of str, optional
-        Those allowed; empty for any.
+        The allowed ones; empty allows any.
 
     Returns
     -------
@@ -52,7 +52,8 @@ def check_output(path, overwrite=False, suffixes=SUFFIXES):
     Raises
     ------
     BadInputError
-        For an unknown suffix, a missing folder, a file that exists, or Parquet without pyarrow.
+        If the suffix is unknown, the folder does not exist or cannot be written to, the file exists, or Parquet lacks
+        pyarrow.
     """
     path = Path(path)
     if suffixes and path.suffix.lower() not in suffixes:
@@ -69,12 +70,14 @@ def check_output(path, overwrite=False, suffixes=SUFFIXES):
     return path
 
 
-def write_table(table, path, overwrite=False, comments=None):
+def write_table(
+    table: Table, path: str | os.PathLike, overwrite: bool = False, comments: dict[str, str] | None = None
+) -> None:
     """Write a table in the format that the suffix names.
 
     FITS keeps units, descriptions (``TCOMMn``), UCDs (``TUCDn``) and ``table.meta`` as header cards; ECSV, VOTable and
-    Parquet keep the same in their own ways, and all of them the file's own hash (``SHA256``), which `verify_table`
-    checks; CSV keeps the values only.
+    Parquet keep them in their own ways. All four hold the hash of their own file (``SHA256``), which `verify_table`
+    checks. CSV keeps the values only.
 
     Parameters
     ----------
@@ -85,7 +88,7 @@ def write_table(table, path, overwrite=False, comments=None):
     overwrite : bool
         Replace an existing file.
     comments : dict of str, optional
-        Comment of each FITS keyword.
+        The comment of each FITS keyword.
 
     Raises
     ------
@@ -99,7 +102,7 @@ def write_table(table, path, overwrite=False, comments=None):
         if suffix == ".fits":
             _fits_hdu(table, comments or {}).writeto(partial, output_verify="exception")
         elif suffix == ".vot":
-            # Not in C, which writes a byte beyond its buffer after a row that just fills it (astropy issue 20419).
+            # Not in C: it writes a byte beyond its buffer after a row that just fills it (astropy issue 20419).
             _votable(table).to_xml(str(partial), _debug_python_based_parser=True)
         elif suffix == ".parquet":
             _write_parquet(table, partial)
@@ -109,7 +112,7 @@ def write_table(table, path, overwrite=False, comments=None):
             seal(partial)
 
 
-def verify_table(path):
+def verify_table(path: str | os.PathLike) -> None:
     """Compare every byte of a table that `write_table` wrote with the hash in it.
 
     Parameters
@@ -153,7 +156,7 @@ def _fits_hdu(table, comments):
 
 def _votable(table):
     with warnings.catch_warnings():
-        # "2MASS_ID" is a name but no XML identifier; the one made from it is never seen.
+        # "2MASS_ID" is a name but no XML identifier; nobody sees the identifier that is made from it.
         warnings.simplefilter("ignore", votable.exceptions.W03)
         document = votable.from_table(Table(table, copy=False, meta={}))
     resource = document.resources[0]
@@ -163,7 +166,7 @@ def _votable(table):
 
 
 def _write_parquet(table, path):
-    # Not astropy's own Parquet door: it needs pandas to read back what it wrote.
+    # Not by astropy, which needs pandas to read the Parquet that it writes.
     import pyarrow
     from pyarrow import parquet
 

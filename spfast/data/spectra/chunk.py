@@ -1,4 +1,4 @@
-"""Spectrum files to rows on disk: what one worker does with a chunk of files, in this process or in one of its own."""
+"""What one worker does with a chunk of spectrum files: read them, normalise them, write ln flux and its errors."""
 
 import errno
 import json
@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from spfast.config import load_config
-from spfast.data.apogee import spectrum_reader
 from spfast.data.spectra.features import SpectrumFeatures
+from spfast.data.spectra.read import spectrum_reader
 from spfast.errors import BadInputError
 from spfast.files import writing
 
-#: Raw arrays of the rows, float32, one row of 7451 pixels a star.
+#: Raw float32 arrays, one row of 7451 pixels for each star.
 LN_FLUX, LN_FLUX_ERROR = "ln_flux.f32", "ln_flux_error.f32"
 
 
-class RowMaker:
-    """Reads spectra and writes their rows into the two raw files.
+class ChunkNormalizer:
+    """Reads spectra, normalises them and writes the result into the two raw files.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ class RowMaker:
         for file in self._files:
             file.close()
 
-    def chunk(self, start, paths):
-        """Make the rows ``start``, ``start + 1``, ... from spectrum files.
+    def normalize(self, start, paths):
+        """Normalise one chunk of spectra and write it as the rows ``start``, ``start + 1``, ... of the raw files.
 
         Parameters
         ----------
@@ -52,14 +52,14 @@ class RowMaker:
         Returns
         -------
         record : dict
-            ``start``, ``n``, ``n_bad`` (bad pixels of each row), ``n_unnormalized`` (apStar spectra among them),
-            ``failed`` (index within the chunk, reason) and ``usable`` (pixels good in at least one row, packed bits in
-            hex); plain values.
+            ``start``, ``n``, ``n_bad`` (bad pixels of each spectrum), ``n_unnormalized`` (apStar spectra among them),
+            ``failed`` (index within the chunk, reason) and ``usable`` (pixels good in at least one spectrum, packed
+            bits in hex); plain values.
 
         Raises
         ------
         BadInputError
-            If a file that was there is not, the system cannot read it, or the rows cannot be written.
+            If a file that was there is gone, the system cannot read it, or the raw files cannot be written.
         """
         features = self._features
         features.reset_usable()
@@ -87,10 +87,10 @@ class RowMaker:
             n_unnormalized += not spectrum.normalized
             if failure:
                 failed.append([i, failure])
-        for file, rows in zip(self._files, (ln_flux, ln_flux_error), strict=True):
+        for file, values in zip(self._files, (ln_flux, ln_flux_error), strict=True):
             with writing(file.name):
-                file.seek(start * features.pixels.size * rows.itemsize)
-                _write_all(file, rows)
+                file.seek(start * features.pixels.size * values.itemsize)
+                _write_all(file, values)
         return {
             "start": start,
             "n": len(paths),
@@ -102,30 +102,33 @@ class RowMaker:
 
 
 def _is_out_of_reach(path, error):
-    """Whether it is not the file that is bad: a disk or a network folder that is gone must not cost all its stars."""
+    """Whether the disk or network folder is gone, rather than the file bad: that must not cost all its stars."""
     cause = error.__context__
     system = isinstance(cause, OSError) and cause.errno not in (None, errno.EACCES, errno.EPERM)
     return system or not os.path.exists(path)
 
 
-def _write_all(file, rows):
-    """Write an array through a file without a buffer, which may take only part of it at a time."""
-    left = memoryview(rows).cast("B")
+def _write_all(file, values):
+    """Write an array through an unbuffered file, which may take only part of it at a time."""
+    left = memoryview(values).cast("B")
     while left:
         left = left[file.write(left) :]
 
 
 def main():
-    """Serve chunks: a job on the first line of standard input, then a chunk a line; a record or an error comes back."""
-    maker = RowMaker(json.loads(sys.stdin.readline()))
+    """Serve a parent process by standard input and output, in lines of JSON.
+
+    The first line in is a job, each further one a chunk; the answer to a chunk is its record or an error.
+    """
+    normalizer = ChunkNormalizer(json.loads(sys.stdin.readline()))
     for line in sys.stdin:
         try:
-            answer = maker.chunk(*json.loads(line))
+            answer = normalizer.normalize(*json.loads(line))
         except BadInputError as error:
             answer = {"error": str(error)}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
-    maker.close()
+    normalizer.close()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Well-known star clusters that APOGEE observed: where they are, how they move, how far and how metal-rich."""
+"""Star clusters that APOGEE observed well, with place, motion, distance and metallicity from the literature."""
 
 from astropy.table import Table
 
@@ -14,8 +14,8 @@ _OPEN = (
     "distance modulus; velocity and [Fe/H]: Donor et al. (2020, AJ 159, 199)"
 )
 #: Name, other name, ra, dec [deg], distance, error [kpc], pmra, pmdec [mas/yr], velocity [km/s], [Fe/H], radius [deg].
-#: Each number but the radius was compared with a copy of the table that its source published. The radius is where we
-#: look: most members, few others; not a size from the literature.
+#: Each number but the radius was compared with a copy of the table that its source published. The radius is ours: it
+#: holds most members and few other stars.
 _LITERATURE = (
     ("M67", "NGC 2682", 132.846, 11.814, 0.889, 0.041, -10.986, -2.964, 33.9, 0.01, 0.6, _OPEN),
     ("M71", "NGC 6838", 298.444, 18.779, 4.00, 0.05, -3.4161, -2.6559, -22.72, -0.78, 0.15, _GLOBULAR),
@@ -46,12 +46,12 @@ _COLUMNS = {
 }
 
 
-def literature_clusters():
+def literature_clusters() -> Table:
     """Return the twelve clusters that APOGEE observed well, with the source of each number (astropy Table).
 
     Examples
     --------
-    >>> from spfast.data.known_clusters import literature_clusters
+    >>> from spfast.data.literature_clusters import literature_clusters
     >>> clusters = literature_clusters()
     >>> len(clusters), str(clusters["cluster"][0]), float(clusters["distance"][0])
     (12, 'M67', 0.889)

@@ -8,7 +8,7 @@ from astropy.table import MaskedColumn, Table
 from small_survey import spectra, tables
 
 from spfast.data.gaia import read_gaia, read_wise
-from spfast.errors import BadInputError
+from spfast.errors import BadInputError, SpfastWarning
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def gaia():
 
 
 @pytest.mark.parametrize("suffix", [".fits", ".fits.gz", ".vot", ".ecsv", ".csv", ".csv.gz", ".parquet"])
-def test_every_format_gives_the_same(tmp_path, gaia, suffix):
+def test_every_format_of_a_gaia_table_gives_the_same_values(tmp_path, gaia, suffix):
     if suffix == ".parquet":
         pytest.importorskip("pyarrow")
     gaia["parallax"] = MaskedColumn(gaia["parallax"], mask=np.arange(8) == 2, unit="mas")
@@ -44,13 +44,13 @@ def test_every_format_gives_the_same(tmp_path, gaia, suffix):
         assert table["random_index"][3] == -1
 
 
-def test_nulls_of_archives_in_csv(tmp_path, gaia):
+def test_null_and_empty_fields_in_csv_are_missing(tmp_path, gaia):
     gaia["parallax"] = ["null", "", *(str(value) for value in gaia["parallax"][2:])]
     gaia.write(tmp_path / "gaia.csv")
     assert np.isnan(read_gaia(tmp_path / "gaia.csv")["parallax"]).tolist() == [True, True] + [False] * 6
 
 
-def test_names_in_capitals_other_keys_and_prefixes(tmp_path, gaia):
+def test_names_in_capitals_and_keys_with_a_prefix_are_read(tmp_path, gaia):
     gaia["original_ext_source_id"] = ["2M" + key for key in gaia["tmass_id"]]
     keys = gaia["tmass_id"].tolist()
     gaia.remove_column("tmass_id")
@@ -60,7 +60,7 @@ def test_names_in_capitals_other_keys_and_prefixes(tmp_path, gaia):
     assert read_gaia(tmp_path / "gaia.fits")["key"].tolist() == keys
 
 
-def test_units_are_converted(tmp_path, gaia):
+def test_units_of_a_gaia_table_are_converted_or_refused(tmp_path, gaia):
     expected = np.array(gaia["parallax"])
     gaia["parallax"] = np.array(gaia["parallax"]) / 1000.0
     gaia["parallax"].unit = "arcsec"
@@ -72,7 +72,34 @@ def test_units_are_converted(tmp_path, gaia):
         read_gaia(tmp_path / "gaia.ecsv")
 
 
-def test_tables_that_cannot_be_used(tmp_path, gaia, monkeypatch):
+def test_unstated_units_that_do_not_fit_are_refused(tmp_path, gaia):
+    for name, factor, message in (
+        ("phot_g_mean_mag", 1e4, r"phot_g_mean_mag has the median .*, expected -5 to 30 magnitudes; are they fluxes"),
+        ("w2mpro", 10.0, r"w2mpro has the median"),
+        ("parallax_error", 1e-3, r"parallax_error has the median .* mas; are they in arcsec"),
+    ):
+        wrong = gaia.copy()
+        wrong[name] = np.array(gaia[name]) * factor
+        wrong.write(tmp_path / "gaia.csv", overwrite=True)
+        with pytest.raises(BadInputError, match=message):
+            read_gaia(tmp_path / "gaia.csv")
+
+
+def test_an_impossible_parallax_becomes_nan_with_a_warning(tmp_path, gaia):
+    gaia["parallax"][4] = -1e300
+    gaia.write(tmp_path / "gaia.fits")
+    with pytest.warns(SpfastWarning, match="values of parallax are not between"):
+        assert np.isnan(read_gaia(tmp_path / "gaia.fits")["parallax"][4])
+
+
+def test_a_gaia_table_of_dr1_without_bp_and_rp_is_refused(tmp_path, gaia):
+    gaia.remove_columns([name for name in gaia.colnames if "_bp_" in name])  # as DR1, which had G alone
+    gaia.write(tmp_path / "gaia.fits")
+    with pytest.raises(BadInputError, match=r"gaia\.fits: no column phot_bp_mean_mag; its closest columns are"):
+        read_gaia(tmp_path / "gaia.fits")
+
+
+def test_a_gaia_table_that_is_absent_damaged_empty_or_lacks_a_column_is_refused(tmp_path, gaia, monkeypatch):
     path = tmp_path / "gaia.fits"
     with pytest.raises(BadInputError, match="no such file"):
         read_gaia(path)
@@ -113,15 +140,7 @@ def test_tables_that_cannot_be_used(tmp_path, gaia, monkeypatch):
         read_gaia(path)
 
 
-def test_parquet_without_pyarrow(tmp_path, monkeypatch):
-    path = tmp_path / "gaia.parquet"
-    path.write_bytes(b"PAR1")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(BadInputError, match=r"needs pyarrow; install it \(pip install 'spfast\[parquet\]'\)"):
-        read_gaia(path)
-
-
-def test_wise_by_key_or_source_id(tmp_path):
+def test_a_wise_table_is_read_by_2mass_key_or_by_source_id(tmp_path):
     wise = Table({"tmass_id": ["a", "b"], "w1mpro": [1.0, 2.0], "w2mpro": [1.0, 2.0]})
     wise["w1sigmpro"], wise["w2sigmpro"] = 0.1, 0.2  # AllWISE's own names
     wise.write(tmp_path / "wise.csv")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from spfast.data.match import best_gaia_rows, best_rows, join_wise, match_gaia
+from spfast.data.match import best_gaia_rows, best_rows, check_places, join_wise, match_gaia
 from spfast.errors import BadInputError
 
 
@@ -12,7 +12,7 @@ def gaia(**columns):
     return Table({"key": ["a", "b", "a", "", "c"], "phot_g_mean_mag": [12.0, 13.0, 11.0, 9.0, np.nan], **columns})
 
 
-def test_best_rows_against_a_plain_loop():
+def test_best_rows_agree_with_a_plain_loop():
     rng = np.random.default_rng(0)
     keys, order = rng.integers(0, 40, 300).astype(str), rng.integers(0, 5, 300).astype(float)
     order[rng.integers(0, 300, 30)] = np.nan
@@ -24,7 +24,7 @@ def test_best_rows_against_a_plain_loop():
     assert best_rows(keys, order).tolist() == sorted(row for _, row in expected.values())
 
 
-def test_ties_go_to_the_least_of_the_other_values_the_first_of_them_first():
+def test_ties_are_settled_by_the_other_columns_in_turn():
     keys, order = np.array(["a"] * 3 + ["b"] * 3), np.zeros(6)
     first, second, third = [2, 1, 1, 5, 5, 5], [0, 4, 3, 1, 1, 1], [0.0, 0.0, 9.0, 7.0, np.nan, 6.0]
     assert best_rows(keys, order, [first, second, third]).tolist() == [2, 5]
@@ -33,12 +33,12 @@ def test_ties_go_to_the_least_of_the_other_values_the_first_of_them_first():
     assert best_rows(keys, order, [second, first]).tolist() == [0, 3]  # rows that are the same: the first of them
 
 
-def test_brightest_without_distances_nearest_with():
+def test_the_nearest_gaia_source_is_chosen_or_the_brightest_without_distances():
     assert best_gaia_rows(gaia()).tolist() == [1, 2, 4]
     assert best_gaia_rows(gaia(angular_distance=[0.1, 0.2, 0.3, 0.0, 0.1])).tolist() == [0, 1, 4]
 
 
-def test_match_by_any_form_of_the_key():
+def test_stars_match_by_any_form_of_the_2mass_key():
     table = gaia()
     table["key"] = ["10000000+2000000", "b", "10000000+2000000", "", "c"]
     names = ["2M10000000+2000000", "10000000+2000000", "2Mb", "zzz", ""]
@@ -46,7 +46,24 @@ def test_match_by_any_form_of_the_key():
     assert match_gaia(names[:1], table[:0]).tolist() == [-1]
 
 
-def test_wise_joins_by_key_or_source_id():
+def test_matched_stars_more_than_a_minute_of_arc_apart_are_refused():
+    stars = Table({"ra": [359.9999, 10.0, 20.0], "dec": [0.0, 89.0, np.nan]})
+    gaia = Table({"ra": [0.0001, 10.5, 300.0], "dec": [0.0, 89.0, 0.0]})
+    check_places(stars, gaia)  # across 0 h; near the pole half a degree of ra is seconds; one place is missing
+    check_places(stars["ra",], gaia)
+    for apart, message in ((0.0165, None), (0.0168, "0.0168 deg apart"), (180.0, "180 deg apart")):
+        here, there = Table({"ra": [0.0], "dec": [0.0]}), Table({"ra": [apart], "dec": [0.0]})
+        if message is None:
+            check_places(here, there)  # a minute of arc is the limit
+        else:
+            with pytest.raises(BadInputError, match=message.replace(".", r"\.")):
+                check_places(here, there)
+    gaia["dec"] += 0.02
+    with pytest.raises(BadInputError, match=r"2 matched stars are 0\.0209 deg apart"):
+        check_places(stars, gaia)
+
+
+def test_wise_is_added_by_2mass_key_or_by_source_id():
     table = gaia(source_id=[1, 2, 3, 4, 5])
     values = {"w1mpro": [5.0, 6.0], "w1mpro_error": [0.1, 0.2], "w2mpro": [5.0, 6.0], "w2mpro_error": [0.1, 0.2]}
     join_wise(table, Table({"key": ["a", "x"], **values}))

@@ -1,0 +1,131 @@
+"""allStar tables: names, units and missing values of every release, and what is refused."""
+
+import shutil
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from small_survey import spectra, star_ids, tables
+
+from spfast.config import Config
+from spfast.data.allstar import read_allstar
+from spfast.data.cuts import CutFlow, cut_apogee
+from spfast.errors import BadInputError, SpfastWarning
+
+
+@pytest.fixture
+def allstar():
+    return tables(spectra(6)[0])[0]
+
+
+def test_allstar_columns_in_any_case_with_missing_values_and_padding_are_read(tmp_path, allstar):
+    allstar["TEFF"][0] = allstar["J_ERR"][1] = -9999.0
+    allstar["J"][2], allstar["K"][3] = -9999.99, 99.0
+    allstar["ASPCAPFLAG"][4] = 1 << 41
+    allstar["FIELD"] = ["M67   ", " 090+20", "x", "", "y", "z"]
+    for name in list(allstar.colnames):
+        allstar.rename_column(name, name.lower())
+    allstar.rename_column("j", "J_mag")
+    allstar.write(tmp_path / "allStar.fits")
+    table = read_allstar(tmp_path / "allStar.fits")
+    assert table["FIELD"].tolist() == ["M67", "090+20", "x", "", "y", "z"]
+    assert np.isnan([table["TEFF"][0], table["J_ERR"][1], table["J"][2], table["K"][3]]).all()
+    assert np.isfinite(table["H"]).all()
+    assert table["ASPCAPFLAG"][4] == 1 << 41
+    assert table["APOGEE_ID"].tolist() == star_ids(6).tolist()
+    assert table["J"].dtype.isnative
+
+
+def test_the_allstar_table_is_found_in_hdu_1_and_in_hdu_2(tmp_path, allstar):
+    allstar.rename_columns(["APOGEE_ID", "J"], ["obj", "j_mag"])
+    empty = fits.BinTableHDU(allstar[:0])
+    fits.HDUList([fits.PrimaryHDU(), empty, fits.BinTableHDU(allstar)]).writeto(tmp_path / "astraAllStar.fits")
+    assert len(read_allstar(tmp_path / "astraAllStar.fits")) == 6
+    # DR17 has small tables of descriptions after the stars
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU(allstar), fits.BinTableHDU(Table({"P": ["a"]}))]).writeto(
+        tmp_path / "allStar.fits"
+    )
+    assert len(read_allstar(tmp_path / "allStar.fits")) == 6
+
+
+def test_an_allstar_file_that_is_absent_damaged_empty_or_lacks_a_column_is_refused(tmp_path, allstar):
+    path = tmp_path / "allStar.fits"
+    with pytest.raises(BadInputError, match=r"allStar.fits: cannot be read"):
+        read_allstar(path)
+    path.write_text("no FITS at all")
+    with pytest.raises(BadInputError, match="cannot be read"):
+        read_allstar(path)
+    fits.PrimaryHDU(np.zeros(3)).writeto(path, overwrite=True)
+    with pytest.raises(BadInputError, match="no table in HDU 1 or 2"):
+        read_allstar(path)
+    allstar[:0].write(path, overwrite=True)
+    with pytest.raises(BadInputError, match="no rows"):
+        read_allstar(path)
+    allstar.write(path, overwrite=True)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) - 2880])
+    with pytest.raises(BadInputError, match="truncated"):
+        read_allstar(path)
+    allstar.rename_column("LOGG", "LOG_G")
+    allstar.write(path, overwrite=True)
+    with pytest.raises(BadInputError, match=r"allStar.fits: no column LOGG.*LOG_G"):
+        read_allstar(path)
+
+
+def test_units_of_allstar_are_converted_or_refused(tmp_path, allstar):
+    expected = np.array(allstar["RA"])
+    allstar["RA"] = expected / 15
+    allstar["VHELIO_AVG"] = np.full(len(allstar), 12e3, "f4")
+    number = {name: 1 + allstar.colnames.index(name) for name in allstar.colnames}
+    allstar.write(tmp_path / "a.fits")
+    for name, unit in (("RA", "hourangle"), ("VHELIO_AVG", "m/s")):
+        fits.setval(tmp_path / "a.fits", f"TUNIT{number[name]}", value=unit, ext=1)
+    table = read_allstar(tmp_path / "a.fits")
+    np.testing.assert_allclose(table["ra"], expected)
+    np.testing.assert_allclose(table["VHELIO_AVG"], 12.0)
+    for name, unit, expected in (("TEFF", "mag", "K"), ("J", "Jy", "mag"), ("DEC", "h", "deg")):
+        shutil.copy(tmp_path / "a.fits", tmp_path / "b.fits")
+        fits.setval(tmp_path / "b.fits", f"TUNIT{number[name]}", value=unit, ext=1)
+        with pytest.raises(BadInputError, match=rf"b\.fits: column {name} is in {unit}, expected {expected}"):
+            read_allstar(tmp_path / "b.fits")
+
+
+def test_fluxes_in_place_of_magnitudes_in_allstar_are_refused(tmp_path, allstar):
+    allstar["H"] = 10 ** (-0.4 * np.array(allstar["H"])) * 1e6
+    allstar.write(tmp_path / "allStar.fits")
+    with pytest.raises(BadInputError, match="column H has the median"):
+        read_allstar(tmp_path / "allStar.fits")
+
+
+def test_impossible_numbers_in_allstar_become_nan_with_a_warning(tmp_path, allstar):
+    allstar["RA"][2], allstar["DEC"][3], allstar["TEFF"][1] = 400.0, -91.0, 1e30
+    allstar.write(tmp_path / "allStar.fits")
+    with pytest.warns(SpfastWarning) as caught:
+        table = read_allstar(tmp_path / "allStar.fits")
+    assert [np.flatnonzero(np.isnan(table[name])).tolist() for name in ("ra", "dec", "TEFF")] == [[2], [3], [1]]
+    assert len(caught) == 3
+    assert "1 values of dec are not between -90 and 90 deg (row 3: -91)" in str(caught[1].message)
+
+
+def test_a_gaia_table_given_as_allstar_is_refused(tmp_path):
+    tables(spectra(8)[0])[1].write(tmp_path / "allStar.fits")
+    with pytest.raises(BadInputError, match=r"allStar\.fits: no column APOGEE_ID"):
+        read_allstar(tmp_path / "allStar.fits")
+
+
+def test_a_real_allstar_table_is_read_and_cut(shared_data):
+    table = read_allstar(shared_data / "allStar-v603-hipparcos-subset.fits.gz")
+    assert len(table) == 3244
+    assert table["APOGEE_ID"][0] == "2M00003088+5933348"
+    assert table["FILE"][0] == "apStar-r5-2M00003088+5933348.fits"
+    assert np.isnan(table["LOGG"][0])
+    assert not np.any(np.asarray(table["LOGG"]) < -100)
+    flow = CutFlow(table["APOGEE_ID"])
+    giants = cut_apogee(table, flow, Config())
+    assert 0 < len(giants) < 1500
+    assert giants["LOGG"].min() > 0
+    assert giants["LOGG"].max() <= np.float32(2.2)
+    rejected = flow.rejected()
+    assert len(rejected) + len(giants) == 3244
+    assert rejected["detail"][0].startswith("LOGG = nan")
