@@ -10,7 +10,7 @@ import os
 import signal
 from contextlib import contextmanager
 
-from spfast.cli.shared import one_line
+from spfast.cli.outputs import one_line
 
 __all__ = ["bus_error_in_one_line"]
 

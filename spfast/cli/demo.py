@@ -3,13 +3,18 @@
 import importlib.util
 from pathlib import Path
 
-from spfast.cli.commands import print_survey, write_catalog
-from spfast.cli.shared import MOCK_CLUSTERS, configuration, say
+from spfast.cli.catalog import write_catalog
+from spfast.cli.ingest import print_survey
+from spfast.cli.options import add_overwrite_option, configuration, count
+from spfast.cli.outputs import say
+from spfast.cli.simulate import MOCK_CLUSTERS
 from spfast.errors import BadInputError
 from spfast.files import clear_leftovers
 from spfast.lock import hold
 
-__all__ = ["DEMO_STARS", "run_demo"]
+__all__ = ["HELP", "options", "run"]
+
+HELP = "Simulate a small survey and take it all the way to a validated catalog and its report."
 
 #: Stars of the demo: enough that a model means something, few enough for two minutes.
 DEMO_STARS = 3000
@@ -17,8 +22,15 @@ DEMO_STARS = 3000
 DEMO_CLUSTERS_FROM = 1000
 
 
-def run_demo(args):
-    """Simulate, ingest, tune, fit, predict, validate and report on a small survey."""
+def options(parser):
+    parser.add_argument("out", nargs="?", default="demo", metavar="OUT", help="folder to make (default: demo)")
+    parser.add_argument(
+        "--stars", type=count, default=DEMO_STARS, metavar="N", help="mock stars (default: %(default)s)"
+    )
+    add_overwrite_option(parser)
+
+
+def run(args):
     with hold(args.out):
         _run_demo(args)
 

@@ -1,23 +1,30 @@
-"""What a survey, a model or a table is, how it was made, and whether it is whole."""
+"""`spfast info`: what a survey, a model or a table is, how it was made, and whether it is whole."""
 
 import json
 from pathlib import Path
 
-import numpy as np
-
+from spfast.cli.outputs import one_line
 from spfast.config import CONSTANT, FITTED
-from spfast.data.survey import open_survey, verify_survey
-from spfast.data.tables.read import is_table, read_table
-from spfast.data.tables.write import verify_table
 from spfast.errors import BadInputError
-from spfast.model.fitted_model import load_model
 
-__all__ = ["describe"]
+__all__ = ["HELP", "describe", "options", "run"]
+
+HELP = "Say what a survey, model or catalog is, how it was made, whether it is whole."
 
 _WHOLE = "yes, every byte as it was written"
 
 
-def describe(path, verify=False):
+def options(parser):
+    parser.add_argument("path", metavar="SURVEY|MODEL|CATALOG", help="folder or file")
+    parser.add_argument("--verify", action="store_true", help="read every byte and compare with the stored hashes")
+
+
+def run(args):
+    for what, value in describe(args.path, args.verify):
+        print(f"{one_line(what):14s}{value if value.isprintable() else one_line(value)}")
+
+
+def describe(path, verify: bool = False) -> list[tuple[str, str]]:
     """Describe a survey folder, a model file or a table that spfast wrote.
 
     Parameters
@@ -36,6 +43,11 @@ def describe(path, verify=False):
     BadInputError
         If it is none of the three, or not whole.
     """
+    from spfast.data.survey import open_survey, verify_survey
+    from spfast.data.tables.read import is_table, read_table
+    from spfast.data.tables.write import verify_table
+    from spfast.model.fitted_model import load_model
+
     path = Path(path)
     if path.is_dir():
         if verify:
@@ -52,7 +64,7 @@ def describe(path, verify=False):
 
 def _describe_survey(survey, verify):
     info, layout = survey.info, survey.layout
-    training = int(np.count_nonzero(survey.stars["training_set"]))
+    training = int(survey.stars["training_set"].sum())
     features = f"a constant, {len(layout.magnitudes)} magnitudes, {layout.n_pixels:,} pixels"
     lines = [
         ("what", "a survey"),

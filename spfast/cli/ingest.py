@@ -1,0 +1,39 @@
+"""`spfast ingest`: tables and spectra to a survey folder."""
+
+from spfast.cli.options import configuration
+from spfast.cli.outputs import say
+
+__all__ = ["HELP", "options", "print_survey", "run"]
+
+HELP = "Read, match, cut and normalise; build a survey. An interrupted run goes on."
+
+
+def options(parser):
+    parser.add_argument("--allstar", required=True, metavar="FILE", help="APOGEE allStar table")
+    parser.add_argument("--spectra", required=True, metavar="DIR", help="folder of apStar or aspcapStar files")
+    parser.add_argument("--gaia", required=True, metavar="FILE", help="Gaia table, joined with WISE or not")
+    parser.add_argument("--wise", metavar="FILE", help="WISE table, if it is not in the Gaia table")
+    parser.add_argument("--like", metavar="SURVEY", help="make the features like this survey's, so that its models fit")
+    parser.add_argument("-o", "--output", required=True, metavar="SURVEY", help="folder to make")
+
+
+def run(args):
+    from spfast.data.ingest import ingest
+
+    survey = ingest(
+        args.allstar,
+        args.spectra,
+        args.gaia,
+        args.output,
+        wise=args.wise,
+        like=args.like,
+        config=configuration(args),
+        threads=args.threads,
+        quiet=args.quiet,
+    )
+    print_survey(args, survey)
+
+
+def print_survey(args, survey):
+    """Say what a survey holds."""
+    say(args, f"survey {survey.path}: {survey.n_stars:,} stars x {survey.n_features:,} features")

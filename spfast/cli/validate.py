@@ -1,0 +1,73 @@
+"""`spfast validate`: every check of a catalog that the given files allow."""
+
+from pathlib import Path
+
+from spfast.cli.options import add_overwrite_option
+from spfast.cli.outputs import outputs, say
+
+__all__ = ["HELP", "options", "run"]
+
+HELP = "Score a catalog: the paper's measures, its errors, and what else is asked."
+
+
+def options(parser):
+    parser.add_argument("catalog", metavar="CATALOG", help="table with the seven columns of Table 1")
+    parser.add_argument("--truth", metavar="FILE", help="table with APOGEE_ID and true_parallax [mas]")
+    parser.add_argument(
+        "--survey", metavar="SURVEY", help="its survey: coverage by G, H-W2 and S/N, trends of residuals"
+    )
+    parser.add_argument(
+        "--models",
+        action="append",
+        metavar="DIR|MODEL",
+        help="models to compare two by two and, with --survey, to redden stars for: a folder of catalog --models or a "
+        "file; may be given again",
+    )
+    parser.add_argument("--compare", metavar="OTHER", help="another catalog, matched by 2MASS_ID")
+    parser.add_argument("--clusters", metavar="FILE", help="members: 2MASS_ID, cluster and, if known, distance [kpc]")
+    parser.add_argument(
+        "--law", default="wang2019", metavar="LAW", help="extinction law: wang2019 (default) or yuan2013"
+    )
+    parser.add_argument(
+        "--zero-point",
+        type=float,
+        metavar="MAS",
+        help="what Gaia_parallax has had added [mas] (default: what the catalog's header says, else 0.0483)",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="table to write the measures to: .fits .ecsv .vot .csv .parquet; the others beside it: FILE_coverage, ...",
+    )
+    add_overwrite_option(parser)
+
+
+def run(args):
+    from spfast.catalog.compatibility import check_catalog
+    from spfast.data.survey import open_survey
+    from spfast.data.tables.read import read_table
+    from spfast.data.tables.write import check_output, write_table
+    from spfast.validation.checks import check_names, format_checks, load_models, run_checks
+
+    if args.output:
+        check_output(args.output, args.overwrite)  # before the tables are read
+    catalog = read_table(args.catalog)
+    material = {
+        "truth": read_table(args.truth) if args.truth else None,
+        "survey": open_survey(args.survey) if args.survey else None,
+        "models": load_models(args.models) if args.models else None,
+        "other": read_table(args.compare) if args.compare else None,
+        "members": read_table(args.clusters) if args.clusters else None,
+    }
+    check_catalog(catalog, material["survey"])
+    paths = {}
+    if args.output:
+        path, (first, *others) = Path(args.output), check_names(**material)
+        paths = {first: path} | {name: path.with_stem(f"{path.stem}_{name}") for name in others}
+    with outputs(paths.values(), args.overwrite):
+        tables = run_checks(catalog, **material, zero_point=args.zero_point, law=args.law, threads=args.threads)
+        print(format_checks(tables))
+        for name, path in paths.items():
+            write_table(tables[name], path, args.overwrite)
+            say(args, f"wrote {path}")
