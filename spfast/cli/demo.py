@@ -57,7 +57,7 @@ def _run_demo(args):
     for path in results:
         clear_leftovers(path)
     say(args, f"1. A mock download of {args.stars:,} stars in the formats of APOGEE DR17 and Gaia: {download}")
-    simulate_download(download, args.stars, seed=args.seed or 0, quiet=args.quiet, clusters=clusters)
+    simulate_download(download, args.stars, seed=args.seed, quiet=args.quiet, clusters=clusters)
     allstar = next(download.glob("allStar-*.fits"))
     say(args, f"2. Read, match, cut and normalise: {survey_path}")
     survey = ingest(

@@ -1,10 +1,13 @@
 """The options that several commands have, and the configuration that they make."""
 
 import argparse
+import dataclasses
+from collections.abc import Callable
 
-from spfast.config import COVARIATES, PRESETS, Config, load_config
+from spfast.config import COVARIATES, PRESETS, Config, load_config, penalty_settings, zero_point_settings
 
 __all__ = [
+    "TABLE_SUFFIXES",
     "add_common_options",
     "add_fit_options",
     "add_overwrite_option",
@@ -12,83 +15,158 @@ __all__ = [
     "add_table_option",
     "configuration",
     "count",
+    "setting",
 ]
+
+#: Tables that can be written, as the help says it: those of `spfast.data.tables.write`, which is slow to import.
+TABLE_SUFFIXES = ".fits .ecsv .vot .csv .parquet"
+
+
+def setting(
+    parser,
+    section: str,
+    key: str,
+    *,
+    help: str,
+    settings_from: Callable[[object], dict] | None = None,
+    **options,
+):
+    """Add the option of one setting: ``--key-of-the-field``, of the type and with the choices of its field.
+
+    If it is given, `configuration` finds it in ``args.settings``. ``%(default)s`` in the help is the value that the
+    setting has without preset and file.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    section, key : str
+        Section of `spfast.config.Config`, and field of that section.
+    help : str
+    settings_from : callable, optional
+        The settings of the section that the option's value stands for, if it is not that of the field alone.
+    **options
+        For ``add_argument``, in place of those that follow from the field.
+    """
+    values = getattr(Config(), section)
+    field = next(field for field in dataclasses.fields(values) if field.name == key)
+    if isinstance(field.default, bool):
+        options = {"nargs": 0, "const": True} | options
+    elif isinstance(field.default, tuple):
+        options = {"nargs": "+", "type": float} | options
+    else:
+        options = {"type": type(field.default), "choices": field.metadata.get("choices")} | options
+    parser.add_argument(
+        f"--{key.replace('_', '-')}",
+        action=_Setting,
+        section=section,
+        settings_from=settings_from or (lambda value: {key: value}),
+        default=field.default,
+        help=help,
+        **options,
+    )
+
+
+class _Setting(argparse.Action):
+    """Keeps what was given in ``args.settings[section]``, besides where any option's value is kept."""
+
+    def __init__(self, *words, section, settings_from, **options):
+        super().__init__(*words, **options)
+        self._section, self._settings_from = section, settings_from
+
+    def __call__(self, parser, namespace, value, option_string=None):
+        value = self.const if self.nargs == 0 else value
+        setattr(namespace, self.dest, value)
+        given = namespace.settings.get(self._section, {}) | self._settings_from(value)
+        namespace.settings = namespace.settings | {self._section: given}
+
+
+def configuration(args) -> Config:
+    """The configuration: the preset, the file over it, the options over both."""
+    return load_config(args.config, args.preset, args.settings)
 
 
 def add_common_options(parser):
     """The options that every command has."""
+    parser.set_defaults(settings={})
     common = parser.add_argument_group("common options")
     common.add_argument("--config", metavar="FILE", help="TOML file of settings; options given here win over it")
     common.add_argument("--preset", choices=PRESETS, help="settings to start from (default: default)")
     common.add_argument("--threads", type=count, metavar="N", help="processors to use (default: all)")
-    common.add_argument("--seed", type=int, metavar="S", help="seed of a mock survey and of the hash for folds")
+    setting(common, "folds", "seed", metavar="S", help="seed of a mock survey and of the hash for folds")
     common.add_argument("--quiet", action="store_true", help="print results, warnings and errors only")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def add_fit_options(parser):
     """The options of a fit: penalty, zero point, and those of `add_solver_options`."""
-    default = Config().fit
-    parser.add_argument(
-        "--penalty",
+    setting(
+        parser,
+        "fit",
+        "penalty",
+        settings_from=penalty_settings,
         type=_number_or_word,
         metavar="L|auto",
-        help=f"L1 penalty lambda on the pixels (default: {default.penalty:g}); auto: chosen for each model by folds "
+        help="L1 penalty lambda on the pixels (default: %(default)g); auto: chosen for each model by folds "
         "within its own training stars",
     )
-    parser.add_argument(
-        "--zero-point",
+    setting(
+        parser,
+        "fit",
+        "zero_point",
+        settings_from=zero_point_settings,
         type=_number_or_word,
         metavar="MAS|RULE",
-        help=f"added to every Gaia parallax [mas] (default: {default.zero_point:g}); auto: chosen as the penalty; "
+        help="added to every Gaia parallax [mas] (default: %(default)g); auto: chosen as the penalty; "
         "fit: with the coefficients, the distance modulus exact; "
         "lindegren2021: Gaia DR3's own, star by star (pip install 'spfast[zeropoint]')",
     )
-    parser.add_argument(
-        "--zero-point-covariates",
+    setting(
+        parser,
+        "fit",
+        "zero_point_covariates",
+        settings_from=lambda names: {"zero_point_covariates": ",".join(names)},
         nargs="+",
         choices=COVARIATES,
         metavar="NAME",
-        help="with --zero-point fit: a zero point that is linear in these as well: "
-        f"{', '.join(COVARIATES)} (default: none)",
+        help="with --zero-point fit: a zero point that is linear in these as well: %(choices)s (default: none)",
     )
     add_solver_options(parser)
 
 
 def add_solver_options(parser):
     """The options that a fit and a grid of fits have in common."""
-    parser.add_argument(
-        "--robust",
-        action="store_true",
-        default=None,
+    setting(
+        parser,
+        "fit",
+        "robust",
         help="give wrong parallaxes a component of their own, so that they do no harm (default: all count as right)",
     )
-    parser.add_argument(
-        "--exact-distance-modulus",
-        action="store_true",
-        default=None,
+    setting(
+        parser,
+        "fit",
+        "exact_distance_modulus",
         help="hold the magnitudes' coefficients to a sum of -0.2 ln 10, as distances ask (default: free)",
     )
-    parser.add_argument(
-        "--pixel-correlation",
-        type=float,
-        nargs="+",
+    setting(
+        parser,
+        "errors",
+        "pixel_correlation",
         metavar="RHO",
         help="correlation of the errors of pixels 1, 2, ... apart, e.g. 0.4 0.1 (default: independent)",
     )
-    parser.add_argument("--solver", choices=("prox-newton", "owlqn"), help="minimiser (default: prox-newton)")
-    parser.add_argument(
-        "--split",
-        choices=("auto", "random_index", "hash"),
-        help="how to split into A and B: Gaia's random_index, a hash of source_id, or what is there (default: auto)",
+    setting(parser, "fit", "solver", help="minimiser (default: %(default)s)")
+    setting(
+        parser,
+        "folds",
+        "split",
+        help="how to split into A and B: Gaia's random_index, a hash of source_id, or what is there "
+        "(default: %(default)s)",
     )
 
 
 def add_table_option(parser):
     """The table that a command must write."""
-    parser.add_argument(
-        "-o", "--output", required=True, metavar="FILE", help="table to write: .fits .ecsv .vot .csv .parquet"
-    )
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help=f"table to write: {TABLE_SUFFIXES}")
 
 
 def add_overwrite_option(parser):
@@ -109,27 +187,3 @@ def _number_or_word(text):
         return float(text)
     except ValueError:
         return text
-
-
-def configuration(args) -> Config:
-    """The configuration: the preset, the file over it, the options over both."""
-    given = {
-        "fit": {"solver": "solver", "exact_distance_modulus": "exact_distance_modulus", "robust": "robust"},
-        "folds": {"seed": "seed", "split": "split"},
-        "errors": {"pixel_correlation": "pixel_correlation"},
-    }
-    overrides = {
-        section: {key: getattr(args, option) for key, option in keys.items() if getattr(args, option, None) is not None}
-        for section, keys in given.items()
-    }
-    if getattr(args, "penalty", None) is not None:
-        from spfast.config import penalty_settings
-
-        overrides["fit"] |= penalty_settings(args.penalty)
-    if getattr(args, "zero_point", None) is not None:
-        from spfast.config import zero_point_settings
-
-        overrides["fit"] |= zero_point_settings(args.zero_point)
-    if getattr(args, "zero_point_covariates", None) is not None:
-        overrides["fit"] |= {"zero_point_covariates": ",".join(args.zero_point_covariates)}
-    return load_config(args.config, args.preset, overrides)

@@ -2,7 +2,7 @@
 
 from spfast.cli.options import configuration, count
 from spfast.cli.outputs import say
-from spfast.config import Config
+from spfast.config import ZERO_POINT, zero_point_settings
 
 __all__ = ["HELP", "MOCK_CLUSTERS", "options", "run"]
 
@@ -10,24 +10,25 @@ HELP = "Make a mock survey in real file formats, and its truth."
 
 #: Star clusters that a mock survey has if none is named: near and far, metal-rich and metal-poor.
 MOCK_CLUSTERS = ("M67", "NGC 6791", "M71", "M107", "M13", "M92")
-#: Data releases whose layout of files is imitated: those of `spfast.simulate`, which takes a second to import.
-RELEASES = ("dr14", "dr16", "dr17", "dr19")
+#: Data releases whose layout of files is imitated, and their kinds of files: those of `spfast.simulate`, which is slow
+#: to import.
+RELEASES, SPECTRA = ("dr14", "dr16", "dr17", "dr19"), ("apStar", "aspcapStar")
 
 
 def options(parser):
     parser.add_argument("out", metavar="OUT", help="folder to make")
     parser.add_argument("--stars", type=count, default=3000, metavar="N", help="mock stars (default: %(default)s)")
-    parser.add_argument("--release", choices=RELEASES, default="dr17", help="layout of the files (default: dr17)")
     parser.add_argument(
-        "--spectra", choices=("apStar", "aspcapStar"), default="aspcapStar", help="kind of file (default: aspcapStar)"
+        "--release", choices=RELEASES, default="dr17", help="layout of the files (default: %(default)s)"
     )
+    parser.add_argument("--spectra", choices=SPECTRA, default="aspcapStar", help="kind of file (default: %(default)s)")
     parser.add_argument(
         "--survey", action="store_true", help="write a survey folder directly, no FITS spectra: for any N"
     )
     parser.add_argument(
         "--zero-point",
         type=float,
-        default=Config().fit.zero_point,
+        default=ZERO_POINT,
         metavar="MAS",
         help="what Gaia's parallaxes are too small by at G = 14 [mas] (default: %(default)s)",
     )
@@ -57,11 +58,12 @@ def options(parser):
 def run(args):
     from spfast.simulate import simulate_download, simulate_survey
 
-    common = {"seed": args.seed or 0, "quiet": args.quiet, "wrong_parallaxes": args.wrong_parallaxes}
+    common = {"seed": args.seed, "quiet": args.quiet, "wrong_parallaxes": args.wrong_parallaxes}
     common["zero_point"] = (args.zero_point, args.zero_point_slope)
     common["clusters"] = MOCK_CLUSTERS if args.clusters == [] else args.clusters or ()
     if args.survey:
-        simulate_survey(args.out, args.stars, config=configuration(args), threads=args.threads, **common)
+        config = configuration(args).replace(fit=zero_point_settings(args.zero_point))
+        simulate_survey(args.out, args.stars, config=config, threads=args.threads, **common)
     else:
         simulate_download(args.out, args.stars, release=args.release, spectra=args.spectra, **common)
     say(args, f"wrote {args.out}: {args.stars:,} mock stars, their truth in truth.fits")

@@ -3,7 +3,7 @@
 import importlib.util
 from contextlib import nullcontext
 
-from spfast.cli.options import add_overwrite_option, add_solver_options, configuration, count
+from spfast.cli.options import TABLE_SUFFIXES, add_overwrite_option, add_solver_options, configuration, count
 from spfast.cli.outputs import output, say
 from spfast.config import Config, TuneConfig
 from spfast.errors import BadInputError
@@ -35,7 +35,7 @@ def options(parser):
         "--choice", choices=TuneConfig.choices("choice"), help=f"which point to choose (default: {default.choice})"
     )
     add_solver_options(parser)
-    parser.add_argument("-o", "--output", metavar="FILE", help="table of all points: .ecsv .fits .vot .csv .parquet")
+    parser.add_argument("-o", "--output", metavar="FILE", help=f"table of all points: {TABLE_SUFFIXES}")
     parser.add_argument("--plot", action="store_true", help="draw score against penalty beside it: .png and .pdf")
     add_overwrite_option(parser)
 

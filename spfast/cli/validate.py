@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
-from spfast.cli.options import add_overwrite_option
+from spfast.cli.options import TABLE_SUFFIXES, add_overwrite_option
 from spfast.cli.outputs import outputs, say
+from spfast.config import ZERO_POINT
 
 __all__ = ["HELP", "options", "run"]
 
 HELP = "Score a catalog: the paper's measures, its errors, and what else is asked."
+
+#: Extinction laws, the default first: those of `spfast.validation.reddening`, which is slow to import.
+LAWS = ("wang2019", "yuan2013")
 
 
 def options(parser):
@@ -26,19 +30,19 @@ def options(parser):
     parser.add_argument("--compare", metavar="OTHER", help="another catalog, matched by 2MASS_ID")
     parser.add_argument("--clusters", metavar="FILE", help="members: 2MASS_ID, cluster and, if known, distance [kpc]")
     parser.add_argument(
-        "--law", default="wang2019", metavar="LAW", help="extinction law: wang2019 (default) or yuan2013"
+        "--law", default=LAWS[0], metavar="LAW", help=f"extinction law: {' or '.join(LAWS)} (default: %(default)s)"
     )
     parser.add_argument(
         "--zero-point",
         type=float,
         metavar="MAS",
-        help="what Gaia_parallax has had added [mas] (default: what the catalog's header says, else 0.0483)",
+        help=f"what Gaia_parallax has had added [mas] (default: what the catalog's header says, else {ZERO_POINT})",
     )
     parser.add_argument(
         "-o",
         "--output",
         metavar="FILE",
-        help="table to write the measures to: .fits .ecsv .vot .csv .parquet; the others beside it: FILE_coverage, ...",
+        help=f"table to write the measures to: {TABLE_SUFFIXES}; the others beside it: FILE_coverage, ...",
     )
     add_overwrite_option(parser)
 

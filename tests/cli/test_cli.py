@@ -12,7 +12,6 @@ from tiny import tiny_survey
 import spfast
 from spfast import cli
 from spfast.catalog.make import HEADER_COMMENTS, make_catalog
-from spfast.config import resolve_config
 from spfast.data.tables.read import read_table
 from spfast.data.tables.write import write_table
 
@@ -53,17 +52,6 @@ def test_catalog_is_what_python_makes(work, tmp_path):
     table = make_catalog(survey, penalty=20.0, threads=1)
     write_table(table, tmp_path / "catalog.fits", comments=HEADER_COMMENTS)
     assert (tmp_path / "catalog.fits").read_bytes() == (work / "catalog.fits").read_bytes()
-
-
-def test_options_win_over_the_file_and_the_file_over_the_preset(work, tmp_path):
-    (tmp_path / "mine.toml").write_text('preset = "hogg2019"\n[fit]\npenalty = 70.0\nzero_point = 0.03\n')
-    out = tmp_path / "catalog.ecsv"
-    assert (
-        run("catalog", work / "survey", "-o", out, "--config", tmp_path / "mine.toml", "--penalty", 90, "--quiet") == 0
-    )
-    meta = read_table(out).meta
-    assert (meta["PENALT_A"], meta["ZEROPT_A"]) == (90.0, 0.03)
-    assert '"preset": "hogg2019"' in meta["CONFIG"]
 
 
 def test_an_existing_output_is_kept(work, tmp_path, capsys):
@@ -190,16 +178,6 @@ def test_arguments_are_refused_by_argparse(capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["demo", "simulate", "ingest", "fit", "predict", "catalog", "validate", "info"])
-def test_help_names_the_common_options(command, capsys):
-    with pytest.raises(SystemExit) as caught:
-        run(command, "--help")
-    assert caught.value.code == 0
-    printed = capsys.readouterr().out
-    for option in ("--config", "--preset", "--threads", "--seed", "--quiet", "--debug"):
-        assert option in printed
-
-
 def test_faults_interrupts_and_debug(work, monkeypatch, capsys):
     def fail(error):
         def run_info(path, verify):
@@ -249,10 +227,6 @@ def test_version(capsys):
         run("--version")
     assert caught.value.code == 0
     assert capsys.readouterr().out == f"spfast {spfast.__version__}\n"
-
-
-def test_the_configuration_of_python_and_the_command_is_one():
-    assert resolve_config(penalty=3).fit.penalty == 3.0
 
 
 @pytest.fixture
