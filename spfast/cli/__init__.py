@@ -45,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="spfast",
         description="Spectrophotometric parallaxes of red giants from APOGEE spectra and broad-band photometry.",
-        epilog="See it work from nothing: spfast demo demo/",
+        epilog="To try it without any data: spfast demo demo/",
     )
     parser.add_argument("--version", action="version", version=f"spfast {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         not_ours = isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError | IsADirectoryError)
         if not_ours and error.filename is not None:
-            text = f"{os.fsdecode(error.filename)}: {error.strerror}; check the path and its rights"
+            text = f"{os.fsdecode(error.filename)}: {error.strerror}; check the path and its permissions"
             return _complain(args, text, EXIT_BAD_INPUT)
         return _complain(args, error, EXIT_OUR_FAULT)
     except Exception as error:  # noqa: BLE001 (whatever it is, the user gets one line)

@@ -61,7 +61,7 @@ def _what_happened():
         return f"{one_line(short)}: became shorter while it was read; put the whole file back or make it again"
     return (
         "a file could not be read to its end: it became shorter, or its disk or network folder failed; `spfast info "
-        "SURVEY --verify` says which file of a survey is not what it was"
+        "SURVEY --verify` says which file of a survey has changed"
     )
 
 

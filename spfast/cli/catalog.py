@@ -9,14 +9,14 @@ from spfast.cli.outputs import output, say
 
 __all__ = ["HELP", "model_path", "options", "run", "write_catalog"]
 
-HELP = "Fit a model to each fold, predict each star by the model that never saw it."
+HELP = "Fit one model to each fold; predict each star with the model that was not trained on its fold."
 
 
 def options(parser):
     parser.add_argument("survey", metavar="SURVEY", help="survey folder")
     add_table_option(parser)
     models = " and ".join(str(model_path("DIR", fold)) for fold in "AB")
-    parser.add_argument("--models", metavar="DIR", help=f"also save the two models: {models}")
+    parser.add_argument("--models", metavar="DIR", help=f"save the two models as well: {models}")
     add_fit_options(parser)
     add_overwrite_option(parser)
 

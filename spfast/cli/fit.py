@@ -43,7 +43,7 @@ def print_model(args, model):
     if "tuning" in model.metadata:
         say(args, f"    chosen: {model.metadata['tuning']['summary']}")
     elif model.penalty == Config().fit.penalty and model.n_stars < FEW_STARS:
-        say(args, f"    the paper's penalty, for 14,000 stars; --penalty auto looks for that of {model.n_stars:,}")
+        say(args, f"    this is the paper's penalty, for 14,000 stars; --penalty auto finds one for {model.n_stars:,}")
     if "robust" in model.metadata:
         robust = model.metadata["robust"]
         say(

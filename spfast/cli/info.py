@@ -9,14 +9,18 @@ from spfast.errors import BadInputError
 
 __all__ = ["HELP", "describe", "options", "run"]
 
-HELP = "Say what a survey, model or catalog is, how it was made, whether it is whole."
+HELP = "Say what a survey, a model or a table is, how it was made, and whether it is whole."
 
 _WHOLE = "yes, every byte as it was written"
 
 
 def options(parser):
-    parser.add_argument("path", metavar="SURVEY|MODEL|CATALOG", help="folder or file")
-    parser.add_argument("--verify", action="store_true", help="read every byte and compare with the stored hashes")
+    parser.add_argument(
+        "path", metavar="SURVEY|MODEL|TABLE", help="survey folder, model file, or table that spfast wrote"
+    )
+    parser.add_argument(
+        "--verify", action="store_true", help="read every byte and compare the hashes with the stored ones"
+    )
 
 
 def run(args):
@@ -54,7 +58,7 @@ def describe(path, verify: bool = False) -> list[tuple[str, str]]:
             verify_survey(path)
         return _describe_survey(open_survey(path), verify)
     if not path.exists():
-        raise BadInputError(f"{path}: no such file or folder; expected a survey, a model or a catalog")
+        raise BadInputError(f"{path}: no such file or folder; expected a survey, a model or a table")
     if is_table(path):
         if verify:
             verify_table(path)
@@ -71,7 +75,7 @@ def _describe_survey(survey, verify):
         ("stars", f"{survey.n_stars:,}, of which {training:,} in the training set; {info['n_rejected']:,} rejected"),
         ("features", f"{survey.n_features:,}: {features}"),
         ("hash", survey.survey_hash),
-        ("whole", _WHOLE if verify else "yes by its shapes; --verify reads every byte"),
+        ("whole", _WHOLE if verify else "yes, to judge by its shapes; --verify reads every byte"),
     ]
     lines += [("cut", f"{n_left:8,d}  {cut}") for cut, n_left in info["cut_flow"]]
     return [*lines, ("versions", _pairs(info["versions"])), *_config_lines(info.get("config"))]

@@ -5,16 +5,18 @@ from spfast.cli.outputs import say
 
 __all__ = ["HELP", "options", "print_survey", "run"]
 
-HELP = "Read, match, cut and normalise; build a survey. An interrupted run goes on."
+HELP = "Build a survey from tables and spectra. Run again after an interruption, it goes on where it stopped."
 
 
 def options(parser):
     parser.add_argument("--allstar", required=True, metavar="FILE", help="APOGEE allStar table")
     parser.add_argument("--spectra", required=True, metavar="DIR", help="folder of apStar or aspcapStar files")
-    parser.add_argument("--gaia", required=True, metavar="FILE", help="Gaia table, joined with WISE or not")
-    parser.add_argument("--wise", metavar="FILE", help="WISE table, if it is not in the Gaia table")
-    parser.add_argument("--like", metavar="SURVEY", help="make the features like this survey's, so that its models fit")
-    parser.add_argument("-o", "--output", required=True, metavar="SURVEY", help="folder to make")
+    parser.add_argument("--gaia", required=True, metavar="FILE", help="Gaia table, with or without columns of WISE")
+    parser.add_argument("--wise", metavar="FILE", help="WISE table, if the Gaia table has no such columns")
+    parser.add_argument(
+        "--like", metavar="SURVEY", help="make the same features as this survey has, so that its models can be used"
+    )
+    parser.add_argument("-o", "--output", required=True, metavar="SURVEY", help="survey folder to make")
 
 
 def run(args):

@@ -89,11 +89,19 @@ def add_common_options(parser):
     """The options that every command has."""
     parser.set_defaults(settings={})
     common = parser.add_argument_group("common options")
-    common.add_argument("--config", metavar="FILE", help="TOML file of settings; options given here win over it")
-    common.add_argument("--preset", choices=PRESETS, help="settings to start from (default: default)")
-    common.add_argument("--threads", type=count, metavar="N", help="processors to use (default: all)")
-    setting(common, "folds", "seed", metavar="S", help="seed of a mock survey and of the hash for folds")
-    common.add_argument("--quiet", action="store_true", help="print results, warnings and errors only")
+    common.add_argument("--config", metavar="FILE", help="TOML file of settings; options win over it")
+    common.add_argument("--preset", choices=PRESETS, help="named settings to start from (default: default)")
+    common.add_argument(
+        "--threads", type=count, metavar="N", help="number of threads (default: one for each processor)"
+    )
+    setting(
+        common,
+        "folds",
+        "seed",
+        metavar="S",
+        help="seed of a simulation, and of the hash that splits stars into folds (default: %(default)s)",
+    )
+    common.add_argument("--quiet", action="store_true", help="print only results, warnings and errors")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
@@ -106,8 +114,8 @@ def add_fit_options(parser):
         settings_from=penalty_settings,
         type=_number_or_word,
         metavar="L|auto",
-        help="L1 penalty lambda on the pixels (default: %(default)g); auto: chosen for each model by folds "
-        "within its own training stars",
+        help="L1 penalty lambda on the pixels' coefficients (default: %(default)g); auto: chosen for each model by "
+        "cross-validation within its own training stars",
     )
     setting(
         parser,
@@ -116,9 +124,9 @@ def add_fit_options(parser):
         settings_from=zero_point_settings,
         type=_number_or_word,
         metavar="MAS|RULE",
-        help="added to every Gaia parallax [mas] (default: %(default)g); auto: chosen as the penalty; "
-        "fit: with the coefficients, the distance modulus exact; "
-        "lindegren2021: Gaia DR3's own, star by star (pip install 'spfast[zeropoint]')",
+        help="added to every Gaia parallax [mas] (default: %(default)g); auto: chosen like the penalty; fit: fitted "
+        "with the coefficients, which implies --exact-distance-modulus; lindegren2021: that of Gaia DR3, star by star "
+        "(needs pip install 'spfast[zeropoint]')",
     )
     setting(
         parser,
@@ -128,7 +136,7 @@ def add_fit_options(parser):
         nargs="+",
         choices=COVARIATES,
         metavar="NAME",
-        help="with --zero-point fit: a zero point that is linear in these as well: %(choices)s (default: none)",
+        help="with --zero-point fit: let the zero point depend linearly on some of %(choices)s (default: none)",
     )
     add_solver_options(parser)
 
@@ -139,28 +147,28 @@ def add_solver_options(parser):
         parser,
         "fit",
         "robust",
-        help="give wrong parallaxes a component of their own, so that they do no harm (default: all count as right)",
+        help="allow for outliers, stars with a wrong parallax, by a component of their own (default: no outliers)",
     )
     setting(
         parser,
         "fit",
         "exact_distance_modulus",
-        help="hold the magnitudes' coefficients to a sum of -0.2 ln 10, as distances ask (default: free)",
+        help="make the magnitudes' coefficients add up to -0.2 ln 10, as the distance modulus demands (default: free)",
     )
     setting(
         parser,
         "errors",
         "pixel_correlation",
         metavar="RHO",
-        help="correlation of the errors of pixels 1, 2, ... apart, e.g. 0.4 0.1 (default: independent)",
+        help="correlation between the errors of pixels 1, 2, ... apart, e.g. 0.4 0.1 (default: none)",
     )
-    setting(parser, "fit", "solver", help="minimiser (default: %(default)s)")
+    setting(parser, "fit", "solver", help="minimiser to use (default: %(default)s)")
     setting(
         parser,
         "folds",
         "split",
-        help="how to split into A and B: Gaia's random_index, a hash of source_id, or what is there "
-        "(default: %(default)s)",
+        help="how stars are split into A and B: by the parity of Gaia's random_index, by a hash of source_id, or "
+        "(auto) by random_index where most stars have one (default: %(default)s)",
     )
 
 
@@ -171,7 +179,7 @@ def add_table_option(parser):
 
 def add_overwrite_option(parser):
     """Whether outputs may be replaced."""
-    parser.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
 
 
 def count(text: str) -> int:

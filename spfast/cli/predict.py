@@ -5,11 +5,11 @@ from spfast.cli.outputs import output, say
 
 __all__ = ["HELP", "options", "run"]
 
-HELP = "Apply a saved model to a survey, new stars included."
+HELP = "Predict the parallax of each star of a survey with a saved model."
 
 
 def options(parser):
-    parser.add_argument("model", metavar="MODEL", help="model file written by spfast fit or catalog --models")
+    parser.add_argument("model", metavar="MODEL", help="model file that spfast fit or catalog --models wrote")
     parser.add_argument("survey", metavar="SURVEY", help="survey folder")
     add_table_option(parser)
     add_overwrite_option(parser)

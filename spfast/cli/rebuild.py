@@ -8,13 +8,13 @@ from spfast.errors import BadInputError
 
 __all__ = ["HELP", "options", "run"]
 
-HELP = "Make a catalog again from its survey and its own header; compare the bytes."
+HELP = "Make a catalog again from its survey and its own header, and compare the bytes."
 
 
 def options(parser):
     parser.add_argument("catalog", metavar="CATALOG", help="table that spfast catalog wrote: .fits .ecsv .vot .parquet")
-    parser.add_argument("--survey", required=True, metavar="SURVEY", help="the survey folder it was made from")
-    parser.add_argument("-o", "--output", metavar="FILE", help="keep the new one here, in the same format")
+    parser.add_argument("--survey", required=True, metavar="SURVEY", help="survey folder that it was made from")
+    parser.add_argument("-o", "--output", metavar="FILE", help="keep the new catalog here, in the same format")
     add_overwrite_option(parser)
 
 

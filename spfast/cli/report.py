@@ -10,24 +10,27 @@ HELP = "Draw every figure of a catalog and write one HTML page about it."
 
 def options(parser):
     parser.add_argument("catalog", metavar="CATALOG", help="table that spfast catalog wrote")
-    parser.add_argument("--survey", required=True, metavar="SURVEY", help="the survey folder it was made from")
+    parser.add_argument("--survey", required=True, metavar="SURVEY", help="survey folder that it was made from")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to make: report.html and figures/")
     parser.add_argument(
-        "--models", metavar="DIR", help="folder of catalog --models: coefficients, convergence, reddening"
+        "--models",
+        metavar="DIR",
+        help="folder that catalog --models wrote: adds coefficients, convergence and reddening",
     )
-    parser.add_argument("--truth", metavar="FILE", help="table with APOGEE_ID and true_parallax [mas]")
-    parser.add_argument("--tune", metavar="FILE", help="table that spfast tune wrote")
+    parser.add_argument("--truth", metavar="FILE", help="true parallaxes: APOGEE_ID and true_parallax [mas]")
+    parser.add_argument("--tune", metavar="FILE", help="table that spfast tune wrote: adds its grid")
     parser.add_argument(
         "--clusters",
         metavar="FILE",
-        help="members: 2MASS_ID, cluster and, if known, distance [kpc] (default: found around twelve known clusters)",
+        help="cluster members: 2MASS_ID, cluster and, if known, distance [kpc] (default: those found around twelve "
+        "known clusters)",
     )
     parser.add_argument("--compare", metavar="OTHER", help="another catalog, matched by 2MASS_ID")
     parser.add_argument(
         "--images",
         choices=("inside", "beside"),
         default="inside",
-        help="images in the page or next to it (default: inside)",
+        help="put images inside the page or beside it (default: %(default)s)",
     )
     add_overwrite_option(parser)
 

@@ -6,7 +6,7 @@ from spfast.config import ZERO_POINT, zero_point_settings
 
 __all__ = ["HELP", "MOCK_CLUSTERS", "options", "run"]
 
-HELP = "Make a mock survey in real file formats, and its truth."
+HELP = "Make a mock survey in the file formats of a real one, with a table of its true values."
 
 #: Star clusters that a mock survey has if none is named: near and far, metal-rich and metal-poor.
 MOCK_CLUSTERS = ("M67", "NGC 6791", "M71", "M107", "M13", "M92")
@@ -17,26 +17,35 @@ RELEASES, SPECTRA = ("dr14", "dr16", "dr17", "dr19"), ("apStar", "aspcapStar")
 
 def options(parser):
     parser.add_argument("out", metavar="OUT", help="folder to make")
-    parser.add_argument("--stars", type=count, default=3000, metavar="N", help="mock stars (default: %(default)s)")
     parser.add_argument(
-        "--release", choices=RELEASES, default="dr17", help="layout of the files (default: %(default)s)"
+        "--stars", type=count, default=3000, metavar="N", help="number of mock stars (default: %(default)s)"
     )
-    parser.add_argument("--spectra", choices=SPECTRA, default="aspcapStar", help="kind of file (default: %(default)s)")
     parser.add_argument(
-        "--survey", action="store_true", help="write a survey folder directly, no FITS spectra: for any N"
+        "--release",
+        choices=RELEASES,
+        default="dr17",
+        help="data release whose files are imitated (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--spectra", choices=SPECTRA, default="aspcapStar", help="kind of spectrum files (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--survey",
+        action="store_true",
+        help="write a survey folder directly, without FITS spectra; suits any number of stars",
     )
     parser.add_argument(
         "--zero-point",
         type=float,
         default=ZERO_POINT,
         metavar="MAS",
-        help="what Gaia's parallaxes are too small by at G = 14 [mas] (default: %(default)s)",
+        help="by how much Gaia's parallaxes are too small at G = 14 [mas] (default: %(default)s)",
     )
     parser.add_argument(
         "--clusters",
         nargs="*",
         metavar="NAME",
-        help="with mock members of these star clusters, labelled in the truth; without a name: "
+        help="add mock members of these star clusters, named in truth.fits; without NAME, of "
         f"{', '.join(MOCK_CLUSTERS)} (default: none)",
     )
     parser.add_argument(
@@ -44,14 +53,15 @@ def options(parser):
         type=float,
         default=0.0,
         metavar="SLOPE",
-        help="and by more for every further magnitude [mas/mag] (default: %(default)s)",
+        help="and by how much more for each fainter magnitude [mas/mag] (default: %(default)g)",
     )
     parser.add_argument(
         "--wrong-parallaxes",
         type=float,
         default=0.0,
         metavar="SHARE",
-        help="give this share of the stars a wrong parallax: another star's, or off by 10 to 50 errors (default: 0)",
+        help="share of the stars that get a wrong parallax: another star's, or one that is off by 10 to 50 times its "
+        "error (default: %(default)g)",
     )
 
 
@@ -66,4 +76,4 @@ def run(args):
         simulate_survey(args.out, args.stars, config=config, threads=args.threads, **common)
     else:
         simulate_download(args.out, args.stars, release=args.release, spectra=args.spectra, **common)
-    say(args, f"wrote {args.out}: {args.stars:,} mock stars, their truth in truth.fits")
+    say(args, f"wrote {args.out}: {args.stars:,} mock stars, their true values in truth.fits")

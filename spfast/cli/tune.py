@@ -10,33 +10,45 @@ from spfast.errors import BadInputError
 
 __all__ = ["HELP", "options", "run"]
 
-HELP = "Cross-validate penalty and zero point. An interrupted run with -o goes on."
+HELP = "Cross-validate penalty and zero point. With -o, it goes on where it stopped if it is run again."
 
 
 def options(parser):
     default = Config().tune
     parser.add_argument("survey", metavar="SURVEY", help="survey folder")
-    for name, metavar, values in (
-        ("--penalties", "L", default.penalties),
-        ("--zero-points", "MAS", default.zero_points),
-    ):
-        text = f"grid, or one number to keep fixed (default: {' '.join(f'{value:g}' for value in values)})"
-        parser.add_argument(name, type=float, nargs="+", metavar=metavar, help=text)
+    for key, metavar, what in (("penalties", "L", "penalties"), ("zero_points", "MAS", "zero points [mas]")):
+        values = " ".join(f"{value:g}" for value in getattr(default, key))
+        text = f"grid of {what}; one number keeps it fixed (default: {values})"
+        parser.add_argument(f"--{key.replace('_', '-')}", type=float, nargs="+", metavar=metavar, help=text)
     parser.add_argument(
-        "--folds", type=count, default=2, metavar="K", help="folds; 2: the catalog's A and B (default: %(default)s)"
+        "--folds",
+        type=count,
+        default=2,
+        metavar="K",
+        help="number of folds; 2 are the catalog's A and B (default: %(default)s)",
     )
     parser.add_argument(
-        "--repeats", type=count, default=1, metavar="R", help="splits into K folds (default: %(default)s)"
+        "--repeats",
+        type=count,
+        default=1,
+        metavar="R",
+        help="how many times to split the stars into K folds (default: %(default)s)",
     )
     parser.add_argument(
-        "--score", choices=TuneConfig.choices("score"), help=f"on stars held out (default: {default.score})"
+        "--score",
+        choices=TuneConfig.choices("score"),
+        help=f"what to compare on held-out stars (default: {default.score})",
     )
     parser.add_argument(
-        "--choice", choices=TuneConfig.choices("choice"), help=f"which point to choose (default: {default.choice})"
+        "--choice",
+        choices=TuneConfig.choices("choice"),
+        help=f"which point of the grid to choose (default: {default.choice})",
     )
     add_solver_options(parser)
-    parser.add_argument("-o", "--output", metavar="FILE", help=f"table of all points: {TABLE_SUFFIXES}")
-    parser.add_argument("--plot", action="store_true", help="draw score against penalty beside it: .png and .pdf")
+    parser.add_argument("-o", "--output", metavar="FILE", help=f"table of the grid to write: {TABLE_SUFFIXES}")
+    parser.add_argument(
+        "--plot", action="store_true", help="draw the score against the penalty, beside the table: .png and .pdf"
+    )
     add_overwrite_option(parser)
 
 
@@ -46,7 +58,7 @@ def run(args):
     from spfast.training.tune import HEADER_COMMENTS, tune
 
     if args.plot and not args.output:
-        raise BadInputError("--plot: draws beside the table; name it with -o")
+        raise BadInputError("--plot: the figure goes beside the table; name that with -o")
     if args.plot and importlib.util.find_spec("matplotlib") is None:  # before hours of work
         raise BadInputError("--plot: needs matplotlib; install it (pip install 'spfast[report]') or leave it out")
     with output(args) if args.output else nullcontext() as path:

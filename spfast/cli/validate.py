@@ -8,41 +8,47 @@ from spfast.config import ZERO_POINT
 
 __all__ = ["HELP", "options", "run"]
 
-HELP = "Score a catalog: the paper's measures, its errors, and what else is asked."
+HELP = "Check a catalog: its scatter and its errors, against Gaia and against the other files given."
 
 #: Extinction laws, the default first: those of `spfast.validation.reddening`, which is slow to import.
 LAWS = ("wang2019", "yuan2013")
 
 
 def options(parser):
-    parser.add_argument("catalog", metavar="CATALOG", help="table with the seven columns of Table 1")
-    parser.add_argument("--truth", metavar="FILE", help="table with APOGEE_ID and true_parallax [mas]")
+    parser.add_argument("catalog", metavar="CATALOG", help="table with the seven columns of the paper's Table 1")
+    parser.add_argument("--truth", metavar="FILE", help="true parallaxes: APOGEE_ID and true_parallax [mas]")
     parser.add_argument(
-        "--survey", metavar="SURVEY", help="its survey: coverage by G, H-W2 and S/N, trends of residuals"
+        "--survey", metavar="SURVEY", help="its survey: adds coverage by G, H-W2 and S/N, and trends of the residuals"
     )
     parser.add_argument(
         "--models",
         action="append",
         metavar="DIR|MODEL",
-        help="models to compare two by two and, with --survey, to redden stars for: a folder of catalog --models or a "
-        "file; may be given again",
+        help="a folder that catalog --models wrote, or a model file; can be given several times: adds how well the "
+        "models agree and, with --survey, how reddening changes their predictions",
     )
     parser.add_argument("--compare", metavar="OTHER", help="another catalog, matched by 2MASS_ID")
-    parser.add_argument("--clusters", metavar="FILE", help="members: 2MASS_ID, cluster and, if known, distance [kpc]")
     parser.add_argument(
-        "--law", default=LAWS[0], metavar="LAW", help=f"extinction law: {' or '.join(LAWS)} (default: %(default)s)"
+        "--clusters", metavar="FILE", help="cluster members: 2MASS_ID, cluster and, if known, distance [kpc]"
+    )
+    parser.add_argument(
+        "--law",
+        default=LAWS[0],
+        metavar="LAW",
+        help=f"extinction law for the test of reddening: {' or '.join(LAWS)} (default: %(default)s)",
     )
     parser.add_argument(
         "--zero-point",
         type=float,
         metavar="MAS",
-        help=f"what Gaia_parallax has had added [mas] (default: what the catalog's header says, else {ZERO_POINT})",
+        help="zero point that was added to Gaia_parallax [mas] (default: the one in the catalog's header, else "
+        f"{ZERO_POINT})",
     )
     parser.add_argument(
         "-o",
         "--output",
         metavar="FILE",
-        help=f"table to write the measures to: {TABLE_SUFFIXES}; the others beside it: FILE_coverage, ...",
+        help=f"table of the measures to write: {TABLE_SUFFIXES}; other tables go beside it: FILE_coverage, ...",
     )
     add_overwrite_option(parser)
 

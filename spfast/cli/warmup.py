@@ -4,7 +4,7 @@ from spfast.cli.outputs import say
 
 __all__ = ["HELP", "options", "run"]
 
-HELP = "Compile every kernel now and keep it on disk; later commands start at once."
+HELP = "Compile every kernel now and keep it on disk, so that later commands start at once."
 
 
 def options(parser):
@@ -15,4 +15,7 @@ def run(args):
     from spfast.warmup import warm_up
 
     seconds, compiling = warm_up(threads=args.threads)
-    say(args, f"ran every kernel in {seconds:.1f} s, {compiling:.1f} s of them compiling what was not on disk yet")
+    say(
+        args,
+        f"ran every kernel in {seconds:.1f} s; {compiling:.1f} s of that went into compiling those not yet on disk",
+    )
