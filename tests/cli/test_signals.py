@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM where nothing can be raised, or what is raised becomes something else."""
 
 import argparse
+import contextlib
 import signal
 import sys
 import threading
@@ -158,6 +159,23 @@ def test_a_signal_that_ends_as_another_error(monkeypatch, capsys, number, code, 
             lock.release()
 
     assert ends(monkeypatch, work) == code
+    assert capsys.readouterr().err == f"spfast: {said}\n"
+
+
+@pytest.mark.parametrize(("number", "code", "said"), SIGNALS)
+def test_a_signal_that_other_code_keeps_for_itself_is_raised_again(monkeypatch, capsys, number, code, said):
+    went_on = []
+
+    def work():
+        with contextlib.suppress(BaseException):  # as where a damaged file is counted and the next one read
+            signal.raise_signal(number)
+        went_on.append(True)
+        time.sleep(20.0)
+
+    start = time.monotonic()
+    assert ends(monkeypatch, work) == code
+    assert went_on
+    assert time.monotonic() - start < 10.0
     assert capsys.readouterr().err == f"spfast: {said}\n"
 
 
