@@ -1,7 +1,6 @@
 """The options: what they make of the configuration, and that the help names what there is."""
 
 import pytest
-from tiny import tiny_survey
 
 from spfast import cli
 from spfast.cli import options, simulate, validate
@@ -66,12 +65,11 @@ def test_settings_of_one_call_do_not_stay_for_the_next():
     assert options.configuration(parser.parse_args(FIT)) == Config()
 
 
-def test_options_win_over_the_file_and_the_file_over_the_preset(tmp_path):
-    tiny_survey(tmp_path / "survey")
+def test_options_win_over_the_file_and_the_file_over_the_preset(work, tmp_path, run):
     (tmp_path / "mine.toml").write_text('preset = "hogg2019"\n[fit]\npenalty = 70.0\nzero_point = 0.03\n')
     out = tmp_path / "catalog.ecsv"
-    words = ["catalog", tmp_path / "survey", "-o", out, "--config", tmp_path / "mine.toml", "--penalty", 90, "--quiet"]
-    assert cli.main([str(word) for word in words]) == 0
+    options = ("--config", tmp_path / "mine.toml", "--penalty", 90, "--quiet")
+    assert run("catalog", work / "survey", "-o", out, *options) == 0
     meta = read_table(out).meta
     assert (meta["PENALT_A"], meta["ZEROPT_A"]) == (90.0, 0.03)
     assert '"preset": "hogg2019"' in meta["CONFIG"]
@@ -82,6 +80,7 @@ def test_the_configuration_of_python_and_the_command_is_one():
 
 
 def help_of(command, capsys):
+    """The help of a command, without its line breaks."""
     with pytest.raises(SystemExit) as caught:
         cli.main([command, "--help"])
     assert caught.value.code == 0
