@@ -5,9 +5,7 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +15,7 @@ from tiny import tiny_survey
 from spfast import cli
 from spfast.data.spectra import workers
 from spfast.data.survey import Survey, open_survey, verify_survey
-from spfast.errors import BadInputError, LockWarning
-from spfast.lock import hold
+from spfast.errors import BadInputError
 from spfast.report import page
 from spfast.validation import checks
 
@@ -54,7 +51,7 @@ def cases(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["ingest", "tune", "catalog"])
-class TestEach:
+class TestEachCommand:
     def test_killed_run_ends_with_the_same_bytes_when_run_again(self, cases, name):
         rng = np.random.default_rng(1)
         assert crash_runs.random_moments(cases[name], TIMES, rng) == TIMES
@@ -179,37 +176,6 @@ def test_reader_never_meets_half_a_survey(cases):
     verify_survey(case.output(place))
 
 
-def test_lock_of_a_dead_process_locks_nothing(tmp_path):
-    path = tmp_path / "catalog.fits"
-    pid = os.fork()
-    if not pid:
-        with hold(path):
-            (tmp_path / f".catalog.fits.{os.getpid()}.partial").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
-    assert len(list(tmp_path.iterdir())) == 2
-    with hold(path):
-        assert [child.name for child in tmp_path.iterdir()] == [".catalog.fits.lock"]
-        with pytest.raises(BadInputError, match=f"process {os.getpid()} on"), hold(path):
-            pass
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "elsewhere").write_text("mine")
-    (tmp_path / ".catalog.fits.lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(BadInputError, match="cannot be written"), hold(path):
-        pass
-    assert (tmp_path / "elsewhere").read_text() == "mine"
-
-
-def test_file_system_without_locks_gives_a_warning(tmp_path, monkeypatch):
-    def flock(descriptor, operation):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr("fcntl.flock", flock)
-    with pytest.warns(LockWarning, match=r"no locks \(No locks available\)"), hold(tmp_path / "new" / "out"):
-        pass
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.fixture
 def download(tmp_path):
     (tmp_path / "in").mkdir()
@@ -316,35 +282,3 @@ def as_nobody(command, log):
         finally:
             os._exit(code)
     return crash_runs.wait(pid), log.read_text()
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
-def test_lock_of_another_user_holds_and_is_taken_over_when_left_behind():
-    with tempfile.TemporaryDirectory() as name:  # not pytest's own, which others may not enter
-        folder = Path(name)
-        folder.chmod(0o777)
-        path = folder / "out"
-
-        def taken():
-            pid = os.fork()
-            if not pid:
-                code = 1
-                try:
-                    os.setuid(65534)
-                    with hold(path):
-                        path.touch()
-                    code = 0
-                except BadInputError as error:
-                    (folder / "said").write_text(str(error))
-                    code = 2
-                finally:
-                    os._exit(code)
-            return crash_runs.wait(pid)
-
-        with hold(path):
-            assert taken() == 2
-        assert f"process {os.getpid()} on" in (folder / "said").read_text()
-        assert "is writing it" in (folder / "said").read_text()
-        (folder / ".out.lock").touch(0o644)  # left behind
-        assert taken() == 0
-        assert sorted(child.name for child in folder.iterdir()) == ["out", "said"]
