@@ -1,11 +1,13 @@
 """`spfast catalog`: the two-fold catalog of a survey."""
 
+import argparse
 from contextlib import ExitStack
 from pathlib import Path
 
 from spfast.cli.fit import print_model
 from spfast.cli.options import add_fit_options, add_overwrite_option, add_table_option, configuration
 from spfast.cli.outputs import output, say
+from spfast.config import Config
 
 __all__ = ["HELP", "model_path", "options", "run", "write_catalog"]
 
@@ -34,12 +36,12 @@ def run(args):
         write_catalog(args, open_survey(args.survey), configuration(args), path, args.models)
 
 
-def model_path(folder, fold: str) -> Path:
+def model_path(folder: str | Path, fold: str) -> Path:
     """The file of a fold's model in a folder of models."""
     return Path(folder) / f"model_{fold}.npz"
 
 
-def write_catalog(args, survey, config, path, model_folder=None):
+def write_catalog(args: argparse.Namespace, survey, config: Config, path: Path, model_folder: str | Path | None = None):
     """Fit the models, write the catalog (and the models, if there is a folder for them), and return it."""
     from spfast.catalog.make import HEADER_COMMENTS, make_catalog
     from spfast.data.tables.write import write_table

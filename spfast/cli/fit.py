@@ -1,5 +1,7 @@
 """`spfast fit`: one model from a survey's training stars."""
 
+import argparse
+
 from spfast.cli.options import add_fit_options, add_overwrite_option, configuration
 from spfast.cli.outputs import output, say
 from spfast.config import Config
@@ -31,7 +33,7 @@ def run(args):
     say(args, f"wrote {path}")
 
 
-def print_model(args, model):
+def print_model(args: argparse.Namespace, model) -> None:
     """Say how a fit went, and what was chosen for it."""
     result = model.result
     say(

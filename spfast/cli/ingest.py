@@ -1,5 +1,7 @@
 """`spfast ingest`: tables and spectra to a survey folder."""
 
+import argparse
+
 from spfast.cli.options import configuration
 from spfast.cli.outputs import say
 
@@ -36,6 +38,6 @@ def run(args):
     print_survey(args, survey)
 
 
-def print_survey(args, survey):
+def print_survey(args: argparse.Namespace, survey) -> None:
     """Say what a survey holds."""
     say(args, f"survey {survey.path}: {survey.n_stars:,} stars x {survey.n_features:,} features")

@@ -23,17 +23,17 @@ TABLE_SUFFIXES = ".fits .ecsv .vot .csv .parquet"
 
 
 def setting(
-    parser,
+    parser: argparse.ArgumentParser,
     section: str,
     key: str,
     *,
     help: str,
-    settings_from: Callable[[object], dict] | None = None,
+    overrides_from: Callable[[object], dict] | None = None,
     **options,
-):
+) -> None:
     """Add the option of one setting: ``--key-of-the-field``, of the type and with the choices of its field.
 
-    If it is given, `configuration` finds it in ``args.settings``. ``%(default)s`` in the help is the value that the
+    If it is given, `configuration` finds it in ``args.overrides``. ``%(default)s`` in the help is the value that the
     setting has without preset and file.
 
     Parameters
@@ -42,8 +42,8 @@ def setting(
     section, key : str
         Section of `spfast.config.Config`, and field of that section.
     help : str
-    settings_from : callable, optional
-        The settings of the section that the option's value stands for, if it is not that of the field alone.
+    overrides_from : callable, optional
+        From the option's value, the keys and values of the section that it stands for; the field alone by default.
     **options
         For ``add_argument``, in place of those that follow from the field.
     """
@@ -59,7 +59,7 @@ def setting(
         f"--{key.replace('_', '-')}",
         action=_Setting,
         section=section,
-        settings_from=settings_from or (lambda value: {key: value}),
+        overrides_from=overrides_from or (lambda value: {key: value}),
         default=field.default,
         help=help,
         **options,
@@ -67,27 +67,27 @@ def setting(
 
 
 class _Setting(argparse.Action):
-    """Keeps what was given in ``args.settings[section]``, besides where any option's value is kept."""
+    """Keeps what was given in ``args.overrides[section]``, besides where any option's value is kept."""
 
-    def __init__(self, *words, section, settings_from, **options):
+    def __init__(self, *words, section, overrides_from, **options):
         super().__init__(*words, **options)
-        self._section, self._settings_from = section, settings_from
+        self._section, self._overrides_from = section, overrides_from
 
     def __call__(self, parser, namespace, value, option_string=None):
         value = self.const if self.nargs == 0 else value
         setattr(namespace, self.dest, value)
-        given = namespace.settings.get(self._section, {}) | self._settings_from(value)
-        namespace.settings = namespace.settings | {self._section: given}
+        given = namespace.overrides.get(self._section, {}) | self._overrides_from(value)
+        namespace.overrides = namespace.overrides | {self._section: given}
 
 
-def configuration(args) -> Config:
+def configuration(args: argparse.Namespace) -> Config:
     """The configuration: the preset, the file over it, the options over both."""
-    return load_config(args.config, args.preset, args.settings)
+    return load_config(args.config, args.preset, args.overrides)
 
 
-def add_common_options(parser):
+def add_common_options(parser: argparse.ArgumentParser) -> None:
     """The options that every command has."""
-    parser.set_defaults(settings={})
+    parser.set_defaults(overrides={})
     common = parser.add_argument_group("common options")
     common.add_argument("--config", metavar="FILE", help="TOML file of settings; options win over it")
     common.add_argument("--preset", choices=PRESETS, help="named settings to start from (default: default)")
@@ -105,13 +105,13 @@ def add_common_options(parser):
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
-def add_fit_options(parser):
+def add_fit_options(parser: argparse.ArgumentParser) -> None:
     """The options of a fit: penalty, zero point, and those of `add_solver_options`."""
     setting(
         parser,
         "fit",
         "penalty",
-        settings_from=penalty_settings,
+        overrides_from=penalty_settings,
         type=_number_or_word,
         metavar="L|auto",
         help="L1 penalty lambda on the pixels' coefficients (default: %(default)g); auto: chosen for each model by "
@@ -121,7 +121,7 @@ def add_fit_options(parser):
         parser,
         "fit",
         "zero_point",
-        settings_from=zero_point_settings,
+        overrides_from=zero_point_settings,
         type=_number_or_word,
         metavar="MAS|RULE",
         help="added to every Gaia parallax [mas] (default: %(default)g); auto: chosen like the penalty; fit: fitted "
@@ -132,7 +132,7 @@ def add_fit_options(parser):
         parser,
         "fit",
         "zero_point_covariates",
-        settings_from=lambda names: {"zero_point_covariates": ",".join(names)},
+        overrides_from=lambda names: {"zero_point_covariates": ",".join(names)},
         nargs="+",
         choices=COVARIATES,
         metavar="NAME",
@@ -141,7 +141,7 @@ def add_fit_options(parser):
     add_solver_options(parser)
 
 
-def add_solver_options(parser):
+def add_solver_options(parser: argparse.ArgumentParser) -> None:
     """The options that a fit and a grid of fits have in common."""
     setting(
         parser,
@@ -172,12 +172,12 @@ def add_solver_options(parser):
     )
 
 
-def add_table_option(parser):
+def add_table_option(parser: argparse.ArgumentParser) -> None:
     """The table that a command must write."""
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help=f"table to write: {TABLE_SUFFIXES}")
 
 
-def add_overwrite_option(parser):
+def add_overwrite_option(parser: argparse.ArgumentParser) -> None:
     """Whether outputs may be replaced."""
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
 

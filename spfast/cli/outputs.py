@@ -1,5 +1,6 @@
 """What a command prints, and the files that it holds while it writes them."""
 
+import argparse
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -7,19 +8,19 @@ from pathlib import Path
 __all__ = ["one_line", "output", "outputs", "say"]
 
 
-def one_line(text) -> str:
+def one_line(text: object) -> str:
     """Text for a terminal: what a file holds must not move the cursor or worse."""
     return "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))
 
 
-def say(args, text: str):
+def say(args: argparse.Namespace, text: str) -> None:
     """Print a line, unless the command is quiet."""
     if not args.quiet:
         print(text, flush=True)
 
 
 @contextmanager
-def output(args, **options) -> Iterator[Path]:
+def output(args: argparse.Namespace, **options) -> Iterator[Path]:
     """The one file that a command writes, as `outputs` holds it."""
     with outputs([Path(args.output)], args.overwrite, **options):
         yield Path(args.output)

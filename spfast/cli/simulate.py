@@ -72,6 +72,7 @@ def run(args):
     common["zero_point"] = (args.zero_point, args.zero_point_slope)
     common["clusters"] = MOCK_CLUSTERS if args.clusters == [] else args.clusters or ()
     if args.survey:
+        # The survey's configuration names the zero point that its parallaxes were made with.
         config = configuration(args).replace(fit=zero_point_settings(args.zero_point))
         simulate_survey(args.out, args.stars, config=config, threads=args.threads, **common)
     else:
