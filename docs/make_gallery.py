@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from spfast.catalog.make import make_catalog
-from spfast.cli.shared import MOCK_CLUSTERS
+from spfast.cli.simulate import MOCK_CLUSTERS
 from spfast.data.tables.read import read_table
 from spfast.figures.comparison import COMPARE_SHEETS, CompareData
 from spfast.figures.sheets import SHEETS, FigureData, draw_sheet

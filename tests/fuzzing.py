@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import spfast.catalog.make
 import spfast.cli
-import spfast.cli.info  # noqa: F401 (all of it before a clock runs: an alarm in the middle of an import leaves ruins)
+import spfast.data.tables.write  # noqa: F401 (all of it before a clock runs: an alarm in the middle of an import leaves ruins)
 from spfast.errors import BadInputError, SpfastWarning
 
 #: Cases of each reader: few in the suite, always the same; `make fuzz` takes many, from another seed.

@@ -7,13 +7,32 @@ import sys
 import traceback
 import warnings
 
+from spfast import __version__
+from spfast.cli import (
+    catalog,
+    demo,
+    fit,
+    info,
+    ingest,
+    predict,
+    rebuild,
+    report,
+    simulate,
+    tune,
+    validate,
+    warmup,
+)
 from spfast.cli.bus_error import bus_error_in_one_line
-from spfast.cli.options import make_parser
-from spfast.cli.shared import one_line
+from spfast.cli.options import add_common_options
+from spfast.cli.outputs import one_line
 from spfast.cli.signals import Terminated, unwinds_when_asked_to_end
 from spfast.errors import BadInputError, SpfastError, SpfastWarning
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main", "make_parser"]
+
+#: The commands in the order of the help: a module each, named as the command, with ``HELP`` (one sentence),
+#: ``options(parser)`` (adds what only it has) and ``run(args)``. What is slow to import is imported in ``run``.
+COMMANDS = (demo, simulate, ingest, fit, tune, predict, catalog, rebuild, validate, report, info, warmup)
 
 EXIT_DONE, EXIT_OUR_FAULT, EXIT_BAD_INPUT = 0, 1, 2
 #: What a shell reports for a command ended by Ctrl-C (SIGINT), by a reader that went away (SIGPIPE), or asked to end
@@ -21,7 +40,25 @@ EXIT_DONE, EXIT_OUR_FAULT, EXIT_BAD_INPUT = 0, 1, 2
 EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, EXIT_TERMINATED = 130, 141, 143
 
 
-def main(argv=None):
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="spfast",
+        description="Spectrophotometric parallaxes of red giants from APOGEE spectra and broad-band photometry.",
+        epilog="To try it without any data: spfast demo demo/",
+    )
+    parser.add_argument("--version", action="version", version=f"spfast {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        name = command.__name__.rpartition(".")[2]
+        sub = commands.add_parser(name, help=command.HELP, description=command.HELP, allow_abbrev=False)
+        add_common_options(sub)
+        command.options(sub)
+        sub.set_defaults(run=command.run)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
     """Run the command.
 
     Parameters
@@ -60,7 +97,7 @@ def main(argv=None):
     except OSError as error:
         not_ours = isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError | IsADirectoryError)
         if not_ours and error.filename is not None:
-            text = f"{os.fsdecode(error.filename)}: {error.strerror}; check the path and its rights"
+            text = f"{os.fsdecode(error.filename)}: {error.strerror}; check the path and its permissions"
             return _complain(args, text, EXIT_BAD_INPUT)
         return _complain(args, error, EXIT_OUR_FAULT)
     except Exception as error:  # noqa: BLE001 (whatever it is, the user gets one line)

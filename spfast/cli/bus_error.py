@@ -1,33 +1,33 @@
-"""A bus error in one line: a file that becomes shorter while it is read through a memory map ends the command in order.
+"""A bus error in one line: what the user reads when a file becomes shorter while a memory map reads it.
 
 The system answers a read from a page that the file no longer has with the signal SIGBUS. A handler set by Python's
 ``signal`` would never run: it waits for the interpreter's next step, and the read that failed is only repeated. A
-callback of ctypes runs on the spot instead. Such a read stands in numpy or in a kernel, from where the interpreter
-can be entered (the callback takes its lock where the kernel had let go of it), so what it does need not be C.
+thread that waits for Python's wake-up descriptor runs where the read has let go of the interpreter (a sum of numpy) and
+waits for ever where it has not (a slice of a map). ``faulthandler`` prints a traceback. A callback of ctypes runs on
+the spot: such a read stands in compiled code, from where the interpreter can be entered, so what it does need not be C.
 """
 
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from spfast.cli.shared import one_line
+from spfast.cli.outputs import one_line
 
 __all__ = ["bus_error_in_one_line"]
 
-#: More than any system's ``struct sigaction``, which is only kept and handed back.
-_SIGACTION_BYTES = 1024
-
 
 @contextmanager
-def bus_error_in_one_line(code):
+def bus_error_in_one_line(code: int) -> Iterator[None]:
     """While the block runs, a bus error prints one line that names the file, and ends the process with an exit code.
 
-    Nothing is put away, as little as by SIGKILL: what has its own name by then is whole, and the next run clears the
-    rest. Nothing changes where there is no SIGBUS (Windows).
+    Nothing is put away, as after SIGKILL: what has its own name by then is whole, and the next run clears the rest.
+    Nothing changes where there is no SIGBUS (Windows).
 
     Parameters
     ----------
     code : int
+        The exit status.
     """
     if not hasattr(signal, "SIGBUS"):
         yield
@@ -36,18 +36,17 @@ def bus_error_in_one_line(code):
 
     def end(number):
         try:
-            os.write(2, os.fsencode(f"{os.linesep if os.isatty(2) else ''}spfast: {_what_happened()}{os.linesep}"))
+            os.write(2, os.fsencode(("\n" if os.isatty(2) else "") + f"spfast: {_what_happened()}\n"))
         finally:
             os._exit(code)
 
-    libc, handler = ctypes.CDLL(None), ctypes.CFUNCTYPE(None, ctypes.c_int)(end)
-    before = ctypes.create_string_buffer(_SIGACTION_BYTES)
-    libc.sigaction(signal.SIGBUS, None, before)
-    libc.signal(signal.SIGBUS, handler)
+    handler, set_handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(end), ctypes.CDLL(None).signal
+    set_handler.argtypes, set_handler.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+    before = set_handler(signal.SIGBUS, ctypes.cast(handler, ctypes.c_void_p))
     try:
         yield
     finally:
-        libc.sigaction(signal.SIGBUS, before, None)
+        set_handler(signal.SIGBUS, before)
 
 
 def _what_happened():
@@ -61,7 +60,7 @@ def _what_happened():
         return f"{one_line(short)}: became shorter while it was read; put the whole file back or make it again"
     return (
         "a file could not be read to its end: it became shorter, or its disk or network folder failed; `spfast info "
-        "SURVEY --verify` says which file of a survey is not what it was"
+        "SURVEY --verify` says which file of a survey has changed"
     )
 
 

@@ -3,13 +3,18 @@
 import importlib.util
 from pathlib import Path
 
-from spfast.cli.commands import print_survey, write_catalog
-from spfast.cli.shared import MOCK_CLUSTERS, configuration, say
+from spfast.cli.catalog import write_catalog
+from spfast.cli.ingest import print_survey
+from spfast.cli.options import add_overwrite_option, configuration, count
+from spfast.cli.outputs import say
+from spfast.cli.simulate import MOCK_CLUSTERS
 from spfast.errors import BadInputError
 from spfast.files import clear_leftovers
 from spfast.lock import hold
 
-__all__ = ["DEMO_STARS", "run_demo"]
+__all__ = ["HELP", "options", "run"]
+
+HELP = "Simulate a small survey, then make its catalog, validate it and write a report about it."
 
 #: Stars of the demo: enough that a model means something, few enough for two minutes.
 DEMO_STARS = 3000
@@ -17,8 +22,15 @@ DEMO_STARS = 3000
 DEMO_CLUSTERS_FROM = 1000
 
 
-def run_demo(args):
-    """Simulate, ingest, tune, fit, predict, validate and report on a small survey."""
+def options(parser):
+    parser.add_argument("out", nargs="?", default="demo", metavar="OUT", help="folder to make (default: %(default)s)")
+    parser.add_argument(
+        "--stars", type=count, default=DEMO_STARS, metavar="N", help="number of mock stars (default: %(default)s)"
+    )
+    add_overwrite_option(parser)
+
+
+def run(args):
     with hold(args.out):
         _run_demo(args)
 
@@ -45,7 +57,7 @@ def _run_demo(args):
     for path in results:
         clear_leftovers(path)
     say(args, f"1. A mock download of {args.stars:,} stars in the formats of APOGEE DR17 and Gaia: {download}")
-    simulate_download(download, args.stars, seed=args.seed or 0, quiet=args.quiet, clusters=clusters)
+    simulate_download(download, args.stars, seed=args.seed, quiet=args.quiet, clusters=clusters)
     allstar = next(download.glob("allStar-*.fits"))
     say(args, f"2. Read, match, cut and normalise: {survey_path}")
     survey = ingest(
@@ -53,26 +65,26 @@ def _run_demo(args):
     )
     print_survey(args, survey)
     say(args, f"3. Cross-validate the penalty: {tune_path}")
-    tuning, points = tune(
+    tuning, grid = tune(
         survey, zero_points=[config.fit.zero_point], config=config, threads=args.threads, quiet=args.quiet
     )
-    write_table(points, tune_path, args.overwrite, HEADER_COMMENTS)
+    write_table(grid, tune_path, args.overwrite, HEADER_COMMENTS)
     say(args, f"  {tuning.summary}")
-    chosen = ", its penalty by folds within its own stars" if config.fit.penalty_rule == AUTO else ""
+    chosen = ", its penalty by cross-validation within its own stars" if config.fit.penalty_rule == AUTO else ""
     say(args, f"4. Fit one model to each fold{chosen}, and predict the other fold: {catalog_path}")
     catalog = write_catalog(args, survey, config, catalog_path, models_path)
     truth = read_table(download / "truth.fits")
     say(args, f"5. Compare with Gaia, and with the truth that only a simulation knows: {scores_path}")
     _validate(args, catalog, truth, scores_path)
-    _demo_report(args, config, catalog, survey, report_path, models_path, truth, points)
+    _demo_report(args, config, catalog, survey, report_path, models_path, truth, grid)
     say(
         args,
-        f"That was with {survey.n_stars:,} stars, the paper had 44,784: the more to train on, the less scatter.\n"
-        f"Next: spfast info {catalog_path}; then your own files: spfast ingest --help",
+        f"These were {survey.n_stars:,} stars; the paper had 44,784. More stars to train on give less scatter.\n"
+        f"Next: spfast info {catalog_path}; for your own files: spfast ingest --help",
     )
 
 
-def _demo_report(args, config, catalog, survey, path, models_path, truth, points):
+def _demo_report(args, config, catalog, survey, path, models_path, truth, grid):
     from spfast.report.page import make_report
     from spfast.validation.checks import load_models
 
@@ -80,14 +92,14 @@ def _demo_report(args, config, catalog, survey, path, models_path, truth, points
     if missing:
         say(args, f"6. No report page: it needs {' and '.join(missing)} (pip install 'spfast[report]')")
         return
-    say(args, f"6. Draw every figure and write one page to look at: {path / 'report.html'}")
+    say(args, f"6. Draw every figure and write one page about the catalog: {path / 'report.html'}")
     make_report(
         catalog,
         survey,
         path,
         models=load_models([models_path]),
         truth=truth,
-        tune=points,
+        tune=grid,
         config=config,
         threads=args.threads,
         quiet=args.quiet,
@@ -111,10 +123,10 @@ def _validate(args, catalog, truth, path):
 
     scores = validate(catalog, truth)
     print(format_validation(scores))
-    found = next(row for row in coverage(catalog, truth) if row["reference"] == "truth" and row["stars"] == "all")
+    total = next(row for row in coverage(catalog, truth) if row["reference"] == "truth" and row["stars"] == "all")
     print(
-        f"With spec_parallax_err_total {found['within_68']:.0%} and {found['within_95']:.0%} of the true parallaxes "
-        f"lie within the 68% and 95% ranges; pull {found['pull']:.2f}."
+        f"With spec_parallax_err_total {total['within_68']:.0%} and {total['within_95']:.0%} of the true parallaxes "
+        f"lie within the 68% and 95% ranges; pull {total['pull']:.2f}."
     )
     write_table(scores, path, args.overwrite)
     say(args, f"wrote {path}")

@@ -1,23 +1,34 @@
-"""What a survey, a model or a table is, how it was made, and whether it is whole."""
+"""`spfast info`: what a survey, a model or a table is, how it was made, and whether it is whole."""
 
 import json
 from pathlib import Path
 
-import numpy as np
-
+from spfast.cli.outputs import one_line
 from spfast.config import CONSTANT, FITTED
-from spfast.data.survey import open_survey, verify_survey
-from spfast.data.tables.read import is_table, read_table
-from spfast.data.tables.write import verify_table
 from spfast.errors import BadInputError
-from spfast.model.fitted_model import load_model
 
-__all__ = ["describe"]
+__all__ = ["HELP", "describe", "options", "run"]
+
+HELP = "Say what a survey, a model or a table is, how it was made, and whether it is whole."
 
 _WHOLE = "yes, every byte as it was written"
 
 
-def describe(path, verify=False):
+def options(parser):
+    parser.add_argument(
+        "path", metavar="SURVEY|MODEL|TABLE", help="survey folder, model file, or table that spfast wrote"
+    )
+    parser.add_argument(
+        "--verify", action="store_true", help="read every byte and compare the hashes with the stored ones"
+    )
+
+
+def run(args):
+    for what, value in describe(args.path, args.verify):
+        print(f"{one_line(what):14s}{value if value.isprintable() else one_line(value)}")
+
+
+def describe(path, verify: bool = False) -> list[tuple[str, str]]:
     """Describe a survey folder, a model file or a table that spfast wrote.
 
     Parameters
@@ -36,13 +47,18 @@ def describe(path, verify=False):
     BadInputError
         If it is none of the three, or not whole.
     """
+    from spfast.data.survey import open_survey, verify_survey
+    from spfast.data.tables.read import is_table, read_table
+    from spfast.data.tables.write import verify_table
+    from spfast.model.fitted_model import load_model
+
     path = Path(path)
     if path.is_dir():
         if verify:
             verify_survey(path)
         return _describe_survey(open_survey(path), verify)
     if not path.exists():
-        raise BadInputError(f"{path}: no such file or folder; expected a survey, a model or a catalog")
+        raise BadInputError(f"{path}: no such file or folder; expected a survey, a model or a table")
     if is_table(path):
         if verify:
             verify_table(path)
@@ -52,14 +68,14 @@ def describe(path, verify=False):
 
 def _describe_survey(survey, verify):
     info, layout = survey.info, survey.layout
-    training = int(np.count_nonzero(survey.stars["training_set"]))
+    training = int(survey.stars["training_set"].sum())
     features = f"a constant, {len(layout.magnitudes)} magnitudes, {layout.n_pixels:,} pixels"
     lines = [
         ("what", "a survey"),
         ("stars", f"{survey.n_stars:,}, of which {training:,} in the training set; {info['n_rejected']:,} rejected"),
         ("features", f"{survey.n_features:,}: {features}"),
         ("hash", survey.survey_hash),
-        ("whole", _WHOLE if verify else "yes by its shapes; --verify reads every byte"),
+        ("whole", _WHOLE if verify else "yes, to judge by its shapes; --verify reads every byte"),
     ]
     lines += [("cut", f"{n_left:8,d}  {cut}") for cut, n_left in info["cut_flow"]]
     return [*lines, ("versions", _pairs(info["versions"])), *_config_lines(info.get("config"))]

@@ -1,16 +1,17 @@
-"""SIGTERM and Ctrl-C unwind the command, so that what is begun is put away, wherever they meet it."""
+"""SIGTERM and Ctrl-C end the command in order: wherever they meet it, what it has begun is put away."""
 
 import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 __all__ = ["Terminated", "unwinds_when_asked_to_end"]
 
-#: An interruption that did not end the block is raised again after this time [s], and again, until it has.
+#: An interruption that has not ended the block is raised again after this time [s], until it has.
 _AGAIN = 0.01
-#: How long one waits for a better place than a special method [s].
+#: For how long special methods are left alone [s].
 _PATIENCE = 1.0
 
 
@@ -19,37 +20,48 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def unwinds_when_asked_to_end():
+def unwinds_when_asked_to_end() -> Iterator[None]:
     """While the block runs, SIGTERM raises ``Terminated`` and Ctrl-C ``KeyboardInterrupt``, and neither gets lost.
 
-    C code that calls Python may drop what is raised there (callbacks of weak references, ``__del__``), make another
-    error of it (``os.PathLike`` checks), or take it for an answer and read the wrong memory (numpy's functions of text,
-    in the ``__getattribute__`` of an array). So special methods are left alone for a while, what was dropped is raised
-    again, and whatever error ends the block after a signal is the interruption.
+    Python alone loses them where C code calls Python: callbacks of weak references and ``__del__`` drop what is raised,
+    checks for ``os.PathLike`` make another error of it, and numpy's functions of text take it for an array's
+    ``__array_wrap__`` and end in a segmentation fault. So
+
+    1. the signal raises where it meets the code, but not within a special method, until it has waited for a second;
+    2. a timer raises again until the block ends, except while an error is handled;
+    3. whatever error ends the block after a signal becomes the interruption.
+
+    Simpler ways that lose some: to raise again only what Python reports as dropped (code that catches every error, as
+    for a damaged spectrum, keeps the interruption); a flag that loops look at (a read or a sleep goes on).
     """
     # Only the main thread may handle signals; Windows has no timer, and Ctrl-C there is Python's own.
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
-    asked, since, before = None, None, {}
-    outer, hook = sys.exception(), sys.unraisablehook
+    asked = patient_until = None
+    before, outer, report_dropped = {}, sys.exception(), sys.unraisablehook
 
     def end(number, frame):
-        nonlocal asked, since
-        if number != signal.SIGALRM:
-            if signal.SIGALRM not in before:
-                before[signal.SIGALRM] = signal.signal(signal.SIGALRM, end)
-            asked, since = Terminated if number == signal.SIGTERM else KeyboardInterrupt, time.monotonic()
-            signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
-        elif asked is None or sys.exception() is not outer:
-            return  # the block has ended, unwinds, or mends what it met
+        nonlocal asked, patient_until
+        if signal.SIGALRM not in before:  # until now the caller's
+            before[signal.SIGALRM] = signal.signal(signal.SIGALRM, end_again)
+        asked = Terminated if number == signal.SIGTERM else KeyboardInterrupt
+        patient_until = time.monotonic() + _PATIENCE
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
+        interrupt(frame)
+
+    def end_again(number, frame):
+        if asked and sys.exception() is outer:  # else the block has ended, unwinds, or deals with an error
+            interrupt(frame)
+
+    def interrupt(frame):
         name = frame.f_code.co_name
-        if not (name.startswith("__") and name.endswith("__")) or time.monotonic() - since > _PATIENCE:
+        if not (name.startswith("__") and name.endswith("__")) or time.monotonic() > patient_until:
             raise asked
 
     def dropped(lost):
         if not issubclass(lost.exc_type, KeyboardInterrupt):
-            hook(lost)
+            report_dropped(lost)
 
     before[signal.SIGTERM] = signal.signal(signal.SIGTERM, end)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else somebody wants Ctrl-C ignored
@@ -65,6 +77,6 @@ def unwinds_when_asked_to_end():
         asked = None
         if signal.SIGALRM in before:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
-        sys.unraisablehook = hook
+        sys.unraisablehook = report_dropped
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,5 +1,6 @@
 """A file that becomes shorter while it is read through a memory map: one line and exit 2, whoever reads."""
 
+import faulthandler
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ def in_a_child(work, log):
         try:
             descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(descriptor, 2)
+            faulthandler.enable(2)  # pytest's would write to the terminal
             work()
         finally:
             os._exit(0)
@@ -34,7 +36,7 @@ def in_a_thread(work):
 
 
 @pytest.mark.parametrize("where", [lambda work: work(), in_a_thread], ids=["main", "thread"])
-def test_names_the_file(tmp_path, where):
+def test_bus_error_names_the_file_that_became_shorter(tmp_path, where):
     np.save(tmp_path / "two words.npy", np.ones((100, 1000), np.float32))
 
     def read():
@@ -49,7 +51,7 @@ def test_names_the_file(tmp_path, where):
     assert said == f"spfast: {tmp_path / 'two words.npy'}: {told}\n"
 
 
-def test_of_no_file_that_is_known(tmp_path):
+def test_bus_error_without_a_short_file_is_one_line(tmp_path):
     def fail():
         with bus_error_in_one_line(2):
             os.kill(os.getpid(), signal.SIGBUS)
@@ -60,7 +62,7 @@ def test_of_no_file_that_is_known(tmp_path):
     assert said.count("\n") == 1
 
 
-def test_afterwards_all_is_as_before(tmp_path):
+def test_bus_error_after_the_block_ends_the_process_as_before(tmp_path):
     def fail():
         with bus_error_in_one_line(2):
             pass
@@ -71,7 +73,7 @@ def test_afterwards_all_is_as_before(tmp_path):
     assert "spfast:" not in said
 
 
-def test_where_there_is_no_such_signal(monkeypatch):
+def test_system_without_sigbus_runs_the_block(monkeypatch):
     monkeypatch.delattr(signal, "SIGBUS")
     with bus_error_in_one_line(2):
         pass

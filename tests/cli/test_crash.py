@@ -5,9 +5,7 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +15,7 @@ from tiny import tiny_survey
 from spfast import cli
 from spfast.data.spectra import workers
 from spfast.data.survey import Survey, open_survey, verify_survey
-from spfast.errors import BadInputError, LockWarning
-from spfast.lock import hold
+from spfast.errors import BadInputError
 from spfast.report import page
 from spfast.validation import checks
 
@@ -54,24 +51,24 @@ def cases(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["ingest", "tune", "catalog"])
-class TestEach:
-    def test_killed_and_run_again(self, cases, name):
+class TestEachCommand:
+    def test_killed_run_ends_with_the_same_bytes_when_run_again(self, cases, name):
         rng = np.random.default_rng(1)
         assert crash_runs.random_moments(cases[name], TIMES, rng) == TIMES
         assert crash_runs.every_operation(cases[name], step=7) > 1
 
     @pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-    def test_asked_to_end(self, cases, name, how, code):
+    def test_signal_at_a_random_time_exits_130_or_143_and_loses_nothing(self, cases, name, how, code):
         rng = np.random.default_rng(2)
         assert crash_runs.random_moments(cases[name], 1, rng, how, (code, -signal.SIGTERM)) == 1
 
-    def test_asked_to_end_at_a_line_of_python(self, cases, name):
+    def test_sigterm_at_any_line_of_python_loses_nothing(self, cases, name):
         hit, of, ran_on = crash_runs.lines(cases[name], TIMES, np.random.default_rng(5))
         assert hit == TIMES
         assert of > 1000
         assert ran_on < TIMES
 
-    def test_no_room(self, cases, name):
+    def test_file_without_room_is_one_line_and_leaves_nothing(self, cases, name):
         case = cases[name]
         place = case.fresh()
         size = max(map(len, case.expected.values()))
@@ -85,11 +82,11 @@ class TestEach:
             assert crash_runs.litter(place) == [], name
         case.finish(place)
 
-    def test_a_file_cut_short_while_it_is_read(self, cases, name):
+    def test_file_cut_short_while_it_is_read_exits_2(self, cases, name):
         rng = np.random.default_rng(3)
         assert crash_runs.cut_short(cases[name], 1, rng) == 1
 
-    def test_two_at_once(self, cases, name):
+    def test_second_run_on_one_output_is_refused(self, cases, name):
         case = cases[name]
         place = case.fresh()
         first = crash_runs.child(case.command(place))
@@ -111,7 +108,7 @@ class TestEach:
 
 
 @pytest.mark.parametrize("name", ["fit", "predict", "tune", "catalog"])
-def test_a_survey_cut_short_within_a_page_is_noticed(tmp_path, monkeypatch, capsys, name):
+def test_survey_cut_short_within_a_page_is_noticed(tmp_path, monkeypatch, capsys, name):
     survey, _ = tiny_survey(tmp_path / "survey")
     assert cli.main(["fit", str(survey.path), "-o", str(tmp_path / "model.npz"), "--quiet"]) == 0
     words = [tmp_path / "model.npz", survey.path] if name == "predict" else [survey.path]
@@ -143,7 +140,9 @@ def test_a_survey_cut_short_within_a_page_is_noticed(tmp_path, monkeypatch, caps
     ("name", "out", "module", "late"),
     [("validate", "out.ecsv", checks, "residual_trends"), ("report", "out", page, "key_numbers")],
 )
-def test_a_survey_cut_short_while_it_is_judged_is_noticed(tmp_path, monkeypatch, capsys, name, out, module, late):
+def test_survey_cut_short_while_its_catalog_is_judged_is_noticed(
+    tmp_path, monkeypatch, capsys, name, out, module, late
+):
     if name == "report":
         pytest.importorskip("jinja2")
         pytest.importorskip("matplotlib")
@@ -164,7 +163,7 @@ def test_a_survey_cut_short_while_it_is_judged_is_noticed(tmp_path, monkeypatch,
     assert not out.exists()
 
 
-def test_a_reader_never_meets_half_a_survey(cases):
+def test_reader_never_meets_half_a_survey(cases):
     case = cases["ingest"]
     place = case.fresh()
     first = crash_runs.child(case.command(place))
@@ -175,37 +174,6 @@ def test_a_reader_never_meets_half_a_survey(cases):
         except BadInputError as error:
             assert "no such folder" in str(error)  # noqa: PT017 (whichever of the two it is at this moment)
     verify_survey(case.output(place))
-
-
-def test_a_lock_of_a_dead_process_locks_nothing(tmp_path):
-    path = tmp_path / "catalog.fits"
-    pid = os.fork()
-    if not pid:
-        with hold(path):
-            (tmp_path / f".catalog.fits.{os.getpid()}.partial").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
-    assert len(list(tmp_path.iterdir())) == 2
-    with hold(path):
-        assert [child.name for child in tmp_path.iterdir()] == [".catalog.fits.lock"]
-        with pytest.raises(BadInputError, match=f"process {os.getpid()} on"), hold(path):
-            pass
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "elsewhere").write_text("mine")
-    (tmp_path / ".catalog.fits.lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(BadInputError, match="cannot be written"), hold(path):
-        pass
-    assert (tmp_path / "elsewhere").read_text() == "mine"
-
-
-def test_where_there_are_no_locks_a_warning_says_so(tmp_path, monkeypatch):
-    def flock(descriptor, operation):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr("fcntl.flock", flock)
-    with pytest.warns(LockWarning, match=r"no locks \(No locks available\)"), hold(tmp_path / "new" / "out"):
-        pass
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture
@@ -223,7 +191,7 @@ def ingest(download, out, *options):
 
 
 @pytest.mark.parametrize(("fault", "threads"), [("vanish", 1), ("vanish", 2), ("truncate", 1), ("system", 1)])
-def test_spectra_that_go_while_they_are_read(download, tmp_path, monkeypatch, capsys, fault, threads):
+def test_spectrum_lost_during_a_build_stops_it(download, tmp_path, monkeypatch, capsys, fault, threads):
     assert ingest(download, tmp_path / "whole") == 0
     monkeypatch.setattr(workers, "CHUNK", 3)
     monkeypatch.setattr(workers, "_CHUNKS_PER_PROCESS", 1)
@@ -266,7 +234,7 @@ def test_spectra_that_go_while_they_are_read(download, tmp_path, monkeypatch, ca
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
-def test_folders_that_may_not_be_read_or_written(cases, tmp_path_factory):
+def test_folder_without_permission_is_one_line_and_exit_2(cases, tmp_path_factory):
     folder = tmp_path_factory.mktemp("rights")
     survey, _ = tiny_survey(folder / "survey", n_stars=40)
     shut = folder / "shut"
@@ -314,35 +282,3 @@ def as_nobody(command, log):
         finally:
             os._exit(code)
     return crash_runs.wait(pid), log.read_text()
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
-def test_a_lock_of_another_user():
-    with tempfile.TemporaryDirectory() as name:  # not pytest's own, which others may not enter
-        folder = Path(name)
-        folder.chmod(0o777)
-        path = folder / "out"
-
-        def taken():
-            pid = os.fork()
-            if not pid:
-                code = 1
-                try:
-                    os.setuid(65534)
-                    with hold(path):
-                        path.touch()
-                    code = 0
-                except BadInputError as error:
-                    (folder / "said").write_text(str(error))
-                    code = 2
-                finally:
-                    os._exit(code)
-            return crash_runs.wait(pid)
-
-        with hold(path):
-            assert taken() == 2
-        assert f"process {os.getpid()} on" in (folder / "said").read_text()
-        assert "is writing it" in (folder / "said").read_text()
-        (folder / ".out.lock").touch(0o644)  # left behind
-        assert taken() == 0
-        assert sorted(child.name for child in folder.iterdir()) == ["out", "said"]

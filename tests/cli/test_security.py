@@ -52,7 +52,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_source_has_no_door_for_code(path):
+def test_source_calls_nothing_that_runs_code(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     forbidden = {
         "eval",
@@ -110,7 +110,7 @@ def sealed(path, **arrays):
 @pytest.mark.parametrize(
     "meta", ["!!python/object/apply:os.system ['touch {0}']", "!!python/object/new:os.system ['touch {0}']"]
 )
-def test_yaml_that_calls(tmp_path, reader, meta):
+def test_yaml_that_calls_python_is_refused(tmp_path, reader, meta):
     (tmp_path / "t.ecsv").write_text(
         "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: int64}\n"
         f"# meta: {meta.format(tmp_path / 'fired')}\n# schema: astropy-2.0\na\n1\n"
@@ -143,7 +143,7 @@ def test_workers_import_nothing_from_the_current_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_brackets_in_a_name_are_no_instructions(tmp_path, library):
+def test_brackets_in_a_file_name_are_not_followed_by_cfitsio(tmp_path, library):
     """CFITSIO would copy the second to a file of that name, and select from the others."""
     read = spectrum_reader(library)
     for name in ("apStar-1[col x=1].fits", "x.fits(copy).fits", "x[1].fits", "a;b $(touch y) `z` |q.fits"):
@@ -153,7 +153,7 @@ def test_brackets_in_a_name_are_no_instructions(tmp_path, library):
         assert sorted(os.listdir(tmp_path)) == before
 
 
-def test_terminal_commands_are_not_passed_on(tmp_path, capsys):
+def test_terminal_escapes_in_a_table_are_not_printed(tmp_path, capsys):
     Table({"a\x1b[2J": [1]}, meta={"x": "\x1b]0;owned\x07"}).write(tmp_path / "t.ecsv", format="ascii.ecsv")
     assert main(["info", str(tmp_path / "t.ecsv")]) == 0
     assert main(["info", str(tmp_path / "\x1b[31mnone.fits")]) == 2
@@ -185,7 +185,7 @@ NASTY = (
 
 
 @pytest.mark.parametrize("value", NASTY, ids=range(len(NASTY)))
-def test_values_of_tables_stay_in_the_folder(tmp_path, value):
+def test_path_in_a_table_finds_no_file_outside_the_folder(tmp_path, value):
     root, outside = tmp_path / "root", tmp_path / "outside"
     for path in (root / "M67" / "apStar-dr17-A.fits", outside / "apStar-dr17-B.fits"):
         path.parent.mkdir(parents=True)
@@ -200,7 +200,7 @@ def test_values_of_tables_stay_in_the_folder(tmp_path, value):
         assert found in ("", os.path.join("M67", "apStar-dr17-A.fits"))
 
 
-def test_links_out_of_the_folder(tmp_path):
+def test_link_out_of_the_folder_is_not_followed(tmp_path):
     root, outside = tmp_path / "root", tmp_path / "rootbeside"
     outside.mkdir()
     (root / "in").mkdir(parents=True)
@@ -253,7 +253,7 @@ VOTABLES = {
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("name", VOTABLES)
-def test_votables_that_are_more_than_a_table(tmp_path, reader, encoding, packed, name):
+def test_votable_with_entities_or_foreign_data_is_refused(tmp_path, reader, encoding, packed, name):
     text, message = VOTABLES[name]
     content, path = text.encode(encoding), tmp_path / "t.vot"
     # The magic bytes say what is packed, whatever the name.
@@ -262,13 +262,13 @@ def test_votables_that_are_more_than_a_table(tmp_path, reader, encoding, packed,
         reader(path)
 
 
-def test_votable_of_old_with_a_doctype(tmp_path):
+def test_votable_with_a_doctype_alone_is_read(tmp_path):
     (tmp_path / "t.vot").write_text(votable('<!DOCTYPE VOTABLE SYSTEM "http://us-vo.org/xml/VOTable.dtd">'))
     assert read_table(tmp_path / "t.vot")["a"].tolist() == [1]
 
 
 @pytest.mark.parametrize("nested", [200_000])
-def test_xml_and_json_without_end(tmp_path, nested):
+def test_endlessly_nested_xml_and_json_are_refused(tmp_path, nested):
     (tmp_path / "t.vot").write_text('<?xml version="1.0"?><VOTABLE version="1.3">' + "<RESOURCE>" * nested)
     with pytest.raises(BadInputError, match=r"t\.vot: cannot be read"):
         read_table(tmp_path / "t.vot")
@@ -279,7 +279,7 @@ def test_xml_and_json_without_end(tmp_path, nested):
 
 
 @pytest.mark.parametrize("name", ["gaia.csv.gz", "gaia.csv", "gaia.fits.gz", "gaia.vot.gz", "gaia.ecsv.gz"])
-def test_packed_tables_that_unpack_without_end(tmp_path, name, monkeypatch):
+def test_table_that_unpacks_to_too_much_is_refused(tmp_path, name, monkeypatch):
     monkeypatch.setattr(untrusted, "_UNPACKED_FREE", 1 << 20)
     (tmp_path / name).write_bytes(gzip.compress(b" " * (4 << 20), compresslevel=1))
     with pytest.raises(BadInputError, match=rf"{name}: unpacks to more than \d+ MiB, 100 times its size"):
@@ -287,7 +287,7 @@ def test_packed_tables_that_unpack_without_end(tmp_path, name, monkeypatch):
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_packed_spectra_that_unpack_without_end(tmp_path, library, monkeypatch):
+def test_spectrum_that_unpacks_to_too_much_is_refused(tmp_path, library, monkeypatch):
     monkeypatch.setattr(untrusted, "_UNPACKED_FREE", 1 << 20)
     path = tmp_path / "apStar-x.fits.gz"
     write_aspcap_star(tmp_path / "x.fits", *(array[0] for array in spectra(1)[1:]))
@@ -299,7 +299,7 @@ def test_packed_spectra_that_unpack_without_end(tmp_path, library, monkeypatch):
         spectrum_reader(library)(path)
 
 
-def test_real_limit_lets_real_tables_through(tmp_path):
+def test_limit_on_unpacking_is_far_above_real_tables(tmp_path):
     """Sixty MiB of anything, and a hundred times the file: zeros are beyond it, tables are not."""
     (tmp_path / "zeros.csv.gz").write_bytes(gzip.compress(bytes(80 << 20), compresslevel=9))
     with pytest.raises(BadInputError, match=r"unpacks to more than 7\d MiB"):
@@ -311,14 +311,14 @@ def test_real_limit_lets_real_tables_through(tmp_path):
 
 
 @pytest.mark.parametrize(("magic", "kind"), [(b"BZh91AY", "bzip2"), (b"\xfd7zXZ\0", "xz"), (b"PK\3\4", "zip")])
-def test_other_packings_are_refused_by_their_first_bytes(tmp_path, magic, kind):
+def test_packing_other_than_gzip_is_refused_by_its_first_bytes(tmp_path, magic, kind):
     for name, reader in (("t.fits", read_table), ("t.csv", read_gaia), ("apStar-x.fits", spectrum_reader())):
         (tmp_path / name).write_bytes(magic + bytes(100))
         with pytest.raises(BadInputError, match=rf"{name}: is packed with {kind}, expected a plain file or gzip"):
             reader(tmp_path / name)
 
 
-def test_model_that_unpacks_to_too_much(tmp_path, monkeypatch):
+def test_model_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     sealed(tmp_path / "m.npz", header=np.array(json.dumps({})), coef=np.zeros(1 << 17))
     monkeypatch.setattr(fitted_model, "_SIZE_MAX", 1 << 20)
     with pytest.raises(BadInputError, match="it unpacks to more than 1 MiB"):
@@ -326,7 +326,7 @@ def test_model_that_unpacks_to_too_much(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("keyword", "count"), [("NAXIS", "99999999999999"), ("TFIELDS", "1000000000")])
-def test_fits_headers_that_count_without_end(tmp_path, keyword, count):
+def test_fits_header_with_absurd_counts_is_refused(tmp_path, keyword, count):
     gaia = tables(spectra(3)[0])[1]
     gaia.write(tmp_path / "g.fits")
     content = (tmp_path / "g.fits").read_bytes()
@@ -345,7 +345,7 @@ def test_fits_headers_that_count_without_end(tmp_path, keyword, count):
 # Outputs
 
 
-def test_outputs_have_the_permissions_of_the_user_and_no_traces_elsewhere(tmp_path, monkeypatch):
+def test_outputs_obey_the_umask_and_leave_nothing_in_the_temporary_folder(tmp_path, monkeypatch):
     elsewhere = tmp_path / "tmp"
     elsewhere.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
@@ -367,7 +367,7 @@ def test_outputs_have_the_permissions_of_the_user_and_no_traces_elsewhere(tmp_pa
     assert {path.name for path in out.iterdir()} - {"s", "m.npz"} == {f"t.{x}" for x in SUFFIXES}
 
 
-def test_star_named_as_a_path_is_only_a_name(tmp_path):
+def test_star_named_as_a_path_makes_no_file(tmp_path):
     """Names become neither files nor folders."""
     survey, _ = tiny_survey(tmp_path / "s", n_stars=60, edit=lambda stars: stars.__setitem__("APOGEE_ID", names()))
     catalog = spfast.make_catalog(survey, threads=1)

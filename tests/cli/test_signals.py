@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM where nothing can be raised, or what is raised becomes something else."""
 
 import argparse
+import contextlib
 import signal
 import sys
 import threading
@@ -52,7 +53,7 @@ class Heavy:
 
 @pytest.mark.parametrize(("number", "code", "said"), SIGNALS)
 @pytest.mark.parametrize("where", ["weak reference", "finalizer"])
-def test_a_signal_within_a_callback_is_not_lost(monkeypatch, capsys, number, code, said, where):
+def test_signal_within_a_callback_is_not_lost(monkeypatch, capsys, number, code, said, where):
     went_on = []
     monkeypatch.setattr(signals, "_AGAIN", 0.5)
 
@@ -74,7 +75,7 @@ def test_a_signal_within_a_callback_is_not_lost(monkeypatch, capsys, number, cod
     assert capsys.readouterr().err == f"spfast: {said}\n"
 
 
-def test_other_faults_of_a_callback_are_told_as_ever(monkeypatch, capsys):
+def test_other_errors_of_a_callback_are_reported_by_python(monkeypatch, capsys):
     told = []
     monkeypatch.setattr("sys.unraisablehook", lambda lost: told.append(lost.exc_type))
 
@@ -101,7 +102,7 @@ class Text(np.ndarray):
 
 
 @pytest.mark.parametrize(("number", "code", "said"), SIGNALS)
-def test_within_an_attribute_that_numpy_asks_for(monkeypatch, capsys, number, code, said):
+def test_signal_within_an_attribute_that_numpy_asks_for_does_not_crash(monkeypatch, capsys, number, code, said):
     stripped = []
 
     def work():
@@ -116,7 +117,7 @@ def test_within_an_attribute_that_numpy_asks_for(monkeypatch, capsys, number, co
     assert capsys.readouterr().err == f"spfast: {said}\n"
 
 
-def test_a_special_method_is_not_waited_for_for_ever(monkeypatch):
+def test_special_method_is_interrupted_after_a_second(monkeypatch):
     monkeypatch.setattr(signals, "_PATIENCE", 0.2)
 
     class Slow:
@@ -133,7 +134,7 @@ def test_a_special_method_is_not_waited_for_for_ever(monkeypatch):
 @pytest.mark.parametrize(
     "error", [BadInputError("stars.fits: cannot be read"), OSError("short"), RuntimeError("locked")]
 )
-def test_an_error_made_of_a_signal_is_the_signal(monkeypatch, capsys, number, code, said, error):
+def test_error_that_replaced_a_signal_exits_as_the_signal(monkeypatch, capsys, number, code, said, error):
     def work():
         try:
             signal.raise_signal(number)
@@ -146,7 +147,7 @@ def test_an_error_made_of_a_signal_is_the_signal(monkeypatch, capsys, number, co
 
 
 @pytest.mark.parametrize(("number", "code", "said"), SIGNALS)
-def test_a_signal_that_ends_as_another_error(monkeypatch, capsys, number, code, said):
+def test_error_while_a_signal_unwinds_exits_as_the_signal(monkeypatch, capsys, number, code, said):
     lock = threading.Lock()
 
     def work():
@@ -161,8 +162,25 @@ def test_a_signal_that_ends_as_another_error(monkeypatch, capsys, number, code, 
     assert capsys.readouterr().err == f"spfast: {said}\n"
 
 
+@pytest.mark.parametrize(("number", "code", "said"), SIGNALS)
+def test_signal_that_other_code_swallows_is_raised_again(monkeypatch, capsys, number, code, said):
+    went_on = []
+
+    def work():
+        with contextlib.suppress(BaseException):  # as where a damaged file is counted and the next one read
+            signal.raise_signal(number)
+        went_on.append(True)
+        time.sleep(20.0)
+
+    start = time.monotonic()
+    assert ends(monkeypatch, work) == code
+    assert went_on
+    assert time.monotonic() - start < 10.0
+    assert capsys.readouterr().err == f"spfast: {said}\n"
+
+
 @pytest.mark.parametrize(("number", "code"), [(number, code) for number, code, _ in SIGNALS])
-def test_what_is_put_away_is_not_interrupted_again(monkeypatch, number, code):
+def test_cleaning_up_is_not_interrupted_again(monkeypatch, number, code):
     monkeypatch.setattr(signals, "_AGAIN", 0.01)
     put_away = []
 
@@ -177,7 +195,7 @@ def test_what_is_put_away_is_not_interrupted_again(monkeypatch, number, code):
     assert put_away
 
 
-def test_called_while_an_error_is_handled(monkeypatch):
+def test_dropped_signal_is_raised_again_where_the_caller_handles_an_error(monkeypatch):
     def work():
         kept = weakref.ref(thing := Thing(), lambda _: signal.raise_signal(signal.SIGTERM))
         del thing
@@ -192,7 +210,7 @@ def test_called_while_an_error_is_handled(monkeypatch):
     assert time.monotonic() - start < 10.0
 
 
-def test_an_error_of_its_own_is_a_fault(monkeypatch, capsys):
+def test_error_without_a_signal_is_a_fault(monkeypatch, capsys):
     def work():
         try:
             raise ValueError("the first")
@@ -203,13 +221,13 @@ def test_an_error_of_its_own_is_a_fault(monkeypatch, capsys):
     assert "RuntimeError: release unlocked lock (a fault of spfast" in capsys.readouterr().err
 
 
-def test_ctrl_c_stays_ignored_where_it_was(monkeypatch):
+def test_ctrl_c_that_the_caller_ignores_stays_ignored(monkeypatch):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     assert ends(monkeypatch, lambda: signal.raise_signal(signal.SIGINT)) == 0
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
-def test_an_alarm_of_the_caller_is_left_alone(monkeypatch):
+def test_alarm_of_the_caller_is_left_alone(monkeypatch):
     heard = []
     before = signal.signal(signal.SIGALRM, lambda number, frame: heard.append(number))
     try:
@@ -224,7 +242,7 @@ def test_an_alarm_of_the_caller_is_left_alone(monkeypatch):
     assert heard == [signal.SIGALRM]
 
 
-def test_everything_is_as_before_afterwards(monkeypatch):
+def test_handlers_and_timer_are_as_before_afterwards(monkeypatch):
     numbers = signal.SIGINT, signal.SIGTERM, signal.SIGALRM
     before, hook = [signal.getsignal(number) for number in numbers], sys.unraisablehook
     assert ends(monkeypatch, lambda: signal.raise_signal(signal.SIGTERM)) == 143

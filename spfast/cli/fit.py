@@ -1,0 +1,55 @@
+"""`spfast fit`: one model from a survey's training stars."""
+
+import argparse
+
+from spfast.cli.options import add_fit_options, add_overwrite_option, configuration
+from spfast.cli.outputs import output, say
+from spfast.config import Config
+
+__all__ = ["HELP", "options", "print_model", "run"]
+
+HELP = "Fit one model to the training stars of a survey."
+
+#: A sum over fewer training stars than these wants a smaller penalty than the paper's.
+FEW_STARS = 7000
+
+
+def options(parser):
+    parser.add_argument("survey", metavar="SURVEY", help="survey folder")
+    parser.add_argument("-o", "--output", required=True, metavar="MODEL", help="model file to write (.npz)")
+    parser.add_argument("--fold", choices=("A", "B"), help="train on this fold only (default: on all training stars)")
+    add_fit_options(parser)
+    add_overwrite_option(parser)
+
+
+def run(args):
+    from spfast.data.survey import open_survey
+    from spfast.training.fold import fit_stars
+
+    with output(args, suffixes=(".npz",)) as path:
+        model = fit_stars(open_survey(args.survey), configuration(args), args.fold, args.threads, args.quiet)
+        model.save(path)
+    print_model(args, model)
+    say(args, f"wrote {path}")
+
+
+def print_model(args: argparse.Namespace, model) -> None:
+    """Say how a fit went, and what was chosen for it."""
+    result = model.result
+    say(
+        args,
+        f"  model {model.provenance.fold}: {model.n_stars:,} stars, penalty {model.penalty:g}: "
+        f"{model.n_nonzero:,} of {int(model.penalized.sum()):,} pixels used, objective {result.objective:.8g}, "
+        f"KKT violation {result.kkt_violation:.2g}, {result.n_passes} passes in {result.seconds:.1f} s",
+    )
+    if model.tuned is not None:
+        say(args, f"    chosen: {model.tuned.summary}")
+    elif model.penalty == Config().fit.penalty and model.n_stars < FEW_STARS:
+        say(args, f"    this is the paper's penalty, for 14,000 stars; --penalty auto finds one for {model.n_stars:,}")
+    if model.robust is not None:
+        robust = model.robust
+        say(
+            args,
+            f"    robust: {robust.n_outliers:,} outliers, share {robust.outlier_share:.2%}, width "
+            f"{robust.outlier_width:.1f}; scatter {robust.intrinsic_scatter:.1%}; {robust.n_rounds} rounds",
+        )

@@ -1,0 +1,43 @@
+"""`spfast ingest`: tables and spectra to a survey folder."""
+
+import argparse
+
+from spfast.cli.options import configuration
+from spfast.cli.outputs import say
+
+__all__ = ["HELP", "options", "print_survey", "run"]
+
+HELP = "Build a survey from tables and spectra. Run again after an interruption, it goes on where it stopped."
+
+
+def options(parser):
+    parser.add_argument("--allstar", required=True, metavar="FILE", help="APOGEE allStar table")
+    parser.add_argument("--spectra", required=True, metavar="DIR", help="folder of apStar or aspcapStar files")
+    parser.add_argument("--gaia", required=True, metavar="FILE", help="Gaia table, with or without columns of WISE")
+    parser.add_argument("--wise", metavar="FILE", help="WISE table, if the Gaia table has no such columns")
+    parser.add_argument(
+        "--like", metavar="SURVEY", help="make the same features as this survey has, so that its models can be used"
+    )
+    parser.add_argument("-o", "--output", required=True, metavar="SURVEY", help="survey folder to make")
+
+
+def run(args):
+    from spfast.data.ingest import ingest
+
+    survey = ingest(
+        args.allstar,
+        args.spectra,
+        args.gaia,
+        args.output,
+        wise=args.wise,
+        like=args.like,
+        config=configuration(args),
+        threads=args.threads,
+        quiet=args.quiet,
+    )
+    print_survey(args, survey)
+
+
+def print_survey(args: argparse.Namespace, survey) -> None:
+    """Say what a survey holds."""
+    say(args, f"survey {survey.path}: {survey.n_stars:,} stars x {survey.n_features:,} features")

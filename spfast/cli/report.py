@@ -1,0 +1,62 @@
+"""`spfast report`: every figure of a catalog, and one HTML page about it."""
+
+from spfast.cli.options import add_overwrite_option, configuration
+from spfast.cli.outputs import say
+
+__all__ = ["HELP", "options", "run"]
+
+HELP = "Draw every figure of a catalog and write one HTML page about it."
+
+
+def options(parser):
+    parser.add_argument("catalog", metavar="CATALOG", help="table that spfast catalog wrote")
+    parser.add_argument("--survey", required=True, metavar="SURVEY", help="survey folder that it was made from")
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to make: report.html and figures/")
+    parser.add_argument(
+        "--models",
+        metavar="DIR",
+        help="folder that catalog --models wrote: adds coefficients, convergence and reddening",
+    )
+    parser.add_argument("--truth", metavar="FILE", help="true parallaxes: APOGEE_ID and true_parallax [mas]")
+    parser.add_argument("--tune", metavar="FILE", help="table that spfast tune wrote: adds its grid")
+    parser.add_argument(
+        "--clusters",
+        metavar="FILE",
+        help="cluster members: 2MASS_ID, cluster and, if known, distance [kpc] (default: those found around twelve "
+        "known clusters)",
+    )
+    parser.add_argument("--compare", metavar="OTHER", help="another catalog, matched by 2MASS_ID")
+    parser.add_argument(
+        "--images",
+        choices=("inside", "beside"),
+        default="inside",
+        help="put images inside the page or beside it (default: %(default)s)",
+    )
+    add_overwrite_option(parser)
+
+
+def run(args):
+    from spfast.catalog.compatibility import check_catalog
+    from spfast.data.survey import open_survey
+    from spfast.data.tables.read import read_table
+    from spfast.report.page import make_report
+    from spfast.validation.checks import load_models
+
+    catalog, survey = read_table(args.catalog), open_survey(args.survey)
+    check_catalog(catalog, survey)
+    page = make_report(
+        catalog,
+        survey,
+        args.output,
+        models=load_models([args.models]) if args.models else None,
+        truth=read_table(args.truth) if args.truth else None,
+        tune=read_table(args.tune) if args.tune else None,
+        members=read_table(args.clusters) if args.clusters else None,
+        other=read_table(args.compare) if args.compare else None,
+        images=args.images,
+        config=configuration(args),
+        overwrite=args.overwrite,
+        threads=args.threads,
+        quiet=args.quiet,
+    )
+    say(args, f"wrote {page}")

@@ -1,0 +1,80 @@
+"""`spfast simulate`: a mock download, or a mock survey folder."""
+
+from spfast.cli.options import configuration, count
+from spfast.cli.outputs import say
+from spfast.config import ZERO_POINT, zero_point_settings
+
+__all__ = ["HELP", "MOCK_CLUSTERS", "options", "run"]
+
+HELP = "Make a mock survey in the file formats of a real one, with a table of its true values."
+
+#: Star clusters that a mock survey has if none is named: near and far, metal-rich and metal-poor.
+MOCK_CLUSTERS = ("M67", "NGC 6791", "M71", "M107", "M13", "M92")
+#: Data releases whose layout of files is imitated, and their kinds of files: those of `spfast.simulate`, which is slow
+#: to import.
+RELEASES, SPECTRA = ("dr14", "dr16", "dr17", "dr19"), ("apStar", "aspcapStar")
+
+
+def options(parser):
+    parser.add_argument("out", metavar="OUT", help="folder to make")
+    parser.add_argument(
+        "--stars", type=count, default=3000, metavar="N", help="number of mock stars (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--release",
+        choices=RELEASES,
+        default="dr17",
+        help="data release whose files are imitated (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--spectra", choices=SPECTRA, default="aspcapStar", help="kind of spectrum files (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--survey",
+        action="store_true",
+        help="write a survey folder directly, without FITS spectra; suits any number of stars",
+    )
+    parser.add_argument(
+        "--zero-point",
+        type=float,
+        default=ZERO_POINT,
+        metavar="MAS",
+        help="by how much Gaia's parallaxes are too small at G = 14 [mas] (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--clusters",
+        nargs="*",
+        metavar="NAME",
+        help="add mock members of these star clusters, named in truth.fits; without NAME, of "
+        f"{', '.join(MOCK_CLUSTERS)} (default: none)",
+    )
+    parser.add_argument(
+        "--zero-point-slope",
+        type=float,
+        default=0.0,
+        metavar="SLOPE",
+        help="and by how much more for each fainter magnitude [mas/mag] (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--wrong-parallaxes",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the stars that get a wrong parallax: another star's, or one that is off by 10 to 50 times its "
+        "error (default: %(default)g)",
+    )
+
+
+def run(args):
+    from spfast.simulate import simulate_download, simulate_survey
+
+    common = {"seed": args.seed, "quiet": args.quiet, "wrong_parallaxes": args.wrong_parallaxes}
+    common["zero_point"] = (args.zero_point, args.zero_point_slope)
+    common["clusters"] = MOCK_CLUSTERS if args.clusters == [] else args.clusters or ()
+    if args.survey:
+        # The survey's configuration names the zero point that its parallaxes were made with.
+        config = configuration(args).replace(fit=zero_point_settings(args.zero_point))
+        simulate_survey(args.out, args.stars, config=config, threads=args.threads, **common)
+    else:
+        simulate_download(args.out, args.stars, release=args.release, spectra=args.spectra, **common)
+    say(args, f"wrote {args.out}: {args.stars:,} mock stars, their true values in truth.fits")

@@ -1,0 +1,83 @@
+"""`spfast validate`: every check of a catalog that the given files allow."""
+
+from pathlib import Path
+
+from spfast.cli.options import TABLE_SUFFIXES, add_overwrite_option
+from spfast.cli.outputs import outputs, say
+from spfast.config import ZERO_POINT
+
+__all__ = ["HELP", "options", "run"]
+
+HELP = "Check a catalog: its scatter and its errors, against Gaia and against the other files given."
+
+#: Extinction laws, the default first: those of `spfast.validation.reddening`, which is slow to import.
+LAWS = ("wang2019", "yuan2013")
+
+
+def options(parser):
+    parser.add_argument("catalog", metavar="CATALOG", help="table with the seven columns of the paper's Table 1")
+    parser.add_argument("--truth", metavar="FILE", help="true parallaxes: APOGEE_ID and true_parallax [mas]")
+    parser.add_argument(
+        "--survey", metavar="SURVEY", help="its survey: adds coverage by G, H-W2 and S/N, and trends of the residuals"
+    )
+    parser.add_argument(
+        "--models",
+        action="append",
+        metavar="DIR|MODEL",
+        help="a folder that catalog --models wrote, or a model file; can be given several times: adds how well the "
+        "models agree and, with --survey, how reddening changes their predictions",
+    )
+    parser.add_argument("--compare", metavar="OTHER", help="another catalog, matched by 2MASS_ID")
+    parser.add_argument(
+        "--clusters", metavar="FILE", help="cluster members: 2MASS_ID, cluster and, if known, distance [kpc]"
+    )
+    parser.add_argument(
+        "--law",
+        default=LAWS[0],
+        metavar="LAW",
+        help=f"extinction law for the test of reddening: {' or '.join(LAWS)} (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--zero-point",
+        type=float,
+        metavar="MAS",
+        help="zero point that was added to Gaia_parallax [mas] (default: the one in the catalog's header, else "
+        f"{ZERO_POINT})",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help=f"table of the measures to write: {TABLE_SUFFIXES}; other tables go beside it: FILE_coverage, ...",
+    )
+    add_overwrite_option(parser)
+
+
+def run(args):
+    from spfast.catalog.compatibility import check_catalog
+    from spfast.data.survey import open_survey
+    from spfast.data.tables.read import read_table
+    from spfast.data.tables.write import check_output, write_table
+    from spfast.validation.checks import check_names, format_checks, load_models, run_checks
+
+    if args.output:
+        check_output(args.output, args.overwrite)  # before the tables are read
+    catalog = read_table(args.catalog)
+    material = {
+        "truth": read_table(args.truth) if args.truth else None,
+        "survey": open_survey(args.survey) if args.survey else None,
+        "models": load_models(args.models) if args.models else None,
+        "other": read_table(args.compare) if args.compare else None,
+        "members": read_table(args.clusters) if args.clusters else None,
+    }
+    check_catalog(catalog, material["survey"])
+    paths = {}
+    if args.output:
+        path, (first, *others) = Path(args.output), check_names(**material)
+        paths = {first: path} | {name: path.with_stem(f"{path.stem}_{name}") for name in others}
+    with outputs(paths.values(), args.overwrite):
+        tables = run_checks(catalog, **material, zero_point=args.zero_point, law=args.law, threads=args.threads)
+        print(format_checks(tables))
+        for name, path in paths.items():
+            write_table(tables[name], path, args.overwrite)
+            say(args, f"wrote {path}")

@@ -1,0 +1,21 @@
+"""`spfast warmup`: every kernel compiled now, so that no later command waits for it."""
+
+from spfast.cli.outputs import say
+
+__all__ = ["HELP", "options", "run"]
+
+HELP = "Compile every kernel now and keep it on disk, so that later commands start at once."
+
+
+def options(parser):
+    """None of its own."""
+
+
+def run(args):
+    from spfast.warmup import warm_up
+
+    seconds, compiling = warm_up(threads=args.threads)
+    say(
+        args,
+        f"ran every kernel in {seconds:.1f} s; {compiling:.1f} s of that went into compiling those not yet on disk",
+    )
