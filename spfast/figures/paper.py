@@ -7,7 +7,8 @@ from spfast.data.tables.values import float_column
 from spfast.errors import BadInputError
 from spfast.figures.spectral_lines import SPECTRAL_LINES
 from spfast.figures.style import COLOURS, points
-from spfast.validation.clusters import cluster_means, error_column
+from spfast.validation.clusters import cluster_means
+from spfast.validation.read_catalog import total_error_column
 
 __all__ = [
     "QUANTITIES",
@@ -54,7 +55,7 @@ def values_of(table, name):
 
 def best_error(table):
     """The total error of the spectrophotometric parallax where the catalog has it, else that of the features."""
-    return values_of(table, error_column(table))
+    return values_of(table, total_error_column(table))
 
 
 def sample_rows(table, sample):
@@ -206,7 +207,7 @@ def plot_cluster(table, ax, cluster, rows, literature=None):
     size = max(5.0 * (10.0 / max(len(order), 10)) ** 0.5, 1.0)
     series = (
         ("Gaia", "gaia", COLOURS["orange"], "Gaia_parallax", "Gaia_parallax_err", -shift, "s"),
-        ("spectrophotometric", "spec", COLOURS["blue"], "spec_parallax", error_column(table), shift, "o"),
+        ("spectrophotometric", "spec", COLOURS["blue"], "spec_parallax", total_error_column(table), shift, "o"),
     )
     for label, name, colour, value, error, offset, marker in series:
         x, width = values_of(table[order], value), values_of(table[order], error)

@@ -4,7 +4,8 @@ import numpy as np
 from astropy.table import Table
 
 from spfast.errors import BadInputError
-from spfast.validation.read_catalog import catalog_values, match_names, true_parallaxes
+from spfast.validation.read_catalog import read_catalog, true_parallaxes
+from spfast.validation.star_names import match_names
 
 __all__ = ["join_catalog"]
 
@@ -51,7 +52,7 @@ def join_catalog(catalog, stars=None, truth=None):
     """
     if not len(catalog):
         raise BadInputError("the catalog has no star; nothing to draw")
-    values = catalog_values(catalog)
+    values = read_catalog(catalog)
     table = Table({"2MASS_ID": values.names}, meta=dict(catalog.meta))
     for name, array in (
         ("Gaia_parallax", values.gaia),

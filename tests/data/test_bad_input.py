@@ -22,7 +22,7 @@ from spfast.data.tables.values import column_values
 from spfast.data.zero_point import lindegren_zero_point
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.model.layout import FeatureLayout
-from spfast.validation.read_catalog import TABLE_1, catalog_values
+from spfast.validation.read_catalog import TABLE_1, read_catalog
 
 LIBRARIES = ["astropy"] + (["fitsio"] if fits_library() == "fitsio" else [])
 N = 40
@@ -124,11 +124,11 @@ def test_catalog_in_other_units():
     catalog = Table(dict(zip(TABLE_1, row, strict=True)))
     for name in TABLE_1[1:5]:
         catalog[name].unit = "arcsec"
-    values = catalog_values(catalog)
+    values = read_catalog(catalog)
     np.testing.assert_allclose([values.gaia[0], values.spec_error[0]], [1.0, 0.1])
     catalog["spec_parallax"].unit = "pc"
     with pytest.raises(BadInputError, match="spec_parallax is in pc, expected mas"):
-        catalog_values(catalog)
+        read_catalog(catalog)
 
 
 # Releases and grids
