@@ -13,8 +13,8 @@ from spfast import __version__
 from spfast.config import Config
 from spfast.errors import BadInputError
 from spfast.figures.comparison import COMPARE_SHEETS, CompareData
+from spfast.figures.figure_table import figure_table
 from spfast.figures.sheets import SHEETS, FigureData, draw_sheet
-from spfast.figures.star_table import join_catalog
 from spfast.figures.style import figure_style, save_figure
 from spfast.files import new_folder
 from spfast.lock import hold
@@ -133,7 +133,7 @@ def make_report(
     config = Config() if config is None else config
     with hold(out):
         _check_folder(out, overwrite)  # another process may have just ended
-        table = join_catalog(catalog, survey.stars, truth)
+        table = figure_table(catalog, survey.stars, truth)
         members = (
             Members(select_members(table)) if members is None else listed_members(table["2MASS_ID"].tolist(), members)
         )
