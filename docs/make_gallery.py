@@ -12,8 +12,8 @@ from spfast.catalog.make import make_catalog
 from spfast.cli.simulate import MOCK_CLUSTERS
 from spfast.data.tables.read import read_table
 from spfast.figures.comparison import COMPARE_SHEETS, CompareData
+from spfast.figures.figure_table import figure_table
 from spfast.figures.sheets import SHEETS, FigureData, draw_sheet
-from spfast.figures.star_table import join_catalog
 from spfast.figures.style import figure_style
 from spfast.simulate import simulate_survey
 from spfast.training.fold import fit_folds
@@ -38,7 +38,7 @@ def main(folder):
         catalog = make_catalog(survey, models=models)
         _, grid = tune(survey, penalties=(15, 30, 60, 120), zero_points=(0.029, 0.049, 0.069), quiet=True)
         truth = read_table(survey.path / "truth.fits")
-        table = join_catalog(catalog, survey.stars, truth)
+        table = figure_table(catalog, survey.stars, truth)
         data = FigureData(table, survey, models, select_members(table), tune=grid)
         pair = CompareData(table, match_catalogs(catalog, make_catalog(survey, penalty=OTHER_PENALTY)))
         for sheet in (*SHEETS, *COMPARE_SHEETS):

@@ -12,22 +12,7 @@ from docutils.parsers.rst import Directive
 from spfast.catalog.columns import COLUMNS, FLAGS
 from spfast.config import Config
 from spfast.data.columns import STAR_COLUMNS
-from spfast.validation.comparison import COMPARISON
-from spfast.validation.coverage import CALIBRATION, COVERAGE
-from spfast.validation.measures import MEASURES
-from spfast.validation.reddening import REDDENING
-from spfast.validation.stability import STABILITY
-from spfast.validation.trends import TRENDS
-
-CHECKS = {
-    "measures": MEASURES,
-    "calibration": CALIBRATION,
-    "coverage": COVERAGE,
-    "trends": TRENDS,
-    "reddening": REDDENING,
-    "stability": STABILITY,
-    "comparison": COMPARISON,
-}
+from spfast.validation.checks import CHECKS
 
 _KINDS = {"U": "text", "f8": "float64", "f4": "float32", "i8": "int64", "i4": "int32", "u1": "uint8", "?": "bool"}
 #: Characters of a line of code that the pages show without scrolling.
@@ -65,13 +50,9 @@ class CheckColumns(Directive):
     required_arguments = 1
 
     def run(self):
-        columns = CHECKS[self.arguments[0]]
-        rows = [(name, text if isinstance(text, str) else _with_unit(*text)) for name, text in columns.items()]
+        columns = next(check.columns for check in CHECKS if check.name == self.arguments[0])
+        rows = [(name, f"{c.description} [{c.unit}]" if c.unit else c.description) for name, c in columns.items()]
         return [_table(("Column", "Meaning"), (20, 80), rows)]
-
-
-def _with_unit(unit, text):
-    return f"{text} [{unit}]" if unit else text
 
 
 class DefaultConfiguration(Directive):

@@ -1,4 +1,4 @@
-"""Where the stars are in the Galaxy and how they move: astropy's Galactocentric frame, all of it configured."""
+"""Where the stars are in the Galaxy and how they move, in astropy's Galactocentric frame with the configured Sun."""
 
 import numpy as np
 from astropy import units
@@ -10,11 +10,13 @@ from spfast.errors import BadInputError
 
 __all__ = ["galactocentric", "galactocentric_frame", "map_cells"]
 
-#: Columns of the result and their units.
+#: APOGEE writes values beyond this for "no velocity" [km/s].
+_VELOCITY_MAX = 2000.0
+#: Columns of `galactocentric` and their units.
 _UNITS = {"x": "kpc", "y": "kpc", "z": "kpc", "v_x": "km/s", "v_y": "km/s", "v_z": "km/s"}
 
 
-def galactocentric_frame(config=None):
+def galactocentric_frame(config: GalaxyConfig | None = None) -> Galactocentric:
     """Return astropy's Galactocentric frame with the Sun where the configuration puts it.
 
     Parameters
@@ -43,16 +45,17 @@ def galactocentric_frame(config=None):
     )
 
 
-def galactocentric(table, config=None):
+def galactocentric(table: Table, config: GalaxyConfig | None = None) -> Table:
     """Turn positions, distances, proper motions and radial velocities into Galactocentric x, y, z and their velocities.
 
-    The distance is 1 / spec_parallax, the median of the distance where ln parallax is Gaussian. Its error stretches the
-    map along the line of sight, and velocities with it.
+    The distance is 1 / spec_parallax, the median of the distance where ln parallax is Gaussian. Its error smears
+    positions and velocities along the line of sight.
 
     Parameters
     ----------
     table : astropy Table
-        Of `join_catalog` with a survey: ``ra``, ``dec``, ``spec_parallax``, ``pmra``, ``pmdec``, ``VHELIO_AVG``.
+        A catalog with its survey's columns: ``ra``, ``dec`` [deg], ``spec_parallax`` [mas], ``pmra``, ``pmdec``
+        [mas/yr], ``VHELIO_AVG`` [km/s].
     config : GalaxyConfig, optional
 
     Returns
@@ -89,11 +92,7 @@ def galactocentric(table, config=None):
     return result
 
 
-#: APOGEE writes values beyond this for "no velocity" [km/s].
-_VELOCITY_MAX = 2000.0
-
-
-def map_cells(table, config=None):
+def map_cells(table: Table, config: GalaxyConfig | None = None) -> Table:
     """Average the disc's stars in square cells of the Galactic plane (Hogg, Eilers & Rix 2019, Figure 6).
 
     A star counts if it is near the plane, \\|z\\| below ``map_height`` or below ``tan(map_angle)`` times its distance
@@ -103,16 +102,15 @@ def map_cells(table, config=None):
     Parameters
     ----------
     table : astropy Table
-        Of `join_catalog` with a survey.
+        As for `galactocentric`, with ``FE_H`` and ``ALPHA_M`` [dex] and the errors of ``spec_parallax``.
     config : GalaxyConfig, optional
 
     Returns
     -------
     cells : astropy Table
         One row a cell with enough stars: its centre ``x``, ``y`` [kpc], ``n``, mean ``v_x``, ``v_y`` [km/s], ``FE_H``
-        and ``ALPHA_M`` [dex], and ``distance_error``, the median fractional error of the distance
-        (the total one, where the catalog has it). ``meta`` holds the
-        cell's size, the Sun's place and how many stars were used.
+        and ``ALPHA_M`` [dex], and ``distance_error``, the median fractional error of the distance (the total
+        one, where the catalog has it). ``meta`` holds the cell's size, the Sun's place and the number of stars used.
 
     Raises
     ------

@@ -1,20 +1,26 @@
-"""The figures by which a run is judged, panel by panel: cuts, errors, trends, spectra, convergence."""
+"""The figures that show whether a run is right, panel by panel: cuts, errors, trends, spectra, convergence."""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from astropy.table import Table
 
 from spfast.data.spectra.continuum import chip_pixels
+from spfast.data.survey import Survey
 from spfast.errors import BadInputError
-from spfast.figures.paper import (
+from spfast.figures.panel import (
     QUANTITIES,
     REFERENCES,
+    SAMPLES,
     count_note,
     finite_rows,
     plain_ticks,
-    sample_rows,
+    sample_mask,
     span,
     values_of,
 )
-from spfast.figures.style import COLOURS, points
+from spfast.figures.style import COLOURS, draw_stars
+from spfast.model.fitted_model import FittedModel
 from spfast.model.layout import grid_wavelength
 
 __all__ = [
@@ -28,8 +34,8 @@ __all__ = [
 ]
 
 
-def plot_cut_flow(cut_flow, ax):
-    """How many stars each cut left, as bars with their numbers.
+def plot_cut_flow(cut_flow: Sequence[tuple[str, int]], ax) -> None:
+    """Draw how many stars each cut left, as bars with their numbers.
 
     Parameters
     ----------
@@ -64,31 +70,31 @@ _ERRORS = {
 }
 
 
-def pulls(table, sample="training", reference="gaia"):
-    """Difference from the reference over its error, for each kind of error that the catalog has (dict of arrays)."""
+def pulls(table: Table, sample: str = "training", reference: str = "gaia") -> dict[str, np.ndarray]:
+    """Return the difference from the reference over its error, for each kind of error that the catalog has."""
     column, reference_error, _ = REFERENCES[reference]
     other, spec = values_of(table, column), values_of(table, "spec_parallax")
     other_error = np.zeros(len(table))
     if reference_error is not None:
-        # By the catalog's own word on how much too small Gaia's errors are; 1 where it has none.
+        # The catalog's header says by which factor Gaia's errors are too small; 1 if it does not.
         other_error = values_of(table, reference_error) * values_of(table, "Gaia_inflation")
-    within, found = sample_rows(table, sample), {}
+    within, pulls_by_error = sample_mask(table, sample), {}
     for name in _ERRORS:
         if name in table.colnames:
             error = np.hypot(values_of(table, name), other_error)
             with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
                 pull = (spec - other) / error
-            found[name] = pull[finite_rows("pulls", pull, within=within, at_least=5)]
-    return found
+            pulls_by_error[name] = pull[finite_rows("pulls", pull, within=within, at_least=5)]
+    return pulls_by_error
 
 
-def plot_pulls(table, ax, sample="training", reference="gaia"):
-    """Pulls as a histogram, the unit Gaussian that they should follow drawn.
+def plot_pulls(table: Table, ax, sample: str = "training", reference: str = "gaia") -> None:
+    """Draw the pulls as a histogram beside the unit Gaussian that they should follow.
 
     Parameters
     ----------
     table : astropy Table
-        Of `join_catalog`.
+        Of `figure_table`.
     ax : matplotlib Axes
     sample, reference : str
         As for `plot_parallaxes`.
@@ -119,16 +125,16 @@ def plot_pulls(table, ax, sample="training", reference="gaia"):
 
 
 def _sample_name(sample):
-    return {"parent": "parent sample", "training": "training set", "best": r"$\varpi/\sigma \geq 20$"}[sample]
+    return SAMPLES[sample].removeprefix("training set, ")
 
 
-def plot_coverage(table, ax, samples=(("training", "gaia"),)):
-    """How many stars lie within a range that should hold a given share of them.
+def plot_coverage(table: Table, ax, samples: Sequence[tuple[str, str]] = (("training", "gaia"),)) -> None:
+    """Draw the share of stars that lie within a range against the share that should.
 
     Parameters
     ----------
     table : astropy Table
-        Of `join_catalog`.
+        Of `figure_table`.
     ax : matplotlib Axes
     samples : sequence of (str, str)
         Samples and references, as for `plot_parallaxes`.
@@ -155,16 +161,16 @@ def plot_coverage(table, ax, samples=(("training", "gaia"),)):
 _BINS, _BIN_STARS = 12, 15
 
 
-def plot_trend(table, ax, quantity, sample="training", reference="gaia"):
-    """Fractional residual against a quantity: median in bins of equally many stars, its error, and the 16-84% range.
+def plot_trend(table: Table, ax, quantity: str, sample: str = "training", reference: str = "gaia") -> None:
+    """Draw the fractional residual against a quantity, with medians in bins of equally many stars and the 16-84% range.
 
     Parameters
     ----------
     table : astropy Table
-        Of `join_catalog`.
+        Of `figure_table`.
     ax : matplotlib Axes
     quantity : str
-        A key of `QUANTITIES`.
+        A key of `spfast.figures.panel.QUANTITIES`.
     sample, reference : str
         As for `plot_parallaxes`.
     """
@@ -173,7 +179,7 @@ def plot_trend(table, ax, quantity, sample="training", reference="gaia"):
     # By the spectrophotometric parallax: a noisy Gaia parallax under the line would tilt every trend.
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         residual = (spec - other) / spec
-    rows = finite_rows("residual trends", x, residual, within=sample_rows(table, sample))
+    rows = finite_rows("residual trends", x, residual, within=sample_mask(table, sample))
     x, y = x[rows], residual[rows]
     logarithmic = quantity == "SNR"
     x_range = span(np.log(np.maximum(x, 1.0)) if logarithmic else x, 0.5, 99.5, 0.02)
@@ -184,7 +190,7 @@ def plot_trend(table, ax, quantity, sample="training", reference="gaia"):
     reach = np.clip(1.3 * np.abs(np.percentile(y, [5, 95])).max(), 0.1, 1.5)
     limits = (x_range, (-reach, reach))
     # Whole numbers in few cells would make stripes of the contours.
-    points(ax, x, y, limits=limits, contours=quantity != "n_bad_pixels")
+    draw_stars(ax, x, y, limits=limits, contours=quantity != "n_bad_pixels")
     ax.axhline(0.0, color="black", linewidth=0.8, zorder=4)
     plot_medians(ax, x, y)
     ax.set_xlabel(QUANTITIES[quantity][0])
@@ -193,8 +199,8 @@ def plot_trend(table, ax, quantity, sample="training", reference="gaia"):
     count_note(ax, rows, x, y)
 
 
-def plot_medians(ax, x, y):
-    """Medians of y in bins of equally many stars along x with their errors, and the 16-84% range shaded.
+def plot_medians(ax, x: np.ndarray, y: np.ndarray) -> None:
+    """Draw the medians of y in bins of equally many stars along x with their errors, and shade the 16-84% range.
 
     Parameters
     ----------
@@ -214,8 +220,8 @@ def plot_medians(ax, x, y):
     ax.errorbar(centre, middle, yerr=error, color=COLOURS["blue"], marker="o", markersize=2.5, zorder=5)
 
 
-def plot_spectrum(survey, row, ax, chip=None):
-    """A star's normalised spectrum as the model sees it, continuum pixels marked above, masked pixels below.
+def plot_spectrum(survey: Survey, row: int, ax, chip: int | None = None) -> None:
+    """Draw a star's normalised spectrum as the model sees it; mark continuum pixels above, masked pixels below.
 
     Parameters
     ----------
@@ -255,8 +261,8 @@ def plot_spectrum(survey, row, ax, chip=None):
     ax.set_ylabel("normalised flux")
 
 
-def plot_convergence(models, ax, what="kkt_violation"):
-    """The solver's way: objective above its end, or KKT violation over the penalty (if any), against seconds.
+def plot_convergence(models: Mapping[str, FittedModel], ax, what: str = "kkt_violation") -> None:
+    """Draw how the solver converged: KKT violation over the penalty, or objective above its last value, against time.
 
     Parameters
     ----------

@@ -7,9 +7,9 @@ from astropy.table import Table
 
 from spfast.errors import BadInputError
 from spfast.figures.checks import plot_medians
-from spfast.figures.paper import QUANTITIES, count_note, finite_rows, plain_ticks, span, values_of
+from spfast.figures.panel import QUANTITIES, count_note, finite_rows, plain_ticks, span, values_of
 from spfast.figures.sheets import Sheet
-from spfast.figures.style import COLOURS, PAGE_WIDTH, new_axes, points
+from spfast.figures.style import COLOURS, PAGE_WIDTH, draw_stars, new_axes
 from spfast.validation.comparison import MatchedStars
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class CompareData:
-    """The joined table of one catalog and the stars that it shares with another."""
+    """The table of one catalog (of `figure_table`) and the stars that another catalog has too."""
 
     table: Table
     stars: MatchedStars
@@ -35,8 +35,8 @@ _DIFFERENCE = r"$\ln(\varpi_\mathrm{this} / \varpi_\mathrm{other})$"
 _CELL, _CELL_STARS = 10.0, 3
 
 
-def plot_both(stars, ax, distances=False):
-    """One catalog's parallaxes or distances against the other's, with the one-to-one line.
+def plot_both(stars: MatchedStars, ax, distances: bool = False) -> None:
+    """Draw one catalog's parallaxes or distances against the other's, with the one-to-one line.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def plot_both(stars, ax, distances=False):
         ax.set_yscale("log")
     else:
         low, high = 0.0, span(np.concatenate([x, y]), 0.3, 99.7)[1]
-    points(ax, x, y, limits=((low, high), (low, high)))
+    draw_stars(ax, x, y, limits=((low, high), (low, high)))
     ax.plot([low, high], [low, high], color="black", linewidth=0.8, zorder=4)
     what, unit = ("distance", "kpc") if distances else ("spectrophotometric parallax", "mas")
     ax.set_xlabel(f"{what}, other catalog [{unit}]")
@@ -63,37 +63,37 @@ def plot_both(stars, ax, distances=False):
     count_note(ax, stars.rows, x, y)
 
 
-def plot_difference(stars, ax, x, label, logarithmic=False):
-    """The logarithm of the ratio of the parallaxes against a quantity, with medians and the 16-84% range.
+def plot_difference(stars: MatchedStars, ax, x: np.ndarray, label: str, logarithmic: bool = False) -> None:
+    """Draw the logarithm of the ratio of the parallaxes against a quantity, with medians and the 16-84% range.
 
     Parameters
     ----------
     stars : MatchedStars
     ax : matplotlib Axes
     x : float array, shape (n_stars,)
-        The quantity of each matched star, NaN where it is not known.
+        The quantity of each matched star, NaN where it is missing.
     label : str
         With its unit.
     logarithmic : bool
     """
-    known = finite_rows(f"difference by {label}", np.log(x) if logarithmic else x, stars.ratio)
-    x, y = x[known], stars.ratio[known]
+    rows = finite_rows(f"difference by {label}", np.log(x) if logarithmic else x, stars.ratio)
+    x, y = x[rows], stars.ratio[rows]
     x_range = span(np.log(x) if logarithmic else x, 0.3, 99.7, 0.02)
     if logarithmic:
         ax.set_xscale("log")
         plain_ticks(ax.xaxis)
         x_range = tuple(np.exp(x_range))
     reach = max(1.4 * np.abs(np.percentile(y, [2, 98])).max(), 1e-3)
-    points(ax, x, y, limits=(x_range, (-reach, reach)))
+    draw_stars(ax, x, y, limits=(x_range, (-reach, reach)))
     ax.axhline(0.0, color="black", linewidth=0.8, zorder=4)
     plot_medians(ax, x, y)
     ax.set_xlabel(label)
     ax.set_ylabel(_DIFFERENCE)
-    count_note(ax, known, x, y)
+    count_note(ax, rows, x, y)
 
 
-def plot_difference_pulls(stars, ax):
-    """The differences over both catalogs' errors beside a unit Gaussian.
+def plot_difference_pulls(stars: MatchedStars, ax) -> None:
+    """Draw the differences over both catalogs' errors beside a unit Gaussian.
 
     Parameters
     ----------
@@ -117,21 +117,21 @@ def plot_difference_pulls(stars, ax):
     ax.legend(loc="upper left")
 
 
-def plot_difference_sky(stars, table, ax):
-    """The median difference in cells of Galactic longitude and latitude.
+def plot_difference_sky(stars: MatchedStars, table: Table, ax) -> None:
+    """Draw the median difference in cells of Galactic longitude and latitude.
 
     Parameters
     ----------
     stars : MatchedStars
     table : astropy Table
-        Of `join_catalog` with a survey: ``glon``, ``glat`` [deg].
+        Of `figure_table` with a survey: ``glon``, ``glat`` [deg].
     ax : matplotlib Axes
     """
     from matplotlib.colors import Normalize
 
     lon, lat = (values_of(table, name)[stars.rows] for name in ("glon", "glat"))
-    known = finite_rows("difference on the sky", lon, lat)
-    lon, lat, ratio = (lon[known] + 180.0) % 360.0 - 180.0, lat[known], stars.ratio[known]
+    rows = finite_rows("difference on the sky", lon, lat)
+    lon, lat, ratio = (lon[rows] + 180.0) % 360.0 - 180.0, lat[rows], stars.ratio[rows]
     shape = (round(180.0 / _CELL), round(360.0 / _CELL))
     cell = np.ravel_multi_index(
         [

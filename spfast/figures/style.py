@@ -1,13 +1,15 @@
-"""How figures look: journal sizes, a style that stays local, points that turn into density where they would overlap."""
+"""How figures look: journal sizes, a style that stays local, stars as points or, where there are many, as cells."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
 from spfast.errors import BadInputError
 from spfast.files import new_file
 
-__all__ = ["COLUMN_WIDTH", "PAGE_WIDTH", "COLOURS", "figure_style", "new_axes", "points", "save_figure"]
+__all__ = ["COLUMN_WIDTH", "PAGE_WIDTH", "COLOURS", "figure_style", "draw_stars", "new_axes", "save_figure"]
 
 #: Widths of one and of two columns of the Astronomical Journal [inch].
 COLUMN_WIDTH, PAGE_WIDTH = 3.39, 7.1
@@ -53,7 +55,7 @@ _STYLE = {
 
 
 @contextmanager
-def figure_style():
+def figure_style() -> Iterator[None]:
     """Draw and save under our style; the user's rcParams come back when the block ends.
 
     Examples
@@ -77,7 +79,14 @@ def figure_style():
         yield
 
 
-def new_axes(rows=1, columns=1, width=COLUMN_WIDTH, height=None, layout="constrained", **options):
+def new_axes(
+    rows: int = 1,
+    columns: int = 1,
+    width: float = COLUMN_WIDTH,
+    height: float | None = None,
+    layout: str = "constrained",
+    **options,
+):
     """Return a new figure and its Axes, apart from pyplot and its list of open figures.
 
     Parameters
@@ -103,8 +112,18 @@ def new_axes(rows=1, columns=1, width=COLUMN_WIDTH, height=None, layout="constra
     return figure, list(axes.ravel())
 
 
-def save_figure(figure, stem):
-    """Write a figure as ``stem.png`` and ``stem.pdf``, whole, the same bytes for the same figure; return both paths."""
+def save_figure(figure, stem: Path) -> tuple[Path, Path]:
+    """Write a figure as ``stem.png`` and ``stem.pdf``: the same bytes for the same figure.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+    stem : pathlib.Path
+
+    Returns
+    -------
+    png, pdf : pathlib.Path
+    """
     paths = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".pdf")
     for path, metadata in zip(paths, ({"Software": None}, {"CreationDate": None}), strict=True):
         with new_file(path) as partial:
@@ -112,8 +131,17 @@ def save_figure(figure, stem):
     return paths
 
 
-def points(ax, x, y, colour=None, limits=None, cmap="viridis", norm=None, contours=True):
-    """Draw stars as points, or as small cells with their mean colour where there are too many to see.
+def draw_stars(
+    ax,
+    x: np.ndarray,
+    y: np.ndarray,
+    colour: np.ndarray | None = None,
+    limits: tuple[tuple[float, float], tuple[float, float]] | None = None,
+    cmap: str = "viridis",
+    norm=None,
+    contours: bool = True,
+):
+    """Draw stars as points, or as small cells with their mean colour where points would hide each other.
 
     Cells come with contours around half and nine tenths of the stars in the frame. Points are drawn in a random but
     fixed order, so that no colour lies on top because of how the table is sorted.

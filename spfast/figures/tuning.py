@@ -1,23 +1,27 @@
 """The figure of a cross-validation: score against penalty for each zero point, and the choice."""
 
-import numpy as np
+from pathlib import Path
 
+import numpy as np
+from astropy.table import Table
+
+from spfast.config import BEST_SNR
 from spfast.data.tables.values import float_column
 from spfast.errors import BadInputError
-from spfast.figures.paper import plain_ticks
-from spfast.figures.style import COLUMN_WIDTH, figure_style, new_axes, save_figure
+from spfast.figures.panel import plain_ticks
+from spfast.figures.style import COLOURS, COLUMN_WIDTH, figure_style, new_axes, save_figure
 
 __all__ = ["draw_tuning", "plot_tuning"]
 
 _SCORES = {
     "chi_squared": r"mean $\chi^2$ of stars held out",
     "likelihood": r"mean $-\ln$ likelihood of stars held out",
-    "scatter": r"scatter of held-out stars with $\varpi/\sigma \geq 20$",
+    "scatter": rf"scatter of held-out stars with $\varpi/\sigma \geq {BEST_SNR:.0f}$",
 }
 
 
-def draw_tuning(tune, path):
-    """Draw the figure beside the table: ``path`` with the suffixes ``.png`` and ``.pdf``.
+def draw_tuning(tune: Table, path: Path) -> tuple[Path, Path]:
+    """Draw the figure into files beside the table: ``path`` with the suffixes ``.png`` and ``.pdf``.
 
     Parameters
     ----------
@@ -36,7 +40,7 @@ def draw_tuning(tune, path):
         return save_figure(figure, path.with_suffix(""))
 
 
-def plot_tuning(tune, ax, score=None):
+def plot_tuning(tune: Table, ax, score: str | None = None) -> None:
     """Draw the held-out score against the penalty, a line for each zero point.
 
     The band is the standard error of the mean over the folds, for the zero point that was chosen.
@@ -81,8 +85,9 @@ def plot_tuning(tune, ax, score=None):
             spread = np.array([spreads[at] for at in places])
             ax.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
         ax.plot(x, mean, marker="o", markersize=3, color=colour, label=f"{line:+.3g} mas")
-    ax.plot(*point[:1], means[point], marker="*", markersize=10, color="#D55E00", markeredgecolor="black", zorder=5,
-            linestyle="none", label=rf"{what}: $\lambda = {point[0]:g}$, {point[1]:+.3g} mas")  # fmt: skip
+    label = rf"{what}: $\lambda = {point[0]:g}$, {point[1]:+.3g} mas"
+    star = {"marker": "*", "markersize": 10, "color": COLOURS["orange"], "markeredgecolor": "black"}
+    ax.plot(point[0], means[point], linestyle="none", zorder=5, label=label, **star)
     ax.set_xscale("log")
     plain_ticks(ax.xaxis)
     ax.set_xlabel(r"penalty $\lambda$")

@@ -13,15 +13,16 @@ from spfast import __version__
 from spfast.config import Config
 from spfast.errors import BadInputError
 from spfast.figures.comparison import COMPARE_SHEETS, CompareData
+from spfast.figures.figure_table import figure_table
 from spfast.figures.sheets import SHEETS, FigureData, draw_sheet
-from spfast.figures.star_table import join_catalog
 from spfast.figures.style import figure_style, save_figure
 from spfast.files import new_folder
 from spfast.lock import hold
 from spfast.progress import Progress
-from spfast.report.text import TABLES, card_rows, compare_notes, compare_numbers, find_warnings, key_numbers
-from spfast.validation.checks import run_checks
-from spfast.validation.clusters import cluster_means, members_from_table, select_members
+from spfast.report.text import card_rows, compare_notes, compare_numbers, find_warnings, key_numbers
+from spfast.validation.checks import CHECKS, run_checks
+from spfast.validation.clusters import Members, listed_members, select_members
+from spfast.validation.columns import shown_columns
 from spfast.validation.comparison import match_catalogs
 
 __all__ = ["make_report"]
@@ -132,12 +133,12 @@ def make_report(
     config = Config() if config is None else config
     with hold(out):
         _check_folder(out, overwrite)  # another process may have just ended
-        table = join_catalog(catalog, survey.stars, truth)
-        found, literature = _members(table, members)
-        data = FigureData(table, survey, models or {}, found, literature, tune, config)
-        checks = run_checks(catalog, truth=truth, survey=survey, models=models, other=other, threads=threads)
-        if found:
-            checks["clusters"] = cluster_means(table, found, literature)
+        table = figure_table(catalog, survey.stars, truth)
+        members = (
+            Members(select_members(table)) if members is None else listed_members(table["2MASS_ID"].tolist(), members)
+        )
+        data = FigureData(table, survey, models or {}, members.rows, members.literature, tune, config)
+        checks = run_checks(catalog, truth, survey, models, other, members if members.rows else None, threads=threads)
         mock = "simulated" in survey.info or truth is not None
         with new_folder(out) as folder:
             (folder / FIGURES).mkdir()
@@ -151,7 +152,7 @@ def make_report(
                         contents=_COMPARE_CONTENTS,
                         numbers=compare_numbers(checks["comparison"]),
                         notes=compare_notes(catalog, other, checks["comparison"]),
-                        tables=[_view("comparison", checks["comparison"])],
+                        tables=_views(checks, "compare"),
                         figures=figures,
                         left_out=left_out,
                         cards=card_rows(catalog),
@@ -168,7 +169,7 @@ def make_report(
                     compared=f"{checks['comparison'].meta['N_BOTH']:,}" if other is not None else "",
                     numbers=key_numbers(table, survey, checks),
                     warnings=find_warnings(table, survey, data.models, checks, tune),
-                    tables=[_view(name, checks[name]) for name in TABLES if name in checks and name != "comparison"],
+                    tables=_views(checks, "report"),
                     figures=figures,
                     left_out=left_out,
                     flags=_flags(table),
@@ -208,14 +209,6 @@ def _templates():
     )
 
 
-def _members(table, members):
-    """Members of clusters and the literature's distances: from the user's table, else around the known centres."""
-    if members is None:
-        return select_members(table), None
-    found = members_from_table(table["2MASS_ID"], members)
-    return found, members if "distance" in members.colnames else None
-
-
 def _draw(sheets, data, folder, images, quiet):
     """Every figure that can be drawn, and the reasons of the others."""
     figures, left_out = [], []
@@ -237,12 +230,23 @@ def _draw(sheets, data, folder, images, quiet):
     return figures, left_out
 
 
-def _view(name, table):
-    title, note, columns = TABLES[name]
-    columns = {key: spec for key, spec in columns.items() if key in table.colnames}
-    texts = [[_text(row[key], spec) for key, (_, spec) in columns.items()] for row in table]
-    legend = [(head, table[key].description or "") for key, (head, _) in columns.items()]
-    return _View(title, note, [(head, bool(spec)) for head, spec in columns.values()], texts, legend)
+def _views(tables, page):
+    return [_view(check, tables[check.name]) for check in CHECKS if check.page == page and check.name in tables]
+
+
+def _view(check, table):
+    columns = shown_columns(check.columns, "page")
+    note = f"{check.shows[0].upper()}{check.shows[1:]}. {check.note}"
+    headings = [_typeset(column.heading_with_unit) for column in columns.values()]
+    is_number = [bool(column.format) for column in columns.values()]
+    texts = [[_text(row[name], column.format) for name, column in columns.items()] for row in table]
+    legend = list(zip(headings, (column.description for column in columns.values()), strict=True))
+    return _View(check.title, note, list(zip(headings, is_number, strict=True)), texts, legend)
+
+
+def _typeset(heading):
+    """A heading with the characters that a terminal may lack."""
+    return heading.replace("chi2", "\N{GREEK SMALL LETTER CHI}\N{SUPERSCRIPT TWO}")
 
 
 def _text(value, spec):

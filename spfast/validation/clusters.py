@@ -1,5 +1,8 @@
 """Star clusters as a check: who is a member, and what the members' parallaxes say together."""
 
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
@@ -7,16 +10,60 @@ from astropy.table import Table
 from spfast.data.literature_clusters import literature_clusters
 from spfast.data.tables.values import column_values, float_column
 from spfast.errors import BadInputError
-from spfast.validation.read_catalog import match_names
+from spfast.validation.columns import Column, described_table
+from spfast.validation.read_catalog import find_column, total_error_column
+from spfast.validation.star_names import match_names
 
-__all__ = ["cluster_means", "error_column", "members_from_table", "select_members"]
+__all__ = ["CLUSTERS", "Members", "cluster_means", "listed_members", "members_from_table", "select_members"]
 
 #: How far a member may be from the mean: proper motion [mas/yr], velocity [km/s] and [Fe/H] [dex]. Wide for a
 #: globular's internal motion and the star's errors, narrow against the field.
 _PM_WIDTH, _VELOCITY_WIDTH, _FE_H_WIDTH = 0.8, 15.0, 0.3
 
 
-def members_from_table(names, membership):
+#: Column of the star, of the centre, and half the width.
+_CRITERIA = (
+    ("pmra", "pmra", _PM_WIDTH),
+    ("pmdec", "pmdec", _PM_WIDTH),
+    ("VHELIO_AVG", "velocity", _VELOCITY_WIDTH),
+    ("FE_H", "fe_h", _FE_H_WIDTH),
+)
+
+#: Columns of `cluster_means`.
+CLUSTERS = {
+    "cluster": Column("Cluster", "cluster"),
+    "n": Column("Members in the catalog", "members", ",d"),
+    "gaia": Column("Mean Gaia parallax, zero point included", "Gaia", ".4f", "mas"),
+    "gaia_error": Column("Its error", "error", ".4f", "mas"),
+    "spec": Column("Mean spectrophotometric parallax", "spec", ".4f", "mas"),
+    "spec_error": Column("Its error", "error", ".4f", "mas"),
+    "difference": Column(
+        "Spectrophotometric minus Gaia, in units of their error", "difference [sigma]", "+.1f", unit=None
+    ),
+    "chi2": Column(
+        "Scatter of the members: chi-squared for each degree of freedom, 1 for honest errors",
+        "chi2 per d.o.f.",
+        ".2f",
+        unit=None,
+    ),
+    "literature": Column("1 / literature distance", "literature", ".4f", "mas"),
+    "distance": Column("Literature distance", unit="kpc"),
+}
+
+
+class Members(NamedTuple):
+    """Members of clusters: rows of the catalog for each cluster, and a table of the clusters' distances, if any."""
+
+    rows: Mapping[str, np.ndarray]
+    literature: Table | None = None
+
+
+def listed_members(names: Sequence[str], membership: Table) -> Members:
+    """Return the members that a user's table lists, and its distances; parameters as in `members_from_table`."""
+    return Members(members_from_table(names, membership), membership if "distance" in membership.colnames else None)
+
+
+def members_from_table(names: Sequence[str], membership: Table) -> dict[str, np.ndarray]:
     """Return the members that a user's table lists.
 
     Parameters
@@ -47,21 +94,22 @@ def members_from_table(names, membership):
     if not (rows >= 0).any():
         raise BadInputError(f"none of the {len(membership)} listed cluster members is in the catalog; check the names")
     cluster = column_values(membership["cluster"], "U", "cluster members: column cluster")
-    names = dict.fromkeys(name for name in cluster.tolist() if name.strip())
-    found = {name: rows[(cluster == name) & (rows >= 0)] for name in names}
-    return {name: np.unique(rows) for name, rows in found.items() if rows.size}
+    clusters = dict.fromkeys(name for name in cluster.tolist() if name.strip())
+    members = {name: rows[(cluster == name) & (rows >= 0)] for name in clusters}
+    return {name: np.unique(rows) for name, rows in members.items() if rows.size}
 
 
-def select_members(table, centres=None):
+def select_members(table: Table, centres: Table | None = None) -> dict[str, np.ndarray]:
     """Select members around given centres by place, proper motion, radial velocity and [Fe/H]; never by parallax.
 
     Parameters
     ----------
     table : astropy Table
-        Of `join_catalog` with a survey: ``ra``, ``dec``, ``pmra``, ``pmdec``, ``VHELIO_AVG``, ``FE_H``.
+        Of `spfast.figures.figure_table.figure_table`, with a survey: ``ra``, ``dec``, ``pmra``, ``pmdec``,
+        ``VHELIO_AVG``, ``FE_H``.
     centres : astropy Table, optional
         ``cluster``, ``ra``, ``dec``, ``radius`` [deg], and any of ``pmra``, ``pmdec`` [mas/yr], ``velocity`` [km/s] and
-        ``fe_h``: what is missing or NaN is not asked for. `literature_clusters` by default.
+        ``fe_h``; a criterion that is missing or NaN is not applied. `literature_clusters` by default.
 
     Returns
     -------
@@ -100,22 +148,13 @@ def select_members(table, centres=None):
     return members
 
 
-#: Column of the star, of the centre, and half the width.
-_CRITERIA = (
-    ("pmra", "pmra", _PM_WIDTH),
-    ("pmdec", "pmdec", _PM_WIDTH),
-    ("VHELIO_AVG", "velocity", _VELOCITY_WIDTH),
-    ("FE_H", "fe_h", _FE_H_WIDTH),
-)
-
-
-def cluster_means(catalog, members, literature=None):
+def cluster_means(catalog: Table, members: Mapping[str, np.ndarray], literature: Table | None = None) -> Table:
     """Average each cluster's Gaia and spectrophotometric parallaxes and compare them.
 
     Gaia's mean is that of the parallaxes, weighted by the inverse variances. The spectrophotometric one is that of ln
     parallax: its errors are Gaussian in the logarithm, and weights from errors in proportion to the parallax would
-    favour whatever came out small. The errors are the total ones where the catalog has them. What the members share of
-    them is not told apart: the error of a mean of many members is a lower limit.
+    favour whatever came out small. The errors are the total ones where the catalog has them. An error that all members
+    have in common does not average out: the error of a mean of many members is a lower limit.
 
     Parameters
     ----------
@@ -128,50 +167,26 @@ def cluster_means(catalog, members, literature=None):
     Returns
     -------
     means : astropy Table
-        One row a cluster: ``n``, ``gaia`` and ``spec`` means with errors [mas], their ``difference`` in sigma, ``chi2``
-        of the members' ln spec_parallax about their mean for each degree of freedom, and the ``literature`` parallax.
+        One row a cluster; columns as in `CLUSTERS`.
     """
     literature = literature_clusters() if literature is None else literature
-    known = {}
+    distances = {}
     if "distance" in literature.colnames:
-        known = dict(zip(map(str, literature["cluster"]), float_column(literature, "distance", "kpc"), strict=True))
-    gaia, gaia_error, spec, spec_error = (
-        float_column(catalog, name)
-        for name in ("Gaia_parallax", "Gaia_parallax_err", "spec_parallax", error_column(catalog))
-    )
+        distances = dict(zip(map(str, literature["cluster"]), float_column(literature, "distance", "kpc"), strict=True))
+    names = ("Gaia_parallax", "Gaia_parallax_err", "spec_parallax")
+    columns = [*(find_column(catalog, name, "the catalog") for name in names), total_error_column(catalog)]
+    gaia, gaia_error, spec, spec_error = (float_column(catalog, column, "mas") for column in columns)
     rows = []
     for name, stars in members.items():
         plain = _mean(gaia[stars], gaia_error[stars])
         logarithm = _mean(np.log(spec[stars]), spec_error[stars] / spec[stars])
         mean, error = np.exp(logarithm[0]), np.exp(logarithm[0]) * logarithm[1]
-        distance = known.get(name, np.nan)
+        distance = distances.get(name, np.nan)
         distance = distance if distance > 0 else np.nan
         with np.errstate(invalid="ignore"):
             difference = (mean - plain[0]) / np.hypot(error, plain[1])
         rows.append((name, len(stars), *plain[:2], mean, error, difference, logarithm[2], 1.0 / distance, distance))
-    table = Table(rows=rows or None, names=tuple(_MEANS), dtype=["U32", int, *["f8"] * 8])
-    for name, (unit, description) in _MEANS.items():
-        table[name].unit, table[name].description = unit or None, description
-    return table
-
-
-_MEANS = {
-    "cluster": ("", "Cluster"),
-    "n": ("", "Members in the catalog"),
-    "gaia": ("mas", "Mean Gaia parallax, zero point included"),
-    "gaia_error": ("mas", "Its error"),
-    "spec": ("mas", "Mean spectrophotometric parallax"),
-    "spec_error": ("mas", "Its error"),
-    "difference": ("", "Spectrophotometric minus Gaia, in units of their error"),
-    "chi2": ("", "Scatter of the members: chi-squared for each degree of freedom, 1 for honest errors"),
-    "literature": ("mas", "1 / literature distance"),
-    "distance": ("kpc", "Literature distance"),
-}
-
-
-def error_column(catalog):
-    """Name of the column with the error of the spectrophotometric parallax: the total one where the catalog has it."""
-    return "spec_parallax_err_total" if "spec_parallax_err_total" in catalog.colnames else "spec_parallax_err"
+    return described_table(rows, CLUSTERS, dtype=["U32", int, *["f8"] * 8])
 
 
 def _mean(values, errors):

@@ -4,32 +4,47 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from astropy.table import Table
 
 from spfast.data.tables.values import float_column
 from spfast.errors import BadInputError
-from spfast.validation.read_catalog import find_column, match_names, star_names
-from spfast.validation.residuals import described_table, half_width
+from spfast.validation.columns import Column, described_table
+from spfast.validation.read_catalog import find_column
+from spfast.validation.residuals import half_width
+from spfast.validation.star_names import match_names, star_names
 
-__all__ = ["COMPARISON", "MatchedStars", "compare_catalogs", "match_catalogs"]
+__all__ = ["COMPARISON", "MatchedStars", "compare_catalogs", "match_catalogs", "star_counts"]
 
 #: Edges of the bins of distance [kpc].
 _EDGES = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, np.inf)
 
-#: Columns of `compare_catalogs`: unit and description.
+#: Columns of `compare_catalogs`.
 COMPARISON = {
-    "stars": ("", "all, or those of a bin of distance"),
-    "low": ("kpc", "nearest distance of the bin, 1 over the geometric mean of the two parallaxes"),
-    "high": ("kpc", "farthest"),
-    "n": ("", "stars in both catalogs"),
-    "bias": ("", "median of ln(this parallax / the other): positive where this one puts stars nearer"),
-    "bias_error": ("", "its error"),
-    "scatter": ("", "half the 16-84 percentile width of the same"),
-    "pull": ("", "the same of it over both errors; the two share spectra and magnitudes, so below 1 is no surprise"),
-    "error_ratio": ("", "median of this fractional error over the other's"),
+    "stars": Column("all, or those of a bin of distance", "stars"),
+    "low": Column(
+        "nearest distance of the bin, 1 over the geometric mean of the two parallaxes",
+        "from",
+        ".1f",
+        "kpc",
+        only="page",
+    ),
+    "high": Column("farthest", "to", ".1f", "kpc", only="page"),
+    "n": Column("stars in both catalogs", "number", ",d"),
+    "bias": Column(
+        "median of ln(this parallax / the other): positive where this one puts stars nearer", "ln ratio", "+.2%"
+    ),
+    "bias_error": Column("its error", "error", ".2%"),
+    "scatter": Column("half the 16-84 percentile width of the same", "scatter", ".1%"),
+    "pull": Column(
+        "the same of it over both errors; the two share spectra and magnitudes, so below 1 is no surprise",
+        "pull",
+        ".2f",
+    ),
+    "error_ratio": Column("median of this fractional error over the other's", "error ratio", ".2f"),
 }
 
 
-def compare_catalogs(catalog, other):
+def compare_catalogs(catalog: Table, other: Table) -> Table:
     """Compare the spectrophotometric parallaxes of two catalogs, matched by 2MASS name, overall and by distance.
 
     Parameters
@@ -72,6 +87,12 @@ def compare_catalogs(catalog, other):
     return described_table(results, COMPARISON, counts)
 
 
+def star_counts(table: Table) -> str:
+    """Say how many stars are in either catalog of a table of `compare_catalogs`, and how many in both."""
+    meta = table.meta
+    return f"{meta['N_THIS']:,} stars in this catalog, {meta['N_OTHER']:,} in the other, {meta['N_BOTH']:,} in both"
+
+
 class MatchedStars(NamedTuple):
     """Stars with a positive parallax in both catalogs: their rows in the first, parallaxes and errors [mas]."""
 
@@ -82,24 +103,24 @@ class MatchedStars(NamedTuple):
     other_error: np.ndarray
 
     @property
-    def ratio(self):
+    def ratio(self) -> np.ndarray:
         """ln(this parallax / the other)."""
         return np.log(self.spec / self.other_spec)
 
     @property
-    def distance(self):
+    def distance(self) -> np.ndarray:
         """1 over the geometric mean of the two parallaxes [kpc]."""
         return 1.0 / np.sqrt(self.spec * self.other_spec)
 
     @property
-    def pull(self):
+    def pull(self) -> np.ndarray:
         """The ratio over both fractional errors; NaN where both are zero."""
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             return self.ratio / np.hypot(self.error / self.spec, self.other_error / self.other_spec)
 
 
-def match_catalogs(catalog, other):
-    """Return the stars that two catalogs share, matched by 2MASS name.
+def match_catalogs(catalog: Table, other: Table) -> MatchedStars:
+    """Return the stars that two catalogs have in common, matched by 2MASS name.
 
     Parameters
     ----------
@@ -117,15 +138,15 @@ def match_catalogs(catalog, other):
     """
     names, spec, error = _read(catalog, "the catalog")
     other_names, other_spec, other_error = _read(other, "the other catalog")
-    found = match_names(names, other_names)
-    shared = found >= 0
-    if not shared.any():
+    other_rows = match_names(names, other_names)
+    in_both = other_rows >= 0
+    if not in_both.any():
         raise BadInputError("the two catalogs have no star in common; their 2MASS names differ")
-    matched = np.where(shared, other_spec[found], np.nan)
-    matched_error = np.where(shared, other_error[found], np.nan)
+    matched = np.where(in_both, other_spec[other_rows], np.nan)
+    matched_error = np.where(in_both, other_error[other_rows], np.nan)
     rows = np.flatnonzero((spec > 0) & (matched > 0) & np.isfinite(error) & np.isfinite(matched_error))
     if not rows.size:
-        raise BadInputError("the stars that both catalogs share have no parallax or error in one; check their values")
+        raise BadInputError("the stars that are in both catalogs have no parallax or error in one; check their values")
     return MatchedStars(rows, spec[rows], error[rows], matched[rows], matched_error[rows])
 
 

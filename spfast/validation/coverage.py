@@ -1,14 +1,16 @@
-"""Whether the errors are true: how often the reference lies within them, overall and where errors might go wrong."""
+"""Are the errors honest? How often the reference lies within them, overall and where errors might be wrong."""
 
 import numpy as np
+from astropy.table import Table
 from scipy.special import ndtri
 
 from spfast.catalog.columns import FLAGS
-from spfast.validation.read_catalog import catalog_values
-from spfast.validation.residuals import described_table, half_width, residuals
-from spfast.validation.trends import covariates
+from spfast.validation.columns import Column, described_table
+from spfast.validation.quantities import star_quantities
+from spfast.validation.read_catalog import read_catalog
+from spfast.validation.residuals import catalog_residuals, half_width
 
-__all__ = ["CALIBRATION", "COVERAGE", "calibration", "coverage"]
+__all__ = ["CALIBRATION", "COVERAGE", "calibration", "coverage", "errors_used"]
 
 #: Shares of a Gaussian within one and within two standard deviations, as the tables ask for them.
 _NOMINAL = (0.68, 0.95)
@@ -17,67 +19,67 @@ _LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.68, 0.7, 0.8, 0.9, 0.95, 0.99)
 _PARTS = 5
 _BY = ("G", "H-W2", "S/N")
 
-#: Columns of `calibration`: unit and description.
+#: Columns of `calibration`.
 CALIBRATION = {
-    "reference": ("", "gaia (both errors count) or truth"),
-    "level": ("", "share that should lie within the central interval"),
-    "share": ("", "share that does"),
-    "share_error": ("", "its binomial error"),
-    "n": ("", "stars"),
+    "reference": Column("gaia (both errors count) or truth", "against"),
+    "level": Column("share that should lie within the central interval", "should", ".0%"),
+    "share": Column("share that does", "does", ".1%"),
+    "share_error": Column("its binomial error"),
+    "n": Column("stars", "stars", ",d"),
 }
 
-#: Columns of `coverage`: unit and description.
+#: Columns of `coverage`.
 COVERAGE = {
-    "reference": ("", "gaia (both errors count) or truth"),
-    "stars": (
-        "",
+    "reference": Column("gaia (both errors count) or truth", "against"),
+    "stars": Column(
         "all, training set, the rest, by the flag extrapolation, or fifths of G, H-W2 [mag], S/N, parallax [mas]",
+        "stars",
     ),
-    "low": ("", "lower edge of the fifth"),
-    "high": ("", "its upper edge"),
-    "n": ("", "stars"),
-    "within_68": ("", "share within the central 68% interval"),
-    "within_95": ("", "share within the central 95% interval"),
-    "error_68": ("", "binomial error of within_68 where the errors are honest"),
-    "error_95": ("", "the same of within_95"),
-    "pull": ("", "half the 16-84 percentile width of residual over error"),
-    "offset": ("", "median of residual over error"),
+    "low": Column("lower edge of the fifth", "from", ".3g"),
+    "high": Column("its upper edge", "to", ".3g"),
+    "n": Column("stars", "number", ",d"),
+    "within_68": Column("share within the central 68% interval", "in 68%", ".1%"),
+    "within_95": Column("share within the central 95% interval", "in 95%", ".1%"),
+    "error_68": Column("binomial error of within_68 where the errors are honest", "error of 68%", ".1%"),
+    "error_95": Column("the same of within_95"),
+    "pull": Column("half the 16-84 percentile width of residual over error", "pull", ".2f"),
+    "offset": Column("median of residual over error", "offset/error", "+.2f"),
 }
 
 
-def calibration(catalog, truth=None):
-    """Compare nominal with actual shares of stars within the central interval of their error.
+def calibration(catalog: Table, truth: Table | None = None) -> Table:
+    """Compare the share of stars that should lie within a central interval of their error with the share that does.
 
     Parameters
     ----------
     catalog : astropy Table
-        The seven columns of Table 1; ``spec_parallax_err_total`` is the error where there is one: ``meta["ERRCOL"]``
-        of the answer says which error was taken, ``meta["INFLAT"]`` by what Gaia's were multiplied (the
-        catalog's header says that).
+        The seven columns of Table 1. The error is ``spec_parallax_err_total`` where the catalog has it, else
+        ``spec_parallax_err``; Gaia's errors are multiplied by the factor in the catalog's header.
     truth : astropy Table, optional
         ``APOGEE_ID`` and ``true_parallax`` [mas].
 
     Returns
     -------
     astropy Table
-        One row for each reference and level, columns as in `CALIBRATION`.
+        One row for each reference and level; columns as in `CALIBRATION`. ``meta["ERRCOL"]`` names the error that was
+        used, ``meta["INFLAT"]`` is the factor of Gaia's errors.
 
     Raises
     ------
     BadInputError
         If a column is missing, or nothing can be compared.
     """
-    stars = catalog_values(catalog)
+    arrays = read_catalog(catalog)
     rows = []
-    for reference, value, error, usable in residuals(stars, truth):
+    for reference, value, error, usable in catalog_residuals(arrays, truth):
         z = np.abs(value[usable] / error[usable])
         for level in _LEVELS:
             share = float(np.mean(z <= _limit(level)))
             rows.append((reference, level, share, _binomial(level, z.size), z.size))
-    return described_table(rows, CALIBRATION, _errors_taken(stars))
+    return described_table(rows, CALIBRATION, _error_cards(arrays))
 
 
-def coverage(catalog, truth=None, stars=None):
+def coverage(catalog: Table, truth: Table | None = None, stars: Table | None = None) -> Table:
     """Measure how many stars lie within their 68% and 95% intervals, overall and in fifths.
 
     Parameters
@@ -90,8 +92,8 @@ def coverage(catalog, truth=None, stars=None):
     Returns
     -------
     astropy Table
-        One row for each reference and group of stars, columns as in `COVERAGE`. Fifths of parallax are cut in the
-        spectrophotometric one: cut in Gaia's, stars would be sorted by the very noise that is looked at.
+        One row for each reference and group of stars; columns as in `COVERAGE`. Fifths of parallax are those of the
+        spectrophotometric one: Gaia's would sort the stars by the very noise that is measured.
 
     Raises
     ------
@@ -112,33 +114,33 @@ def coverage(catalog, truth=None, stars=None):
     >>> bool(abs(coverage(catalog)["within_68"][0] - 0.68) < 0.03)
     True
     """
-    values = catalog_values(catalog)
-    every = np.ones_like(values.training)
-    groups = {"all": every, "training": values.training, "rest": ~values.training, **_by_flag(catalog)}
-    sorted_by = {} if stars is None else {k: v for k, v in covariates(values.names, stars).items() if k in _BY}
-    sorted_by["parallax"] = values.spec
+    arrays = read_catalog(catalog)
+    every = np.ones_like(arrays.training)
+    groups = {"all": every, "training": arrays.training, "rest": ~arrays.training, **_by_flag(catalog)}
+    sorted_by = {} if stars is None else {k: v for k, v in star_quantities(arrays.names, stars).items() if k in _BY}
+    sorted_by["parallax"] = arrays.spec
     rows = []
-    for reference, value, error, usable in residuals(values, truth):
+    for reference, value, error, usable in catalog_residuals(arrays, truth):
         z = np.full(value.shape, np.nan)
         z[usable] = value[usable] / error[usable]
         for name, chosen in groups.items():
             if np.any(chosen & usable):
                 rows.append((reference, name, np.nan, np.nan, *_shares(z[chosen & usable])))
         for name, quantity in sorted_by.items():
-            known = usable & np.isfinite(quantity)
-            if np.count_nonzero(known) < _PARTS:
+            has_both = usable & np.isfinite(quantity)
+            if np.count_nonzero(has_both) < _PARTS:
                 continue
-            edges = np.quantile(quantity[known], np.linspace(0.0, 1.0, _PARTS + 1))
+            edges = np.quantile(quantity[has_both], np.linspace(0.0, 1.0, _PARTS + 1))
             part = np.clip(np.searchsorted(edges, quantity, side="right") - 1, 0, _PARTS - 1)
             for i in range(_PARTS):
-                chosen = known & (part == i)
+                chosen = has_both & (part == i)
                 if chosen.any():
                     rows.append((reference, name, float(edges[i]), float(edges[i + 1]), *_shares(z[chosen])))
-    return described_table(rows, COVERAGE, _errors_taken(values))
+    return described_table(rows, COVERAGE, _error_cards(arrays))
 
 
 def _by_flag(catalog):
-    """Stars like those of the training set and stars unlike them, if the catalog says which are which."""
+    """Stars like and unlike those of the training set, if the catalog has the flag that says so (dict of masks)."""
     bit = list(FLAGS).index("extrapolation")
     if "flags" not in catalog.colnames or f"FLAG{bit}" not in catalog.meta:
         return {}
@@ -146,8 +148,14 @@ def _by_flag(catalog):
     return {"inside": ~outside, "extrapolation": outside}
 
 
-def _errors_taken(stars):
-    return {"ERRCOL": stars.total_error_name, "INFLAT": float(np.mean(stars.gaia_inflation))}
+def _error_cards(arrays):
+    return {"ERRCOL": arrays.total_error_name, "INFLAT": float(np.mean(arrays.gaia_inflation))}
+
+
+def errors_used(table: Table) -> str:
+    """Say which errors a table of `calibration` or `coverage` used."""
+    factor = table.meta["INFLAT"]
+    return table.meta["ERRCOL"] + (f", Gaia's errors times {factor:.2f}" if factor != 1.0 else "")
 
 
 def _shares(z):

@@ -1,36 +1,53 @@
 """How good a catalog's parallaxes are, against Gaia's and the truth, by the measures of Hogg, Eilers & Rix (2019)."""
 
 import numpy as np
-from astropy import units
 from astropy.table import Table
 
 from spfast.config import BEST_SNR
 from spfast.errors import BadInputError
-from spfast.validation.read_catalog import catalog_values, true_parallaxes
+from spfast.validation.columns import Column, described_table
+from spfast.validation.read_catalog import read_catalog, true_parallaxes
+from spfast.validation.terminal import lay_out
 
 __all__ = ["MEASURES", "format_validation", "validate"]
 
 #: From the median absolute deviation to a Gaussian's standard deviation.
 _MAD_TO_SIGMA = 1.4826
 
-#: What each column of `validate`'s table says.
+#: Columns of `validate`.
 MEASURES = {
-    "sample": "parent: all stars; training: those of the training set; best: training stars of raw Gaia S/N >= 20",
-    "fold": "A, B, or all",
-    "reference": "the parallax compared with: Gaia's (zero point included) or the simulator's truth",
-    "n": "stars with both parallaxes",
-    "scatter_16_84": "half the 16-84 percentile width of (spec - reference) / reference",
-    "scatter_2_97": "a quarter of its 2.5-97.5 percentile width",
-    "scatter_mad": "1.4826 times its median absolute deviation",
-    "bias": "its median",
-    "chi2_mean": "mean of (spec - reference)^2 over the sum of the squared errors",
-    "chi2_median": "median of the same; 0.455 for honest Gaussian errors",
-    "pull": "half the 16-84 percentile width of (spec - reference) over the difference's error; 1 for honest errors",
-    "beats_gaia": "share of stars with a smaller error than Gaia's (gaia), or nearer the truth than Gaia (truth)",
+    "sample": Column(
+        "parent: all stars; training: those of the training set; best: training stars of raw Gaia S/N "
+        f">= {BEST_SNR:.0f}",
+        "sample",
+    ),
+    "fold": Column("A, B, or all", "fold"),
+    "reference": Column(
+        "the parallax compared with: Gaia's (zero point included) or the simulator's truth", "against", leads=True
+    ),
+    "n": Column("stars with both parallaxes", "stars", ",d"),
+    "scatter_16_84": Column("half the 16-84 percentile width of (spec - reference) / reference", "16-84%", ".1%"),
+    "scatter_2_97": Column("a quarter of its 2.5-97.5 percentile width", "2.5-97.5%", ".1%"),
+    "scatter_mad": Column("1.4826 times its median absolute deviation", "MAD", ".1%", only="terminal"),
+    "bias": Column("its median", "bias", "+.1%"),
+    "chi2_mean": Column(
+        "mean of (spec - reference)^2 over the sum of the squared errors", "mean chi2", ".3g", only="terminal"
+    ),
+    "chi2_median": Column("median of the same; 0.455 for honest Gaussian errors", "median chi2", ".3f"),
+    "pull": Column(
+        "half the 16-84 percentile width of (spec - reference) over the difference's error; 1 for honest errors",
+        "pull",
+        ".2f",
+    ),
+    "beats_gaia": Column(
+        "share of stars with a smaller error than Gaia's (gaia), or nearer the truth than Gaia (truth)",
+        "beats Gaia",
+        ".1%",
+    ),
 }
 
 
-def validate(catalog, truth=None, zero_point=None):
+def validate(catalog: Table, truth: Table | None = None, zero_point: float | None = None) -> Table:
     """Score a catalog by the paper's measures, for parent, training and best samples, overall and by fold.
 
     Parameters
@@ -40,13 +57,13 @@ def validate(catalog, truth=None, zero_point=None):
     truth : astropy Table, optional
         ``APOGEE_ID`` (or ``2MASS_ID``) and ``true_parallax`` [mas]: adds rows with the truth as the reference.
     zero_point : float, optional
-        What ``Gaia_parallax`` has had added to it [mas], needed to choose the best sample by the raw parallax: by
-        default what the catalog's header says of each fold, else the paper's 0.0483.
+        The zero point that ``Gaia_parallax`` contains [mas]: the best sample is cut by the raw parallax. By default
+        the catalog's own, of each star or fold, else the paper's, `spfast.config.ZERO_POINT`.
 
     Returns
     -------
     astropy Table
-        One row per (reference, sample, fold) that has stars; columns as in `MEASURES`.
+        One row for each reference, sample and fold that has stars; columns as in `MEASURES`.
 
     Raises
     ------
@@ -63,7 +80,7 @@ def validate(catalog, truth=None, zero_point=None):
     >>> scores["sample", "fold", "n"].as_array().tolist()[:3]
     [('parent', 'all', 2), ('parent', 'A', 1), ('parent', 'B', 1)]
     """
-    stars = catalog_values(catalog, zero_point)
+    stars = read_catalog(catalog, zero_point)
     spec, spec_error, gaia, gaia_error = stars.spec, stars.spec_error, stars.gaia, stars.gaia_error
     both = stars.has_gaia & stars.has_spec
     if not both.any():
@@ -89,32 +106,28 @@ def validate(catalog, truth=None, zero_point=None):
                 if chosen.any():
                     scores = _measures(spec[chosen], reference[chosen], error[chosen])
                     rows.append((sample, label, name, int(chosen.sum()), *scores, float(np.mean(beats[chosen]))))
-    table = Table(rows=rows, names=tuple(MEASURES))
-    for name, description in MEASURES.items():
-        table[name].description = description
-        if table[name].dtype.kind == "f":
-            table[name].unit = units.dimensionless_unscaled
-    return table
+    return described_table(rows, MEASURES)
 
 
-def format_validation(table):
-    """Lay out `validate`'s table for a terminal, with a plain sentence on how to read it (str)."""
-    lines = [
-        f"{'against':8s}{'sample':10s}{'fold':5s}{'stars':>8s}{'16-84':>8s}{'2.5-97.5':>10s}{'MAD':>8s}{'bias':>9s}"
-        f"{'<chi2>':>9s}{'med chi2':>10s}{'pull':>7s}{'beats Gaia':>12s}"
-    ]
-    for row in table:
-        lines.append(
-            f"{row['reference']:8s}{row['sample']:10s}{row['fold']:5s}{row['n']:8d}{row['scatter_16_84']:8.1%}"
-            f"{row['scatter_2_97']:10.1%}{row['scatter_mad']:8.1%}{row['bias']:+9.1%}{row['chi2_mean']:9.3g}"
-            f"{row['chi2_median']:10.3f}{row['pull']:7.2f}{row['beats_gaia']:12.1%}"
-        )
-    told = {
+def format_validation(table: Table) -> str:
+    """Lay out `validate`'s table for a terminal, and say in a sentence what the main rows mean.
+
+    Parameters
+    ----------
+    table : astropy Table
+        Of `validate`.
+
+    Returns
+    -------
+    str
+    """
+    others = {
         ("gaia", "best"): f"Gaia's where Gaia is best (parallax/error >= {BEST_SNR:.0f})",
         ("truth", "parent"): "the true ones",
     }
+    lines = [lay_out(table, MEASURES)]
     for row in table:
-        other = told.get((row["reference"], row["sample"]))
+        other = others.get((row["reference"], row["sample"]))
         if other and row["fold"] == "all":
             lines.append(
                 f"Spectrophotometric parallaxes against {other}: {row['n']:,} stars, off by {row['scatter_16_84']:.1%} "

@@ -1,22 +1,17 @@
-"""The paper's Table 1 read from any table that has its seven columns: values, folds, and who is in which sample."""
+"""The paper's Table 1, and the truth, read from any table that has their columns: arrays, folds and samples."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from astropy.table import Table
 
 from spfast.config import BEST_SNR, ZERO_POINT
 from spfast.data.tables.values import column_values, float_column
 from spfast.errors import BadInputError
+from spfast.validation.star_names import star_names
 
-__all__ = [
-    "TABLE_1",
-    "CatalogValues",
-    "catalog_values",
-    "find_column",
-    "match_names",
-    "star_names",
-    "true_parallaxes",
-]
+__all__ = ["TABLE_1", "CatalogArrays", "find_column", "read_catalog", "total_error_column", "true_parallaxes"]
 
 #: The columns of the paper's Table 1, and all that a catalog needs to be validated.
 TABLE_1 = (
@@ -28,11 +23,11 @@ TABLE_1 = (
     "training_set",
     "sample",
 )
-#: The column of a spectrophotometric parallax's whole error, where a catalog has it.
+#: The column of a spectrophotometric parallax's total error, which a catalog may lack.
 _TOTAL_ERROR = "spec_parallax_err_total"
 
 #: Other spellings in use, each without case, blanks, hyphens and underscores.
-_ALIASES = {
+_SPELLINGS = {
     "2MASS_ID": ("2massid", "apogeeid", "tmassid"),
     "Gaia_parallax": ("gaiaparallax",),
     "Gaia_parallax_err": ("gaiaparallaxerr", "gaiaparallaxerror"),
@@ -43,14 +38,14 @@ _ALIASES = {
     "true_parallax": ("trueparallax",),
 }
 
-#: Beyond these [mas] a parallax or its error is none: ten times the nearest star's, and far below any measured error.
+#: Beyond these [mas] a number is no parallax, or no error of one: ten times the nearest star's, far below any measured.
 _PARALLAX_MAX, _ERROR_MIN = 1e4, 1e-9
 #: How tables write "yes", in lower case.
 _TRUE = ("1", "1.0", "true", "t")
 
 
 @dataclass(frozen=True)
-class CatalogValues:
+class CatalogArrays:
     """Columns of a catalog as plain arrays, shape (n_stars,).
 
     Attributes
@@ -63,15 +58,15 @@ class CatalogValues:
     total_error_name : str
         Which of the two that is.
     gaia_inflation : float64 array
-        What Gaia's errors have to be multiplied with, by the catalog's header; else 1.
+        The factor by which the catalog's header says that Gaia's errors are too small; else 1.
     fold : str array
     training, best : bool array
-        In the training set; and there with a raw Gaia parallax of at least 20 times its error.
+        In the training set; and there with a raw Gaia parallax of at least `spfast.config.BEST_SNR` times its error.
     has_gaia, has_spec : bool array
         Whether value and error can be used.
     """
 
-    names: list
+    names: list[str]
     gaia: np.ndarray
     gaia_error: np.ndarray
     spec: np.ndarray
@@ -86,20 +81,20 @@ class CatalogValues:
     has_spec: np.ndarray
 
 
-def catalog_values(catalog, zero_point=None):
-    """Read a catalog.
+def read_catalog(catalog: Table, zero_point: float | None = None) -> CatalogArrays:
+    """Read the columns of Table 1 from a catalog.
 
     Parameters
     ----------
     catalog : astropy Table
         The seven columns of Table 1, in any case, with hyphens, blanks or underscores; parallaxes in mas.
     zero_point : float, optional
-        What ``Gaia_parallax`` has had added to it [mas]: by default what the catalog says of each star or fold, else
-        the paper's 0.0483.
+        The zero point that ``Gaia_parallax`` contains [mas]; by default the catalog's own, of each star or fold, else
+        the paper's, `spfast.config.ZERO_POINT`.
 
     Returns
     -------
-    CatalogValues
+    CatalogArrays
 
     Raises
     ------
@@ -115,7 +110,7 @@ def catalog_values(catalog, zero_point=None):
     raw = gaia - _zero_points(catalog, fold, zero_point)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         best = training & has_gaia & (raw / gaia_error >= BEST_SNR)
-    return CatalogValues(
+    return CatalogArrays(
         names=star_names(_text(catalog, columns["2MASS_ID"])),
         gaia=gaia,
         gaia_error=gaia_error,
@@ -132,47 +127,60 @@ def catalog_values(catalog, zero_point=None):
     )
 
 
-def find_column(table, name, what):
-    """Return a table's own spelling of a column (str).
+def total_error_column(catalog: Table) -> str:
+    """Return the column of the spectrophotometric parallax's error: the total one where the catalog has it.
 
     Raises
     ------
     BadInputError
-        If it has none; ``what`` says which table that is.
+        If the catalog has neither.
     """
-    folded = {_fold_name(column): column for column in reversed(table.colnames)}
-    for alias in _ALIASES[name]:
-        if alias in folded:
-            return folded[alias]
+    if _TOTAL_ERROR in catalog.colnames:
+        return _TOTAL_ERROR
+    return find_column(catalog, "spec_parallax_err", "the catalog")
+
+
+def find_column(table: Table, name: str, what: str) -> str:
+    """Return a table's own spelling of a column.
+
+    Parameters
+    ----------
+    table : astropy Table
+    name : str
+        As in `TABLE_1`, or ``"true_parallax"``.
+    what : str
+        What the message calls the table.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    BadInputError
+        If the table does not have the column.
+    """
+    own_names = {_normalise_name(column): column for column in reversed(table.colnames)}
+    for spelling in _SPELLINGS[name]:
+        if spelling in own_names:
+            return own_names[spelling]
     raise BadInputError(f"{what} has no column {name}; it has {', '.join(table.colnames)}")
 
 
-def star_names(column):
-    """Return star names without blanks: a published table writes ``2M00000317 + 5821383`` (list of str)."""
-    return ["".join(str(name).split()) for name in column]
-
-
-def match_names(names, others):
-    """Return for each name its row in ``others``, -1 where it is not (int64 array); blanks do not count.
-
-    Examples
-    --------
-    >>> from spfast.validation.read_catalog import match_names
-    >>> match_names(["2M2", "2M9"], ["2M1", "2M 2"]).tolist()
-    [1, -1]
-    """
-    position = {name: row for row, name in enumerate(star_names(others))}
-    return np.array([position.get(name, -1) for name in star_names(names)], dtype=np.int64)
-
-
-def true_parallaxes(names, truth):
-    """Return the true parallax of each star [mas] (float64 array), NaN where the truth does not have it.
+def true_parallaxes(names: Sequence[str], truth: Table) -> np.ndarray:
+    """Return the true parallax of each star.
 
     Parameters
     ----------
     names : list of str
+        2MASS names.
     truth : astropy Table
-        ``APOGEE_ID`` (or ``2MASS_ID``) and ``true_parallax``.
+        ``APOGEE_ID`` (or ``2MASS_ID``) and ``true_parallax`` [mas].
+
+    Returns
+    -------
+    float64 array, shape (n_stars,) [mas]
+        NaN where the truth does not have the star.
 
     Raises
     ------
@@ -197,12 +205,12 @@ def _text(table, name):
     return column_values(table[name], "U", f"column {name}")
 
 
-def _fold_name(name):
+def _normalise_name(name):
     return "".join(c for c in name.lower() if c not in "-_ ")
 
 
 def _zero_points(catalog, fold, zero_point):
-    """What each star's Gaia_parallax has had added [mas] (float64 array): ours says so for each star."""
+    """The zero point in each star's Gaia_parallax [mas] (float64 array): our catalogs have a column of it."""
     if zero_point is not None:
         return np.full(len(fold), float(zero_point))
     if "Gaia_zero_point" in catalog.colnames:
@@ -211,7 +219,7 @@ def _zero_points(catalog, fold, zero_point):
 
 
 def _by_fold(catalog, fold, key, default):
-    """A number of the header for each star (float64 array): that of the model that predicts it, of the other fold."""
+    """A number of the header for each star (float64 array): that of the other fold's model, which predicts it."""
     values = np.full(len(fold), float(default))
     for own, other in (("A", "B"), ("B", "A")):
         values[fold == own] = float(catalog.meta.get(f"{key}_{other}", default))

@@ -1,12 +1,17 @@
-"""Reddening put in by hand: how far the model's parallaxes move when stars without much dust are given some."""
+"""The reddening test: how far a model's parallaxes move when stars with little dust are given more."""
+
+from collections.abc import Mapping
 
 import numpy as np
+from astropy.table import Table
 
+from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
 from spfast.errors import BadInputError
-from spfast.model.layout import MAGNITUDES
+from spfast.model.fitted_model import FittedModel
+from spfast.model.layout import MAGNITUDE_SUM, MAGNITUDES
 from spfast.selection.star_keys import seen_in_training
-from spfast.validation.residuals import described_table
+from spfast.validation.columns import Column, described_table
 
 __all__ = ["LAWS", "REDDENING", "reddening_test"]
 
@@ -30,27 +35,36 @@ _LOW_EXTINCTION = 0.1
 _MAX_STARS = 2000
 #: A_K put in [mag].
 _ADDED = np.linspace(0.0, 0.5, 6)
-#: ln parallax for each magnitude of distance modulus.
-_LN_PER_MAGNITUDE = -0.2 * np.log(10.0)
 
-#: Columns of `reddening_test`: unit and description.
+#: Columns of `reddening_test`.
 REDDENING = {
-    "model": ("", "the model"),
-    "law": ("", "extinction law"),
-    "n": ("", "stars of low extinction that the model was not trained on"),
-    "slope": ("1 / mag", "change of ln parallax for each magnitude of A_K; 0 if the model sees through dust"),
-    "spread": ("1 / mag", "standard deviation of the slope among stars"),
-    "curvature": ("", "largest departure of mean ln parallax from a straight line in A_K"),
-    "modulus": ("", "magnitudes of distance modulus gained for each magnitude of A_K; 1 if dust in K were ignored"),
-    "at_half": ("", "fractional change of the parallax at A_K = 0.5 mag"),
+    "model": Column("the model", "model"),
+    "law": Column("extinction law", "law"),
+    "n": Column("stars of low extinction that the model was not trained on", "stars", ",d"),
+    "slope": Column(
+        "change of ln parallax for each magnitude of A_K; 0 if the model sees through dust", "slope", "+.4f", "1 / mag"
+    ),
+    "spread": Column("standard deviation of the slope among stars", unit="1 / mag"),
+    "curvature": Column("largest departure of mean ln parallax from a straight line in A_K"),
+    "modulus": Column(
+        "magnitudes of distance modulus gained for each magnitude of A_K; 1 if dust in K were ignored",
+        "mag/mag",
+        "+.3f",
+    ),
+    "at_half": Column("fractional change of the parallax at A_K = 0.5 mag", "parallax at A_K = 0.5", "+.1%"),
 }
 
 
-def reddening_test(survey, models, law="wang2019", threads=None):
+def reddening_test(
+    survey: Survey,
+    models: Mapping[str, FittedModel],
+    law: str | Mapping[str, float] = "wang2019",
+    threads: int | None = None,
+) -> Table:
     """Redden stars of low extinction, predict them again, and fit a line to ln parallax against A_K.
 
-    Only the magnitudes are reddened: what dust leaves in a spectrum (diffuse bands) is not put in. Each model is asked
-    about stars that it was not trained on.
+    Only the magnitudes are reddened, not the spectrum, in which dust leaves diffuse bands. Each model predicts stars
+    that it was not trained on.
 
     Parameters
     ----------
@@ -64,12 +78,12 @@ def reddening_test(survey, models, law="wang2019", threads=None):
     Returns
     -------
     astropy Table
-        One row a model, columns as in `REDDENING`.
+        One row a model; columns as in `REDDENING`.
 
     Raises
     ------
     BadInputError
-        For an unknown law, or where no such star is left for a model.
+        For an unknown law, or if no star of low extinction is left for a model.
     """
     law_name, per_band = _resolve_law(law)
     stars = survey.stars
@@ -100,7 +114,8 @@ def reddening_test(survey, models, law="wang2019", threads=None):
         slopes, starts = np.polyfit(_ADDED, ln_parallax, 1)
         curvature = np.abs((ln_parallax - starts - np.outer(_ADDED, slopes)).mean(axis=1)).max()
         slope = float(slopes.mean())
-        effect = slope / _LN_PER_MAGNITUDE, float(np.expm1(0.5 * slope))
+        # ln parallax changes by MAGNITUDE_SUM for each magnitude of distance modulus.
+        effect = slope / MAGNITUDE_SUM, float(np.expm1(0.5 * slope))
         rows.append((name, law_name, chosen.size, slope, float(slopes.std()), float(curvature), *effect))
     return described_table(rows, REDDENING)
 

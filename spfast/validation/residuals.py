@@ -3,13 +3,12 @@
 from typing import NamedTuple
 
 import numpy as np
-from astropy import units
 from astropy.table import Table
 
 from spfast.errors import BadInputError
-from spfast.validation.read_catalog import true_parallaxes
+from spfast.validation.read_catalog import CatalogArrays, true_parallaxes
 
-__all__ = ["Residuals", "described_table", "half_width", "residuals"]
+__all__ = ["Residuals", "catalog_residuals", "half_width"]
 
 
 class Residuals(NamedTuple):
@@ -21,16 +20,16 @@ class Residuals(NamedTuple):
     usable: np.ndarray
 
 
-def residuals(stars, truth=None):
+def catalog_residuals(stars: CatalogArrays, truth: Table | None = None) -> list[Residuals]:
     """Return the residuals against Gaia and, if there is a truth, against it.
 
-    Against Gaia it is ``(spec - gaia) / spec``: divided by the well measured parallax, so that a negative Gaia parallax
-    is as good as any other; Gaia's errors are multiplied by what the catalog's header says of them. Against the truth
-    it is ``ln(spec / true)``, in which the error is Gaussian.
+    Against Gaia the residual is ``(spec - gaia) / spec``: divided by the well measured parallax, so that a negative
+    Gaia parallax is as good as any other; Gaia's errors are multiplied by the factor in the catalog's header. Against
+    the truth it is ``ln(spec / true)``, in which the error is Gaussian.
 
     Parameters
     ----------
-    stars : CatalogValues
+    stars : CatalogArrays
         Its ``total_error`` is the error of ``spec``.
     truth : astropy Table, optional
         ``APOGEE_ID`` and ``true_parallax`` [mas].
@@ -55,35 +54,16 @@ def residuals(stars, truth=None):
                 "the catalog has no star with both a Gaia and a spectrophotometric parallax to compare; "
                 "check its values"
             )
-        found = [Residuals("gaia", value, error, both)]
+        residuals = [Residuals("gaia", value, error, both)]
         if truth is not None:
             true = true_parallaxes(stars.names, truth)
             value = np.log(stars.spec / true)
-            there = usable & (true > 0) & np.isfinite(value) & np.isfinite(fraction)
-            found.append(Residuals("truth", value, fraction, there))
-    return found
+            has_truth = usable & (true > 0) & np.isfinite(value) & np.isfinite(fraction)
+            residuals.append(Residuals("truth", value, fraction, has_truth))
+    return residuals
 
 
-def half_width(values):
-    """Half the 16-84 percentile width: a Gaussian's standard deviation (float)."""
+def half_width(values: np.ndarray) -> float:
+    """Return half the 16-84 percentile width: the standard deviation, if the values are Gaussian."""
     low, high = np.percentile(values, [16.0, 84.0])
     return float(high - low) / 2
-
-
-def described_table(rows, columns, meta=None):
-    """Rows under named columns with a unit and a description each (astropy Table).
-
-    Parameters
-    ----------
-    rows : list of tuple
-    columns : dict of (str, str)
-        Unit and description of each column.
-    meta : dict, optional
-    """
-    table = Table(rows=rows, names=tuple(columns)) if rows else Table(names=tuple(columns))
-    for name, (unit, description) in columns.items():
-        table[name].description = description
-        if table[name].dtype.kind == "f":
-            table[name].unit = units.Unit(unit) if unit else units.dimensionless_unscaled
-    table.meta.update(meta or {})
-    return table

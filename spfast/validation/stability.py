@@ -1,47 +1,68 @@
 """Models of different folds or splits side by side: their coefficients, their predictions, the pixels they agree on."""
 
+from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
+from astropy.table import Table
 
+from spfast.data.survey import Survey
 from spfast.errors import BadInputError
-from spfast.model.layout import grid_wavelength
+from spfast.model.fitted_model import FittedModel
+from spfast.model.layout import MAGNITUDE_SUM, grid_wavelength
 from spfast.selection.star_keys import seen_in_training
-from spfast.validation.residuals import described_table, half_width
+from spfast.validation.columns import Column, described_table
+from spfast.validation.residuals import half_width
 
-__all__ = ["EXACT_SUM", "STABILITY", "compare_models", "surviving_pixels"]
+__all__ = ["STABILITY", "WAVELENGTHS", "compare_models", "format_wavelengths", "magnitude_sum_note", "surviving_pixels"]
 
-#: What a prediction that scales exactly with distance needs the magnitudes' coefficients to sum to.
-EXACT_SUM = -0.2 * np.log(10.0)
-#: A pixel this near to one that the other model uses is the same feature: a resolution element is 2-3 pixels wide.
+#: Pixels at most this far apart show the same line: a resolution element is 2-3 pixels wide.
 _NEAR = 2
-#: Predictions are compared on stars that neither model was trained on if there are as many as this.
+#: Predictions are compared on stars that neither model was trained on, if there are at least this many.
 _MIN_UNSEEN = 50
 
-#: Columns of `compare_models`: unit and description.
+#: Columns of `compare_models`.
 STABILITY = {
-    "first": ("", "one model"),
-    "second": ("", "the other"),
-    "sum_first": ("", "sum of the magnitudes' coefficients; exact scaling with distance: -0.4605"),
-    "sum_second": ("", "the same of the other"),
-    "pixels_first": ("", "pixels that the first model uses"),
-    "pixels_second": ("", "pixels that the second uses"),
-    "pixels_both": ("", "pixels that both use"),
-    "pixels_by_chance": ("", "as many would be common if each had drawn its pixels at random"),
-    "near": ("", "share of the first's pixels within 2 pixels of one of the second's"),
-    "near_by_chance": ("", "the same share of all pixels"),
-    "corr_magnitudes": ("", "correlation of the magnitudes' coefficients"),
-    "corr_pixels": ("", "correlation of the pixels' coefficients, over the pixels that either uses"),
-    "n": ("", "stars that both predict; 0: no survey was given"),
-    "unseen": ("", "whether these stars were in neither training set"),
-    "corr_predictions": ("", "correlation of their two ln parallaxes"),
-    "scatter": ("", "half the 16-84 percentile width of the difference of ln parallax"),
-    "offset": ("", "median difference of ln parallax, first minus second"),
+    "first": Column("one model", "first"),
+    "second": Column("the other", "second"),
+    "sum_first": Column(
+        f"sum of the magnitudes' coefficients; exact scaling with distance: {MAGNITUDE_SUM:.4f}", "sum 1", "+.4f"
+    ),
+    "sum_second": Column("the same of the other", "sum 2", "+.4f"),
+    "pixels_first": Column("pixels that the first model uses", "pixels 1", ",d"),
+    "pixels_second": Column("pixels that the second uses", "pixels 2", ",d"),
+    "pixels_both": Column("pixels that both use", "both", ",d"),
+    "pixels_by_chance": Column("as many would be common if each had drawn its pixels at random", "by chance", ".0f"),
+    "near": Column("share of the first's pixels within 2 pixels of one of the second's", "near", ".0%"),
+    "near_by_chance": Column("the same share of all pixels", "near by chance", ".0%"),
+    "corr_magnitudes": Column("correlation of the magnitudes' coefficients", "r(mags)", ".2f", only="terminal"),
+    "corr_pixels": Column(
+        "correlation of the pixels' coefficients, over the pixels that either uses",
+        "r(pixels)",
+        ".2f",
+        only="terminal",
+    ),
+    "n": Column("stars that both predict; 0: no survey was given", "stars", ",d", only="terminal"),
+    "unseen": Column("whether these stars were in neither training set"),
+    "corr_predictions": Column("correlation of their two ln parallaxes", "r(ln parallax)", ".4f"),
+    "scatter": Column("half the 16-84 percentile width of the difference of ln parallax", "scatter", ".1%"),
+    "offset": Column("median difference of ln parallax, first minus second"),
 }
 
+#: Columns of `surviving_pixels`, before each model's coefficients.
+WAVELENGTHS = {
+    "pixel": Column("pixel of the 8575-pixel grid"),
+    "wavelength": Column("vacuum wavelength", unit="Angstrom"),
+    "n_models": Column("models that use it"),
+}
+#: Wavelengths that `format_wavelengths` lists.
+_MAX_LISTED = 12
 
-def compare_models(models, survey=None, threads=None):
-    """Compare models two by two.
+
+def compare_models(
+    models: Mapping[str, FittedModel], survey: Survey | None = None, threads: int | None = None
+) -> Table:
+    """Compare models two by two: their coefficients and, with a survey, their predictions.
 
     Parameters
     ----------
@@ -54,7 +75,7 @@ def compare_models(models, survey=None, threads=None):
     Returns
     -------
     astropy Table
-        One row a pair, columns as in `STABILITY`.
+        One row a pair; columns as in `STABILITY`.
 
     Raises
     ------
@@ -88,10 +109,15 @@ def compare_models(models, survey=None, threads=None):
                 *_compare_predictions(one, two, predictions),
             )
         )
-    return described_table(rows, STABILITY, {"EXACTSUM": float(EXACT_SUM)})
+    return described_table(rows, STABILITY, {"EXACTSUM": float(MAGNITUDE_SUM)})
 
 
-def surviving_pixels(models):
+def magnitude_sum_note(table: Table) -> str:
+    """Say what the magnitudes' coefficients in a table of `compare_models` would sum to for exact scaling."""
+    return f"exact scaling with distance: magnitudes sum to {table.meta['EXACTSUM']:.4f}"
+
+
+def surviving_pixels(models: Mapping[str, FittedModel]) -> Table:
     """List the pixels that at least one model uses, with each model's coefficient.
 
     Parameters
@@ -119,28 +145,34 @@ def surviving_pixels(models):
     used = _pixels_used(models)
     pixels = np.array(sorted(set().union(*used.values())), dtype=np.int64)
     coefs = [[used[name].get(pixel, 0.0) for pixel in pixels.tolist()] for name in models]
-    columns = {
-        "pixel": ("", "pixel of the 8575-pixel grid"),
-        "wavelength": ("Angstrom", "vacuum wavelength"),
-        "n_models": ("", "models that use it"),
-        **{f"coef_{name}": ("", f"coefficient of ln flux in model {name}") for name in models},
-    }
+    columns = WAVELENGTHS | {f"coef_{name}": Column(f"coefficient of ln flux in model {name}") for name in models}
     n_models = np.count_nonzero(coefs, axis=0).tolist() if pixels.size else []
     wavelength = grid_wavelength(pixels).tolist()
     return described_table(list(zip(pixels.tolist(), wavelength, n_models, *coefs, strict=True)), columns)
 
 
+def format_wavelengths(table: Table) -> str:
+    """Say how many pixels of a table of `surviving_pixels` all models use, and list the first of them."""
+    n_models = len(table.colnames) - len(WAVELENGTHS)
+    in_all = table[table["n_models"] == n_models]
+    listed = ", ".join(f"{wavelength:.1f}" for wavelength in in_all["wavelength"][:_MAX_LISTED])
+    more = f" and {len(in_all) - _MAX_LISTED} more" if len(in_all) > _MAX_LISTED else ""
+    return (
+        f"{len(table)} pixels are used by a model, {len(in_all)} by all {n_models}: {listed or 'none'}{more} [Angstrom]"
+    )
+
+
 def _pixels_used(models):
     """The pixels that each model uses, with their coefficients (dict of dict)."""
-    found = {}
+    used = {}
     for name, model in models.items():
         if model.layout is None:
-            raise BadInputError(f"model {name}: it has no layout, so its pixels are not known")
+            raise BadInputError(f"model {name}: it has no layout, so its pixels are unknown")
         if model.layout.magnitudes != next(iter(models.values())).layout.magnitudes:
             raise BadInputError(f"model {name}: its magnitudes are not those of the first model")
         coef = model.coef[model.layout.n_unpenalized :]
-        found[name] = {pixel: float(c) for pixel, c in zip(model.layout.pixels, coef, strict=True) if c != 0.0}
-    return found
+        used[name] = {pixel: float(c) for pixel, c in zip(model.layout.pixels, coef, strict=True) if c != 0.0}
+    return used
 
 
 def _share_near(pixels, others):
@@ -161,15 +193,15 @@ def _correlation(first, second):
 
 def _predictions(models, survey, threads):
     """Each model's ln parallax of all stars, and which stars it was trained on (dict of pairs)."""
-    found = {}
+    predictions = {}
     for name, model in models.items():
         model = model.for_layout(survey.layout)
         ln_parallax = model.predict_ln(survey.features, threads=threads)
         ln_parallax -= model.predict_offset(survey.features, threads=threads, ln_parallax=ln_parallax)
         trained = model.provenance.training_stars
         seen = None if trained is None else seen_in_training(trained, survey.stars)
-        found[name] = ln_parallax, seen
-    return found
+        predictions[name] = ln_parallax, seen
+    return predictions
 
 
 def _compare_predictions(one, two, predictions):
@@ -177,12 +209,12 @@ def _compare_predictions(one, two, predictions):
     if predictions is None:
         return 0, False, np.nan, np.nan, np.nan
     (first, seen_first), (second, seen_second) = predictions[one], predictions[two]
-    known = np.isfinite(first) & np.isfinite(second)
+    compared = np.isfinite(first) & np.isfinite(second)
     unseen = False
     if seen_first is not None and seen_second is not None:
-        neither = known & ~seen_first & ~seen_second
+        neither = compared & ~seen_first & ~seen_second
         unseen = np.count_nonzero(neither) >= _MIN_UNSEEN
-        known = neither if unseen else known
-    difference = first[known] - second[known]
-    correlation = _correlation(first[known], second[known])
-    return int(known.sum()), bool(unseen), correlation, half_width(difference), float(np.median(difference))
+        compared = neither if unseen else compared
+    difference = first[compared] - second[compared]
+    correlation = _correlation(first[compared], second[compared])
+    return int(compared.sum()), bool(unseen), correlation, half_width(difference), float(np.median(difference))

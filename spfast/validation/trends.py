@@ -1,88 +1,44 @@
-"""Trends: whether the residuals of a catalog depend on what a star is and where it is."""
+"""Trends: do the residuals of a catalog depend on what a star is or where it is?"""
 
 import numpy as np
+from astropy.table import Table
 
-from spfast.data.tables.values import float_column
-from spfast.errors import BadInputError
-from spfast.validation.read_catalog import catalog_values, find_column, match_names
-from spfast.validation.residuals import described_table, half_width, residuals
+from spfast.validation.columns import Column, described_table
+from spfast.validation.quantities import QUANTITIES, star_quantities
+from spfast.validation.read_catalog import read_catalog
+from spfast.validation.residuals import catalog_residuals, half_width
 
-__all__ = ["COVARIATES", "TRENDS", "covariates", "residual_trends"]
-
-#: Name: the star table's columns (the difference of two), and the step that a slope is quoted for.
-COVARIATES = {
-    "G": (("phot_g_mean_mag",), 1.0, "1 mag"),
-    "BP-RP": (("phot_bp_mean_mag", "phot_rp_mean_mag"), 1.0, "1 mag"),
-    "H-W2": (("H", "w2mpro"), 1.0, "1 mag"),
-    "Teff": (("TEFF",), 1000.0, "1000 K"),
-    "log g": (("LOGG",), 1.0, "1 dex"),
-    "[Fe/H]": (("FE_H",), 1.0, "1 dex"),
-    "S/N": (("SNR",), 100.0, "100"),
-    "|b|": (("glat",), 10.0, "10 deg"),
-}
-
-
-def covariates(names, stars):
-    """Return the quantities of `COVARIATES` for a catalog's stars.
-
-    Parameters
-    ----------
-    names : list of str
-        2MASS names of the catalog's stars.
-    stars : astropy Table
-        A survey's star table; missing values are NaN or -9999.
-
-    Returns
-    -------
-    dict of float64 array, shape (n_stars,)
-        NaN where a star has none or is not in the table; quantities whose column is missing are left out.
-
-    Raises
-    ------
-    BadInputError
-        If no star of the catalog is in the table.
-    """
-    rows = match_names(names, np.asarray(stars[find_column(stars, "2MASS_ID", "the survey's star table")]))
-    if not (rows >= 0).any():
-        raise BadInputError("no star of the catalog is in the survey; is it the survey of this catalog?")
-    found = {}
-    for name, (columns, _, _) in COVARIATES.items():
-        if all(column in stars.colnames for column in columns):
-            values = float_column(stars, columns[0])
-            if len(columns) == 2:
-                values = values - float_column(stars, columns[1])
-            if name == "|b|":
-                values = np.abs(values)
-            found[name] = np.where(rows >= 0, values[rows], np.nan)
-    return found
-
+__all__ = ["TRENDS", "residual_trends"]
 
 #: A residual beyond this many standard deviations counts as if it were at that many (Huber's estimator).
 _HUBER = 3.0
 _ITERATIONS = 30
 _MIN_STARS = 10
 
-#: Columns of `residual_trends`: unit and description.
+#: Columns of `residual_trends`.
 TRENDS = {
-    "reference": ("", "gaia or truth"),
-    "quantity": ("", "what the residual is fitted against"),
-    "per": ("", "step of the quantity that the slope is for"),
-    "n": ("", "stars"),
-    "slope": ("", "change of the fractional residual spec / reference - 1 for that step"),
-    "slope_error": ("", "its error, from the scatter of the residuals themselves"),
-    "significance": ("", "slope over its error"),
-    "low": ("", "10th percentile of the quantity"),
-    "high": ("", "90th percentile"),
-    "change": ("", "change of the fractional residual from the 10th to the 90th percentile"),
+    "reference": Column("gaia or truth", "against"),
+    "quantity": Column("what the residual is fitted against", "with"),
+    "per": Column("step of the quantity that the slope is for", "per"),
+    "n": Column("stars", "stars", ",d"),
+    "slope": Column("change of the fractional residual spec / reference - 1 for that step", "slope", "+.2%"),
+    "slope_error": Column("its error, from the scatter of the residuals themselves", "error", ".2%"),
+    "significance": Column("slope over its error", "sigma", "+.1f", only="terminal"),
+    "low": Column("10th percentile of the quantity"),
+    "high": Column("90th percentile"),
+    "change": Column(
+        "change of the fractional residual from the 10th to the 90th percentile", "over 10-90%", "+.1%", only="terminal"
+    ),
 }
 
 
-def residual_trends(catalog, stars, truth=None):
+def residual_trends(catalog: Table, stars: Table, truth: Table | None = None) -> Table:
     """Fit straight lines to the fractional residuals, one quantity at a time.
 
-    Weights are inverse variances; residuals beyond 3 standard deviations are held back (Huber), so that a few wrong
-    Gaia parallaxes do not make a trend; errors are those of the scatter found, whatever the catalog's errors are worth
-    (White 1980). Quantities depend on each other: a trend in one shows in others.
+    Weights are inverse variances. A residual beyond 3 standard deviations counts less (Huber's estimator), so that a
+    few wrong Gaia parallaxes make no trend. The slope's error comes from the scatter of the residuals (White 1980), so
+    it is right even where the catalog's errors are not. Quantities depend on each other: a trend with one shows in
+    others.
 
     Parameters
     ----------
@@ -96,28 +52,28 @@ def residual_trends(catalog, stars, truth=None):
     Returns
     -------
     astropy Table
-        One row for each reference and quantity with ten stars or more, columns as in `TRENDS`.
+        One row for each reference and quantity with ten stars or more; columns as in `TRENDS`.
 
     Raises
     ------
     BadInputError
         If a column is missing, or nothing can be compared.
     """
-    values = catalog_values(catalog)
-    found = covariates(values.names, stars)
+    arrays = read_catalog(catalog)
+    quantities = star_quantities(arrays.names, stars)
     rows = []
-    for reference, residual, error, usable in residuals(values, truth):
-        for name, quantity in found.items():
-            known = usable & np.isfinite(quantity)
-            if np.count_nonzero(known) < _MIN_STARS or np.ptp(quantity[known]) == 0:
+    for reference, residual, error, usable in catalog_residuals(arrays, truth):
+        for name, quantity in quantities.items():
+            has_both = usable & np.isfinite(quantity)
+            if np.count_nonzero(has_both) < _MIN_STARS or np.ptp(quantity[has_both]) == 0:
                 continue
-            _, step, per = COVARIATES[name]
-            slope, slope_error = _line(quantity[known] / step, residual[known], error[known])
-            low, high = np.percentile(quantity[known], [10.0, 90.0])
+            step, step_text = QUANTITIES[name].step, QUANTITIES[name].step_text
+            slope, slope_error = _line(quantity[has_both] / step, residual[has_both], error[has_both])
+            low, high = np.percentile(quantity[has_both], [10.0, 90.0])
             change = slope * (high - low) / step
             numbers = (slope, slope_error, slope / slope_error, low, high, change)
-            rows.append((reference, name, per, int(known.sum()), *(float(number) for number in numbers)))
-    return described_table(rows, TRENDS, {"ERRCOL": values.total_error_name})
+            rows.append((reference, name, step_text, int(has_both.sum()), *(float(number) for number in numbers)))
+    return described_table(rows, TRENDS, {"ERRCOL": arrays.total_error_name})
 
 
 def _line(x, y, error):

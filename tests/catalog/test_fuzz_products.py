@@ -14,7 +14,7 @@ from spfast.data.tables.write import write_table
 from spfast.validation.clusters import cluster_means, members_from_table
 from spfast.validation.comparison import compare_catalogs
 from spfast.validation.measures import validate
-from spfast.validation.read_catalog import TABLE_1, catalog_values
+from spfast.validation.read_catalog import TABLE_1, read_catalog
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def catalog(folder):
 def check_catalog(path):
     """Read, describe and score; a score without a number has no star."""
     table = read_table(path)
-    values = catalog_values(table)
+    values = read_catalog(table)
     assert np.isfinite(values.gaia[values.has_gaia]).all()
     assert np.isfinite(values.spec[values.has_spec]).all()
     scores = validate(table)

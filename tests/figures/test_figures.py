@@ -10,9 +10,10 @@ from spfast.catalog.galaxy import galactocentric, map_cells  # noqa: E402
 from spfast.config import Config, GalaxyConfig  # noqa: E402
 from spfast.errors import BadInputError  # noqa: E402
 from spfast.figures import checks, paper  # noqa: E402
+from spfast.figures.coefficients import plot_coefficients, plot_magnitude_coefficients  # noqa: E402
+from spfast.figures.figure_table import figure_table  # noqa: E402
 from spfast.figures.sheets import SHEETS, FigureData, draw_sheet  # noqa: E402
-from spfast.figures.star_table import join_catalog  # noqa: E402
-from spfast.figures.style import figure_style, new_axes, points, save_figure  # noqa: E402
+from spfast.figures.style import draw_stars, figure_style, new_axes, save_figure  # noqa: E402
 from spfast.figures.tuning import draw_tuning, plot_tuning  # noqa: E402
 from spfast.model.fitted_model import FittedModel  # noqa: E402
 from spfast.validation.clusters import cluster_means, members_from_table, select_members  # noqa: E402
@@ -60,7 +61,7 @@ def make_table(n_stars=100, seed=0):
             "sample": np.where(np.arange(n_stars) % 2, "A", "B"),
         }
     )
-    return join_catalog(catalog, stars, Table({"APOGEE_ID": names, "true_parallax": true}))
+    return figure_table(catalog, stars, Table({"APOGEE_ID": names, "true_parallax": true}))
 
 
 GALAXY = Config().replace(
@@ -119,9 +120,9 @@ def test_no_star_has_the_values(name):
 def test_an_empty_catalog_and_a_foreign_survey_are_refused():
     table = make_table(5)
     with pytest.raises(BadInputError, match="no star"):
-        join_catalog(table[:0])
+        figure_table(table[:0])
     with pytest.raises(BadInputError, match="belong together"):
-        join_catalog(table, Table({"APOGEE_ID": ["other"]}))
+        figure_table(table, Table({"APOGEE_ID": ["other"]}))
     with pytest.raises(BadInputError, match="needs the column SNR"):
         paper.plot_parallaxes(table["2MASS_ID", "Gaia_parallax", "spec_parallax", "training"], new_axes()[1][0])
 
@@ -130,7 +131,7 @@ def test_many_stars_become_cells_not_points():
     rng = np.random.default_rng(0)
     x, y, colour = rng.normal(size=(3, 30_000))
     _, (ax,) = new_axes()
-    mesh = points(ax, x, y, colour, ((-3, 3), (3, -3)))
+    mesh = draw_stars(ax, x, y, colour, ((-3, 3), (3, -3)))
     assert not [c for c in ax.collections if isinstance(c, matplotlib.collections.PathCollection)]
     assert mesh.get_rasterized()
     shown = np.ma.compressed(mesh.get_array())
@@ -193,9 +194,9 @@ def test_a_model_without_layout_has_no_wavelengths(fitted):
     _, (ax,) = new_axes()
     bare = FittedModel(fitted.coef, fitted.penalized, 1.0, 0.0, 10, fitted.result)
     with pytest.raises(BadInputError, match="no layout"):
-        paper.plot_coefficients({"A": bare}, ax)
-    paper.plot_coefficients({"A": fitted}, ax)
-    paper.plot_magnitude_coefficients({"A": fitted}, new_axes()[1][0])
+        plot_coefficients({"A": bare}, ax)
+    plot_coefficients({"A": fitted}, ax)
+    plot_magnitude_coefficients({"A": fitted}, new_axes()[1][0])
     checks.plot_convergence({"A": fitted}, new_axes()[1][0])
 
 

@@ -14,17 +14,18 @@ from spfast.config import resolve_config
 from spfast.data.tables.read import read_table
 from spfast.data.tables.write import write_table
 from spfast.errors import BadInputError
-from spfast.model.layout import MAGNITUDES, FeatureLayout, grid_wavelength
+from spfast.model.layout import MAGNITUDE_SUM, MAGNITUDES, FeatureLayout, grid_wavelength
 from spfast.model.parts import Provenance
 from spfast.training.fold import fit_folds
-from spfast.validation.checks import check_names, format_checks, load_models, run_checks
+from spfast.validation.checks import CHECKS, check_names, format_checks, load_models, run_checks
 from spfast.validation.comparison import compare_catalogs
 from spfast.validation.coverage import calibration, coverage
+from spfast.validation.quantities import QUANTITIES, star_quantities
 from spfast.validation.read_catalog import TABLE_1
 from spfast.validation.reddening import LAWS, reddening_test
 from spfast.validation.residuals import half_width
-from spfast.validation.stability import EXACT_SUM, compare_models, surviving_pixels
-from spfast.validation.trends import COVARIATES, covariates, residual_trends
+from spfast.validation.stability import compare_models, surviving_pixels
+from spfast.validation.trends import residual_trends
 
 N = 20_000
 SCATTER = 0.08
@@ -89,16 +90,16 @@ def models(survey):
 def test_covariates_follow_their_stars(honest):
     catalog, stars, _ = honest
     names = [*catalog["2MASS_ID"][:5], "stranger"]
-    found = covariates(names, stars[::-1])
-    assert list(found) == list(COVARIATES)
+    found = star_quantities(names, stars[::-1])
+    assert list(found) == list(QUANTITIES)
     np.testing.assert_allclose(found["G"][:5], stars["phot_g_mean_mag"][:5])
     np.testing.assert_allclose(found["BP-RP"][:5], (stars["phot_bp_mean_mag"] - stars["phot_rp_mean_mag"])[:5])
     np.testing.assert_allclose(found["|b|"][:5], np.abs(stars["glat"][:5]))
     assert np.isnan(found["[Fe/H]"][0])  # -9999
     assert all(np.isnan(values[5]) for values in found.values())
-    assert "S/N" not in covariates(names, stars["APOGEE_ID", "H", "w2mpro"])
+    assert "S/N" not in star_quantities(names, stars["APOGEE_ID", "H", "w2mpro"])
     with pytest.raises(BadInputError, match="no star of the catalog is in the survey"):
-        covariates(["stranger"], stars)
+        star_quantities(["stranger"], stars)
 
 
 def test_honest_errors_cover(honest):
@@ -230,7 +231,7 @@ def test_reddening_slope_is_that_of_the_coefficients(survey, models):
             row = one(table, model=name)
             expected = sum(c * LAWS[law][band] for band, c in zip(MAGNITUDES, model.coef[1:9], strict=True))
             assert row["slope"] == pytest.approx(expected, rel=1e-6)
-            assert row["modulus"] == pytest.approx(expected / EXACT_SUM, rel=1e-6)
+            assert row["modulus"] == pytest.approx(expected / MAGNITUDE_SUM, rel=1e-6)
             assert row["at_half"] == pytest.approx(np.exp(expected / 2) - 1, rel=1e-6)
             assert row["curvature"] < 1e-6
             assert row["spread"] < 1e-6
@@ -327,7 +328,7 @@ def test_stability_of_predictions(survey, models):
     assert row["scatter"] == pytest.approx(half_width(first - second))
     assert row["offset"] == pytest.approx(np.median(first - second))
     assert row["corr_predictions"] > 0.99
-    assert row["sum_first"] == pytest.approx(EXACT_SUM, abs=0.05)
+    assert row["sum_first"] == pytest.approx(MAGNITUDE_SUM, abs=0.05)
     same = compare_models({"A": models["A"], "again": models["A"]}, survey)[0]
     assert same["scatter"] == 0.0
 
@@ -389,6 +390,11 @@ def test_command(survey, tmp_path, capsys):
     names = ["calibration", "coverage", "trends", "reddening", "stability", "wavelengths", "comparison"]
     written = sorted(path.name for path in tmp_path.glob("validation*"))
     assert written == sorted(["validation.ecsv", *(f"validation_{name}.ecsv" for name in names)])
+    for check in CHECKS:
+        if check.name in names:
+            columns = read_table(tmp_path / f"validation_{check.name}.ecsv").colnames
+            assert columns[: len(check.columns)] == list(check.columns)
+            assert columns[len(check.columns) :] == (["coef_A", "coef_B"] if check.name == "wavelengths" else [])
     assert read_table(tmp_path / "validation_reddening.ecsv")["law"][0] == "yuan2013"
     # A table that is there already is not overwritten unasked, and nothing is done before that is known.
     out.unlink()

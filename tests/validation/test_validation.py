@@ -10,8 +10,8 @@ from spfast.data.tables.read import read_table
 from spfast.data.tables.write import write_table
 from spfast.errors import BadInputError
 from spfast.validation.measures import MEASURES, format_validation, validate
-from spfast.validation.read_catalog import TABLE_1, catalog_values
-from spfast.validation.residuals import residuals
+from spfast.validation.read_catalog import TABLE_1, read_catalog
+from spfast.validation.residuals import catalog_residuals
 
 N = 40_000
 SCATTER = 0.08
@@ -115,7 +115,7 @@ def test_a_parallax_too_small_to_divide_by_does_not_count(catalog, truth, name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         table = validate(catalog, truth)
-        found = residuals(catalog_values(catalog), truth)
+        found = catalog_residuals(read_catalog(catalog), truth)
     assert all(np.isfinite(table[measure]).all() for measure in ("scatter_16_84", "bias", "pull"))
     for residual in found:
         assert np.isfinite(residual.value[residual.usable]).all()

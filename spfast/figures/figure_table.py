@@ -4,9 +4,10 @@ import numpy as np
 from astropy.table import Table
 
 from spfast.errors import BadInputError
-from spfast.validation.read_catalog import catalog_values, match_names, true_parallaxes
+from spfast.validation.read_catalog import read_catalog, true_parallaxes
+from spfast.validation.star_names import match_names
 
-__all__ = ["join_catalog"]
+__all__ = ["figure_table"]
 
 #: Columns made of two magnitudes.
 _COLOURS = {
@@ -16,8 +17,8 @@ _COLOURS = {
 }
 
 
-def join_catalog(catalog, stars=None, truth=None):
-    """Join a catalog with a survey's star table and with the truth, star by star on the 2MASS name.
+def figure_table(catalog: Table, stars: Table | None = None, truth: Table | None = None) -> Table:
+    """Return a catalog's stars with their labels and photometry and the truth, matched by the 2MASS name.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ def join_catalog(catalog, stars=None, truth=None):
     table : astropy Table
         The catalog's rows in their order, the paper's columns under the paper's names; ``training`` and ``best``
         (bool), ``Gaia_inflation``; from ``stars`` its own columns and the colours ``BP-RP``, ``J-K``, ``H-W2`` [mag];
-        from ``truth`` ``true_parallax`` [mas]. NaN where a star is not there.
+        from ``truth`` its ``true_parallax`` [mas]. NaN where ``stars`` or ``truth`` does not have the star.
 
     Raises
     ------
@@ -43,46 +44,46 @@ def join_catalog(catalog, stars=None, truth=None):
     Examples
     --------
     >>> from astropy.table import Table
-    >>> from spfast.figures.star_table import join_catalog
+    >>> from spfast.figures.figure_table import figure_table
     >>> row = {"2MASS_ID": ["2M1"], "Gaia_parallax": [1.0], "Gaia_parallax_err": [0.02], "spec_parallax": [0.9]}
-    >>> table = join_catalog(Table({**row, "spec_parallax_err": [0.1], "training_set": [1], "sample": ["A"]}))
+    >>> table = figure_table(Table({**row, "spec_parallax_err": [0.1], "training_set": [1], "sample": ["A"]}))
     >>> bool(table["best"][0])
     True
     """
     if not len(catalog):
         raise BadInputError("the catalog has no star; nothing to draw")
-    values = catalog_values(catalog)
-    table = Table({"2MASS_ID": values.names}, meta=dict(catalog.meta))
+    arrays = read_catalog(catalog)
+    table = Table({"2MASS_ID": arrays.names}, meta=dict(catalog.meta))
     for name, array in (
-        ("Gaia_parallax", values.gaia),
-        ("Gaia_parallax_err", values.gaia_error),
-        ("spec_parallax", values.spec),
-        ("spec_parallax_err", values.spec_error),
-        ("Gaia_inflation", values.gaia_inflation),
-        ("sample", values.fold),
-        ("training", values.training),
-        ("best", values.best),
+        ("Gaia_parallax", arrays.gaia),
+        ("Gaia_parallax_err", arrays.gaia_error),
+        ("spec_parallax", arrays.spec),
+        ("spec_parallax_err", arrays.spec_error),
+        ("Gaia_inflation", arrays.gaia_inflation),
+        ("sample", arrays.fold),
+        ("training", arrays.training),
+        ("best", arrays.best),
     ):
         table[name] = array
     for name in catalog.colnames:
         if name not in table.colnames:
             table[name] = catalog[name]
     if stars is not None:
-        rows = match_names(values.names, stars["APOGEE_ID"])
+        rows = match_names(arrays.names, stars["APOGEE_ID"])
         if not (rows >= 0).any():
             raise BadInputError("no star of the catalog is in the survey; do the two belong together?")
         for name in stars.colnames:
             if name not in table.colnames:
-                table[name] = _taken(stars[name], rows)
+                table[name] = _take(stars[name], rows)
         for name, (blue, red) in _COLOURS.items():
             table[name] = np.asarray(table[blue], dtype=float) - np.asarray(table[red], dtype=float)
     if truth is not None:
-        table["true_parallax"] = true_parallaxes(values.names, truth)
+        table["true_parallax"] = true_parallaxes(arrays.names, truth)
     return table
 
 
-def _taken(column, rows):
-    """Rows of a column; NaN, an empty text, False or -1 where the row is -1."""
+def _take(column, rows):
+    """Return rows of a column; NaN, an empty text, False or -1 where the row is -1."""
     values = (
         np.ma.filled(np.ma.asarray(column).astype(float), np.nan) if column.dtype.kind == "f" else np.asarray(column)
     )

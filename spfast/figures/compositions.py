@@ -1,0 +1,171 @@
+"""The report's figures composed of panels; each function draws one figure from a `FigureData`."""
+
+import numpy as np
+
+from spfast.catalog.galaxy import map_cells
+from spfast.errors import BadInputError
+from spfast.figures import checks, paper
+from spfast.figures.coefficients import plot_coefficients, plot_magnitude_coefficients
+from spfast.figures.panel import finite_rows, values_of
+from spfast.figures.style import COLUMN_WIDTH, PAGE_WIDTH, new_axes
+from spfast.figures.tuning import plot_tuning
+
+#: Clusters with fewer members than this are in the table, not in the figure; and at most so many panels.
+_CLUSTER_STARS, _CLUSTER_PANELS = 3, 12
+#: Spectra shown: at these percentiles of the effective temperature, and the most metal-poor of good S/N.
+_SPECTRA = (10, 50, 90)
+_SPECTRA_SNR = 100.0
+
+
+def draw_colours(data):
+    figure, axes = new_axes(2, 2, PAGE_WIDTH, 5.2, sharex="col", sharey="col")
+    for ax, (sample, colour) in zip(
+        axes, (("parent", "J-K"), ("parent", "H-W2"), ("training", "J-K"), ("training", "H-W2")), strict=True
+    ):
+        paper.plot_colours(data.table, ax, colour, sample, data.config.sample)
+        ax.set_xlabel(ax.get_xlabel() if sample == "training" else "")
+    return figure
+
+
+def draw_parallaxes(data):
+    panels = [("training", "gaia"), ("best", "gaia")]
+    if "truth" in data.references:
+        panels += [("parent", "truth"), ("best", "truth")]
+    panels = [p for p in panels if p[0] != "best" or np.any(data.table["best"])]
+    figure, axes = new_axes(len(panels) // 2 + len(panels) % 2, min(len(panels), 2), PAGE_WIDTH)
+    for ax in axes[len(panels) :]:
+        ax.remove()
+    colour = "SNR" if "SNR" in data.table.colnames else None
+    for ax, (sample, reference) in zip(axes, panels, strict=False):
+        paper.plot_parallaxes(data.table, ax, sample, colour, reference)
+    return figure
+
+
+def draw_labels(data):
+    figure, axes = new_axes(2, 2, PAGE_WIDTH, 5.4, sharex=True, sharey=True)
+    for ax, colour in zip(axes, ("TEFF", "LOGG", "FE_H", "H-W2"), strict=True):
+        paper.plot_parallaxes(data.table, ax, "training", colour)
+        ax.label_outer()
+    return figure
+
+
+def draw_clusters(data):
+    shown = {name: rows for name, rows in data.members.items() if len(rows) >= _CLUSTER_STARS}
+    if not shown:
+        raise BadInputError(f"no cluster has {_CLUSTER_STARS} members in this catalog")
+    shown = sorted(shown.items(), key=lambda item: -len(item[1]))[:_CLUSTER_PANELS]
+    columns = min(len(shown), 3)
+    rows = -(-len(shown) // columns)
+    figure, axes = new_axes(rows, columns, PAGE_WIDTH if columns > 1 else COLUMN_WIDTH, 2.7 * rows)
+    for ax in axes[len(shown) :]:
+        ax.remove()
+    for i, (ax, (name, stars)) in enumerate(zip(axes, shown, strict=False)):
+        paper.plot_cluster(data.table, ax, name, stars, data.literature)
+        if i % columns:
+            ax.set_ylabel("")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    return figure
+
+
+def draw_precision(data):
+    figure, axes = new_axes(1, 1, COLUMN_WIDTH * 1.25)
+    paper.plot_precision(data.table, axes[0])
+    return figure
+
+
+def draw_map(data):
+    cells = map_cells(data.table, data.config.galaxy)
+    figure, axes = new_axes(2, 2, PAGE_WIDTH, 6.2, "compressed", sharex=True, sharey=True)
+    for ax, quantity in zip(axes, ("FE_H", "ALPHA_M", "n", "distance_error"), strict=True):
+        paper.plot_map(cells, ax, quantity, arrows=quantity in ("FE_H", "ALPHA_M"))
+        ax.label_outer()
+    return figure
+
+
+def draw_coefficients(data):
+    layout = next(iter(data.models.values())).layout
+    if layout is None:
+        raise BadInputError("Figure 7: the models have no layout, so their coefficients have no wavelength")
+    figure, axes = new_axes(4, 1, PAGE_WIDTH, 8.0)
+    wavelength = layout.wavelength[layout.n_unpenalized :]
+    for ax, chip in zip(axes, np.split(wavelength, np.flatnonzero(np.diff(wavelength) > 50.0) + 1), strict=False):
+        plot_coefficients(data.models, ax, (chip[0] - 2, chip[-1] + 2))
+        ax.set_xlabel("")
+    axes[2].set_xlabel(r"wavelength in vacuum [$\mathrm{\AA}$]")
+    axes[0].legend(loc="lower right", ncols=2)
+    plot_magnitude_coefficients(data.models, axes[3])
+    return figure
+
+
+def draw_cut_flow(data):
+    cuts = data.survey.info.get("cut_flow") or []
+    figure, axes = new_axes(1, 1, PAGE_WIDTH * 0.8, 0.7 + 0.21 * len(cuts))
+    checks.plot_cut_flow(cuts, axes[0])
+    return figure
+
+
+def draw_tuning(data):
+    figure, axes = new_axes(1, 1, COLUMN_WIDTH * 1.3)
+    plot_tuning(data.tune, axes[0])
+    return figure
+
+
+def draw_pulls(data):
+    panels = [("training", "gaia")] + [("parent", "truth")] * ("truth" in data.references)
+    figure, axes = new_axes(1, len(panels) + 1, PAGE_WIDTH, 2.6)
+    for ax, (sample, reference) in zip(axes, panels, strict=False):
+        checks.plot_pulls(data.table, ax, sample, reference)
+    checks.plot_coverage(data.table, axes[-1], panels)
+    return figure
+
+
+_TRENDS = ("phot_g_mean_mag", "BP-RP", "TEFF", "LOGG", "FE_H", "ALPHA_M", "SNR", "glat", "n_bad_pixels")
+
+
+def draw_trends(data, sample="training", reference="gaia"):
+    figure, axes = new_axes(3, 3, PAGE_WIDTH, 6.4, sharey=True)
+    for i, (ax, quantity) in enumerate(zip(axes, _TRENDS, strict=True)):
+        checks.plot_trend(data.table, ax, quantity, sample, reference)
+        if i % 3:
+            ax.set_ylabel("")
+    reach = max(ax.get_ylim()[1] for ax in axes)
+    axes[0].set_ylim(-reach, reach)
+    return figure
+
+
+def draw_true_trends(data):
+    if "truth" not in data.references:
+        raise BadInputError("no truth was given")
+    return draw_trends(data, "parent", "truth")
+
+
+def draw_spectra(data):
+    stars = data.survey.stars
+    teff, fe_h, snr = (values_of(stars, name) for name in ("TEFF", "FE_H", "SNR"))
+    rows = finite_rows("spectra", teff, fe_h)
+    good = rows[snr[rows] >= _SPECTRA_SNR] if np.any(snr[rows] >= _SPECTRA_SNR) else rows
+    by_teff = good[np.argsort(teff[good], kind="stable")]
+    chosen = [by_teff[(by_teff.size - 1) * share // 100] for share in _SPECTRA] + [good[np.argmin(fe_h[good])]]
+    chosen = list(dict.fromkeys(chosen))
+    figure, axes = new_axes(len(chosen), 3, PAGE_WIDTH, 1.45 * len(chosen), sharex="col", sharey=True)
+    for i, row in enumerate(chosen):
+        for chip, ax in enumerate(axes[3 * i : 3 * i + 3]):
+            checks.plot_spectrum(data.survey, int(row), ax, chip)
+            ax.label_outer()
+        name = str(stars["APOGEE_ID"][row]).replace("$", r"\$")
+        labels = rf"$T_\mathrm{{eff}}$ {teff[row]:.0f} K, [Fe/H] ${fe_h[row]:+.2f}$, S/N {snr[row]:.0f}"
+        axes[3 * i + 1].set_title(f"{name}: {labels}", fontsize="small")
+        for ax in axes[3 * i : 3 * i + 3]:
+            ax.set_xlabel("")
+            ax.set_ylabel("")
+    figure.supxlabel(r"wavelength in vacuum [$\mathrm{\AA}$]", fontsize=8)
+    figure.supylabel("normalised flux", fontsize=8)
+    return figure
+
+
+def draw_convergence(data):
+    figure, axes = new_axes(1, 2, PAGE_WIDTH, 2.7)
+    checks.plot_convergence(data.models, axes[0], "objective")
+    checks.plot_convergence(data.models, axes[1], "kkt_violation")
+    return figure
