@@ -1,9 +1,10 @@
-"""What the choices cost: the tables of choices.rst, measured on mock surveys.
+"""Measure what the options do on mock surveys: the tables of measurements.rst, but for the zero point.
 
-    python docs/make_choices.py /tmp/choices --seeds 1 2 3               # both tables, twenty minutes on one core
-    python docs/make_choices.py /tmp/choices --seeds 11 12 13 --settings default auto --quintiles
+    python docs/make_choices.py /tmp/choices --seeds 1 2 3   # options, wrong parallaxes; twenty minutes on one core
+    python docs/make_choices.py /tmp/choices --seeds 211 212 --settings default auto --quintiles
 
-Surveys, and the numbers of every star under every setting, stay in the folder: a second run goes on where one stopped.
+The folder keeps the surveys and every star's numbers under every setting, so that a second run goes on where the first
+stopped.
 """
 
 import argparse
@@ -20,10 +21,10 @@ from spfast.training.fold import fit_folds
 
 STARS = 6000
 AUTO = {"fit": {"penalty_rule": "auto"}}
-#: Of the second table: this share of the parallaxes is wrong. The best are those known to better than 1/20.
+#: Of the table of wrong parallaxes: their share. Best are the stars with a true parallax above this many errors.
 WRONG, WRONG_SHARE, BEST = "3% wrong", 0.03, 20.0
 
-#: Row of a table: preset, then what is changed from it.
+#: Rows of the tables: a preset, and what is changed from it.
 SETTINGS = {
     "default": ("default", {}),
     "hogg2019": ("hogg2019", {}),
@@ -44,7 +45,7 @@ _OF_MODEL = ("PENALT", "INFLAT")
 
 
 def measure(folder, name, seed):
-    """Every star's prediction, errors, truth and covariates under one setting (dict of float64 arrays)."""
+    """Return every star's prediction, errors, truth and covariates under one setting (dict of float64 arrays)."""
     path = folder / f"{name.replace(' ', '-').replace('%', '')}_{seed}.npz"
     if not path.exists():
         preset, changes = SETTINGS[name]
@@ -58,21 +59,21 @@ def measure(folder, name, seed):
         truth, stars = Table.read(survey_path / "truth.fits"), survey.stars
         values = [np.asarray(catalog[column], dtype=float) for column in _COLUMNS[:3]]
         values += [np.log(truth["true_parallax"]), stars["phot_g_mean_mag"], stars["H"] - stars["w2mpro"], stars["SNR"]]
-        found = dict(zip(_COLUMNS, [*values, stars["parallax_error"]], strict=True))
+        of_star = dict(zip(_COLUMNS, [*values, stars["parallax_error"]], strict=True))
         of_model = {key: [catalog.meta[f"{key}_A"], catalog.meta[f"{key}_B"]] for key in _OF_MODEL}
-        np.savez(path, **found, **of_model)
-    with np.load(path) as found:
-        return dict(found)
+        np.savez(path, **of_star, **of_model)
+    with np.load(path) as stored:
+        return dict(stored)
 
 
 def shares(z):
-    """Pull, and the shares [%] within one and within 1.96 errors."""
+    """Return the pull, and the shares [%] within one and within 1.96 errors."""
     low, high = np.percentile(z, [16.0, 84.0])
     return (high - low) / 2, 100 * np.mean(np.abs(z) < 1.0), 100 * np.mean(np.abs(z) < 1.96)
 
 
 def span(values, form):
-    """Smallest and largest, once if they are the same."""
+    """Format the smallest and the largest value; only one if both look the same."""
     return "-".join(dict.fromkeys(format(value, form) for value in (min(values), max(values))))
 
 
@@ -81,20 +82,20 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
-    parser.add_argument("--quintiles", action="store_true", help="pull, 68% and 95% in fifths as well")
+    parser.add_argument("--quintiles", action="store_true", help="pull, 68%% and 95%% in fifths as well")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     for name in args.settings:
-        found = [measure(args.folder, name, seed) for seed in args.seeds]
+        surveys = [measure(args.folder, name, seed) for seed in args.seeds]
         scatter, best = [], []
-        for one in found:
-            residual, known = one["ln_spec_parallax"] - one["true"], np.exp(one["true"]) > BEST * one["gaia_error"]
+        for one in surveys:
+            residual, is_best = one["ln_spec_parallax"] - one["true"], np.exp(one["true"]) > BEST * one["gaia_error"]
             scatter.append(f"{shares(residual)[0]:.3f}")
-            best.append(f"{shares(residual[known])[0]:.3f}")
-        both = {column: np.concatenate([one[column] for one in found]) for column in _COLUMNS}
+            best.append(f"{shares(residual[is_best])[0]:.3f}")
+        both = {column: np.concatenate([one[column] for one in surveys]) for column in _COLUMNS}
         z = (both["ln_spec_parallax"] - both["true"]) / both["ln_spec_parallax_err"]
         pull, within_68, within_95 = shares(z)
-        penalties, inflation = (np.concatenate([one[key] for one in found]) for key in _OF_MODEL)
+        penalties, inflation = (np.concatenate([one[key] for one in surveys]) for key in _OF_MODEL)
         of_features = np.median(both["spec_parallax_err"] / np.exp(both["ln_spec_parallax"]))
         print(
             f"{name:24} {', '.join(scatter):24} {span(penalties, 'g'):9} "

@@ -1,4 +1,5 @@
-"""Fit the zero point of mock surveys, as a constant and linear in G, seed by seed: the table in choices.
+"""Fit the zero point of mock surveys, as a constant and linear in G, seed by seed: the last table of
+measurements.rst.
 
 Usage: python docs/measure_zero_point.py [--seeds 161-180] [--stars 6000]
 """
@@ -21,7 +22,7 @@ VALUE, SLOPE, PIVOT = 0.0483, 0.005, 14.0
 
 
 def fits(folder, n_stars, seed):
-    """Offsets, errors, errors from noise alone and truth: of the mock with a slope, then of the same without."""
+    """Yield offsets, errors, errors from noise alone and truth: of the mock with a slope, then of the same without."""
     survey = simulate_survey(folder, n_stars, seed, quiet=True, zero_point=(VALUE, SLOPE))
     config = Config().replace(fit={"zero_point_rule": "fit"})
     training = FoldTraining(survey, config)
@@ -29,11 +30,12 @@ def fits(folder, n_stars, seed):
     g, pivots, _ = zero_point_covariates(survey.stars, ["G"], rows=stars.rows)
     level = replace(stars, parallax=stars.parallax + SLOPE * (g[:, 0] + pivots[0] - PIVOT))
     truth = [VALUE + SLOPE * (pivots[0] - PIVOT), SLOPE]
-    for found, true in (
+    for zero_point, true in (
         (fit_offsets(stars, splits, config.fit.penalty, covariates=g), truth),
         (fit_offsets(level, splits, config.fit.penalty), [VALUE]),
     ):
-        yield found.offsets, np.sqrt(np.diag(found.covariance)), np.sqrt(np.diag(found.noise)), np.array(true)
+        errors = (np.sqrt(np.diag(matrix)) for matrix in (zero_point.covariance, zero_point.noise))
+        yield zero_point.offsets, *errors, np.array(true)
 
 
 def main():
@@ -54,8 +56,8 @@ def main():
                     for offset, error, noise, truth, p in zip(*values, pull, strict=True)
                 ]
                 print(f"{seed} {name:4s}  {' | '.join(parts)}", flush=True)
-    for name, found in pulls.items():
-        print(f"{name}: within 2 sigma {(np.abs(found) < 2.0).sum(axis=0)} of {len(found)}")
+    for name, values in pulls.items():
+        print(f"{name}: within 2 sigma {(np.abs(values) < 2.0).sum(axis=0)} of {len(values)}")
 
 
 if __name__ == "__main__":
