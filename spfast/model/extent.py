@@ -1,18 +1,15 @@
 """Where a model's training stars lie, in the model's own features: how it tells a star that is unlike them."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from spfast.errors import BadInputError
 from spfast.model import kinds
 from spfast.model.kinds import entry
-from spfast.model.layout import CHIPS
+from spfast.model.layout import CHIPS, FeatureLayout
 from spfast.model.predict import linear_predictors
-
-if TYPE_CHECKING:
-    from spfast.model.fitted_model import FittedModel
 
 __all__ = ["EXTENT_SHARE", "Position", "TrainingExtent", "position"]
 
@@ -36,16 +33,21 @@ class Position(NamedTuple):
 
 
 def position(
-    model: "FittedModel", features: np.ndarray, rows: np.ndarray | None = None, threads: int | None = None
+    coef: np.ndarray,
+    penalized: np.ndarray,
+    layout: FeatureLayout,
+    features: np.ndarray,
+    rows: np.ndarray | None = None,
+    threads: int | None = None,
 ) -> Position:
     """Find where stars are in a model's own features, in one pass over them.
 
     Parameters
     ----------
-    model : FittedModel
-        With a layout.
+    coef : float64 array, shape (n_features,)
+    penalized : bool array, shape (n_features,)
+    layout : FeatureLayout
     features : float32 or float64 array, C order, shape (n_stars, n_features)
-        In the model's layout.
     rows : bool mask or int array, optional
     threads : int, optional
 
@@ -53,11 +55,10 @@ def position(
     -------
     Position
     """
-    layout = model.layout
     # NaN wavelengths (constant, magnitudes) compare false.
     chips = [(layout.wavelength > low) & (layout.wavelength < high) for low, high in CHIPS]
-    size = np.where(model.penalized, np.abs(model.coef), 0.0)
-    coefs = [*(np.where(chip, model.coef, 0.0) for chip in chips), size / (size.sum() or 1.0)]
+    size = np.where(penalized, np.abs(coef), 0.0)
+    coefs = [*(np.where(chip, coef, 0.0) for chip in chips), size / (size.sum() or 1.0)]
     *parts, lines = linear_predictors(features, coefs, rows, threads)
     magnitudes = features[:, 1 : layout.n_unpenalized][slice(None) if rows is None else rows]
     return Position(np.column_stack([np.asarray(magnitudes, dtype=np.float64), *parts]), lines)
@@ -100,24 +101,13 @@ class TrainingExtent:
             raise ValueError("line_scale stands without line_centre")
 
     @classmethod
-    def of(
-        cls,
-        model: "FittedModel",
-        features: np.ndarray,
-        rows: np.ndarray,
-        threads: int | None = None,
-        weights: np.ndarray | None = None,
-    ) -> "TrainingExtent":
+    def of(cls, where: Position, weights: np.ndarray | None = None) -> "TrainingExtent":
         """Measure where training stars lie.
 
         Parameters
         ----------
-        model : FittedModel
-            With a layout.
-        features : float32 or float64 array, C order, shape (n_stars, n_features)
-        rows : bool mask or int array
-            The training stars.
-        threads : int, optional
+        where : Position
+            Of the training stars.
         weights : float64 array, shape (n_rows,), optional
             What each training star weighs in the fit; the same by default.
 
@@ -125,7 +115,7 @@ class TrainingExtent:
         -------
         TrainingExtent
         """
-        points, lines = position(model, features, rows, threads)
+        points, lines = where
         centre = points.mean(axis=0)
         covariance = np.atleast_2d(np.cov(points, rowvar=False, bias=True))
         inverse = np.linalg.pinv(covariance, rcond=1e-10, hermitian=True)

@@ -2,55 +2,29 @@
 
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from spfast.config import CONSTANT, FITTED
+from spfast.config import CONSTANT
 from spfast.errors import BadInputError
 from spfast.model.budget import ErrorBudget, dust_colour
-from spfast.model.extent import TrainingExtent, position
-from spfast.model.kinds import LARGEST, check_entries, from_entries, kinds_of, to_entries
+from spfast.model.extent import Position, TrainingExtent, position
+from spfast.model.kinds import LARGEST, kinds_of, to_entries
 from spfast.model.layout import FeatureLayout
 from spfast.model.model_file import SCHEMAS, read_model_file, write_model_file
-from spfast.model.parts import FittedZeroPoint, Provenance, RobustFit, ScatterWeights, Tuned
-from spfast.model.predict import Neighbours, linear_predictor, ln_error
+from spfast.model.parts import (
+    FittedZeroPoint,
+    Provenance,
+    RobustFit,
+    ScatterWeights,
+    Tuned,
+    part_entries,
+    read_parts,
+)
+from spfast.model.predict import Neighbours, StarPredictions, linear_predictor, ln_error
 from spfast.solvers.base import HISTORY_DTYPE, SolverResult
 
-__all__ = ["FittedModel", "StarPredictions", "load_model"]
-
-#: Parts of a model that a file keeps under a name of their own: attribute and type.
-_PARTS = {
-    "training_extent": ("extent", TrainingExtent),
-    "zero_point_fit": ("fitted_zero_point", FittedZeroPoint),
-    "tuning": ("tuned", Tuned),
-    "robust": ("robust", RobustFit),
-    "weights": ("scatter_weights", ScatterWeights),
-}
-
-
-class StarPredictions(NamedTuple):
-    """What a model says of stars.
-
-    Attributes
-    ----------
-    ln_parallax : float64 array, shape (n_rows,) [ln mas]
-        Without the offset taken off.
-    ln_offset : float64 array, shape (n_rows,)
-        To be subtracted from it (`FittedModel.predict_offset`).
-    ln_error : float64 array, shape (n_rows,)
-        From the errors of the features alone (Hogg, Eilers & Rix 2019, Eq. 5).
-    total_ln_error : float64 array, shape (n_rows,), or None
-        By the error budget; None without one.
-    outside : bool array, shape (n_rows,), or None
-        Stars farther out than the training stars; None if the model does not know where these lie.
-    """
-
-    ln_parallax: np.ndarray
-    ln_offset: np.ndarray
-    ln_error: np.ndarray
-    total_ln_error: np.ndarray | None
-    outside: np.ndarray | None
+__all__ = ["FittedModel", "load_model"]
 
 
 @dataclass(frozen=True)
@@ -217,6 +191,10 @@ class FittedModel:
         """
         return ln_error(feature_errors, self.coef, rows, threads, self.neighbours)
 
+    def position(self, features: np.ndarray, rows: np.ndarray | None = None, threads: int | None = None) -> Position:
+        """Find where stars are in the model's own features; needs a layout."""
+        return position(self.coef, self.penalized, self.layout, features, rows, threads)
+
     def predict_total_ln_error(
         self,
         features: np.ndarray,
@@ -252,7 +230,7 @@ class FittedModel:
         feature_errors: np.ndarray,
         rows: np.ndarray | None = None,
         threads: int | None = None,
-    ) -> "StarPredictions":
+    ) -> StarPredictions:
         """All that the model says of stars: parallax, offset, errors, and whether it should be trusted on them.
 
         Parameters
@@ -267,7 +245,7 @@ class FittedModel:
         """
         ln_parallax = self.predict_ln(features, rows, threads)
         from_features = self.predict_ln_error(feature_errors, rows, threads)
-        where = None if self.extent is None else position(self, features, rows, threads)
+        where = None if self.extent is None else self.position(features, rows, threads)
         total, offset = None, np.zeros_like(ln_parallax)
         if self.budget is not None:
             unlikeness = np.ones((ln_parallax.size, 2)) if where is None else self.extent.unlikeness(where)
@@ -352,18 +330,13 @@ class FittedModel:
         BadInputError
             If it cannot be written, or holds something that could not be read again.
         """
-        parts = {name: getattr(self, attribute) for name, (attribute, _) in _PARTS.items()}
         header = {
             "penalty": self.penalty,
             "zero_point": self.zero_point,
             "n_stars": self.n_stars,
             "result": {k: v for k, v in asdict(self.result).items() if k not in ("coef", "history")},
             "layout": None if self.layout is None else self.layout.to_dict(),
-            "metadata": {
-                **to_entries(self.provenance),
-                "zero_point_rule": self.zero_point_rule,
-                **{name: to_entries(part) for name, part in parts.items() if part is not None},
-            },
+            "metadata": part_entries(self),
             "notes": self.metadata,
             "pixel_correlation": list(self.pixel_correlation),
             "budget": None if self.budget is None else to_entries(self.budget),
@@ -371,7 +344,7 @@ class FittedModel:
         arrays = {"coef": self.coef, "penalized": self.penalized, "history": self.result.history}
         if self.budget is not None:
             arrays |= {f"budget_{name}": getattr(self.budget, name) for name in ErrorBudget.ARRAYS}
-        write_model_file(path, header, arrays, check=_read_parts)
+        write_model_file(path, header, arrays, check=read_parts)
 
     @classmethod
     def load(cls, path: str | Path) -> "FittedModel":
@@ -417,29 +390,10 @@ class FittedModel:
             layout,
             budget=budget,
             pixel_correlation=tuple(float(rho) for rho in header.get("pixel_correlation", ())),
-            **_read_parts(header),
+            **read_parts(header),
         )
         _ = model.neighbours  # raises for correlations that no noise has
         return model
-
-
-def _read_parts(header):
-    """The typed parts of a model from its file's header (dict by attribute); ValueError for one of another kind."""
-    stored = header["metadata"]
-    if header.get("budget") is not None and header["schema"] == SCHEMAS[-1]:
-        check_entries(header["budget"], kinds_of(ErrorBudget), "header.budget")
-        if header["budget"]["growth"] + header["budget"]["weak_line_growth"] > 1 + 1e-9:
-            raise ValueError("header.budget: growth and weak_line_growth are more than 1 together")
-    parts = {"provenance": from_entries(Provenance, stored, "header.metadata")}
-    for name, (attribute, part) in _PARTS.items():
-        if name in stored:
-            parts[attribute] = from_entries(part, stored[name], f"header.metadata.{name}")
-    rule = stored.get("zero_point_rule", CONSTANT)
-    if rule == FITTED and not {"fitted_zero_point", "tuned"} <= parts.keys():
-        raise ValueError("header.metadata lacks the zero_point_fit or tuning that its zero_point_rule needs")
-    ours = {*_PARTS, "zero_point_rule", *(spec.name for spec in fields(Provenance))}
-    notes = {name: value for name, value in stored.items() if name not in ours} | header.get("notes", {})
-    return {**parts, "zero_point_rule": rule, "metadata": notes}
 
 
 def load_model(path: str | Path) -> FittedModel:

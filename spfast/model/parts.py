@@ -3,13 +3,17 @@
 Each part is one entry of a model file (`spfast.model.model_file`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from spfast.config import CONSTANT, FITTED
 from spfast.model import kinds
-from spfast.model.kinds import entry
+from spfast.model.budget import ErrorBudget
+from spfast.model.extent import TrainingExtent
+from spfast.model.kinds import check_entries, entry, from_entries, kinds_of, to_entries
 from spfast.model.mixture import Mixture
+from spfast.model.model_file import SCHEMAS
 
-__all__ = ["FittedZeroPoint", "Provenance", "RobustFit", "ScatterWeights", "Tuned"]
+__all__ = ["FittedZeroPoint", "Provenance", "RobustFit", "ScatterWeights", "Tuned", "part_entries", "read_parts"]
 
 
 @dataclass(frozen=True)
@@ -149,3 +153,42 @@ class ScatterWeights:
     penalty: float = entry(kinds.NOT_NEGATIVE)
     zero_point: float = entry(kinds.NUMBER)
     intrinsic_scatter: float = entry(kinds.NOT_NEGATIVE)
+
+
+#: Parts that a file keeps under a name of their own: the model's attribute and type.
+_PARTS = {
+    "training_extent": ("extent", TrainingExtent),
+    "zero_point_fit": ("fitted_zero_point", FittedZeroPoint),
+    "tuning": ("tuned", Tuned),
+    "robust": ("robust", RobustFit),
+    "weights": ("scatter_weights", ScatterWeights),
+}
+
+
+def part_entries(model) -> dict:
+    """The parts of a model as the entry ``metadata`` of its file's header."""
+    parts = {name: getattr(model, attribute) for name, (attribute, _) in _PARTS.items()}
+    return {
+        **to_entries(model.provenance),
+        "zero_point_rule": model.zero_point_rule,
+        **{name: to_entries(part) for name, part in parts.items() if part is not None},
+    }
+
+
+def read_parts(header: dict) -> dict:
+    """The typed parts of a model from its file's header (dict by attribute); ValueError for one of another kind."""
+    stored = header["metadata"]
+    if header.get("budget") is not None and header["schema"] == SCHEMAS[-1]:
+        check_entries(header["budget"], kinds_of(ErrorBudget), "header.budget")
+        if header["budget"]["growth"] + header["budget"]["weak_line_growth"] > 1 + 1e-9:
+            raise ValueError("header.budget: growth and weak_line_growth are more than 1 together")
+    parts = {"provenance": from_entries(Provenance, stored, "header.metadata")}
+    for name, (attribute, part) in _PARTS.items():
+        if name in stored:
+            parts[attribute] = from_entries(part, stored[name], f"header.metadata.{name}")
+    rule = stored.get("zero_point_rule", CONSTANT)
+    if rule == FITTED and not {"fitted_zero_point", "tuned"} <= parts.keys():
+        raise ValueError("header.metadata lacks the zero_point_fit or tuning that its zero_point_rule needs")
+    ours = {*_PARTS, "zero_point_rule", *(spec.name for spec in fields(Provenance))}
+    notes = {name: value for name, value in stored.items() if name not in ours} | header.get("notes", {})
+    return {**parts, "zero_point_rule": rule, "metadata": notes}

@@ -1,5 +1,7 @@
 """Predictions of a linear predictor and their errors, by passes over the rows; never a copy of the matrix."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from spfast.errors import BadInputError
@@ -11,6 +13,7 @@ from spfast.model.arrays import check_design, resolve_rows
 __all__ = [
     "NO_NEIGHBOURS",
     "Neighbours",
+    "StarPredictions",
     "check_correlation",
     "linear_predictor",
     "linear_predictors",
@@ -22,6 +25,30 @@ __all__ = [
 NO_NEIGHBOURS = np.empty((0, 2), dtype=np.int64), np.empty(0)
 #: Scales at which the power of correlated noise is looked at.
 _PHASES = 513
+
+
+class StarPredictions(NamedTuple):
+    """What a model says of stars.
+
+    Attributes
+    ----------
+    ln_parallax : float64 array, shape (n_rows,) [ln mas]
+        Without the offset taken off.
+    ln_offset : float64 array, shape (n_rows,)
+        To be subtracted from it (`FittedModel.predict_offset`).
+    ln_error : float64 array, shape (n_rows,)
+        From the errors of the features alone (Hogg, Eilers & Rix 2019, Eq. 5).
+    total_ln_error : float64 array, shape (n_rows,), or None
+        By the error budget; None without one.
+    outside : bool array, shape (n_rows,), or None
+        Stars farther out than the training stars; None if the model does not know where these lie.
+    """
+
+    ln_parallax: np.ndarray
+    ln_offset: np.ndarray
+    ln_error: np.ndarray
+    total_ln_error: np.ndarray | None
+    outside: np.ndarray | None
 
 
 def linear_predictor(design, coef, rows=None, threads=None):

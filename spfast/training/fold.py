@@ -15,7 +15,7 @@ from spfast.data.zero_point import added_to_parallax
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.kernels.team import side_by_side
 from spfast.model.budget import ErrorBudget
-from spfast.model.extent import TrainingExtent, position
+from spfast.model.extent import TrainingExtent
 from spfast.model.fitted_model import FittedModel
 from spfast.model.options import FitOptions
 from spfast.model.parts import Provenance, RobustFit, ScatterWeights, Tuned
@@ -110,7 +110,7 @@ class FoldTraining:
         # 5. Where the training stars lie.
         stars = self._as_fitted(stars, model)
         in_fit = model.predict(stars.features, stars.rows, stars.threads) / stars.fit_error[stars.rows]
-        extent = TrainingExtent.of(model, stars.features, stars.rows, stars.threads, in_fit**2)
+        extent = TrainingExtent.of(model.position(stars.features, stars.rows, stars.threads), in_fit**2)
         model = replace(model, extent=extent)
         # 6. The error budget.
         model = replace(model, budget=self._error_budget(stars, model))
@@ -262,7 +262,7 @@ class FoldTraining:
             repeats = [self.splits, *(self.inner_splits(repeat) for repeat in range(1, settings.repeats))]
             split_errors = SplitErrors(model, stars, repeats)
         if model.extent is not None:
-            unlikeness = model.extent.unlikeness(position(model, stars.features, stars.rows, stars.threads))
+            unlikeness = model.extent.unlikeness(model.position(stars.features, stars.rows, stars.threads))
         # What depends on the predicted parallax would bend an exact distance modulus.
         subtracted = settings.offset == "subtracted" and not self.config.fit.exact_distance_modulus
         return measure_errors(model, stars, self.splits, unlikeness, split_errors=split_errors, subtracted=subtracted)

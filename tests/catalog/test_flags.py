@@ -17,7 +17,7 @@ from spfast.catalog.make import make_catalog
 from spfast.config import Config, resolve_config
 from spfast.data.zero_point import added_to_parallax, lindegren_zero_point
 from spfast.errors import BadInputError
-from spfast.model.extent import TrainingExtent, position
+from spfast.model.extent import TrainingExtent
 from spfast.training.fold import fit_folds, fit_stars
 from spfast.validation.measures import validate
 
@@ -102,19 +102,19 @@ def test_clipped_pixels_are_counted(survey):
 def test_extrapolation(survey, tmp_path):
     model = fit_stars(survey, resolve_config(penalty=20.0), "A", threads=1)
     training = np.asarray(survey.stars["training_set"])
-    outside = model.extent.excludes(position(model, survey.features))
+    outside = model.extent.excludes(model.position(survey.features))
     assert outside.mean() < 0.03
     strange = np.array(survey.features[:4])
     strange[0, 1:9] += 8.0  # far fainter
     strange[1, 1] += 3.0  # an impossible colour
     strange[2, 9:69] -= 4.0  # lines too deep for any of them
     strange[3] = survey.features[np.flatnonzero(training)[0]]
-    assert model.extent.excludes(position(model, strange)).tolist() == [True, True, True, False]
+    assert model.extent.excludes(model.position(strange)).tolist() == [True, True, True, False]
     strange[3, 9:69] = np.nan
-    assert model.extent.excludes(position(model, strange))[3]
+    assert model.extent.excludes(model.position(strange))[3]
     # The numbers are those of the training stars, by plain numpy.
     rows = training & np.isin(np.arange(400), np.flatnonzero(training))
-    extent = TrainingExtent.of(model, survey.features, rows)
+    extent = TrainingExtent.of(model.position(survey.features, rows))
     x = survey.features[rows].astype(float)
     points = np.column_stack([x[:, 1:9], x[:, 9:] @ model.coef[9:]])
     offset = points - points.mean(axis=0)
@@ -123,7 +123,7 @@ def test_extrapolation(survey, tmp_path):
     # Saved and read, it gives the same answer; a model that does not know says nothing.
     model.save(tmp_path / "model.npz")
     again = load_model(tmp_path / "model.npz")
-    np.testing.assert_array_equal(again.extent.excludes(position(again, survey.features)), outside)
+    np.testing.assert_array_equal(again.extent.excludes(again.position(survey.features)), outside)
     unaware = replace(model, extent=None)
     assert unaware.predict_stars(survey.features, survey.feature_errors).outside is None
 
@@ -134,7 +134,7 @@ def test_extrapolation_in_the_catalog(survey):
     bit = 1 << list(FLAGS).index("extrapolation")
     for fold, other in (("A", "B"), ("B", "A")):
         own = np.asarray(catalog["sample"] == fold)
-        expected = models[other].extent.excludes(position(models[other], survey.features, own))
+        expected = models[other].extent.excludes(models[other].position(survey.features, own))
         np.testing.assert_array_equal((catalog["flags"][own] & bit) > 0, expected)
     assert catalog.meta["FLAG7"].startswith("extrapolation: ")
 

@@ -15,7 +15,6 @@ from spfast.config import resolve_config
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.files import BLANK_SEAL, seal
 from spfast.model.budget import coefficient_variance, dust_colour
-from spfast.model.extent import position
 from spfast.model.fitted_model import load_model
 from spfast.model.layout import FeatureLayout
 from spfast.model.options import FitOptions
@@ -122,8 +121,8 @@ def test_weak_lines_are_found(scattered):
     model = fit_folds(survey, resolve_config(penalty=20.0))["A"]
     brighter = np.array(survey.features[:50])
     brighter[:, survey.layout.n_unpenalized :] += 0.3
-    found = model.extent.unlikeness(position(model, brighter))[:, 1]
-    assert np.all(found > model.extent.unlikeness(position(model, survey.features, np.arange(50)))[:, 1])
+    found = model.extent.unlikeness(model.position(brighter))[:, 1]
+    assert np.all(found > model.extent.unlikeness(model.position(survey.features, np.arange(50)))[:, 1])
     u_alone = replace(model.budget, weak_line_growth=0.0)
     with_both = replace(model.budget, weak_line_growth=0.2)
     unlikeness = np.column_stack([np.ones(50), found])
@@ -247,7 +246,7 @@ def test_unlikeness_is_one_in_the_mean(scattered):
     config = resolve_config(penalty=20.0)
     model = fit_folds(survey, config)["A"]
     rows = FoldTraining(survey, config, "A").stars.rows
-    where = position(model, survey.features, rows)
+    where = model.position(survey.features, rows)
     np.testing.assert_allclose(np.mean(model.extent.unlikeness(where), axis=0), 1.0, atol=1e-6)
     nothing = replace(model.extent, fitted_inverse=None, fitted_centre=None, line_scale=None)
     np.testing.assert_array_equal(nothing.unlikeness(where), 1.0)
