@@ -205,15 +205,15 @@ class Config:
     tune: TuneConfig = field(default_factory=TuneConfig)
     errors: ErrorConfig = field(default_factory=ErrorConfig)
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         """Return the configuration as nested plain dictionaries (for JSON and headers)."""
         return dataclasses.asdict(self)
 
     def after_survey(self) -> dict:
-        """The preset and the sections that a survey knows nothing of: fit, folds, tuning, errors, galaxy (dict)."""
+        """The preset and the sections that are used after a survey is built: fit, folds, tuning, errors, galaxy."""
         return {key: value for key, value in self.to_dict().items() if key in ("preset", *LATER)}
 
-    def replace(self, **sections):
+    def replace(self, **sections: dict) -> "Config":
         """Return a copy with some values changed: ``config.replace(fit={"penalty": 50.0})``.
 
         Raises
@@ -224,7 +224,7 @@ class Config:
         return _merge(self, sections, "configuration")
 
 
-#: Sections that a survey knows nothing of: what comes after it was built.
+#: Sections that are used after a survey is built; a survey keeps the others.
 LATER = ("fit", "folds", "tune", "errors", "galaxy")
 #: What each preset changes from the default: the authors' code where it differs from the text.
 PRESETS = {
@@ -237,7 +237,7 @@ PRESETS = {
 }
 
 
-def load_config(path=None, preset=None, overrides=None):
+def load_config(path: str | Path | None = None, preset: str | None = None, overrides: dict | None = None) -> Config:
     """Resolve a configuration: the preset, then the TOML file, then the overrides.
 
     Parameters
@@ -279,7 +279,9 @@ def load_config(path=None, preset=None, overrides=None):
     return _merge(config, overrides or {}, "options")
 
 
-def resolve_config(config=None, penalty=None, zero_point=None):
+def resolve_config(
+    config: Config | None = None, penalty: float | str | None = None, zero_point: float | str | None = None
+) -> Config:
     """Return the configuration with the caller's own penalty and zero point.
 
     Parameters
@@ -313,7 +315,7 @@ def resolve_config(config=None, penalty=None, zero_point=None):
     return config.replace(fit=given)
 
 
-def penalty_settings(penalty):
+def penalty_settings(penalty: float | str) -> dict:
     """The settings of section ``fit`` that a number or "auto" stands for (dict)."""
     if isinstance(penalty, str):
         if penalty != AUTO:
@@ -322,7 +324,7 @@ def penalty_settings(penalty):
     return {"penalty": float(penalty), "penalty_rule": CONSTANT}
 
 
-def zero_point_settings(zero_point):
+def zero_point_settings(zero_point: float | str) -> dict:
     """The settings of section ``fit`` that a number [mas] or Quantity, or a rule's name, stands for (dict).
 
     Examples
@@ -398,7 +400,7 @@ def _numbers(spec, value, where):
     return tuple(_in_range(spec, float(number), where) for number in value)
 
 
-def split_names(text):
+def split_names(text: str) -> list[str]:
     """The names in a text with commas between them, each once (list of str)."""
     return list(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
 

@@ -1,5 +1,6 @@
 """The columns, flag bits and header cards of the catalog and of a prediction table, and what goes into each."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -97,7 +98,7 @@ FLAGS = {
 }
 
 
-def star_values(stars):
+def star_values(stars: Table) -> dict:
     """The columns that say which star it is (dict of arrays), from a survey's star table."""
     return {
         "2MASS_ID": np.asarray(stars["APOGEE_ID"]).astype(np.str_),
@@ -107,7 +108,9 @@ def star_values(stars):
     }
 
 
-def prediction_values(ln_parallax, features_ln_error, total_ln_error=None):
+def prediction_values(
+    ln_parallax: np.ndarray, features_ln_error: np.ndarray, total_ln_error: np.ndarray | None = None
+) -> dict:
     """The columns that follow from the predicted ln(parallax / mas) and its errors (dict of arrays).
 
     The error of the linear predictor is Gaussian, so percentiles of the distance are those of ln parallax.
@@ -117,7 +120,7 @@ def prediction_values(ln_parallax, features_ln_error, total_ln_error=None):
     ln_parallax, features_ln_error : float64 array, shape (n_stars,)
         The error is that of Eq. 5.
     total_ln_error : float64 array, shape (n_stars,), optional
-        With all that is known of the model; the error of ln parallax and distance where it is given.
+        By the model's error budget; where it is given, the error of ln parallax and distance is this one.
 
     Examples
     --------
@@ -144,7 +147,7 @@ def prediction_values(ln_parallax, features_ln_error, total_ln_error=None):
     return values
 
 
-def pack_flags(flags, n_stars):
+def pack_flags(flags: dict, n_stars: int) -> np.ndarray:
     """Pack named bool arrays into the bits of `FLAGS` (int32 array, shape (n_stars,)).
 
     Examples
@@ -160,12 +163,12 @@ def pack_flags(flags, n_stars):
     return packed
 
 
-def flag_cards(names):
+def flag_cards(names: Iterable[str]) -> dict:
     """Header cards that name the bits a table uses (dict of str)."""
     return {f"FLAG{bit}": f"{name}: {text}" for bit, (name, text) in enumerate(FLAGS.items()) if name in names}
 
 
-def build_table(values, meta):
+def build_table(values: dict, meta: dict) -> Table:
     """Put values under the names, types, units, UCDs and descriptions of `COLUMNS`, in its order (astropy Table)."""
     columns = []
     for name, spec in COLUMNS.items():

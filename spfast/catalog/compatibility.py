@@ -2,8 +2,12 @@
 
 import warnings
 
+from astropy.table import Table
+
 from spfast import __version__
+from spfast.data.survey import Survey
 from spfast.errors import BadInputError, MismatchWarning
+from spfast.model.fitted_model import FittedModel
 
 __all__ = ["check_catalog", "check_model"]
 
@@ -11,7 +15,7 @@ __all__ = ["check_catalog", "check_model"]
 _OF_CONTINUUM = ("continuum_file", "continuum_share", "continuum_stars")
 
 
-def check_model(model, survey):
+def check_model(model: FittedModel, survey: Survey) -> None:
     """Refuse a model whose features were made otherwise than a survey's.
 
     Parameters
@@ -31,10 +35,10 @@ def check_model(model, survey):
         If the continuum pixels differ.
     """
     theirs, ours = model.provenance.features_origin or {}, survey.features_origin
-    known, new = set(theirs.get("spectra", ())), set(ours["spectra"])
-    if known and new - known:
+    trained_on, new = set(theirs.get("spectra", ())), set(ours["spectra"])
+    if trained_on and new - trained_on:
         raise BadInputError(
-            f"model: trained on {_listed(known)}, the survey {survey.path} has {_listed(new - known)}; "
+            f"model: trained on {_listed(trained_on)}, the survey {survey.path} has {_listed(new - trained_on)}; "
             "train one on spectra of that kind and release"
         )
     built = model.provenance.survey_config or {}
@@ -55,7 +59,7 @@ def check_model(model, survey):
         warnings.warn(text, MismatchWarning, stacklevel=3)
 
 
-def check_catalog(catalog, survey=None):
+def check_catalog(catalog: Table, survey: Survey | None = None) -> None:
     """Warn of a catalog made by another version of spfast, or from another survey.
 
     Parameters

@@ -5,6 +5,7 @@ import numpy as np
 from spfast.catalog.columns import CLIPPED_SHARE, MASKED_SHARE
 from spfast.config import Config
 from spfast.data.cuts import ASPCAPFLAG_BAD, STARFLAG_BAD, good_astrometry
+from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
 
 __all__ = ["clipped_share", "star_flags"]
@@ -21,7 +22,7 @@ _BLOCK = 256
 _CLIP_TOLERANCE = 1e-4
 
 
-def star_flags(survey):
+def star_flags(survey: Survey) -> dict:
     """The flags that depend on the star's observation alone (dict of bool arrays, shape (n_stars,)).
 
     Parameters
@@ -49,11 +50,11 @@ _PIPELINE_FLAGS = ("STARFLAG", "ASPCAPFLAG")
 
 def _survey_config(survey):
     stored = survey.info.get("config") or {}
-    known = {name: stored[name] for name in ("training", "features") if name in stored}
-    return Config().replace(**known)
+    sections = {name: stored[name] for name in ("training", "features") if name in stored}
+    return Config().replace(**sections)
 
 
-def clipped_share(survey):
+def clipped_share(survey: Survey) -> np.ndarray:
     """Return the share of each star's pixels at a bound of the clipped flux (float64 array, shape (n_stars,)).
 
     Parameters

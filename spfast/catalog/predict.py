@@ -53,7 +53,7 @@ def predict_stars(
     values : dict of arrays, shape (n_rows,)
         Under the names of the catalog's columns; without total and combined errors if the model has no error budget.
     flags : dict of bool arrays, shape (n_rows,)
-        Those of `spfast.catalog.columns.FLAGS` that depend on the model and can be told.
+        Those of `spfast.catalog.columns.FLAGS` that depend on the model, as far as it can tell them.
     """
     rows = np.arange(survey.n_stars) if rows is None else rows
     predicted = model.predict_stars(survey.features, survey.feature_errors, rows, threads)

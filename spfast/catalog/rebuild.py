@@ -5,10 +5,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from astropy.table import Table
 
 from spfast.catalog.compatibility import check_catalog
 from spfast.catalog.make import HEADER_COMMENTS, make_catalog
 from spfast.config import load_config
+from spfast.data.survey import Survey
 from spfast.data.tables.read import read_table
 from spfast.data.tables.write import write_table
 from spfast.errors import BadInputError
@@ -16,7 +18,13 @@ from spfast.errors import BadInputError
 __all__ = ["differences", "rebuild_catalog"]
 
 
-def rebuild_catalog(path, survey, out=None, overwrite=False, threads=None):
+def rebuild_catalog(
+    path: str | Path,
+    survey: Survey,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    threads: int | None = None,
+) -> list[str]:
     """Make a catalog again with the configuration in its header: presets, seeds, zero point and penalty among it.
 
     Parameters
@@ -71,7 +79,7 @@ def rebuild_catalog(path, survey, out=None, overwrite=False, threads=None):
         return differences(old, read_table(written)) or ["the same values under other bytes"]
 
 
-def differences(old, new):
+def differences(old: Table, new: Table) -> list[str]:
     """Name what differs between two tables (list of str)."""
     found = [f"{key} was {old.meta.get(key)}, is {new.meta.get(key)}" for key in _unequal(old.meta, new.meta)]
     if len(old) != len(new):

@@ -107,7 +107,7 @@ def fit(
 
 
 class Fitter:
-    """Fits to the same stars at several penalties and zero points: what one has worked out serves the next.
+    """Fits to the same stars at several penalties and zero points; each uses what the ones before have worked out.
 
     Each fit begins where the nearest of the earlier ones ended and takes over the Gram matrix of its working set. That
     saves most of the time; where a fit ends depends on what came before, within its tolerance.

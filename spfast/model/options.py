@@ -71,8 +71,8 @@ class FitOptions:
         limits = {name: named.pop(name) for name in ("tolerance", "max_iterations") if name in named}
         unknown = named.keys() - {field.name for field in fields(cls)}
         if unknown:
-            known = ", ".join([field.name for field in fields(cls)] + ["tolerance", "max_iterations"])
-            raise TypeError(f"no option {', '.join(sorted(unknown))}; expected {known}")
+            names = ", ".join([field.name for field in fields(cls)] + ["tolerance", "max_iterations"])
+            raise TypeError(f"no option {', '.join(sorted(unknown))}; expected {names}")
         if limits:
             solver = named.get("solver", options.solver)
             if "solver" in named and not isinstance(solver, str):

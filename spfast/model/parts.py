@@ -18,7 +18,7 @@ __all__ = ["FittedZeroPoint", "Provenance", "RobustFit", "ScatterWeights", "Tune
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a model is from; what is None is not known, as of a model that `spfast.fit` made.
+    """Where a model is from. Entries are None where that is unknown, as for a model that `spfast.fit` made.
 
     Attributes
     ----------

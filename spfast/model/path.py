@@ -1,4 +1,4 @@
-"""Fits along a grid of penalties, each warm-started from the one before and sharing what can be shared."""
+"""Fits along a grid of penalties, each started from the one before, with the Gram matrix in common."""
 
 from collections.abc import Sequence
 from typing import Any

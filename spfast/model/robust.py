@@ -35,7 +35,7 @@ _SMALL_MOVE = 5e-4
 
 @dataclass(frozen=True)
 class RobustSettings:
-    """What a robust fit is told; what is None is found by maximum likelihood.
+    """Parameters that a robust fit holds; those that are None are found by maximum likelihood.
 
     Attributes
     ----------

@@ -1,9 +1,10 @@
-"""Which fold a star belongs to, by a rule that knows nothing of its parallax and survives re-ordering."""
+"""Which fold a star belongs to: neither its parallax nor the order of the stars has a say."""
 
 import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+from astropy.table import Table
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -51,7 +52,7 @@ class Folds:
         return f"Gaia random_index parity: even A, odd B{rest}"
 
 
-def fold_labels(stars, config=None):
+def fold_labels(stars: Table, config: FoldConfig | None = None) -> Folds:
     """Label every star A or B.
 
     Parameters
@@ -103,7 +104,7 @@ def fold_labels(stars, config=None):
     return Folds(labels, split, int(config.seed), int(np.count_nonzero(hashed)))
 
 
-def k_fold_labels(stars, n_folds, seed=0, group=""):
+def k_fold_labels(stars: Table, n_folds: int, seed: int = 0, group: str = "") -> np.ndarray:
     """Label every star with one of K folds by a hash.
 
     Parameters
@@ -137,7 +138,7 @@ def k_fold_labels(stars, n_folds, seed=0, group=""):
     return (_shared(source_keys, stars, name_keys, group) % np.uint64(n_folds)).astype(np.int64)
 
 
-def labels_digest(stars, labels):
+def labels_digest(stars: Table, labels: np.ndarray) -> str:
     """Return a SHA-256 over names and labels that does not depend on the order of the stars (str)."""
     lines = sorted(f"{str(name).strip()} {label}" for name, label in zip(stars["APOGEE_ID"], labels, strict=True))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -180,7 +181,7 @@ def _random_index(stars, has_source):
         return np.full(len(stars), -1, dtype=np.int64)
     index = np.array(stars["random_index"], dtype=np.int64)
     _, source = np.unique(np.asarray(stars["source_id"])[has_source], return_inverse=True)
-    shared = np.full(source.max(initial=-1) + 1, -1, dtype=np.int64)
-    np.maximum.at(shared, source, index[has_source])
-    index[has_source] = shared[source]
+    of_source = np.full(source.max(initial=-1) + 1, -1, dtype=np.int64)
+    np.maximum.at(of_source, source, index[has_source])
+    index[has_source] = of_source[source]
     return index

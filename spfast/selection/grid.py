@@ -1,7 +1,8 @@
-"""The grid of a cross-validation: its points kept one by one in a file, the one to take, and where it has to grow."""
+"""The grid of a cross-validation: the point to choose, where the grid has to grow, and a file that keeps its points."""
 
 import json
 import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,9 @@ SCORES = {"chi_squared": "n_test", "likelihood": "n_test", "scatter": "n_best"}
 _CLEAR = 2.0
 
 
-def choose(points, score="chi_squared", choice="minimum"):
+def choose(
+    points: Sequence[dict], score: str = "chi_squared", choice: str = "minimum"
+) -> tuple[tuple[float, float], tuple[float, float], dict]:
     """Choose a point of the grid.
 
     Parameters
@@ -84,18 +87,18 @@ def choose(points, score="chi_squared", choice="minimum"):
     return grid[chosen], grid[best], dict(zip(grid, means.tolist(), strict=True))
 
 
-def undecided_zero_points(points, score, penalty, zero_point):
+def undecided_zero_points(points: Sequence[dict], score: str, penalty: float, zero_point: float) -> str:
     """Return a line on the zero points that score as well as the chosen one within the errors, or "" if none does.
 
-    Coefficients make up for a wrong zero point, nearly: what is left of it in the scores of stars held out is small,
-    and a model that is a little wrong for the nearest stars outweighs it.
+    Coefficients nearly make up for a wrong zero point: little of it is left in the scores of stars held out, and a
+    model that is a little wrong for the nearest stars outweighs that.
 
     Parameters
     ----------
     points, score
         As in `choose`.
     penalty, zero_point : float [, mas]
-        The choice.
+        Of the point chosen.
 
     Examples
     --------
@@ -130,7 +133,7 @@ def undecided_zero_points(points, score, penalty, zero_point):
     )
 
 
-def grow(values, taken, geometric):
+def grow(values: Sequence[float], taken: Iterable[float], geometric: bool) -> float | None:
     """Return the value to add to a grid whose edge was taken, or None if none was or the grid is a single value.
 
     Parameters

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+from astropy.table import Table
 
+from spfast.config import FoldConfig
 from spfast.errors import BadInputError
 from spfast.selection.folds import fold_labels, k_fold_labels, labels_digest
 
@@ -39,7 +41,9 @@ class Splits:
     digest: str
 
 
-def make_splits(stars, rows, n_folds, repeats=1, config=None):
+def make_splits(
+    stars: Table, rows: np.ndarray, n_folds: int, repeats: int = 1, config: FoldConfig | None = None
+) -> Splits:
     """Divide training stars into folds, once or several times.
 
     Parameters

@@ -1,9 +1,10 @@
-"""Stars told by short keys: for folds, and for the list of training stars that a model file carries."""
+"""Short keys of stars: folds are made from them, and a model file carries those of its training stars."""
 
 import base64
 import binascii
 
 import numpy as np
+from astropy.table import Table
 
 from spfast.errors import BadInputError
 
@@ -18,7 +19,7 @@ _FNV_OFFSET = np.uint64(0xCBF29CE484222325)
 _FNV_PRIME = np.uint64(0x100000001B3)
 
 
-def star_keys(stars, seed=0):
+def star_keys(stars: Table, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Hash each star's Gaia ``source_id`` and its ``APOGEE_ID`` to 64 bits.
 
     Parameters
@@ -40,7 +41,7 @@ def star_keys(stars, seed=0):
     return np.where(source_id >= 0, source_keys, name_keys), name_keys
 
 
-def encode_stars(stars):
+def encode_stars(stars: Table) -> str:
     """Return the 64-bit keys of stars as text (str, base64 of sorted little-endian uint64).
 
     Parameters
@@ -52,7 +53,7 @@ def encode_stars(stars):
     return base64.b64encode(keys.astype("<u8").tobytes()).decode("ascii")
 
 
-def decode_stars(text):
+def decode_stars(text: str) -> np.ndarray:
     """Return the sorted keys that `encode_stars` wrote (uint64 array).
 
     Raises
@@ -66,7 +67,7 @@ def decode_stars(text):
         raise BadInputError("the model's list of training stars is damaged; fit the model again") from None
 
 
-def seen_in_training(training_stars, stars):
+def seen_in_training(training_stars: str, stars: Table) -> np.ndarray:
     """Return whether each star was among a model's training stars, by source_id or APOGEE_ID (bool array).
 
     Parameters

@@ -1,4 +1,4 @@
-"""Cross-validation of the penalty and the zero point: every point of the grid on every fold, then a choice."""
+"""Cross-validation of the penalty and the zero point: every point of the grid is scored on every fold."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ class Tuning:
     Attributes
     ----------
     penalty, zero_point : float [, mas]
-        The choice.
+        What was chosen.
     minimum : tuple of float
         (penalty, zero point) of the smallest mean score.
     means : dict

@@ -44,7 +44,7 @@ _FOLLOWED = (0.005, 0.995)
 
 
 class Misfit(NamedTuple):
-    """What residuals say beyond what is known of their errors.
+    """Scatter and offset of residuals beyond their errors.
 
     Attributes
     ----------

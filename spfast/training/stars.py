@@ -1,4 +1,4 @@
-"""The stars that a model or a choice may look at, and one way to fit any of them."""
+"""Training stars with their weights, and how any part of them is fitted."""
 
 from dataclasses import dataclass, field, replace
 

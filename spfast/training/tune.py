@@ -1,4 +1,4 @@
-"""`spfast tune`: the cross-validated grid of a survey as a table, and the choice."""
+"""`spfast tune`: cross-validation of a survey's penalty and zero point, as a table."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -101,7 +101,7 @@ def tune(
     Returns
     -------
     tuning : Tuning
-        The choice and all it rests on.
+        What was chosen, and from what.
     table : astropy Table
         One row for each split and point of the grid.
 

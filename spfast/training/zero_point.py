@@ -9,16 +9,16 @@ and for given offsets the coefficients are a fit like any other: the two take tu
 has over minimising one objective in both:
 
 * ``eta`` is predicted by inner folds that did not see the star: an overfitted pixel cannot pay for an offset;
-* ``b`` are a constant, the colours, and the luminosity that the spectrum tells with its square: what a penalty has
-  shrunk, or noise has spread, is set right for the stars held out, and what is left over does not depend on the
-  luminosity told;
+* ``b`` are a constant, the colours, and the luminosity that the spectrum implies, with its square: this corrects for
+  the stars held out what a penalty has shrunk or noise has spread, and what is left over does not depend on the
+  implied luminosity;
 * the weights are ``w = 1/(error^2 + (s^2 + noise^2) guide^2)``, s being the scatter held out, ``noise`` what the errors
   of the features make of a typical prediction, and ``guide`` the parallax that the unpenalised columns alone suggest:
   a few nearby stars with tiny errors do not decide, and neither a measured parallax nor the noise of a prediction
   sets a star's weight. With ``robust`` an outlier's falls to almost none.
 
 With a layout the magnitudes' coefficients sum to -0.2 ln 10, without which an offset and that sum do each other's work.
-But at a given magnitude a star brighter than its spectrum tells is farther away than predicted, so that the sum that
+But at a given magnitude a star brighter than its spectrum implies is farther away than predicted, so that the sum that
 predicts best is smaller: the offset comes out too small. By how much is simulated (SIMEX: Cook & Stefanski 1994, JASA
 89, 1314): as much scatter as its own prediction has, s and noise, is added to all magnitudes of a star, and to a
 covariate that is one of them, and what that moves the offsets by is taken back.
