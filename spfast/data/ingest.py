@@ -96,10 +96,21 @@ def ingest(
 
 
 def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
+    """Build the survey in six steps.
+
+    1. Take continuum pixels and sections of the configuration from the survey to take after, if there is one.
+    2. Read, match and cut the tables. Refuse a table that changed meanwhile.
+    3. Identify the build. A survey that exists is returned if it is of the same build, and refused if not.
+    4. Go on from the journal of an interrupted build, or choose the continuum pixels and begin a journal with them.
+    5. Normalise the spectra that are not in the journal. Refuse spectra that changed meanwhile.
+    6. Write the survey.
+    """
+    # 1.
     like_survey = continuum = None
     if like is not None:
         like_survey, continuum, config = _take_after(like, config)
     norm = config.normalization
+    # 2.
     inputs = {"allstar": allstar, "gaia": gaia, **({} if wise is None else {"wise": wise})}
     if norm.continuum_file:
         inputs["continuum"] = norm.continuum_file
@@ -111,11 +122,13 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
     for path, state in before.items():
         if _state(path) != state:
             raise BadInputError(f"{path}: changed while it was read; run again when it is whole")
+    # 3.
     if like_survey is not None:
         inputs["like"] = {"path": str(like), "sha256": like_survey.survey_hash}
     fingerprint = _fingerprint(inputs, config, stars, spectra)
     if out.exists():
         return _existing(out, fingerprint, quiet)
+    # 4.
     work = partial_path(out) / WORK
     journal = Journal(work)
     head = _resume(journal, fingerprint, out, quiet)
@@ -129,6 +142,7 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
         except BadInputError:
             shutil.rmtree(partial_path(out), ignore_errors=True)
             raise
+    # 5.
     job = {
         "root": os.path.realpath(spectra),
         "work": str(work),
@@ -141,6 +155,7 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
         # Nobody can tell any more which spectra were read before the change: nothing may go on from them.
         shutil.rmtree(partial_path(out))
         raise BadInputError(f"{spectra}: spectra changed while they were read; run again when they are all there")
+    # 6.
     provenance = {
         "fingerprint": fingerprint,
         "inputs": {**inputs, "spectra": {"path": str(spectra), "fits_library": fits_library()}},

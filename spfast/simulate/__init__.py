@@ -1,7 +1,8 @@
-"""A mock survey that has the formats, the noise and the mess of a real one, and whose truth is known.
+"""Mock surveys with the formats, the noise and the faults of real ones, and with a truth.
 
-Red giants with mass, age, abundances, temperature and gravity; luminosity follows from them (L = M T^4 / g); a disc
-with dust; spectra at APOGEE's resolution; Gaia, 2MASS and WISE as they measure.
+Red giants have mass, age, abundances, temperature and gravity, from which their luminosity follows (L = M T^4 / g).
+They are in a disc with dust. Spectra have APOGEE's resolution, photometry and astrometry the errors of Gaia, 2MASS and
+WISE.
 """
 
 from spfast.simulate.download import simulate_download
