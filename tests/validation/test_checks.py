@@ -87,7 +87,7 @@ def models(survey):
     return fit_folds(survey, resolve_config(penalty=5.0), threads=1)
 
 
-def test_covariates_follow_their_stars(honest):
+def test_star_quantities_follow_their_stars(honest):
     catalog, stars, _ = honest
     names = [*catalog["2MASS_ID"][:5], "stranger"]
     found = star_quantities(names, stars[::-1])
@@ -102,7 +102,7 @@ def test_covariates_follow_their_stars(honest):
         star_quantities(["stranger"], stars)
 
 
-def test_honest_errors_cover(honest):
+def test_honest_errors_cover_the_nominal_share_of_stars(honest):
     catalog, stars, truth = honest
     table = calibration(catalog, truth)
     assert table.meta["ERRCOL"] == "spec_parallax_err"
@@ -120,7 +120,7 @@ def test_honest_errors_cover(honest):
     np.testing.assert_array_equal(g["low"][1:], g["high"][:-1])
 
 
-def test_errors_too_small_show_and_the_total_error_is_taken(honest):
+def test_coverage_shows_errors_that_are_too_small_and_uses_the_total_error(honest):
     catalog, _, truth = honest
     half = catalog.copy()
     half["spec_parallax_err"] /= 2
@@ -150,7 +150,7 @@ def test_gaia_errors_are_inflated_as_the_header_says(honest):
     assert 1.5 < table.meta["INFLAT"] < 2.0
 
 
-def test_trend_is_found():
+def test_a_trend_with_g_is_measured_with_its_slope_and_change():
     catalog, stars, truth = mock(seed=4, lean=0.02)
     table = residual_trends(catalog, stars, truth)
     slope = one(table, reference="truth", quantity="G")
@@ -163,7 +163,7 @@ def test_trend_is_found():
     assert one(table, reference="truth", quantity="[Fe/H]")["n"] == N - N // 50
 
 
-def test_errors_of_trends_are_true():
+def test_slopes_of_trends_scatter_as_their_errors_say():
     """Over seeds, slopes against the truth are N(0, 1) in their errors, whatever the catalog's errors say."""
     significance = []
     for seed in range(25):
@@ -183,7 +183,7 @@ def test_a_few_wrong_parallaxes_make_no_trend():
     assert abs(slope["significance"]) < 4
 
 
-def test_trends_need_stars():
+def test_trends_of_few_stars_are_left_out_and_a_foreign_survey_is_refused():
     catalog, stars, truth = mock(n=9)
     assert len(residual_trends(catalog, stars, truth)) == 0
     stars["APOGEE_ID"] = [f"x{i}" for i in range(9)]
@@ -191,7 +191,7 @@ def test_trends_need_stars():
         residual_trends(catalog, stars, truth)
 
 
-def test_compare(honest):
+def test_two_catalogs_are_compared_by_star_name_overall_and_by_distance(honest):
     catalog, _, _ = honest
     other = catalog[::-1][: N // 2].copy()
     rng = np.random.default_rng(0)
@@ -242,7 +242,7 @@ def test_reddening_slope_is_that_of_the_coefficients(survey, models):
     assert one(table, model="A")["n"] == np.sum(held_out & (extinction < 0.1))
 
 
-def test_reddening_slope_is_that_of_the_catalogs_prediction(survey, models):
+def test_reddening_slope_includes_the_offset_that_the_catalog_subtracts(survey, models):
     steep = np.array([[-9.0, 9.0, 0.5, 1.0, 0.2, 0.0], [-9.0, 9.0, 0.0, 1.0, 0.0, 0.0]])
     model = replace(models["A"], budget=replace(models["A"].budget, offset=steep))
     without, found = (
@@ -251,7 +251,7 @@ def test_reddening_slope_is_that_of_the_catalogs_prediction(survey, models):
     assert found - without == pytest.approx(-0.2 * (LAWS["wang2019"]["H"] - LAWS["wang2019"]["W2"]), rel=1e-4)
 
 
-def test_dust_that_the_model_sees_through(survey, models):
+def test_reddening_test_takes_any_law_and_refuses_bad_laws_and_reddened_stars(survey, models):
     models = plain(models)
     grey = dict.fromkeys(MAGNITUDES, 1.0)
     table = reddening_test(survey, models, grey)
@@ -267,7 +267,7 @@ def test_dust_that_the_model_sees_through(survey, models):
         reddening_test(red, models)
 
 
-def test_laws_fall_with_wavelength():
+def test_extinction_falls_with_wavelength_in_every_law():
     for law in LAWS.values():
         assert law["K"] == 1.0
         assert list(law) == list(MAGNITUDES)
@@ -283,7 +283,7 @@ def fake_model(pixels, coefs, magnitudes, layout=None, **metadata):
     return SimpleNamespace(coef=coef, layout=layout, metadata=metadata)
 
 
-def test_stability_of_coefficients():
+def test_models_are_compared_by_their_pixels_and_coefficients():
     magnitudes = np.linspace(-0.3, 0.2, 8)
     first = fake_model([1010, 1100, 1500, 1999], [1.0, -2.0, 0.5, 0.1], magnitudes)
     second = fake_model([1010, 1102, 1700], [2.0, 1.0, 0.3], 2 * magnitudes)
@@ -317,7 +317,7 @@ def test_stability_of_coefficients():
         compare_models({"A": first, "B": second})
 
 
-def test_stability_of_predictions(survey, models):
+def test_models_are_compared_on_stars_that_neither_was_trained_on(survey, models):
     row = compare_models(models, survey)[0]
     unseen = ~np.asarray(survey.stars["training_set"])
     assert row["unseen"]
@@ -333,7 +333,7 @@ def test_stability_of_predictions(survey, models):
     assert same["scatter"] == 0.0
 
 
-def test_everything_at_once(honest, tmp_path):
+def test_every_check_that_the_material_allows_is_run_printed_and_written(honest, tmp_path):
     catalog, stars, truth = (table[:2000] for table in honest)
     members = Table({"2MASS_ID": catalog["2MASS_ID"][:30], "cluster": ["M67"] * 20 + ["Elsewhere"] * 10})
     survey = SimpleNamespace(stars=stars, check_length=lambda: None)
@@ -353,7 +353,7 @@ def test_everything_at_once(honest, tmp_path):
     assert check_names() == ["measures", "calibration", "coverage"]
 
 
-def test_models_by_name(models, tmp_path):
+def test_models_are_named_by_folder_and_file(models, tmp_path):
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         for fold, model in models.items():
@@ -376,7 +376,7 @@ def test_models_by_name(models, tmp_path):
         load_models([tmp_path / "none.npz"])
 
 
-def test_command(survey, tmp_path, capsys):
+def test_validate_command_prints_and_writes_every_table(survey, tmp_path, capsys):
     def run(*args):
         return main([str(arg) for arg in args])
 
