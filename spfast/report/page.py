@@ -11,8 +11,8 @@ from spfast.config import Config
 from spfast.data.survey import Survey
 from spfast.errors import BadInputError
 from spfast.figures.comparison import COMPARE_SHEETS, CompareData
-from spfast.figures.figure_table import figure_table
-from spfast.figures.sheets import SHEETS, FigureData
+from spfast.figures.figure_data import FigureData, figure_table
+from spfast.figures.sheets import SHEETS
 from spfast.files import new_folder
 from spfast.lock import hold
 from spfast.model.fitted_model import FittedModel

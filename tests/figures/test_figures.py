@@ -11,8 +11,8 @@ from spfast.config import Config  # noqa: E402
 from spfast.errors import BadInputError  # noqa: E402
 from spfast.figures import checks, paper  # noqa: E402
 from spfast.figures.coefficients import plot_coefficients, plot_magnitude_coefficients  # noqa: E402
-from spfast.figures.figure_table import figure_table  # noqa: E402
-from spfast.figures.sheets import SHEETS, FigureData, draw_sheet  # noqa: E402
+from spfast.figures.figure_data import FigureData, figure_table  # noqa: E402
+from spfast.figures.sheets import SHEETS, draw_sheet  # noqa: E402
 from spfast.figures.style import draw_stars, figure_style, new_axes, save_figure  # noqa: E402
 from spfast.figures.tuning import draw_tuning, plot_tuning  # noqa: E402
 from spfast.model.fitted_model import FittedModel  # noqa: E402

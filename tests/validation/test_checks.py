@@ -31,15 +31,15 @@ N = 20_000
 SCATTER = 0.08
 
 
-def mock(seed=1, scatter=SCATTER, lean=0.0, n=N):
-    """A catalog with honest errors whose ln parallax leans with G by ``lean`` a magnitude, its stars and its truth."""
+def mock(seed=1, scatter=SCATTER, slope=0.0, n=N):
+    """A catalog with honest errors, its ln parallaxes off by ``slope`` a magnitude of G; its stars and its truth."""
     rng = np.random.default_rng(seed)
     names = [f"2M{i:08d}+{i:07d}" for i in range(n)]
     true = np.exp(rng.normal(-1.2, 0.7, n))
     g = 12.0 - 2.0 * np.log(true) + rng.normal(0.0, 1.0, n)
     gaia_error = rng.uniform(0.02, 0.1, n)
     ln_error = scatter * rng.uniform(0.5, 1.5, n)
-    spec = true * np.exp(ln_error * rng.normal(size=n) + lean * (g - 14.0))
+    spec = true * np.exp(ln_error * rng.normal(size=n) + slope * (g - 14.0))
     values = [names, true + rng.normal(0.0, gaia_error), gaia_error, spec, ln_error * spec]
     catalog = Table([*values, (np.arange(n) % 2).astype(int), np.where(np.arange(n) % 3, "A", "B")], names=TABLE_1)
     stars = Table(
@@ -90,13 +90,13 @@ def models(survey):
 def test_star_quantities_follow_their_stars(honest):
     catalog, stars, _ = honest
     names = [*catalog["2MASS_ID"][:5], "stranger"]
-    found = star_quantities(names, stars[::-1])
-    assert list(found) == list(QUANTITIES)
-    np.testing.assert_allclose(found["G"][:5], stars["phot_g_mean_mag"][:5])
-    np.testing.assert_allclose(found["BP-RP"][:5], (stars["phot_bp_mean_mag"] - stars["phot_rp_mean_mag"])[:5])
-    np.testing.assert_allclose(found["|b|"][:5], np.abs(stars["glat"][:5]))
-    assert np.isnan(found["[Fe/H]"][0])  # -9999
-    assert all(np.isnan(values[5]) for values in found.values())
+    quantities = star_quantities(names, stars[::-1])
+    assert list(quantities) == list(QUANTITIES)
+    np.testing.assert_allclose(quantities["G"][:5], stars["phot_g_mean_mag"][:5])
+    np.testing.assert_allclose(quantities["BP-RP"][:5], (stars["phot_bp_mean_mag"] - stars["phot_rp_mean_mag"])[:5])
+    np.testing.assert_allclose(quantities["|b|"][:5], np.abs(stars["glat"][:5]))
+    assert np.isnan(quantities["[Fe/H]"][0])  # -9999
+    assert all(np.isnan(values[5]) for values in quantities.values())
     assert "S/N" not in star_quantities(names, stars["APOGEE_ID", "H", "w2mpro"])
     with pytest.raises(BadInputError, match="no star of the catalog is in the survey"):
         star_quantities(["stranger"], stars)
@@ -151,7 +151,7 @@ def test_gaia_errors_are_inflated_as_the_header_says(honest):
 
 
 def test_a_trend_with_g_is_measured_with_its_slope_and_change():
-    catalog, stars, truth = mock(seed=4, lean=0.02)
+    catalog, stars, truth = mock(seed=4, slope=0.02)
     table = residual_trends(catalog, stars, truth)
     slope = one(table, reference="truth", quantity="G")
     assert slope["slope"] == pytest.approx(0.02, abs=4 * slope["slope_error"])
@@ -245,10 +245,10 @@ def test_reddening_slope_is_that_of_the_coefficients(survey, models):
 def test_reddening_slope_includes_the_offset_that_the_catalog_subtracts(survey, models):
     steep = np.array([[-9.0, 9.0, 0.5, 1.0, 0.2, 0.0], [-9.0, 9.0, 0.0, 1.0, 0.0, 0.0]])
     model = replace(models["A"], budget=replace(models["A"].budget, offset=steep))
-    without, found = (
+    without, with_offset = (
         one(reddening_test(survey, {"A": m}), model="A")["slope"] for m in (plain({"A": model})["A"], model)
     )
-    assert found - without == pytest.approx(-0.2 * (LAWS["wang2019"]["H"] - LAWS["wang2019"]["W2"]), rel=1e-4)
+    assert with_offset - without == pytest.approx(-0.2 * (LAWS["wang2019"]["H"] - LAWS["wang2019"]["W2"]), rel=1e-4)
 
 
 def test_reddening_test_takes_any_law_and_refuses_bad_laws_and_reddened_stars(survey, models):

@@ -1,4 +1,4 @@
-"""The paper's measures, on tables where they are known."""
+"""The paper's measures, on catalogs whose scatter and bias were put in."""
 
 import warnings
 
@@ -115,9 +115,9 @@ def test_a_parallax_too_small_to_divide_by_does_not_count(catalog, truth, name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         table = validate(catalog, truth)
-        found = catalog_residuals(read_catalog(catalog), truth)
+        residuals = catalog_residuals(read_catalog(catalog), truth)
     assert all(np.isfinite(table[measure]).all() for measure in ("scatter_16_84", "bias", "pull"))
-    for residual in found:
+    for residual in residuals:
         assert np.isfinite(residual.value[residual.usable]).all()
         assert np.isfinite(residual.error[residual.usable]).all()
 
