@@ -104,7 +104,7 @@ CHECKS = (
         "calibration",
         "Calibration",
         "share of stars within the central interval of their error",
-        "The share that should lie within and the share that does should agree.",
+        "If the errors are honest, both columns agree.",
         CALIBRATION,
         lambda catalog, m: calibration(catalog, m.truth),
         details=errors_used,
