@@ -12,8 +12,8 @@ from spfast.catalog.make import make_catalog
 from spfast.cli.simulate import MOCK_CLUSTERS
 from spfast.data.tables.read import read_table
 from spfast.figures.comparison import COMPARE_SHEETS, CompareData
-from spfast.figures.figure_table import figure_table
-from spfast.figures.sheets import SHEETS, FigureData, draw_sheet
+from spfast.figures.figure_data import FigureData, figure_table
+from spfast.figures.sheets import SHEETS, draw_sheet
 from spfast.figures.style import figure_style
 from spfast.simulate import simulate_survey
 from spfast.training.fold import fit_folds

@@ -78,7 +78,7 @@ def test_a_fit_that_stopped_early_says_so_everywhere(tmp_path):
     assert len(bits) == 1
     assert (np.asarray(table["flags"]) & (1 << int(bits[0].removeprefix("FLAG"))) != 0).all()
     assert run("predict", tmp_path / "models" / "model_A.npz", survey.path, "-o", tmp_path / "p.ecsv", *options) == 0
-    assert not read_table(tmp_path / "p.ecsv").meta["CONVERGD"]
+    assert not read_table(tmp_path / "p.ecsv").meta["CONVRG"]
     assert run("tune", survey.path, "-o", tmp_path / "t.ecsv", "--penalties", 20, "--zero-points", 0, *options) == 0
     assert not read_table(tmp_path / "t.ecsv")["converged"].any()
 

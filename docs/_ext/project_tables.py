@@ -1,17 +1,20 @@
-"""Tables that the code already holds, written into the pages: columns of the products, the configuration."""
+"""What the code already describes, written into the pages: columns, checks, configuration, figures."""
 
 import dataclasses
 import inspect
 import json
 import re
 import textwrap
+from typing import ClassVar
 
 from docutils import nodes
-from docutils.parsers.rst import Directive
+from docutils.parsers.rst import Directive, directives
 
 from spfast.catalog.columns import COLUMNS, FLAGS
 from spfast.config import Config
 from spfast.data.columns import STAR_COLUMNS
+from spfast.figures.comparison import COMPARE_SHEETS
+from spfast.figures.sheets import SHEETS
 from spfast.validation.checks import CHECKS
 
 _KINDS = {"U": "text", "f8": "float64", "f4": "float32", "i8": "int64", "i4": "int32", "u1": "uint8", "?": "bool"}
@@ -45,7 +48,7 @@ class FlagBits(Directive):
 
 
 class CheckColumns(Directive):
-    """The columns of one of validate's tables, named as `run_checks` names it."""
+    """The columns of one of validate's tables, by its name in `spfast.validation.checks.CHECKS`."""
 
     required_arguments = 1
 
@@ -94,10 +97,30 @@ def _row(cells, code_first=False):
     return row
 
 
+class ReportFigures(Directive):
+    """A section for each figure of a page of the report, ``report`` or ``compare``, with the gallery's mock image."""
+
+    required_arguments = 1
+    option_spec: ClassVar = {"without": directives.unchanged}
+
+    def run(self):
+        sheets = {"report": SHEETS, "compare": COMPARE_SHEETS}[self.arguments[0]]
+        return [self._section(sheet) for sheet in sheets if sheet.name not in self.options.get("without", "").split()]
+
+    def _section(self, sheet):
+        figure = nodes.figure("", nodes.image(uri=f"images/gallery/{sheet.name}.png", alt=sheet.alt, width="100%"))
+        figure += nodes.caption("", f"Mock. {sheet.caption}")
+        names = [nodes.fully_normalize_name(sheet.title)]
+        section = nodes.section("", nodes.title("", sheet.title), figure, names=names)
+        self.state.document.note_implicit_target(section, section)
+        return section
+
+
 def setup(app):
     app.add_directive("star-columns", StarColumns)
     app.add_directive("catalog-columns", CatalogColumns)
     app.add_directive("flag-bits", FlagBits)
     app.add_directive("check-columns", CheckColumns)
     app.add_directive("default-configuration", DefaultConfiguration)
+    app.add_directive("report-figures", ReportFigures)
     return {"parallel_read_safe": True}

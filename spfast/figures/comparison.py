@@ -204,7 +204,7 @@ COMPARE_SHEETS = (
         "One catalog against the other",
         "Stars that both catalogs have. Left: the two spectrophotometric parallaxes; right: the two distances, 1 over "
         "the parallax, on logarithmic axes. Look for stars along the line over the whole range, and for a second "
-        "sequence beside it: stars that the two catalogs hold for different things.",
+        "sequence beside it: stars that the two catalogs take for different objects.",
         "Spectrophotometric parallaxes and distances of this catalog against those of the other, with the one-to-one "
         "line.",
         _both,
@@ -214,7 +214,7 @@ COMPARE_SHEETS = (
         "Their difference, by distance and by error",
         "Left: logarithm of the ratio of the parallaxes, positive where this catalog puts a star nearer; medians with "
         "their errors, shaded where the central 68% lie. Look for a median that moves with distance: the two catalogs "
-        "have another zero point or another scale. Right: the same over both catalogs' errors. Spectra and magnitudes "
+        "have different zero points or scales. Right: the same over both catalogs' errors. Spectra and magnitudes "
         "are the same in both, so their share of the errors cancels and a width below 1 is expected; a width above 1 "
         "says that at least one catalog's errors are too small.",
         "Difference of the two parallaxes against distance with running medians, and a histogram of the differences "
@@ -224,7 +224,7 @@ COMPARE_SHEETS = (
     Sheet(
         "compare_labels",
         "Their difference, by what the star is",
-        "The same difference against magnitude, colour, [Fe/H] and log g. Look for medians on zero; a slope tells "
+        "The same difference against magnitude, colour, [Fe/H] and log g. Look for medians on zero; a slope shows "
         "which stars the two models treat differently.",
         "Four panels of the difference of the two parallaxes against G, BP minus RP, [Fe/H] and log g.",
         _by_label,

@@ -1,4 +1,4 @@
-"""The report's figures composed of panels; each function draws one figure from a `FigureData`."""
+"""The report's figures composed of panels: each function draws one of them (a matplotlib Figure)."""
 
 import numpy as np
 
@@ -6,18 +6,37 @@ from spfast.catalog.galaxy import map_cells
 from spfast.errors import BadInputError
 from spfast.figures import checks, paper
 from spfast.figures.coefficients import plot_coefficients, plot_magnitude_coefficients
+from spfast.figures.figure_data import FigureData
 from spfast.figures.panel import finite_rows, values_of
 from spfast.figures.style import COLUMN_WIDTH, PAGE_WIDTH, new_axes
 from spfast.figures.tuning import plot_tuning
 
-#: Clusters with fewer members than this are in the table, not in the figure; and at most so many panels.
+__all__ = [
+    "draw_clusters",
+    "draw_coefficients",
+    "draw_colours",
+    "draw_convergence",
+    "draw_cut_flow",
+    "draw_labels",
+    "draw_map",
+    "draw_parallaxes",
+    "draw_precision",
+    "draw_pulls",
+    "draw_spectra",
+    "draw_trends",
+    "draw_true_trends",
+    "draw_tuning",
+]
+
+#: Clusters with fewer members than this are in the table, not in the figure; and the most panels that it has.
 _CLUSTER_STARS, _CLUSTER_PANELS = 3, 12
 #: Spectra shown: at these percentiles of the effective temperature, and the most metal-poor of good S/N.
 _SPECTRA = (10, 50, 90)
 _SPECTRA_SNR = 100.0
 
 
-def draw_colours(data):
+def draw_colours(data: FigureData):
+    """Figure 1: colours of the parent sample and of the training set, with the cuts."""
     figure, axes = new_axes(2, 2, PAGE_WIDTH, 5.2, sharex="col", sharey="col")
     for ax, (sample, colour) in zip(
         axes, (("parent", "J-K"), ("parent", "H-W2"), ("training", "J-K"), ("training", "H-W2")), strict=True
@@ -27,7 +46,8 @@ def draw_colours(data):
     return figure
 
 
-def draw_parallaxes(data):
+def draw_parallaxes(data: FigureData):
+    """Figure 2: spectrophotometric parallaxes against Gaia's and the true ones."""
     panels = [("training", "gaia"), ("best", "gaia")]
     if "truth" in data.references:
         panels += [("parent", "truth"), ("best", "truth")]
@@ -41,7 +61,8 @@ def draw_parallaxes(data):
     return figure
 
 
-def draw_labels(data):
+def draw_labels(data: FigureData):
+    """Figure 3: parallaxes of the training set, coloured by four labels."""
     figure, axes = new_axes(2, 2, PAGE_WIDTH, 5.4, sharex=True, sharey=True)
     for ax, colour in zip(axes, ("TEFF", "LOGG", "FE_H", "H-W2"), strict=True):
         paper.plot_parallaxes(data.table, ax, "training", colour)
@@ -49,7 +70,8 @@ def draw_labels(data):
     return figure
 
 
-def draw_clusters(data):
+def draw_clusters(data: FigureData):
+    """Figure 4: the members of the largest clusters."""
     shown = {name: rows for name, rows in data.members.items() if len(rows) >= _CLUSTER_STARS}
     if not shown:
         raise BadInputError(f"no cluster has {_CLUSTER_STARS} members in this catalog")
@@ -68,13 +90,15 @@ def draw_clusters(data):
     return figure
 
 
-def draw_precision(data):
+def draw_precision(data: FigureData):
+    """Figure 5: where the spectrophotometric error is smaller than Gaia's."""
     figure, axes = new_axes(1, 1, COLUMN_WIDTH * 1.25)
     paper.plot_precision(data.table, axes[0])
     return figure
 
 
-def draw_map(data):
+def draw_map(data: FigureData):
+    """Figure 6: the Galactic plane, coloured by abundances, number of stars and error."""
     cells = map_cells(data.table, data.config.galaxy)
     figure, axes = new_axes(2, 2, PAGE_WIDTH, 6.2, "compressed", sharex=True, sharey=True)
     for ax, quantity in zip(axes, ("FE_H", "ALPHA_M", "n", "distance_error"), strict=True):
@@ -83,7 +107,8 @@ def draw_map(data):
     return figure
 
 
-def draw_coefficients(data):
+def draw_coefficients(data: FigureData):
+    """Figure 7: the models' coefficients on the three chips, and those of the magnitudes."""
     layout = next(iter(data.models.values())).layout
     if layout is None:
         raise BadInputError("Figure 7: the models have no layout, so their coefficients have no wavelength")
@@ -98,20 +123,23 @@ def draw_coefficients(data):
     return figure
 
 
-def draw_cut_flow(data):
+def draw_cut_flow(data: FigureData):
+    """How many stars each cut left."""
     cuts = data.survey.info.get("cut_flow") or []
     figure, axes = new_axes(1, 1, PAGE_WIDTH * 0.8, 0.7 + 0.21 * len(cuts))
     checks.plot_cut_flow(cuts, axes[0])
     return figure
 
 
-def draw_tuning(data):
+def draw_tuning(data: FigureData):
+    """The cross-validated score."""
     figure, axes = new_axes(1, 1, COLUMN_WIDTH * 1.3)
     plot_tuning(data.tune, axes[0])
     return figure
 
 
-def draw_pulls(data):
+def draw_pulls(data: FigureData):
+    """Pulls as histograms, and the coverage."""
     panels = [("training", "gaia")] + [("parent", "truth")] * ("truth" in data.references)
     figure, axes = new_axes(1, len(panels) + 1, PAGE_WIDTH, 2.6)
     for ax, (sample, reference) in zip(axes, panels, strict=False):
@@ -123,7 +151,8 @@ def draw_pulls(data):
 _TRENDS = ("phot_g_mean_mag", "BP-RP", "TEFF", "LOGG", "FE_H", "ALPHA_M", "SNR", "glat", "n_bad_pixels")
 
 
-def draw_trends(data, sample="training", reference="gaia"):
+def draw_trends(data: FigureData, sample: str = "training", reference: str = "gaia"):
+    """Residuals against nine quantities."""
     figure, axes = new_axes(3, 3, PAGE_WIDTH, 6.4, sharey=True)
     for i, (ax, quantity) in enumerate(zip(axes, _TRENDS, strict=True)):
         checks.plot_trend(data.table, ax, quantity, sample, reference)
@@ -134,13 +163,15 @@ def draw_trends(data, sample="training", reference="gaia"):
     return figure
 
 
-def draw_true_trends(data):
+def draw_true_trends(data: FigureData):
+    """Residuals from the truth against nine quantities."""
     if "truth" not in data.references:
         raise BadInputError("no truth was given")
     return draw_trends(data, "parent", "truth")
 
 
-def draw_spectra(data):
+def draw_spectra(data: FigureData):
+    """Spectra of a cool, a middle, a hot and a metal-poor star."""
     stars = data.survey.stars
     teff, fe_h, snr = (values_of(stars, name) for name in ("TEFF", "FE_H", "SNR"))
     rows = finite_rows("spectra", teff, fe_h)
@@ -164,7 +195,8 @@ def draw_spectra(data):
     return figure
 
 
-def draw_convergence(data):
+def draw_convergence(data: FigureData):
+    """How the solver converged."""
     figure, axes = new_axes(1, 2, PAGE_WIDTH, 2.7)
     checks.plot_convergence(data.models, axes[0], "objective")
     checks.plot_convergence(data.models, axes[1], "kkt_violation")

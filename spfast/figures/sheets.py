@@ -3,36 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-from astropy.table import Table
-
-from spfast.config import BEST_SNR, Config
-from spfast.data.survey import Survey
+from spfast.config import BEST_SNR
 from spfast.errors import BadInputError
 from spfast.figures import compositions
+from spfast.figures.figure_data import FigureData
 from spfast.figures.style import figure_style
-from spfast.model.fitted_model import FittedModel
 from spfast.model.layout import MAGNITUDE_SUM
 
-__all__ = ["SHEETS", "FigureData", "Sheet", "draw_sheet"]
-
-
-@dataclass(frozen=True)
-class FigureData:
-    """All that the figures are drawn from; a figure that needs what is None or empty is left out."""
-
-    table: Table  # of figure_table
-    survey: Survey | None = None
-    models: Mapping[str, FittedModel] = field(default_factory=dict)  # under A and B
-    members: Mapping[str, np.ndarray] = field(default_factory=dict)  # rows of the table for each cluster
-    literature: Table | None = None  # cluster distances
-    tune: Table | None = None
-    config: Config = field(default_factory=Config)
-
-    @property
-    def references(self) -> tuple[str, ...]:
-        """What the parallaxes can be compared with: ``"gaia"`` and, if there is one, ``"truth"``."""
-        return ("gaia", "truth") if "true_parallax" in self.table.colnames else ("gaia",)
+__all__ = ["SHEETS", "Sheet", "draw_sheet"]
 
 
 @dataclass(frozen=True)

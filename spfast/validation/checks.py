@@ -30,7 +30,7 @@ from spfast.validation.trends import TRENDS, residual_trends
 __all__ = ["CHECKS", "Check", "check_names", "format_checks", "load_models", "run_checks"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """One check of a catalog, with a table as its result.
 
@@ -38,8 +38,8 @@ class Check:
     ----------
     name : str
         Of the table, among the results and in the name of its file.
-    title, shows, note : str
-        A heading, what the table shows, and how to read it.
+    title, shows : str
+        A heading, and what the table shows.
     columns : dict of Column
         Of the table, in its order.
     compute : callable
@@ -47,7 +47,9 @@ class Check:
     needs : tuple of str
         Fields of `Material` without which there is nothing to check.
     n_models : int
-        The models that it takes at least.
+        The fewest models that it takes.
+    note : str
+        How to read the table, on the page.
     page : str
         ``"report"``, ``"compare"`` for the page on two catalogs, or empty: not in the report.
     details : callable, optional
@@ -59,11 +61,11 @@ class Check:
     name: str
     title: str
     shows: str
-    note: str
     columns: Mapping[str, Column]
     compute: Callable[[Table, Material], Table]
     needs: tuple[str, ...] = ()
     n_models: int = 0
+    note: str = ""
     page: str = "report"
     details: Callable[[Table], str] | None = None
     text: Callable[[Table], str] | None = None
@@ -91,93 +93,93 @@ def _check_clusters(catalog, material):
 #: Every check, in the order in which they are run, printed and shown.
 CHECKS = (
     Check(
-        "measures",
-        "Scatter and bias",
-        "the paper's measures",
-        f"Best: training stars whose raw Gaia parallax is at least {BEST_SNR:.0f} times its error; there the scatter "
-        "is mostly the method's. The published catalog claims better than 9%.",
-        MEASURES,
-        lambda catalog, m: validate(catalog, m.truth, m.zero_point),
+        name="measures",
+        title="Scatter and bias",
+        shows="the paper's measures",
+        note=f"Best: training stars whose raw Gaia parallax is at least {BEST_SNR:.0f} times its error; there the "
+        "scatter is mostly the method's. The published catalog claims better than 9%.",
+        columns=MEASURES,
+        compute=lambda catalog, material: validate(catalog, material.truth, material.zero_point),
         text=format_validation,
     ),
     Check(
-        "calibration",
-        "Calibration",
-        "share of stars within the central interval of their error",
-        "The share that should lie within and the share that does should agree.",
-        CALIBRATION,
-        lambda catalog, m: calibration(catalog, m.truth),
+        name="calibration",
+        title="Calibration",
+        shows="share of stars within the central interval of their error",
+        note="If the errors are honest, both columns agree.",
+        columns=CALIBRATION,
+        compute=lambda catalog, material: calibration(catalog, material.truth),
         details=errors_used,
     ),
     Check(
-        "coverage",
-        "Coverage",
-        "share of stars within their error",
-        "Of honest errors, 68% and 95% of the stars lie within.",
-        COVERAGE,
-        lambda catalog, m: coverage(catalog, m.truth, m.stars),
+        name="coverage",
+        title="Coverage",
+        shows="share of stars within their error",
+        columns=COVERAGE,
+        compute=lambda catalog, material: coverage(catalog, material.truth, material.stars),
         page="",
         details=errors_used,
     ),
     Check(
-        "trends",
-        "Trends",
-        "straight lines through the fractional residuals, one quantity at a time",
-        "A slope of several times its error is a bias that depends on the quantity.",
-        TRENDS,
-        lambda catalog, m: residual_trends(catalog, m.stars, m.truth),
+        name="trends",
+        title="Trends",
+        shows="straight lines through the fractional residuals, one quantity at a time",
+        note="A slope of several times its error is a bias that depends on the quantity.",
+        columns=TRENDS,
         needs=("survey",),
+        compute=lambda catalog, material: residual_trends(catalog, material.stars, material.truth),
     ),
     Check(
-        "clusters",
-        "Clusters",
-        "mean parallaxes of the members",
-        "Gaia's mean is that of the parallaxes, weighted by inverse variances; the spectrophotometric one is taken in "
-        "the logarithm, where the errors are Gaussian, with total errors where the catalog has them. An error that all "
-        "members of a cluster have in common does not average out, so the errors of the means are lower limits.",
-        CLUSTERS,
-        _check_clusters,
+        name="clusters",
+        title="Clusters",
+        shows="mean parallaxes of the members",
+        note="Gaia's mean is that of the parallaxes, weighted by inverse variances; the spectrophotometric one is that "
+        "of ln parallax, where the errors are Gaussian, with total errors where the catalog has them. An error that "
+        "all members of a cluster have in common does not average out, so the errors of the means are lower limits.",
+        columns=CLUSTERS,
         needs=("members",),
+        compute=_check_clusters,
     ),
     Check(
-        "reddening",
-        "Reddening test",
-        "change of ln parallax when stars of low extinction are reddened and predicted again (0 is right)",
-        "The slope is for each magnitude of extinction in K. A model that sees through dust keeps its parallaxes.",
-        REDDENING,
-        lambda catalog, m: reddening_test(m.survey, m.models, m.law, m.threads),
+        name="reddening",
+        title="Reddening test",
+        shows="change of ln parallax when stars of low extinction are reddened and predicted again (0 is right)",
+        note="The slope is for each magnitude of extinction in K. A model that sees through dust keeps its parallaxes.",
+        columns=REDDENING,
         needs=("survey",),
         n_models=1,
+        compute=lambda catalog, material: reddening_test(
+            material.survey, material.models, material.law, material.threads
+        ),
     ),
     Check(
-        "stability",
-        "Stability",
-        "the models two by two",
-        "What two models agree on although they were trained on different stars.",
-        STABILITY,
-        lambda catalog, m: compare_models(m.models, m.survey, m.threads),
+        name="stability",
+        title="Stability",
+        shows="the models two by two",
+        note="What two models agree on although they were trained on different stars.",
+        columns=STABILITY,
         n_models=2,
+        compute=lambda catalog, material: compare_models(material.models, material.survey, material.threads),
         details=magnitude_sum_note,
     ),
     Check(
-        "wavelengths",
-        "Wavelengths",
-        "the pixels that a model uses",
-        "Each with its wavelength, the number of models that use it, and its coefficient in each model.",
-        WAVELENGTHS,
-        lambda catalog, m: surviving_pixels(m.models),
+        name="wavelengths",
+        title="Wavelengths",
+        shows="pixels that a model uses",
+        columns=WAVELENGTHS,
         n_models=2,
+        compute=lambda catalog, material: surviving_pixels(material.models),
         page="",
         text=format_wavelengths,
     ),
     Check(
-        "comparison",
-        "Difference by distance",
-        "spectrophotometric parallaxes of the same stars in two catalogs",
-        "Overall and in bins of distance: 1 over the geometric mean of the two parallaxes.",
-        COMPARISON,
-        lambda catalog, m: compare_catalogs(catalog, m.other),
+        name="comparison",
+        title="Difference by distance",
+        shows="spectrophotometric parallaxes of the same stars in two catalogs",
+        note="Overall and in bins of distance: 1 over the geometric mean of the two parallaxes.",
+        columns=COMPARISON,
         needs=("other",),
+        compute=lambda catalog, material: compare_catalogs(catalog, material.other),
         page="compare",
         details=star_counts,
     ),

@@ -19,8 +19,6 @@ __all__ = ["CLUSTERS", "Members", "cluster_means", "listed_members", "members_fr
 #: How far a member may be from the mean: proper motion [mas/yr], velocity [km/s] and [Fe/H] [dex]. Wide for a
 #: globular's internal motion and the star's errors, narrow against the field.
 _PM_WIDTH, _VELOCITY_WIDTH, _FE_H_WIDTH = 0.8, 15.0, 0.3
-
-
 #: Column of the star, of the centre, and half the width.
 _CRITERIA = (
     ("pmra", "pmra", _PM_WIDTH),
@@ -105,7 +103,7 @@ def select_members(table: Table, centres: Table | None = None) -> dict[str, np.n
     Parameters
     ----------
     table : astropy Table
-        Of `spfast.figures.figure_table.figure_table`, with a survey: ``ra``, ``dec``, ``pmra``, ``pmdec``,
+        Of `spfast.figures.figure_data.figure_table`, with a survey: ``ra``, ``dec``, ``pmra``, ``pmdec``,
         ``VHELIO_AVG``, ``FE_H``.
     centres : astropy Table, optional
         ``cluster``, ``ra``, ``dec``, ``radius`` [deg], and any of ``pmra``, ``pmdec`` [mas/yr], ``velocity`` [km/s] and

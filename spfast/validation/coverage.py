@@ -12,10 +12,11 @@ from spfast.validation.residuals import catalog_residuals, half_width
 
 __all__ = ["CALIBRATION", "COVERAGE", "calibration", "coverage", "errors_used"]
 
-#: Shares of a Gaussian within one and within two standard deviations, as the tables ask for them.
+#: Shares of a Gaussian within about one and two standard deviations, for which `coverage` has columns.
 _NOMINAL = (0.68, 0.95)
+#: Shares that `calibration` has rows for.
 _LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.68, 0.7, 0.8, 0.9, 0.95, 0.99)
-#: Stars are cut into this many equal parts.
+#: `coverage` cuts the stars into this many equal parts, by these of `QUANTITIES` and by parallax.
 _PARTS = 5
 _BY = ("G", "H-W2", "S/N")
 

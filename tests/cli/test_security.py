@@ -30,7 +30,7 @@ from spfast.data.tables.read import read_table
 from spfast.data.tables.write import write_table
 from spfast.errors import BadInputError
 from spfast.files import BLANK_SEAL, seal
-from spfast.model import fitted_model
+from spfast.model import model_file
 from spfast.model.fitted_model import load_model
 
 PACKAGE = Path(spfast.__file__).parent
@@ -320,7 +320,7 @@ def test_packing_other_than_gzip_is_refused_by_its_first_bytes(tmp_path, magic, 
 
 def test_model_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     sealed(tmp_path / "m.npz", header=np.array(json.dumps({})), coef=np.zeros(1 << 17))
-    monkeypatch.setattr(fitted_model, "_SIZE_MAX", 1 << 20)
+    monkeypatch.setattr(model_file, "_SIZE_MAX", 1 << 20)
     with pytest.raises(BadInputError, match="it unpacks to more than 1 MiB"):
         load_model(tmp_path / "m.npz")
 

@@ -6,21 +6,20 @@ from astropy.table import Table
 
 matplotlib = pytest.importorskip("matplotlib")
 
-from spfast.catalog.galaxy import galactocentric, map_cells  # noqa: E402
-from spfast.config import Config, GalaxyConfig  # noqa: E402
+from spfast.catalog.galaxy import map_cells  # noqa: E402
+from spfast.config import Config  # noqa: E402
 from spfast.errors import BadInputError  # noqa: E402
 from spfast.figures import checks, paper  # noqa: E402
 from spfast.figures.coefficients import plot_coefficients, plot_magnitude_coefficients  # noqa: E402
-from spfast.figures.figure_table import figure_table  # noqa: E402
-from spfast.figures.sheets import SHEETS, FigureData, draw_sheet  # noqa: E402
+from spfast.figures.figure_data import FigureData, figure_table  # noqa: E402
+from spfast.figures.sheets import SHEETS, draw_sheet  # noqa: E402
 from spfast.figures.style import draw_stars, figure_style, new_axes, save_figure  # noqa: E402
 from spfast.figures.tuning import draw_tuning, plot_tuning  # noqa: E402
 from spfast.model.fitted_model import FittedModel  # noqa: E402
-from spfast.validation.clusters import cluster_means, members_from_table, select_members  # noqa: E402
 
 
 def make_table(n_stars=100, seed=0):
-    """A joined table of a disc population, its predictions unbiased with an error of 8%."""
+    """A table of a disc population, its predictions unbiased with an error of 8%."""
     rng = np.random.default_rng(seed)
     true = np.exp(rng.normal(np.log(0.25), 0.6, n_stars))
     error = np.full(n_stars, 0.04)
@@ -86,7 +85,7 @@ NEED_MORE = ("pulls", "coverage")
 
 
 @pytest.mark.parametrize("name", PANELS)
-def test_a_hundred_stars(name, tmp_path):
+def test_panel_is_drawn_for_a_hundred_stars(name, tmp_path):
     figure, (ax,) = new_axes()
     PANELS[name](make_table(), ax)
     assert ax.has_data()
@@ -97,7 +96,7 @@ def test_a_hundred_stars(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", PANELS)
-def test_one_star(name):
+def test_panel_is_drawn_for_one_star_or_says_what_it_lacks(name):
     _, (ax,) = new_axes()
     if name in NEED_MORE:
         with pytest.raises(BadInputError, match="1 of 1 stars have what it needs, expected at least 5"):
@@ -108,7 +107,7 @@ def test_one_star(name):
 
 
 @pytest.mark.parametrize("name", [n for n in PANELS if n not in ("cluster",)])
-def test_no_star_has_the_values(name):
+def test_panel_is_refused_where_no_star_has_the_values(name):
     table = make_table(20)
     table["spec_parallax"] = table["phot_g_mean_mag"] = table["J"] = table["w2mpro"] = np.nan
     table["BP-RP"] = np.nan
@@ -117,7 +116,7 @@ def test_no_star_has_the_values(name):
         PANELS[name](table, ax)
 
 
-def test_an_empty_catalog_and_a_foreign_survey_are_refused():
+def test_empty_catalog_and_foreign_survey_are_refused():
     table = make_table(5)
     with pytest.raises(BadInputError, match="no star"):
         figure_table(table[:0])
@@ -139,7 +138,7 @@ def test_many_stars_become_cells_not_points():
     assert ax.get_ylim() == (3, -3)
 
 
-def test_the_users_settings_stay(monkeypatch):
+def test_drawing_leaves_the_users_matplotlib_settings(monkeypatch):
     pyplot = pytest.importorskip("matplotlib.pyplot")
     monkeypatch.setitem(matplotlib.rcParams, "font.size", 21.0)
     before = dict(matplotlib.rcParams)
@@ -152,7 +151,7 @@ def test_the_users_settings_stay(monkeypatch):
         assert matplotlib.rcParams["font.size"] == 8.0
 
 
-def test_sheets_say_what_they_lack():
+def test_figures_say_which_material_they_lack():
     data = FigureData(make_table(60))
     for sheet in SHEETS:
         if sheet.needs:
@@ -190,7 +189,7 @@ def test_the_figure_of_a_cross_validation_shows_what_its_table_chose(tmp_path):
     assert all(path.stat().st_size > 5000 for path in paths)
 
 
-def test_a_model_without_layout_has_no_wavelengths(fitted):
+def test_coefficients_of_a_model_without_layout_are_refused(fitted):
     _, (ax,) = new_axes()
     bare = FittedModel(fitted.coef, fitted.penalized, 1.0, 0.0, 10, fitted.result)
     with pytest.raises(BadInputError, match="no layout"):
@@ -208,50 +207,3 @@ def fitted(tmp_path_factory):
 
     survey, _ = tiny_survey(tmp_path_factory.mktemp("figures") / "survey")
     return fit_stars(survey, Config().replace(fit={"penalty": 3.0}))
-
-
-def test_the_sun_is_where_the_configuration_says():
-    config = GalaxyConfig(sun_distance=8.0, sun_height=0.0)
-    star = {"ra": [config.center_ra], "dec": [config.center_dec], "spec_parallax": [1.0], "pmra": [0.0], "pmdec": [0.0]}
-    place = galactocentric(Table({**star, "VHELIO_AVG": [10.0]}), config)
-    assert np.allclose([place["x"][0], place["y"][0], place["z"][0]], [-7.0, 0.0, 0.0], atol=1e-9)
-    assert np.isclose(place["v_x"][0], 10.0 + config.sun_velocity_x)
-    assert np.isclose(place["v_y"][0], config.sun_velocity_y)
-
-
-def test_missing_velocities_are_left_out():
-    table = make_table(3)
-    table["VHELIO_AVG"][0] = -9999.0
-    table["pmra"][1] = np.nan
-    assert np.isfinite(galactocentric(table)["x"]).tolist() == [False, False, True]
-
-
-def test_members_are_found_by_place_motion_and_metallicity_not_by_parallax():
-    table = make_table(6)
-    for name, value in {"ra": 132.846, "dec": 11.814, "pmra": -10.986, "pmdec": -2.964}.items():
-        table[name] = value
-    table["VHELIO_AVG"], table["FE_H"], table["spec_parallax"] = 34.0, 0.0, 1e-3
-    table["dec"][1], table["pmra"][2], table["VHELIO_AVG"][3], table["FE_H"][4] = 14.0, 0.0, 90.0, -1.0
-    table["pmdec"][5] = np.nan
-    assert {name: rows.tolist() for name, rows in select_members(table).items()} == {"M67": [0]}
-
-
-def test_cluster_means_weigh_in_the_logarithm():
-    parallax = np.array([0.9, 1.0, 1.25])
-    catalog = Table(
-        {
-            "Gaia_parallax": parallax,
-            "Gaia_parallax_err": np.full(3, 0.1),
-            "spec_parallax": parallax,
-            "spec_parallax_err": 0.1 * parallax,
-        }
-    )
-    listed = Table({"2MASS_ID": ["c", "a", "x", "b"], "cluster": ["Mine"] * 4, "distance": [1.0] * 4})
-    members = members_from_table(["a", "b", "c"], listed)
-    means = cluster_means(catalog, members, listed)[0]
-    assert members["Mine"].tolist() == [0, 1, 2]
-    assert np.isclose(means["gaia"], parallax.mean())
-    assert np.isclose(means["spec"], np.exp(np.log(parallax).mean()))  # equal fractional errors: the geometric mean
-    assert np.isclose(means["literature"], 1.0)
-    with pytest.raises(BadInputError, match="none of the 4 listed"):
-        members_from_table(["y"], listed)

@@ -95,14 +95,14 @@ def outline(text):
     return Outline(text)
 
 
-def test_nothing_that_was_given_becomes_markup(text, outline):
+def test_names_from_files_never_become_markup(text, outline):
     assert outline.all("script") == []
     assert EVIL not in text
     assert "<img src=x" not in text
     assert text.count("&lt;script&gt;") >= 2  # header cards of both catalogs; or cluster, cut and header card
 
 
-def test_the_page_loads_nothing(outline):
+def test_page_loads_nothing_from_elsewhere(outline):
     sources = [
         attrs.get("src") or attrs.get("href") for _, attrs in outline.all("img", "link", "a", "source", "iframe")
     ]
@@ -131,7 +131,7 @@ def test_images_have_texts_and_sizes_and_tables_have_headers(outline):
     assert dict(outline.tags)["html"] == {"lang": "en"}
 
 
-def test_the_second_page_compares_two_catalogs(material):
+def test_second_page_compares_two_catalogs(material):
     report, compare = ((material[1].parent / name).read_text(encoding="utf-8") for name in PAGES)
     assert "280 stars in both" in compare
     assert "The other catalog puts the stars nearer, by " in compare
@@ -145,7 +145,7 @@ def test_the_second_page_compares_two_catalogs(material):
     assert all((figures / f"compare_{name}.pdf").is_file() for name in ("both", "distance", "labels", "sky"))
 
 
-def test_it_says_what_it_warns_of_and_what_is_left_out(material):
+def test_report_lists_its_warnings_and_the_figures_left_out(material):
     text = material[1].read_text(encoding="utf-8")
     assert "Mock data." in text
     assert re.search(r"Model A had only \d+ training stars", text)
@@ -153,7 +153,7 @@ def test_it_says_what_it_warns_of_and_what_is_left_out(material):
     assert open_survey(material[0] / EVIL_FOLDER).survey_hash in text
 
 
-def test_the_table_of_flags_counts_the_stars_of_each(material):
+def test_flags_are_counted_as_in_the_catalog(material):
     text, catalog = material[1].read_text(encoding="utf-8"), read_table(material[0] / "catalog.fits")
     table = re.search(r"<caption>Flags of the catalog</caption>.*?</table>", text, re.DOTALL)[0]
     rows = re.findall(r'<tr><th scope="row">(\w+)</th><td class="text">(.+?)</td><td class="number">(\d+)</td>', table)
@@ -165,7 +165,7 @@ def test_the_table_of_flags_counts_the_stars_of_each(material):
     assert all(len(meaning) > 10 for _, meaning, _ in rows)
 
 
-def test_images_beside_the_page(material, tmp_path, capsys, monkeypatch):
+def test_images_beside_the_page_are_files_and_a_report_is_not_overwritten(material, tmp_path, capsys, monkeypatch):
     folder, _ = material
     monkeypatch.setattr("spfast.report.page.SHEETS", SHEETS[:2])
     out = tmp_path / "beside"
@@ -188,7 +188,7 @@ def test_images_beside_the_page(material, tmp_path, capsys, monkeypatch):
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_a_folder_that_is_no_report_is_left_alone(material, tmp_path):
+def test_folder_that_is_no_report_is_left_alone(material, tmp_path):
     folder, _ = material
     (tmp_path / "precious.txt").write_text("mine")
     catalog, survey = read_table(folder / "catalog.fits"), open_survey(folder / EVIL_FOLDER)
@@ -210,7 +210,7 @@ PROBE = """<script>window.addEventListener("load", () => {
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
 @pytest.mark.parametrize(("name", "width"), [("report.html", w) for w in (400, 1000, 1600)] + [("compare.html", 400)])
-def test_in_a_browser(material, tmp_path, name, width):
+def test_page_fits_the_window_and_shows_its_images_in_a_browser(material, tmp_path, name, width):
     probed = tmp_path / "probed.html"
     page = (material[1].parent / name).read_text(encoding="utf-8")
     # A frame has the width that it is given; a window has the least width that the browser allows.

@@ -1,13 +1,19 @@
-"""A catalog, its stars' labels and photometry, and the truth, as one table: what the figures take."""
+"""What the figures are drawn from: a table of the catalog's stars, the survey, the models and other material."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from astropy.table import Table
 
+from spfast.config import Config
+from spfast.data.survey import Survey
 from spfast.errors import BadInputError
+from spfast.model.fitted_model import FittedModel
 from spfast.validation.read_catalog import read_catalog, true_parallaxes
 from spfast.validation.star_names import match_names
 
-__all__ = ["figure_table"]
+__all__ = ["FigureData", "figure_table"]
 
 #: Columns made of two magnitudes.
 _COLOURS = {
@@ -15,6 +21,24 @@ _COLOURS = {
     "J-K": ("J", "K"),
     "H-W2": ("H", "w2mpro"),
 }
+
+
+@dataclass(frozen=True)
+class FigureData:
+    """All that the figures are drawn from; a figure that needs what is None or empty is left out."""
+
+    table: Table  # of figure_table
+    survey: Survey | None = None
+    models: Mapping[str, FittedModel] = field(default_factory=dict)  # under A and B
+    members: Mapping[str, np.ndarray] = field(default_factory=dict)  # rows of the table for each cluster
+    literature: Table | None = None  # cluster distances
+    tune: Table | None = None
+    config: Config = field(default_factory=Config)
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """What the parallaxes can be compared with: ``"gaia"`` and, if there is one, ``"truth"``."""
+        return ("gaia", "truth") if "true_parallax" in self.table.colnames else ("gaia",)
 
 
 def figure_table(catalog: Table, stars: Table | None = None, truth: Table | None = None) -> Table:
@@ -44,7 +68,7 @@ def figure_table(catalog: Table, stars: Table | None = None, truth: Table | None
     Examples
     --------
     >>> from astropy.table import Table
-    >>> from spfast.figures.figure_table import figure_table
+    >>> from spfast.figures.figure_data import figure_table
     >>> row = {"2MASS_ID": ["2M1"], "Gaia_parallax": [1.0], "Gaia_parallax_err": [0.02], "spec_parallax": [0.9]}
     >>> table = figure_table(Table({**row, "spec_parallax_err": [0.1], "training_set": [1], "sample": ["A"]}))
     >>> bool(table["best"][0])

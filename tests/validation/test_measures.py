@@ -1,4 +1,4 @@
-"""The paper's measures, on tables where they are known."""
+"""The paper's measures, on catalogs whose scatter and bias were put in."""
 
 import warnings
 
@@ -49,7 +49,7 @@ def row(table, sample="parent", fold="all", reference="gaia"):
     return table[keep][0]
 
 
-def test_measures_against_the_truth(catalog, truth):
+def test_measures_against_the_truth_give_back_scatter_and_bias(catalog, truth):
     scores = row(validate(catalog, truth), reference="truth")
     assert scores["n"] == N
     for name in ("scatter_16_84", "scatter_2_97", "scatter_mad"):
@@ -64,7 +64,7 @@ def test_measures_against_the_truth(catalog, truth):
     assert scores["beats_gaia"] == pytest.approx(nearer.mean(), abs=1e-12)
 
 
-def test_measures_against_gaia(catalog):
+def test_measures_against_gaia_follow_their_definitions(catalog):
     scores = validate(catalog)
     assert scores.colnames == list(MEASURES)
     assert set(scores["reference"]) == {"gaia"}
@@ -80,7 +80,7 @@ def test_measures_against_gaia(catalog):
     assert row(scores, fold="A")["n"] + row(scores, fold="B")["n"] == N
 
 
-def test_best_is_chosen_by_the_raw_parallax(catalog):
+def test_best_sample_is_cut_by_the_raw_parallax(catalog):
     def n_best(zero_point):
         raw = catalog["Gaia_parallax"] - zero_point
         return np.sum((catalog["training_set"] == 1) & (raw / catalog["Gaia_parallax_err"] >= 20))
@@ -115,21 +115,21 @@ def test_a_parallax_too_small_to_divide_by_does_not_count(catalog, truth, name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         table = validate(catalog, truth)
-        found = catalog_residuals(read_catalog(catalog), truth)
+        residuals = catalog_residuals(read_catalog(catalog), truth)
     assert all(np.isfinite(table[measure]).all() for measure in ("scatter_16_84", "bias", "pull"))
-    for residual in found:
+    for residual in residuals:
         assert np.isfinite(residual.value[residual.usable]).all()
         assert np.isfinite(residual.error[residual.usable]).all()
 
 
-def test_a_catalog_without_stars(catalog, tmp_path):
+def test_catalog_without_stars_is_refused(catalog, tmp_path):
     for suffix in ("fits", "ecsv", "csv"):
         write_table(catalog[:0], tmp_path / f"none.{suffix}")
         with pytest.raises(BadInputError, match="has no star with both"):
             validate(read_table(tmp_path / f"none.{suffix}"))
 
 
-def test_the_published_table_is_read(catalog, tmp_path):
+def test_published_table_is_read_under_its_own_spellings(catalog, tmp_path):
     published = Table(
         {
             "2MASS_ID": [f"{name[:10]} + {name[11:]}" for name in catalog["2MASS_ID"][:500]],
@@ -149,20 +149,20 @@ def test_the_published_table_is_read(catalog, tmp_path):
         assert row(scores)["scatter_mad"] == pytest.approx(row(validate(catalog[:500]))["scatter_mad"], rel=1e-2)
 
 
-def test_training_set_as_text(catalog):
+def test_training_set_written_as_text_is_read(catalog):
     table = catalog[:1000].copy()
     table["training_set"] = np.where(catalog["training_set"][:1000] == 1, "True", "False")
     assert row(validate(table), "training")["n"] == 500
 
 
-def test_one_star_and_empty_samples(catalog):
+def test_samples_without_stars_are_left_out(catalog):
     one = catalog[:1].copy()  # not a training star
     scores = validate(one)
     assert set(scores["sample"]) == {"parent"}
     assert np.isfinite(row(scores)["bias"])
 
 
-def test_bad_input(catalog, truth):
+def test_missing_columns_and_a_foreign_truth_are_refused(catalog, truth):
     lacking = catalog.copy()
     lacking.remove_column("spec_parallax_err")
     with pytest.raises(BadInputError, match="no column spec_parallax_err"):
@@ -179,7 +179,7 @@ def test_bad_input(catalog, truth):
         validate(catalog, Table({"APOGEE_ID": ["a"]}))
 
 
-def test_text(catalog, truth):
+def test_measures_are_printed_with_a_sentence_on_the_main_samples(catalog, truth):
     text = format_validation(validate(catalog, truth))
     lines = text.splitlines()
     assert len(lines) == 1 + 18 + 2

@@ -1,0 +1,91 @@
+"""The tables of a page, as texts: those of the checks, and how many stars carry each flag."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Table
+
+from spfast.validation.checks import CHECKS
+from spfast.validation.columns import shown_columns
+
+__all__ = ["PageTable", "check_tables", "count_flags", "format_number"]
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """A table as the template takes it."""
+
+    title: str
+    note: str
+    heads: list[tuple[str, bool]]  # each heading, and whether its column holds numbers
+    rows: list[list[str]]
+    legend: list[tuple[str, str]]  # each heading and what the column says
+
+
+def check_tables(tables: Mapping[str, Table], page: str) -> list[PageTable]:
+    """Return the checks' tables that stand on one page.
+
+    Parameters
+    ----------
+    tables : dict of astropy Table
+        Of `run_checks`.
+    page : str
+        ``"report"`` or ``"compare"``.
+
+    Returns
+    -------
+    list of PageTable
+        In the order of `CHECKS`.
+    """
+    return [_page_table(check, tables[check.name]) for check in CHECKS if check.page == page and check.name in tables]
+
+
+def _page_table(check, table):
+    columns = shown_columns(check.columns, "page")
+    note = f"{check.shows[0].upper()}{check.shows[1:]}. {check.note}"
+    headings = [_typeset(column.heading_with_unit) for column in columns.values()]
+    is_number = [bool(column.format) for column in columns.values()]
+    rows = [[_cell(row[name], column.format) for name, column in columns.items()] for row in table]
+    legend = list(zip(headings, (column.description for column in columns.values()), strict=True))
+    return PageTable(check.title, note, list(zip(headings, is_number, strict=True)), rows, legend)
+
+
+def _typeset(heading):
+    """Write a heading with the characters that a terminal may lack."""
+    return heading.replace("chi2", "\N{GREEK SMALL LETTER CHI}\N{SUPERSCRIPT TWO}")
+
+
+def _cell(value, spec):
+    return format_number(value, spec) if spec else str(value)
+
+
+def format_number(value: float, spec: str) -> str:
+    """Write a number with a true minus sign; a dash for NaN."""
+    if not np.isfinite(value):
+        return "\N{EN DASH}" if np.isnan(value) else "\N{INFINITY}"
+    return f"{value:{spec}}".replace("-", "\N{MINUS SIGN}")
+
+
+def count_flags(table: Table) -> list[tuple[str, str, int]]:
+    """Return name, meaning and number of stars of each flag that the catalog's header names.
+
+    Parameters
+    ----------
+    table : astropy Table
+        With the catalog's columns and header.
+
+    Returns
+    -------
+    list of (str, str, int)
+        Empty for a catalog without flags.
+    """
+    if "flags" not in table.colnames:
+        return []
+    bits = np.asarray(table["flags"]).astype(np.int64)
+    counts = []
+    for key, value in table.meta.items():
+        if key.startswith("FLAG") and key[4:].isdigit():
+            name, _, meaning = str(value).partition(": ")
+            counts.append((name, meaning, int(np.count_nonzero(bits >> int(key[4:]) & 1))))
+    return counts
