@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from spfast.kernels.cholesky import factor_diagonal, solve_factored
+from spfast.kernels.cholesky import factor_block, solve_factored
 from spfast.kernels.jit import jit
 
 __all__ = ["estimate_rows"]
@@ -56,7 +56,7 @@ def estimate_rows(mean, factors, scatter, error_max, ln_flux, ln_flux_error):
                     total += np.float64(weight[i] * factors[k, i] * factors[m, i])
                 matrix[m, k] = total
             matrix[k, k] += 1.0
-        factor_diagonal(matrix, 0, n_factors)  # positive: the unit matrix and more
+        factor_block(matrix, 0, n_factors, 0.0)  # positive: the unit matrix and more
         solve_factored(matrix, n_factors, z)
         for i in range(n_pixels):
             if not error[i] > error_max:

@@ -12,13 +12,28 @@ STEP, PIECE = 64, 64
 
 
 @jit
-def factor_diagonal(matrix, begin, end):
-    """Factor the diagonal block in place into an upper triangle ``R``, ``R.T R`` the block; False if not positive."""
+def factor_block(matrix, begin, end, min_pivot):
+    """Factor rows and columns ``begin`` to ``end`` in place into an upper triangle ``R``, ``R.T R`` the block.
+
+    Parameters
+    ----------
+    matrix : float32 or float64 array, C order, shape (>= end, >= end)
+        Symmetric; its upper triangle is read and overwritten, what is below the diagonal is left alone.
+    begin, end : int
+    min_pivot : float
+        The block is singular if what is left of a diagonal element is no more than this share of it.
+
+    Returns
+    -------
+    bool
+        False if the block is singular or not positive; it is then factored in part.
+    """
     for i in range(begin, end):
-        total = np.float64(matrix[i, i])
+        diagonal = np.float64(matrix[i, i])
+        total = diagonal
         for k in range(begin, i):
             total -= np.float64(matrix[k, i]) * np.float64(matrix[k, i])
-        if not total > 0.0:
+        if not total > min_pivot * diagonal:
             return False
         root = math.sqrt(total)
         matrix[i, i] = root

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from spfast.kernels.cholesky import factor_block, solve_factored
 from spfast.kernels.jit import jit
 
 #: What `spectrum_row` returns first: the row is good, or why there is none.
@@ -40,33 +41,6 @@ def _grow(bad, n_grow):
 
 
 @jit
-def _solve(matrix, right, n):
-    """Solve a symmetric positive definite n x n system in place by Cholesky; False if it is singular."""
-    for j in range(n):
-        diagonal = matrix[j, j]
-        pivot = diagonal
-        for k in range(j):
-            pivot -= matrix[j, k] * matrix[j, k]
-        if not pivot > _MIN_PIVOT * diagonal:
-            return False
-        matrix[j, j] = math.sqrt(pivot)
-        for i in range(j + 1, n):
-            value = matrix[i, j]
-            for k in range(j):
-                value -= matrix[i, k] * matrix[j, k]
-            matrix[i, j] = value / matrix[j, j]
-    for i in range(n):
-        for k in range(i):
-            right[i] -= matrix[i, k] * right[k]
-        right[i] /= matrix[i, i]
-    for i in range(n - 1, -1, -1):
-        for k in range(i + 1, n):
-            right[i] -= matrix[k, i] * right[k]
-        right[i] /= matrix[i, i]
-    return True
-
-
-@jit
 def _fit_continuum(flux, error, variance, basis, first, weight_power, coefficients):
     """Fit the Chebyshev series of one chip; False if singular.
 
@@ -97,9 +71,12 @@ def _fit_continuum(flux, error, variance, basis, first, weight_power, coefficien
         moments[k] = moment
     matrix = np.empty((n, n), np.float64)
     for i in range(n):
-        for j in range(i + 1):
-            matrix[i, j] = 0.5 * (moments[i + j] + moments[i - j])
-    return _solve(matrix, coefficients, n)
+        for j in range(i, n):
+            matrix[i, j] = 0.5 * (moments[i + j] + moments[j - i])
+    if not factor_block(matrix, 0, n, _MIN_PIVOT):
+        return False
+    solve_factored(matrix, n, coefficients)
+    return True
 
 
 @jit

@@ -121,7 +121,7 @@ def factor_support(store, support, scratch, team):
     team.run(cholesky.gather_square, -(-n // cholesky.PIECE), store, support, _RIDGE, factor)
     for begin in range(0, n, cholesky.STEP):
         end = min(begin + cholesky.STEP, n)
-        if not cholesky.factor_diagonal(factor, begin, end):
+        if not cholesky.factor_block(factor, begin, end, 0.0):
             return None
         if end < n:
             team.run(cholesky.solve_panel, -(-(n - end) // cholesky.PIECE), factor, begin, end, n)

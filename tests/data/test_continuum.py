@@ -12,6 +12,7 @@ from spfast.data.spectra.continuum import (
 )
 from spfast.data.spectra.features import SpectrumFeatures
 from spfast.errors import BadInputError
+from spfast.kernels import cholesky
 from spfast.kernels import continuum as kernel
 from spfast.model.layout import CHIPS, grid_wavelength
 
@@ -193,7 +194,7 @@ def test_the_kernel_s_logarithm_is_that_of_numpy():
     ],
 )
 def test_singular_systems_are_refused(matrix):
-    assert not kernel._solve(np.array(matrix), np.ones(2), 2)
+    assert not cholesky.factor_block(np.array(matrix), 0, 2, kernel._MIN_PIVOT)
 
 
 def test_normal_equations_are_solved():
@@ -201,10 +202,11 @@ def test_normal_equations_are_solved():
     factor = rng.normal(size=(4, 4))
     matrix, right = factor @ factor.T + np.eye(4), rng.normal(size=4)
     expected = np.linalg.solve(matrix, right)
-    assert kernel._solve(matrix, right, 4)
+    assert cholesky.factor_block(matrix, 0, 4, kernel._MIN_PIVOT)
+    cholesky.solve_factored(matrix, 4, right)
     np.testing.assert_allclose(right, expected, rtol=1e-12)
     almost = np.array([[1.0, 1.0], [1.0, 1.0 + 1e-8]])
-    assert kernel._solve(almost, np.ones(2), 2)
+    assert cholesky.factor_block(almost, 0, 2, kernel._MIN_PIVOT)
 
 
 def test_bad_pixels_grow_to_either_side_within_the_chip():

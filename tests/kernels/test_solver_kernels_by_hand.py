@@ -176,7 +176,7 @@ def test_diagonal_block():
     matrix = positive(7)
     begin, end = 2, 6
     whole = matrix.copy()
-    assert cholesky.factor_diagonal(whole, begin, end)
+    assert cholesky.factor_block(whole, begin, end, 0.0)
     block = slice(begin, end)
     upper = np.linalg.cholesky(matrix[block, block]).T
     np.testing.assert_allclose(np.triu(whole[block, block]), upper, rtol=1e-12, atol=1e-15)
@@ -184,20 +184,23 @@ def test_diagonal_block():
     outside[block, block] = np.tri(4, k=-1, dtype=bool)
     np.testing.assert_array_equal(whole[outside], matrix[outside])
     small = np.diag([1.0, 1e-6])
-    assert cholesky.factor_diagonal(small, 0, 2)
+    assert cholesky.factor_block(small, 0, 2, 0.0)
     np.testing.assert_allclose(small, np.diag([1.0, 1e-3]))
     for bad in (0.0, -1.0, np.nan):
         spoiled = matrix.copy()
         spoiled[3, 3] = bad
-        assert not cholesky.factor_diagonal(spoiled, begin, end)
-    assert not cholesky.factor_diagonal(np.ones((2, 2)), 0, 2)
+        assert not cholesky.factor_block(spoiled, begin, end, 0.0)
+    assert not cholesky.factor_block(np.ones((2, 2)), 0, 2, 0.0)
+    for min_pivot, is_regular in ((0.49, True), (0.5, False), (0.51, False)):
+        halved = np.array([[1.0, 0.5], [0.5, 0.5]])  # the second pivot is 0.25
+        assert cholesky.factor_block(halved, 0, 2, min_pivot) == is_regular
 
 
 @pytest.mark.parametrize("n", [4, 5, 67, 68, 69, 140])
 def test_panel_right_of_the_diagonal_block(n):
     begin, end = 1, 4
     matrix = np.triu(positive(n))
-    assert cholesky.factor_diagonal(matrix, begin, end)
+    assert cholesky.factor_block(matrix, begin, end, 0.0)
     before, factor = matrix.copy(), matrix[begin:end, begin:end]
     expected = np.linalg.solve(factor.T, before[begin:end, end:])
     n_pieces = -(-(n - end) // 64)
