@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Modules and the tests that answer for them.
 MODULES = {
     "spfast.kernels.l1": ["tests/kernels/test_kernels_by_hand.py"],
-    "spfast.kernels.uncertainty": ["tests/model/test_propagation_by_hand.py"],
+    "spfast.kernels.uncertainty": ["tests/model/test_propagation.py"],
     "spfast.kernels.exp_linear": ["tests/kernels/test_kernels_by_hand.py"],
     "spfast.kernels.coordinate_descent": ["tests/kernels/test_solver_kernels_by_hand.py"],
     "spfast.kernels.lbfgs": ["tests/kernels/test_solver_kernels_by_hand.py"],
@@ -37,8 +37,8 @@ MODULES = {
         *("-W", "ignore::RuntimeWarning"),  # what the compiler takes for infinity, plain Python warns of
         "tests/data/test_continuum.py",
     ],
-    "spfast.model.predict": ["tests/model/test_propagation_by_hand.py"],
-    "spfast.model.budget": ["tests/model/test_budget_by_hand.py"],
+    "spfast.model.predict": ["tests/model/test_propagation.py"],
+    "spfast.model.budget": ["tests/model/test_budget.py"],
     "spfast.data.match": ["tests/data/test_match.py"],
     "spfast.data.cuts": ["tests/data/test_cuts.py"],
     "spfast.selection.folds": ["tests/selection/test_folds.py"],
