@@ -37,7 +37,7 @@ def writing(path):
     except OSError as error:
         reason = error.strerror or error
         raise BadInputError(
-            f"{path}: cannot be written ({reason}); see to room and rights, or choose another"
+            f"{path}: cannot be written ({reason}); check free space and permissions, or choose another output"
         ) from None
 
 

@@ -113,7 +113,7 @@ def _lock(descriptor, path):
             f"{path}: {_holder(descriptor)} is writing it; wait until it is done, or choose another output"
         ) from None
     except OSError as error:
-        text = f"{path}: the file system has no locks ({error.strerror}); see to it that nothing else writes it"
+        text = f"{path}: the file system has no locks ({error.strerror}); make sure that nothing else writes it"
         warnings.warn(text, LockWarning, stacklevel=2)
         return False
 

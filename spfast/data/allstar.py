@@ -74,7 +74,7 @@ def read_allstar(path: str | os.PathLike) -> Table:
         hdu = _allstar_hdu(hdus, path)
         own_names = _find_columns(hdu.columns.names, path)
         if hdu.data is None or not len(hdu.data):
-            raise BadInputError(f"{path}: the allStar table has no rows, expected one a star; download it again")
+            raise BadInputError(f"{path}: the allStar table has no rows, expected one for each star; download it again")
         columns = {ours: (np.array(hdu.data[name]), hdu.columns[name].unit) for ours, name in own_names.items()}
     table = Table()
     for ours, (values, unit) in columns.items():

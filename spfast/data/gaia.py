@@ -96,7 +96,7 @@ def read_wise(path: str | os.PathLike) -> Table:
 def _read(path):
     table = read_table(path)
     if not len(table):
-        raise BadInputError(f"{path}: the table has no rows, expected one a star; make it again")
+        raise BadInputError(f"{path}: the table has no rows, expected one for each star; make it again")
     return table
 
 

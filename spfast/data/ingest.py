@@ -241,7 +241,7 @@ def _write(out, stars, flow, results, config, provenance, quiet, like_survey):
     if not whole.size:
         shutil.rmtree(partial)
         raise BadInputError(
-            f"{out}: none of the {len(stars)} spectra can be used (row 0: {results.failures[0]}); check --spectra"
+            f"{out}: none of the {len(stars)} spectra can be used (the first: {results.failures[0]}); check --spectra"
         )
     if 0 < results.n_unnormalized < whole.size:
         warnings.warn(

@@ -197,7 +197,9 @@ def open_survey(path: str | os.PathLike) -> Survey:
     wrong = [name for name, kind in _INFO.items() if not isinstance(info.get(name), kind)]
     wrong += [] if wrong or all(_is_cut(cut) for cut in info["cut_flow"]) else ["cut_flow"]
     if wrong:
-        raise BadInputError(f"{path / 'survey.json'}: damaged (no {wrong[0]} of its kind); {_REBUILD}")
+        raise BadInputError(
+            f"{path / 'survey.json'}: damaged (its {wrong[0]} is missing or of another type); {_REBUILD}"
+        )
     if schema != SCHEMA:
         raise BadInputError(f"{path}: survey format {str(schema)[:20]}, expected {SCHEMA}; {_REBUILD}")
     arrays = [_open_array(path / f"{name}.npy", layout) for name in ARRAYS]

@@ -84,8 +84,8 @@ def _bounded(path, file):
         unpacked += len(piece)
         if unpacked > limit:
             raise BadInputError(
-                f"{path}: unpacks to more than {limit >> 20} MiB, {_UNPACKED_TIMES} times its size; if it is what it "
-                "should be, unpack it yourself and give the plain file"
+                f"{path}: unpacks to more than {limit >> 20} MiB, {_UNPACKED_TIMES} times its size; if you trust it, "
+                "unpack it yourself and give the plain file"
             )
         yield piece
 
@@ -128,7 +128,7 @@ def _xml_checker(path):
     parser = expat.ParserCreate()
 
     def refuse(what, advice):
-        raise BadInputError(f"{path}: its XML {what}, which a table has no use for; {advice}")
+        raise BadInputError(f"{path}: its XML {what}, which no table needs; {advice}")
 
     def entity(name, *_):
         refuse(f"declares the entity {name[:40]!r}", "write the text out")

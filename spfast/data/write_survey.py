@@ -167,7 +167,7 @@ def clear_partial(path):
     if not partial.exists():
         return False
     if not partial.is_dir() or not {child.name for child in partial.iterdir()} <= {WORK, TRUTH, *FILES}:
-        raise BadInputError(f"{partial}: is in the way and no build of ours; remove it or choose another output")
+        raise BadInputError(f"{partial}: is in the way and no unfinished survey; remove it or choose another output")
     with writing(path):
         shutil.rmtree(partial)
     return True

@@ -113,7 +113,7 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path, capsys):
     simulate_download(tmp_path / "out", 5, quiet=True)
     shutil.rmtree(tmp_path / "out")
     assert cli.main(["simulate", str(tmp_path / "out"), "--survey", "--stars", "5"]) == 2
-    assert "is in the way and no build of ours" in capsys.readouterr().err
+    assert "is in the way and no unfinished survey" in capsys.readouterr().err
     assert (tmp_path / "out.partial" / "thesis.tex").read_text() == "mine"
 
 

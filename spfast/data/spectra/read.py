@@ -138,7 +138,7 @@ def _check_shapes(path, shape, others):
     if any(other != shape for other in others):
         raise BadInputError(
             f"{path}: HDU 1 has shape {shape}, those after it {', '.join(map(str, others))}; flux, error and mask of "
-            "an apStar or aspcapStar file have the same"
+            "an apStar or aspcapStar file have the same shape"
         )
 
 
