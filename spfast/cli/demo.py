@@ -86,7 +86,7 @@ def _run_demo(args):
 
 def _demo_report(args, config, catalog, survey, path, models_path, truth, grid):
     from spfast.report.page import make_report
-    from spfast.validation.checks import load_models
+    from spfast.validation.material import load_models
 
     missing = [name for name in ("matplotlib", "jinja2") if importlib.util.find_spec(name) is None]
     if missing:

@@ -40,7 +40,7 @@ def run(args):
     from spfast.data.survey import open_survey
     from spfast.data.tables.read import read_table
     from spfast.report.page import make_report
-    from spfast.validation.checks import load_models
+    from spfast.validation.material import load_models
 
     catalog, survey = read_table(args.catalog), open_survey(args.survey)
     check_catalog(catalog, survey)

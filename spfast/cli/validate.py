@@ -58,7 +58,8 @@ def run(args):
     from spfast.data.survey import open_survey
     from spfast.data.tables.read import read_table
     from spfast.data.tables.write import check_output, write_table
-    from spfast.validation.checks import check_names, format_checks, load_models, run_checks
+    from spfast.validation.checks import check_names, format_checks, run_checks
+    from spfast.validation.material import load_models
 
     if args.output:
         check_output(args.output, args.overwrite)  # before the tables are read

@@ -12,7 +12,7 @@ from spfast.validation.clusters import CLUSTERS, Members, cluster_means, listed_
 from spfast.validation.columns import Column
 from spfast.validation.comparison import COMPARISON, compare_catalogs, star_counts
 from spfast.validation.coverage import CALIBRATION, COVERAGE, calibration, coverage, errors_used
-from spfast.validation.material import Material, load_models
+from spfast.validation.material import Material
 from spfast.validation.measures import MEASURES, format_validation, validate
 from spfast.validation.read_catalog import read_catalog
 from spfast.validation.reddening import REDDENING, reddening_test
@@ -27,7 +27,7 @@ from spfast.validation.stability import (
 from spfast.validation.terminal import lay_out
 from spfast.validation.trends import TRENDS, residual_trends
 
-__all__ = ["CHECKS", "Check", "check_names", "format_checks", "load_models", "run_checks"]
+__all__ = ["CHECKS", "Check", "check_names", "format_checks", "run_checks"]
 
 
 @dataclass(frozen=True, kw_only=True)

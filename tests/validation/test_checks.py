@@ -10,7 +10,8 @@ from spfast.cli import main
 from spfast.data.tables.read import read_table
 from spfast.data.tables.write import write_table
 from spfast.errors import BadInputError
-from spfast.validation.checks import CHECKS, check_names, format_checks, load_models, run_checks
+from spfast.validation.checks import CHECKS, check_names, format_checks, run_checks
+from spfast.validation.material import load_models
 
 
 def test_every_check_that_the_material_allows_is_run_printed_and_written(honest, tmp_path):
