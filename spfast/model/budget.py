@@ -15,7 +15,7 @@ errors included. What the coefficients' covariance C adds is ``x' C x`` of the *
 ones give more than that by ``tr(C N)`` in the mean, with N the covariance of their noise, so this much is taken off.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -67,6 +67,8 @@ class ErrorBudget:
         spread (`offset_basis`), and what one and what the square of a standardised unit adds to ln parallax.
     subtracted : bool
         Whether the offset is subtracted from predictions; else its square is part of their variance.
+    zero_point_error : float [mas] or None
+        Of the zero point that the model was fitted with, which is in ``factor`` then; None for one that was given.
     """
 
     intrinsic_scatter: float = entry(kinds.NOT_NEGATIVE)
@@ -79,6 +81,7 @@ class ErrorBudget:
     factor: np.ndarray = field(repr=False)
     offset: np.ndarray = field(repr=False)
     subtracted: bool = entry(kinds.TRUTH)
+    zero_point_error: float | None = entry(kinds.NOT_NEGATIVE, default=None)
 
     #: The arrays among the attributes.
     ARRAYS = ("columns", "factor", "offset")
@@ -95,6 +98,25 @@ class ErrorBudget:
             raise ValueError("the offset of its error budget is damaged")
         if np.any(offset[:, 3] < 1 / LARGEST):  # spreads, by which it is divided
             raise ValueError("the offset of its error budget is damaged")
+
+    def with_zero_point_error(self, error: float, shift: np.ndarray) -> "ErrorBudget":
+        """Add the error of the zero point to the covariance of the coefficients.
+
+        Parameters
+        ----------
+        error : float [mas]
+        shift : float64 array, shape (n_features,)
+            What the coefficients would change by if the zero point were larger by its error.
+
+        Returns
+        -------
+        ErrorBudget
+        """
+        columns = np.union1d(self.columns, np.flatnonzero(shift)).astype(np.int64)
+        factor = np.zeros((columns.size, self.factor.shape[1] + 1))
+        factor[np.searchsorted(columns, self.columns), :-1] = self.factor
+        factor[:, -1] = shift[columns]
+        return replace(self, columns=columns, factor=factor, zero_point_error=error)
 
     def ln_offset(self, colour, ln_parallax):
         """What held-out stars of a colour and a predicted ln parallax are off by, in the mean.

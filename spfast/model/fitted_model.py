@@ -9,7 +9,7 @@ from spfast.config import CONSTANT
 from spfast.errors import BadInputError
 from spfast.model.budget import ErrorBudget, dust_colour
 from spfast.model.extent import Position, TrainingExtent, position
-from spfast.model.kinds import LARGEST, kinds_of, to_entries
+from spfast.model.kinds import LARGEST, to_entries
 from spfast.model.layout import FeatureLayout
 from spfast.model.model_file import SCHEMAS, read_model_file, write_model_file
 from spfast.model.parts import (
@@ -374,7 +374,7 @@ class FittedModel:
             raise ValueError("its layout does not fit its coefficients")
         budget, numbers = None, header.get("budget")
         if numbers is not None and header["schema"] == SCHEMAS[-1]:  # older ones had another, which is not used
-            numbers = {name: numbers[name] for name in kinds_of(ErrorBudget)}
+            numbers = {spec.name: numbers[spec.name] for spec in fields(ErrorBudget) if spec.name in numbers}
             budget = ErrorBudget(**numbers, **{name: arrays[f"budget_{name}"] for name in ErrorBudget.ARRAYS})
             budget.check(coef.size)
         scalars = {

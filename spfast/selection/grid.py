@@ -11,10 +11,12 @@ from spfast.config import TuneConfig
 from spfast.errors import BadInputError
 from spfast.files import RecordFile
 
-__all__ = ["SCORES", "PointStore", "choose", "grow", "undecided_zero_points"]
+__all__ = ["SCORES", "PointStore", "choose", "grow", "scored_zero_point", "undecided_zero_points"]
 
 #: Scores, the smaller the better, and what weighs a fold's score in the mean over folds.
 SCORES = {"chi_squared": "n_test", "likelihood": "n_test", "scatter": "n_best"}
+#: A score that changes by less than this share over the grid has no minimum: its numbers are rounding.
+_FLAT = 1e-9
 #: A zero point whose score differs from the chosen one's by fewer standard errors than this might be as good.
 _CLEAR = 2.0
 
@@ -131,6 +133,62 @@ def undecided_zero_points(points: Sequence[dict], score: str, penalty: float, ze
         f"zero point {zero_point:g} mas: {others} mas scores as well within the errors "
         f"({score} worse by {mean:.2g} +- {error:.2g}); --zero-point fit gives one with its error"
     )
+
+
+def scored_zero_point(points: Sequence[dict], score: str, penalty: float) -> tuple[float, float]:
+    """Return the zero point that the scores of held-out stars prefer at a penalty, and its error [mas].
+
+    Near its minimum a score is a parabola in the zero point. Each fold has its own; the zero point is at the minimum of
+    their mean, and its error is that of the mean over the folds of where they have theirs.
+
+    Parameters
+    ----------
+    points, score
+        As in `choose`; of at least three zero points.
+    penalty : float
+
+    Returns
+    -------
+    zero_point, error : float [mas]
+        The error is infinite where the scores have no minimum, or there are no two folds to compare.
+
+    Examples
+    --------
+    >>> from spfast.selection.grid import scored_zero_point
+    >>> one = {"repeat": 0, "penalty": 30.0, "n_test": 50}
+    >>> points = [
+    ...     {**one, "held_out": str(f), "zero_point": z, "chi_squared": 1 + 9 * (z - best) ** 2}
+    ...     for f, best in enumerate((0.03, 0.05)) for z in (0.0, 0.04, 0.08)
+    ... ]
+    >>> [round(number, 4) for number in scored_zero_point(points, "chi_squared", 30.0)]
+    [0.04, 0.01]
+    """
+    folds = {}
+    for point in points:
+        if point["penalty"] == penalty and point[score] is not None:
+            folds.setdefault((point["repeat"], point["held_out"]), []).append(point)
+    minima, weights, curvatures = [], [], []
+    for fold in folds.values():
+        zero_points = np.array([point["zero_point"] for point in fold])
+        if np.unique(zero_points).size < 3:
+            return math.nan, math.inf
+        centre = zero_points.mean()
+        curvature, slope, _ = np.polyfit(zero_points - centre, [point[score] for point in fold], 2)
+        minima.append((centre, slope))
+        curvatures.append(curvature)
+        weights.append(fold[0][SCORES[score]])
+    weights = np.array(weights, dtype=np.float64)
+    if len(minima) < 2 or not weights.sum() > 0:
+        return math.nan, math.inf
+    weights /= weights.sum()
+    curvature = float(weights @ curvatures)
+    spans = [np.ptp([point["zero_point"] for point in fold]) for fold in folds.values()]
+    scores = [abs(point[score]) for fold in folds.values() for point in fold]
+    if not curvature * max(spans) ** 2 > _FLAT * max(scores):
+        return math.nan, math.inf
+    # Each fold's minimum by the curvature that all have in common: one fold's own may be next to none.
+    found = np.array([centre - slope / (2.0 * curvature) for centre, slope in minima])
+    return float(weights @ found), float(np.std(found, ddof=1) / math.sqrt(found.size))
 
 
 def grow(values: Sequence[float], taken: Iterable[float], geometric: bool) -> float | None:

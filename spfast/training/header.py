@@ -76,6 +76,13 @@ _BUDGET_CARDS = {
     "NHELD": _ModelCard("stars held out to measure them, {}", lambda model: int(model.budget.n_held_out)),
 }
 
+#: Only where the zero point is not given, but chosen or fitted.
+_ZERO_POINT_CARDS = {
+    "ZPERR": _ModelCard(
+        "[mas] error of the zero point, {}", lambda model: float(model.budget.zero_point_error), "ZPERR"
+    ),
+}
+
 _TUNED_CARDS = {
     "TUNED": _ModelCard(
         "how {}'s numbers were chosen", lambda model: "given" if model.tuned is None else model.tuned.summary
@@ -90,7 +97,7 @@ _ROBUST_CARDS = {
     "ROBOUT": _ModelCard("training stars more likely out than in, {}", lambda model: model.robust.n_outliers),
     "ROBRND": _ModelCard("rounds of the robust likelihood, {}", lambda model: model.robust.n_rounds),
 }
-_ALL_CARDS = _MODEL_CARDS | _BUDGET_CARDS | _TUNED_CARDS | _ROBUST_CARDS
+_ALL_CARDS = _MODEL_CARDS | _BUDGET_CARDS | _ZERO_POINT_CARDS | _TUNED_CARDS | _ROBUST_CARDS
 
 #: Comments of the cards of `survey_cards`.
 SURVEY_COMMENTS = {key: card.comment for key, card in _SURVEY_CARDS.items()}
@@ -107,6 +114,8 @@ def survey_cards(product: str, survey: Survey, config: Config) -> dict:
 def model_cards(model: FittedModel, fold: str | None = None) -> dict:
     """The cards on a model: all of them for the model of a catalog's fold, those of a prediction without one."""
     cards = _MODEL_CARDS | (_BUDGET_CARDS if model.budget is not None else {}) | _TUNED_CARDS
+    if model.budget is not None and model.budget.zero_point_error is not None:
+        cards |= _ZERO_POINT_CARDS
     cards |= _ROBUST_CARDS if model.robust is not None else {}
     return {key: card.value(model) for key, card in _keys(cards, fold).items()}
 

@@ -9,12 +9,12 @@ from tiny import ZERO_POINT, tiny_survey
 
 from spfast import cli
 from spfast.catalog.make import make_catalog
-from spfast.config import Config, load_config
+from spfast.config import Config, load_config, resolve_config
 from spfast.data.tables.read import read_table
 from spfast.errors import BadInputError, SpfastWarning
-from spfast.selection.grid import PointStore, choose, grow, undecided_zero_points
+from spfast.selection.grid import PointStore, choose, grow, scored_zero_point, undecided_zero_points
 from spfast.selection.splits import make_splits
-from spfast.training import cross_validation
+from spfast.training import cross_validation, fold
 from spfast.training.cross_validation import Tuning
 from spfast.training.fold import FoldTraining, fit_stars
 from spfast.training.tune import POINT_COLUMNS, tune
@@ -298,3 +298,52 @@ def test_command_catalog_auto(survey, tmp_path, capsys):
     assert cli.main(["catalog", str(survey.path), "-o", str(out), "--penalty", "auto", "--config", str(settings)]) == 0
     assert capsys.readouterr().out.count("    chosen: penalty ") == 2
     assert "minimum of held-out chi_squared" in read_table(out).meta["TUNED_B"]
+
+
+def test_scores_prefer_the_mean_of_what_folds_prefer():
+    def scored(*minima, zero_points=(0.0, 0.04, 0.08), curvature=40.0):
+        return [
+            point(str(fold), 10.0, 1.0 + curvature * (z - best) ** 2, z)
+            for fold, best in enumerate(minima)
+            for z in zero_points
+        ]
+
+    zero_point, error = scored_zero_point(scored(0.02, 0.05, 0.06, 0.03), "chi_squared", 10.0)
+    assert zero_point == pytest.approx(0.04)
+    assert error == pytest.approx(np.std([0.02, 0.05, 0.06, 0.03], ddof=1) / 2)
+    for silent in (
+        scored(0.02),  # one fold
+        scored(0.02, 0.05, zero_points=(0.0, 0.04)),  # two zero points
+        scored(0.02, 0.05, curvature=-40.0),  # no minimum
+        scored(0.02, 0.05, curvature=0.0),  # no zero point better than another
+    ):
+        assert scored_zero_point(silent, "chi_squared", 10.0)[1] == np.inf
+    assert scored_zero_point(scored(0.02, 0.05), "chi_squared", 20.0)[1] == np.inf  # of another penalty
+
+
+def test_a_zero_point_that_scores_leave_open_stays_at_the_release(monkeypatch, survey):
+    monkeypatch.setattr(fold, "scored_zero_point", lambda *args: (np.nan, np.inf))
+    config = AUTO.replace(fit={"penalty_rule": "constant", "zero_point": 0.031})
+    model = fit_stars(survey, config, "A", threads=1)
+    assert (model.zero_point, model.budget.zero_point_error) == (0.031, pytest.approx(0.02))
+    assert "zero point 0.0310 +- 0.0200 mas" in model.tuned.summary
+
+
+@pytest.mark.parametrize("rule", ["auto", "fit"])
+def test_the_error_of_the_zero_point_is_in_the_errors_of_the_catalog(survey, rule):
+    config = resolve_config(penalty=20.0, zero_point=rule)
+    model = fit_stars(survey, config, "A", threads=1)
+    given = fit_stars(survey, resolve_config(config, zero_point=model.zero_point), "A", threads=1)
+    assert given.budget.zero_point_error is None
+    error = model.budget.zero_point_error
+    assert 0.0 < error < 0.05
+    # What the predictions would be with a zero point larger by its error.
+    moved = fit_stars(survey, resolve_config(config, zero_point=model.zero_point + error), "A", threads=1)
+    shift = moved.predict_ln(survey.features) - given.predict_ln(survey.features)
+    variance = [one.predict_total_ln_error(survey.features, survey.feature_errors) ** 2 for one in (model, given)]
+    if rule == "auto":
+        np.testing.assert_allclose(np.median((variance[0] - variance[1]) / shift**2), 1.0, rtol=0.1)
+    assert np.mean(variance[0]) > np.mean(variance[1])
+    catalog = make_catalog(survey, config=config, threads=1)
+    assert catalog.meta["ZPERR_A"] == error
+    assert "ZPERR_A" not in make_catalog(survey, 20.0, threads=1).meta
