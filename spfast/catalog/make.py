@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from spfast import __version__
+from spfast.blas import one_blas_thread
 from spfast.catalog.columns import build_table, flag_cards, pack_flags, star_values
 from spfast.catalog.flags import star_flags
 from spfast.catalog.predict import apply_model, fitted_zero_point, zero_point_rule
@@ -61,6 +62,7 @@ HEADER_COMMENTS = {
 }
 
 
+@one_blas_thread()
 def make_catalog(survey, penalty=None, zero_point=None, config=None, threads=None, models=None):
     """Fit one model to each fold's training stars and predict every star by the model that never saw it.
 

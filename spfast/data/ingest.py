@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spfast.blas import one_blas_thread
 from spfast.config import Config
 from spfast.data.apogee import SpectrumFiles, fits_library, read_allstar, spectrum_reader
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
@@ -42,6 +43,7 @@ _SECTIONS = ("sample", "training", "normalization", "features")
 _BLOCK = 256
 
 
+@one_blas_thread()
 def ingest(allstar, spectra, gaia, out, wise=None, config=None, threads=None, quiet=False, like=None):
     """Build a survey from an APOGEE download and a Gaia table.
 

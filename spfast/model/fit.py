@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 
+from spfast.blas import one_blas_thread
 from spfast.errors import BadInputError, ConvergenceWarning, SpfastWarning
 from spfast.kernels.team import Team
 from spfast.model.arrays import TrainingData
@@ -176,6 +177,7 @@ threads, layout
     def __exit__(self, exc_type, exc, traceback):
         self._team.__exit__(exc_type, exc, traceback)
 
+    @one_blas_thread()
     def fit(self, penalty, zero_point=0.0, start=None, metadata=None):
         """Fit at one penalty and zero point; whether it converged is in the result, without a warning.
 

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from spfast import __version__
+from spfast.blas import one_blas_thread
 from spfast.catalog.compatibility import features_origin
 from spfast.catalog.flags import position, spectral_unlikeness, with_training_extent
 from spfast.config import AUTO, CONSTANT, FITTED, OWN_ZERO_POINT, Config
@@ -94,6 +95,7 @@ def training_set(survey, config, fold=None, threads=None):
     )
 
 
+@one_blas_thread()
 def fit_stars(survey, config=None, fold=None, threads=None, quiet=True):
     """Fit a model to a survey's training set, or to one fold of it.
 

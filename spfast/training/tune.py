@@ -6,6 +6,7 @@ import numpy as np
 from astropy.table import Table
 
 from spfast import __version__
+from spfast.blas import one_blas_thread
 from spfast.config import Config
 from spfast.selection.grid import PointStore
 from spfast.selection.splits import make_splits
@@ -61,6 +62,7 @@ HEADER_COMMENTS = {
 }
 
 
+@one_blas_thread()
 def tune(
     survey,
     penalties=None,

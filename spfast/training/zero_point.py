@@ -29,6 +29,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from spfast.blas import one_blas_thread
 from spfast.config import ZERO_POINT
 from spfast.errors import BadInputError
 from spfast.model.arrays import MAGNITUDE_SUM
@@ -89,6 +90,7 @@ class ZeroPointFit:
     converged: bool
 
 
+@one_blas_thread()
 def fit_zero_point(
     features,
     parallax,
