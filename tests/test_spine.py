@@ -22,7 +22,7 @@ for part in SPINE[: SPINE.index("selection")]:
 BELOW["cli"] |= {"simulate", "warmup"}
 BELOW |= {part: {part, *others} for part, others in BESIDE.items()}
 BELOW |= {"warmup": {"data", "model", "solvers", "kernels"}, "__main__": {"cli"}, "__init__": set()}
-FREE = {"config", "errors", "files", "lock", "progress"}
+FREE = {"blas", "config", "errors", "files", "lock", "progress"}
 OPTIONAL = {"matplotlib", "dask", "distributed", "astroquery", "fitsio", "pyarrow", "zero_point", "pandas"}
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 from astropy.table import Table
 
+from spfast.blas import one_blas_thread
 from spfast.catalog.columns import build_table, flag_cards, pack_flags, star_values
 from spfast.catalog.flags import star_flags
 from spfast.catalog.predict import predict_stars
@@ -34,6 +35,7 @@ HEADER_COMMENTS = {
 }
 
 
+@one_blas_thread()
 def make_catalog(
     survey: Survey,
     penalty: float | str | None = None,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spfast.blas import one_blas_thread
 from spfast.config import Config
 from spfast.data.match import POLICIES
 from spfast.data.parent_sample import parent_sample
@@ -41,6 +42,7 @@ _SECTIONS = ("sample", "training", "normalization", "features")
 _BLOCK = 256
 
 
+@one_blas_thread()
 def ingest(
     allstar: str | os.PathLike,
     spectra: str | os.PathLike,

@@ -1,4 +1,8 @@
-"""Blocked Cholesky factorisation of a symmetric positive matrix, on the Gram matrix's own panels."""
+"""Blocked Cholesky factorisation of a symmetric positive matrix, on the Gram matrix's own panels.
+
+LAPACK's spotrf is faster alone (1.5 times for 200 columns, 1.1 times for 2,000), but the factor takes 0.02 s
+of a fit of 0.8 s, and OpenBLAS gives other bits with two threads than with one from 816 columns on.
+"""
 
 import math
 

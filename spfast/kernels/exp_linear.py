@@ -110,7 +110,7 @@ def linear_predictor_segments(first, last, design, rows, bounds, coefs, eta):
 
 @jit
 def value_gradient_segments(first, last, design, rows, bounds, coef, wide, parallax, ivar, eta, values, gradients):
-    """Half chi-squared and its gradient, in one pass over the segments ``first <= s < last`` (Eq. 1-3).
+    """Half chi-squared and its gradient, in one pass over the segments ``first <= s < last`` (Eq. 2).
 
     Per star ``mu = exp(x . coef)``; the value is ``0.5 ivar (parallax - mu)**2`` and the gradient
     ``ivar (mu - parallax) mu x``.
@@ -187,7 +187,7 @@ def add_segments(gradients, total):
 
 @jit
 def half_chi_squared(eta, parallax, ivar):
-    """Return ``0.5 sum ivar (parallax - exp(eta))**2`` (Eq. 1), infinite where a prediction overflows."""
+    """Return ``0.5 sum ivar (parallax - exp(eta))**2`` (Eq. 2), infinite where a prediction overflows."""
     total = 0.0
     for i in range(eta.size):
         if ivar[i] > 0.0:

@@ -4,6 +4,11 @@ A panel holds 24 columns of a block of rows, row after row without gaps. The pro
 4 x 24 sums: twelve vectors of eight lanes, which fit the registers of any machine that has 16. A row then costs three
 vector loads, four broadcasts and twelve fused multiply-adds, so that arithmetic is the limit and not a cache. Compilers
 do not find this in loops over numbers; the piece is therefore written in LLVM's own language.
+
+BLAS would do the same for fewer lines, and is no faster in a whole fit: 14,000 stars by 7,414 columns at penalty 30,
+one thread of an AMD EPYC, took 0.78 s of processor time with these panels and 0.77 s with ssyrk (AVX2 alone: 0.80 and
+0.80), a path of six penalties 2.9 s and 3.1 s. scipy's ssyrk keeps the interpreter lock, so that two folds side by side
+would wait for each other, and its bits depend on the BLAS build.
 """
 
 import numpy as np

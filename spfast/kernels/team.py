@@ -4,6 +4,7 @@ import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+from spfast.blas import one_blas_thread
 from spfast.errors import BadInputError
 from spfast.kernels.jit import say_compile_time
 
@@ -98,5 +99,5 @@ def side_by_side(jobs, threads=None):
     threads = resolve_threads(threads)
     at_once = max(1, min(len(jobs), threads))
     each = max(1, threads // at_once)
-    with ThreadPoolExecutor(at_once) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(at_once) as pool:
         return list(pool.map(lambda job: job(each), jobs))

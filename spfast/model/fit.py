@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from spfast.blas import one_blas_thread
 from spfast.errors import BadInputError, ConvergenceWarning, SpfastWarning
 from spfast.kernels.team import Team
 from spfast.model.fit_data import FitData
@@ -168,6 +169,7 @@ class Fitter:
     def __exit__(self, exc_type, exc, traceback):
         self._team.__exit__(exc_type, exc, traceback)
 
+    @one_blas_thread()
     def fit(
         self,
         penalty: float,
@@ -277,7 +279,8 @@ def _burn_in(data, solver):
     unit = objective.penalties.max(initial=0.0) or 1.0
     begin = paper_start(objective.n_features)
     objective.meet_condition(begin)
-    return solver.minimize(objective.subset(bright), begin, unit).coef
+    # However few iterations the fit itself may take.
+    return type(solver)(solver.tolerance).minimize(objective.subset(bright), begin, unit).coef
 
 
 def _refuse_features(objective):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from spfast import __version__
+from spfast.blas import one_blas_thread
 from spfast.config import AUTO, CONSTANT, FITTED, OWN_ZERO_POINT, Config
 from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
@@ -115,6 +116,7 @@ class FoldTraining:
         self.stars = self._training_stars(threads)
         self.splits = self.inner_splits()
 
+    @one_blas_thread()
     def fit(self) -> FittedModel:
         """Make the fold's model.
 

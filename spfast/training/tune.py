@@ -7,6 +7,7 @@ import numpy as np
 from astropy.table import Table
 
 from spfast import __version__
+from spfast.blas import one_blas_thread
 from spfast.config import Config
 from spfast.data.survey import Survey
 from spfast.selection.grid import PointStore
@@ -53,6 +54,7 @@ HEADER_COMMENTS = {
 }
 
 
+@one_blas_thread()
 def tune(
     survey: Survey,
     penalties: Sequence[float] | None = None,

@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from spfast.blas import one_blas_thread
 from spfast.config import COVARIATES, FITTED, ZERO_POINT, split_names
 from spfast.data.survey import Survey
 from spfast.data.zero_point import added_to_parallax, zero_point_covariates
@@ -85,6 +86,7 @@ class ZeroPointFit:
     converged: bool
 
 
+@one_blas_thread()
 def fit_zero_point(
     features: np.ndarray,
     parallax: np.ndarray,
