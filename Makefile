@@ -5,7 +5,7 @@
 #   make coverage  branch coverage of data, selection and model; fails unless above 95%; ten minutes
 #   make mutation  do the tests notice a changed kernel, cut, fold, match or error? a quarter of an hour
 #   make crash   ingest, tune and catalog killed, interrupted and without room, 100 times each (CRASH_TIMES, CRASH_SEED)
-#   make nojit   the tests of the kernels without the compiler
+#   make nojit   the tests of the kernels, of the objective and of the Gram matrix without the compiler
 #   make zero-point  the fitted zero point on 20 mock surveys; three minutes
 #   make docs    the documentation, in docs/_build/html
 #   make lint    ruff
@@ -49,8 +49,9 @@ crash: $(VENV)/installed-test
 
 # What the compiler takes for infinity, plain Python warns of.
 nojit: $(VENV)/installed-test
-	NUMBA_DISABLE_JIT=1 $(VENV)/bin/python -m pytest -W ignore::RuntimeWarning tests/kernels/test_kernels.py \
-		tests/data/test_continuum.py tests/data/test_continuum_pixels.py tests/data/test_bad_pixels.py
+	NUMBA_DISABLE_JIT=1 $(VENV)/bin/python -m pytest -W ignore::RuntimeWarning tests/kernels \
+		tests/model/test_objective.py tests/solvers/test_working_gram.py tests/data/test_continuum.py \
+		tests/data/test_continuum_pixels.py tests/data/test_bad_pixels.py
 
 zero-point: $(VENV)/installed-core
 	$(VENV)/bin/python docs/measure_zero_point.py --seeds 161-180

@@ -1,4 +1,7 @@
-"""Blocks of the Gram matrix and its Schur complement on a handful of numbers, without a solver around them."""
+"""The Gram matrix's kernels: sizes of a block, its rows, and the columns of the Schur complement, each on its own.
+
+The whole Gram matrix, as the solver keeps it: `tests/solvers/test_working_gram.py`.
+"""
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ from spfast.kernels.panels import WIDTH
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_sizes_of_a_block(dtype):
+def test_block_has_half_a_million_numbers_and_256_to_2048_rows(dtype):
     # Half a million numbers at most, between 256 and 2048 rows, and never more rows than there are.
     for n_columns, n_rows, shape in (
         (1, 10, (1, 10, 24)),
@@ -26,7 +29,7 @@ def test_sizes_of_a_block(dtype):
 
 @pytest.mark.parametrize("n_directions", [0, 1, 2, 3, 4, 5, 6, 7])
 @pytest.mark.parametrize("n_columns", [1, 20, 24, 30])
-def test_rows_less_what_the_unpenalised_columns_explain(n_directions, n_columns):
+def test_gathered_rows_lack_what_the_unpenalised_columns_explain(n_directions, n_columns):
     rng = np.random.default_rng(n_directions)
     design = rng.normal(size=(9, 50))
     rows, weights = np.array([8, 2, 5, 0]), np.array([4.0, 0.25, 1.0, 9.0])
@@ -50,7 +53,7 @@ def test_rows_less_what_the_unpenalised_columns_explain(n_directions, n_columns)
 
 @pytest.mark.parametrize("n_directions", [0, 1, 3])
 @pytest.mark.parametrize(("old", "n"), [(0, 1), (0, 5), (0, 64), (0, 65), (3, 70), (31, 33), (40, 140), (64, 128)])
-def test_columns_of_the_complement(n_directions, old, n):
+def test_columns_of_the_schur_complement_64_a_piece(n_directions, old, n):
     rng = np.random.default_rng(n)
     raw = rng.normal(size=(n_directions + n + 2,) * 2)
     remainder = rng.normal(size=(n_directions, n))
@@ -63,6 +66,7 @@ def test_columns_of_the_complement(n_directions, old, n):
         gram.complement_columns(piece, piece + 1, raw, n_directions, remainder, old, n, store)
         if piece:
             assert (store[:, : old + 64 * piece][: old + 64 * piece] == 7.0).all()
+            assert (store[: old + 64 * piece, old + 64 * piece] != 7.0).all()
     new = np.zeros((n + 1, n + 1), bool)
     new[:n, :n] = True
     new[:old, :old] = False
@@ -71,7 +75,3 @@ def test_columns_of_the_complement(n_directions, old, n):
     whole = np.full((n + 1, n + 1), 7.0)
     gram.complement_columns(0, pieces, raw, n_directions, remainder, old, n, whole)
     np.testing.assert_array_equal(whole, store)
-
-
-def test_sizes_of_the_work():
-    assert gram.COMPLEMENT_COLUMNS == 64

@@ -1,17 +1,21 @@
-"""Kernels on a handful of numbers against plain formulas: fast even without numba's compiler, exact at every edge."""
+"""The exp-linear model's kernels on a few stars against plain formulas: exact at every edge of a block and of a range.
+
+Nothing above the kernels is imported: `tests/mutation.py` runs this file hundreds of times without the compiler.
+The same kernels on whole problems: `tests/model/test_objective.py`.
+"""
 
 import math
 
 import numpy as np
 import pytest
 
-from spfast.kernels import exp_linear, l1
+from spfast.kernels import exp_linear
 from spfast.kernels.exp_linear import LN_OVERFLOW
 
 SHAPES = [(1, 1), (7, 3), (8, 3), (9, 3), (40, 5), (300, 4)]
 
 
-@pytest.mark.parametrize("n_rows", [0, 1, 7, 8, 9, 63, 64, 65, 1000])
+@pytest.mark.parametrize("n_rows", [0, 1, 7, 8, 9, 63, 64, 65, 255, 256, 1000, 14113])
 @pytest.mark.parametrize("n_segments", [1, 2, 3, 32])
 def test_segments_cover_all_rows_in_blocks_of_eight(n_rows, n_segments):
     bounds = exp_linear.segment_bounds(n_rows, n_segments)
@@ -20,9 +24,11 @@ def test_segments_cover_all_rows_in_blocks_of_eight(n_rows, n_segments):
     blocks = -(-n_rows // 8)
     assert bounds.tolist() == [min(n_rows, 8 * (blocks * s // n_segments)) for s in range(n_segments + 1)]
     assert (bounds[0], bounds[-1]) == (0, n_rows)
+    assert (np.diff(bounds) >= 0).all()
+    assert (bounds[:-1] % 8 == 0).all() or n_rows < 8
 
 
-def problem(n_rows, n_features, dtype, seed=0):
+def few_stars(n_rows, n_features, dtype, seed=0):
     rng = np.random.default_rng(seed)
     design = rng.normal(0, 0.5, (n_rows + 5, n_features)).astype(dtype)
     rows = rng.permutation(n_rows + 5)[:n_rows].astype(np.int64)
@@ -36,8 +42,8 @@ def problem(n_rows, n_features, dtype, seed=0):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("n_rows", "n_features"), SHAPES)
-def test_linear_predictor(n_rows, n_features, dtype):
-    design, rows, coef, _, _ = problem(n_rows, n_features, dtype)
+def test_linear_predictors_of_two_coefficient_vectors_segment_by_segment(n_rows, n_features, dtype):
+    design, rows, coef, _, _ = few_stars(n_rows, n_features, dtype)
     bounds = exp_linear.segment_bounds(n_rows, 4)
     coefs, eta = np.array([coef, coef[::-1] ** 2]), np.full((2, n_rows), np.nan)
     exp_linear.linear_predictor_segments(0, 2, design, rows, bounds, coefs, eta)
@@ -50,8 +56,8 @@ def test_linear_predictor(n_rows, n_features, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("wide", [(), (0,)])
 @pytest.mark.parametrize(("n_rows", "n_features"), SHAPES)
-def test_value_and_gradient(n_rows, n_features, dtype, wide):
-    design, rows, coef, parallax, ivar = problem(n_rows, n_features, dtype)
+def test_value_and_gradient_of_each_segment_match_the_formula(n_rows, n_features, dtype, wide):
+    design, rows, coef, parallax, ivar = few_stars(n_rows, n_features, dtype)
     n_segments = 3
     bounds = exp_linear.segment_bounds(n_rows, n_segments)
     eta, values = np.full(n_rows, np.nan), np.full(n_segments, np.nan)
@@ -100,7 +106,7 @@ def one_star(eta, parallax=1.0, ivar=2.0, dtype=np.float64, coef=1.0):
     return values[0], gradients[0, 0]
 
 
-def test_where_predictions_overflow():
+def test_chi_squared_is_infinite_where_a_prediction_or_its_slope_overflows():
     # The slope ivar (mu - parallax) mu may reach 1e36 and not pass it.
     edge = math.log(1e18)
     value, gradient = one_star(edge - 0.4, parallax=0.0, ivar=1.0)
@@ -121,7 +127,7 @@ def test_where_predictions_overflow():
     assert exp_linear.half_chi_squared((LN_OVERFLOW + 1.0) * one, one, 0.0 * one) == 0.0
 
 
-def test_a_star_that_overflows_takes_nothing_else_along():
+def test_star_that_overflows_leaves_the_gradient_of_the_others():
     design = np.array([[400.0], [0.5], [0.25]])
     values, gradients, eta = np.zeros(1), np.zeros((1, 1)), np.zeros(3)
     exp_linear.value_gradient_segments(
@@ -144,7 +150,7 @@ def test_a_star_that_overflows_takes_nothing_else_along():
     assert gradients[0, 0] == pytest.approx(((mu - 1) * mu * eta[1:]).sum())
 
 
-def test_curvature():
+def test_curvature_weights_exact_and_gauss_newton():
     eta, parallax = np.array([0.0, 1.0, -1.0, LN_OVERFLOW + 5.0, 0.3]), np.array([0.5, 9.0, -1.0, 0.0, 1.0])
     ivar = np.array([2.0, 3.0, 4.0, 1e-300, 0.0])
     mu = np.exp(np.minimum(eta, LN_OVERFLOW))
@@ -154,61 +160,3 @@ def test_curvature():
     assert weights[1] < 0
     exp_linear.curvature_weights(eta, parallax, ivar, False, weights)
     np.testing.assert_allclose(weights, ivar * mu**2, rtol=1e-14)
-
-
-# The L1 penalty
-
-
-def test_l1_norm_and_soft_threshold():
-    assert l1.l1_norm(np.array([1.0, -2.0, 0.0]), np.array([3.0, 0.5, 9.0])) == 4.0
-    expected = [(3.0, 2.0), (-3.0, -2.0), (1.0, 0.0), (-1.0, 0.0), (0.5, 0.0), (-0.5, 0.0), (0.0, 0.0), (1.5, 0.5)]
-    for value, shrunk in expected:
-        assert l1.soft_threshold(value, 1.0) == shrunk
-    assert l1.soft_threshold(-1.5, 1.0) == -0.5
-
-
-def test_kkt_violations():
-    coef = np.array([1.0, 1.0, -1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-    gradient = np.array([-2.0, 0.5, 2.0, 0.5, 1.5, -3.5, 2.0, 0.0, 2.25])
-    penalties = np.full(9, 2.0)
-    violations = np.full(9, np.nan)
-    assert l1.kkt_violations(coef, gradient, penalties, violations) == 2.5
-    assert violations.tolist() == [0.0, 2.5, 0.0, 1.5, 0.0, 1.5, 0.0, 0.0, 0.25]
-    assert l1.kkt_violations(coef[:0], gradient[:0], penalties[:0], violations[:0]) == 0.0
-    assert l1.kkt_violations(coef[:1], gradient[:1], penalties[:1], violations[:1]) == 0.0
-    # The largest may come first, last or be alone, and a number that is none is never passed over.
-    for order in (slice(None), slice(None, None, -1)):
-        out = np.empty(3)
-        values = np.array([5.0, 1.0, 0.0])[order]
-        assert l1.kkt_violations(np.zeros(3), values, np.zeros(3), out) == 5.0
-        assert out.tolist() == values.tolist()
-    for place in range(3):
-        values = np.array([5.0, 1.0, 7.0])
-        values[place] = np.nan
-        assert math.isnan(l1.kkt_violations(np.zeros(3), values, np.zeros(3), np.empty(3)))
-        assert math.isnan(l1.kkt_violations(np.ones(3), values, np.zeros(3), np.empty(3)))
-
-
-def test_pseudo_gradient():
-    coef = np.array([1.0, -1.0, 0.0, 0.0, 0.0])
-    gradient = np.array([0.25, 0.25, 3.0, -3.0, 1.0])
-    out = np.full(5, np.nan)
-    l1.pseudo_gradient(coef, gradient, np.full(5, 2.0), out)
-    assert out.tolist() == [2.25, -1.75, 1.0, -1.0, 0.0]
-
-
-def test_align_keeps_what_descends():
-    direction = np.array([1.0, 1.0, -1.0, -1.0, 0.0, 2.0, -0.5])
-    l1.align(direction, np.array([1.0, -1.0, 1.0, -1.0, 5.0, 0.0, 0.5]))
-    assert direction.tolist() == [0.0, 1.0, -1.0, 0.0, 0.0, 0.0, -0.5]
-
-
-def test_orthant_step():
-    coef = np.array([1.0, 1.0, -1.0, 0.0, 0.0, 0.0, 1.0, 2.0, 0.0, 0.0])
-    direction = np.array([-4.0, 1.0, 4.0, 1.0, 1.0, -1.0, -4.0, -4.0, 1.0, -1.0])
-    pseudo = np.array([0.0, 0.0, 0.0, -1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
-    penalties = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.5, 1.0, 1.0])
-    out = np.full(10, np.nan)
-    l1.orthant_step(coef, direction, 0.5, pseudo, penalties, out)
-    # Crossed; grew; crossed; into its orthant; against it; into it; free to cross; to the very edge; no orthant, twice.
-    assert out.tolist() == [0.0, 1.5, 0.0, 0.5, 0.0, -0.5, -1.0, 0.0, 0.0, 0.0]

@@ -1,12 +1,10 @@
-"""Kernels of the solvers on a handful of numbers against plain formulas: fast even without numba's compiler."""
+"""Coordinate descent and its exact line search: by hand on three coordinates, and on random problems."""
 
 import numpy as np
 import pytest
+import reference
 
-from spfast.kernels import cholesky
 from spfast.kernels.coordinate_descent import descend, exact_step, multiply
-from spfast.kernels.lbfgs import two_loop
-from spfast.kernels.panels import WIDTH
 
 GRAM = np.array([[4.0, 1.0, 0.0], [1.0, 2.0, 0.5], [0.0, 0.5, 1.0]])
 
@@ -18,7 +16,7 @@ def sweep(gram, gradient, coef, penalties, order=(0, 1, 2), max_sweeps=1, tolera
     return n, coef.tolist(), gradient.tolist()
 
 
-def test_one_coordinate_by_soft_thresholding():
+def test_one_coordinate_moves_by_soft_thresholding():
     # A step of -(g + penalty) / curvature, stopped at zero; from either sign and from zero.
     for coef, gradient, moved in (
         (0.0, -6.0, 1.0),
@@ -78,8 +76,27 @@ def test_descent_ends_at_the_minimum(dtype):
     np.testing.assert_allclose(gradient, [-1.0, 2.0, 0.0], atol=1e-5)
 
 
+def test_coordinate_descent_reaches_the_optimality_conditions():
+    rng = np.random.default_rng(5)
+    root = rng.normal(size=(30, 50))
+    matrix, q = root @ root.T, 20 * rng.normal(size=30)
+    penalties = np.full(30, 5.0)
+    penalties[:3] = 0.0
+    coef, gradient = np.zeros(30), q.copy()
+    sweeps = descend(matrix, gradient, coef, penalties, np.arange(30), 10_000, 1e-9)
+    assert sweeps < 10_000
+    exact = q + matrix @ coef
+    np.testing.assert_allclose(gradient, exact, atol=1e-8)
+    assert reference.kkt_violations(coef, exact, penalties).max() < 1e-8
+    assert (coef == 0).any()
+    best = reference.quadratic(matrix, q, np.zeros(30), penalties, coef)
+    for _ in range(20):
+        other = coef + 0.1 * rng.normal(size=30)
+        assert reference.quadratic(matrix, q, np.zeros(30), penalties, other) > best
+
+
 @pytest.mark.parametrize("n", [1, 63, 64, 65, 130])
-def test_multiply_in_pieces_of_64(n):
+def test_multiply_writes_64_rows_a_piece(n):
     rng = np.random.default_rng(n)
     gram, columns, vector = rng.normal(size=(n + 2, n + 2)), np.array([0, n + 1]), np.array([2.0, -3.0])
     expected = gram[:n][:, columns] @ vector
@@ -90,6 +107,14 @@ def test_multiply_in_pieces_of_64(n):
     assert np.isnan(out[128:]).all()
     multiply(0, 3, gram, columns, vector, out)
     np.testing.assert_allclose(out, expected, rtol=1e-12)
+
+
+def test_multiply_gathers_columns():
+    rng = np.random.default_rng(6)
+    matrix, columns, vector = rng.normal(size=(150, 150)), np.array([3, 77, 149]), rng.normal(size=3)
+    out = np.empty(140)
+    multiply(0, 3, matrix, columns, vector, out)
+    np.testing.assert_allclose(out, (matrix[:, columns] @ vector)[:140])
 
 
 def step(coef, direction, penalties, slope, curvature):
@@ -116,7 +141,7 @@ def test_exact_step_without_a_change_of_sign():
     assert step([1.0], [1.0], [2.0], -2.5, 1.0) == 0.5
 
 
-def test_exact_step_over_zeros():
+def test_exact_step_where_coefficients_change_sign():
     # Shrinks until zero at 1/2: slope -1 - 2 before and -1 + 2 after it, so it ends there.
     assert step([1.0], [-2.0], [1.0], -1.0, 0.0) == 0.5
     assert step([-1.0], [2.0], [1.0], -1.0, 0.0) == 0.5
@@ -143,121 +168,16 @@ def test_exact_step_over_zeros():
     assert step([1.0], [-1.0], [1.0], -1.0, 0.0) == 1.0
 
 
-def test_two_loop_with_no_one_and_two_pairs():
-    gradient, scale = np.array([1.0, -2.0, 0.5]), np.array([1.0, 0.5, 2.0])
-    steps, changes = np.full((2, 3, 3), np.nan)
-    products, direction = np.full(3, np.nan), np.full(3, np.nan)
-    two_loop(gradient, steps, changes, products, 0, 0, scale, direction)
-    assert direction.tolist() == [-1.0, 1.0, -1.0]
-    hessian = np.array([[3.0, 0.5, 0.0], [0.5, 2.0, 0.25], [0.0, 0.25, 1.0]])
-    rng = np.random.default_rng(0)
-    used = []
-    for k in range(5):  # a ring of three: the fourth takes the place of the first
-        steps[k % 3] = rng.normal(size=3)
-        changes[k % 3] = hessian @ steps[k % 3]
-        products[k % 3] = steps[k % 3] @ changes[k % 3]
-        used = [*used, (steps[k % 3].copy(), changes[k % 3].copy())][-2:]
-        two_loop(gradient, steps, changes, products, k % 3, len(used), scale, direction)
-        newest = used[-1]
-        inverse = np.diag(scale) * (newest[0] @ newest[1]) / (newest[1] @ (scale * newest[1]))
-        for s, y in used:
-            rho = 1.0 / (s @ y)
-            left = np.eye(3) - rho * np.outer(s, y)
-            inverse = left @ inverse @ left.T + rho * np.outer(s, s)
-        np.testing.assert_allclose(direction, -inverse @ gradient, rtol=1e-11)
+def test_exact_step_beats_a_fine_grid():
+    rng = np.random.default_rng(7)
+    for _ in range(20):
+        coef, direction, penalties = rng.normal(size=12), rng.normal(size=12), rng.uniform(0, 1, size=12)
+        slope, curvature = -rng.uniform(0, 5), rng.uniform(0.1, 5)
 
+        def along(t, coef=coef, direction=direction, penalties=penalties, slope=slope, curvature=curvature):
+            return slope * t + 0.5 * curvature * t * t + penalties @ np.abs(coef + t * direction)
 
-def positive(n, seed=0):
-    root = np.random.default_rng(seed).normal(size=(n, n + 4))
-    return root @ root.T / n + np.eye(n)
-
-
-def test_diagonal_block():
-    matrix = positive(7)
-    begin, end = 2, 6
-    whole = matrix.copy()
-    assert cholesky.factor_block(whole, begin, end, 0.0)
-    block = slice(begin, end)
-    upper = np.linalg.cholesky(matrix[block, block]).T
-    np.testing.assert_allclose(np.triu(whole[block, block]), upper, rtol=1e-12, atol=1e-15)
-    outside = np.ones((7, 7), bool)
-    outside[block, block] = np.tri(4, k=-1, dtype=bool)
-    np.testing.assert_array_equal(whole[outside], matrix[outside])
-    small = np.diag([1.0, 1e-6])
-    assert cholesky.factor_block(small, 0, 2, 0.0)
-    np.testing.assert_allclose(small, np.diag([1.0, 1e-3]))
-    for bad in (0.0, -1.0, np.nan):
-        spoiled = matrix.copy()
-        spoiled[3, 3] = bad
-        assert not cholesky.factor_block(spoiled, begin, end, 0.0)
-    assert not cholesky.factor_block(np.ones((2, 2)), 0, 2, 0.0)
-    for min_pivot, is_regular in ((0.49, True), (0.5, False), (0.51, False)):
-        halved = np.array([[1.0, 0.5], [0.5, 0.5]])  # the second pivot is 0.25
-        assert cholesky.factor_block(halved, 0, 2, min_pivot) == is_regular
-
-
-@pytest.mark.parametrize("n", [4, 5, 67, 68, 69, 140])
-def test_panel_right_of_the_diagonal_block(n):
-    begin, end = 1, 4
-    matrix = np.triu(positive(n))
-    assert cholesky.factor_block(matrix, begin, end, 0.0)
-    before, factor = matrix.copy(), matrix[begin:end, begin:end]
-    expected = np.linalg.solve(factor.T, before[begin:end, end:])
-    n_pieces = -(-(n - end) // 64)
-    if n_pieces > 1:
-        cholesky.solve_panel(1, n_pieces, matrix, begin, end, n)
-        np.testing.assert_array_equal(matrix[:, : end + 64], before[:, : end + 64])
-        cholesky.solve_panel(0, 1, matrix, begin, end, n)
-    else:
-        cholesky.solve_panel(0, n_pieces, matrix, begin, end, n)
-    np.testing.assert_allclose(matrix[begin:end, end:], expected, rtol=1e-10, atol=1e-14)
-    untouched = np.ones(n, bool)
-    untouched[begin:end] = False
-    np.testing.assert_array_equal(matrix[untouched], before[untouched])
-    np.testing.assert_array_equal(matrix[:, :end], before[:, :end])
-
-
-def test_panels_are_filled_with_zeros_past_the_end():
-    n, begin, end = 60, 3, 7
-    matrix = np.random.default_rng(1).normal(size=(n + 5, n + 5))
-    n_panels = -(-(n - end) // WIDTH)
-    panels = np.full((n_panels, 6, WIDTH), np.nan)
-    cholesky.copy_panels(1, n_panels, matrix, begin, end, n, panels)
-    assert np.isnan(panels[0]).all()
-    cholesky.copy_panels(0, 1, matrix, begin, end, n, panels)
-    assert np.isnan(panels[:, end - begin :]).all()
-    rows = panels[:, : end - begin].transpose(1, 0, 2).reshape(end - begin, -1)
-    np.testing.assert_array_equal(rows[:, : n - end], matrix[begin:end, end:n])
-    assert (rows[:, n - end :] == 0.0).all()
-    assert rows.shape[1] > n - end
-
-
-@pytest.mark.parametrize("n", [1, 2, 9])
-def test_solve_factored(n):
-    matrix = positive(n, seed=n)
-    factor = np.full((n + 1, n + 1), np.nan)
-    factor[:n, :n] = np.linalg.cholesky(matrix).T
-    factor[np.tril_indices(n, -1)] = np.nan  # below the diagonal there is anything
-    truth = np.arange(1.0, n + 1.0)
-    vector = matrix @ truth
-    cholesky.solve_factored(factor, n, vector)
-    np.testing.assert_allclose(vector, truth, rtol=1e-10)
-
-
-@pytest.mark.parametrize("n", [1, 64, 65, 130])
-def test_gather_square(n):
-    rng = np.random.default_rng(n)
-    gram, index = rng.normal(size=(n + 9, n + 9)), rng.permutation(n + 9)[:n]
-    out = np.full((n, n), np.nan)
-    cholesky.gather_square(1, 3, gram, index, 0.5, out)
-    assert np.isnan(out[:64]).all()
-    cholesky.gather_square(0, 1, gram, index, 0.5, out)
-    expected = gram[np.ix_(index, index)]
-    expected[np.diag_indices(n)] *= 1.5
-    upper = np.triu_indices(n)
-    np.testing.assert_array_equal(out[upper], expected[upper])
-    assert np.isnan(out[np.tril_indices(n, -1)]).all()
-
-
-def test_sizes_of_the_work():
-    assert (cholesky.STEP, cholesky.PIECE) == (64, 64)
+        step = exact_step(coef, direction, penalties, slope, curvature)
+        grid = np.linspace(0, 1, 2001)
+        assert 0.0 <= step <= 1.0
+        assert along(step) <= min(along(t) for t in grid) + 1e-9
