@@ -96,6 +96,7 @@ def test_origin_of_the_features_is_kind_and_release_of_the_spectra_and_a_hash_of
         stars = star_table(len(files))
         stars["FILE"] = files
         with SurveyWriter(tmp_path / name, LAYOUT, len(files)) as writer:
+            writer.features[:, 0] = 1
             return writer.finish(stars, provenance=provenance).features_origin
 
     south, north = "lco/asStar-r12-2M1.fits", "apo/aspcapStar-dr17-2M2.fits.gz"

@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from spfast.errors import BadInputError
+from spfast.files import check_regular
 from spfast.model.layout import CHIPS, N_GRID, grid_wavelength
 
 #: Good continuum pixels that a chip must have for each coefficient of its polynomial.
@@ -132,6 +133,7 @@ def read_continuum_file(path, degree=2):
     BadInputError
         If the file cannot be read, holds anything but integers, or `check_continuum_pixels` refuses them.
     """
+    check_regular(path)
     if str(path).endswith(".json"):
         return check_continuum_pixels(_stored_pixels(path), degree, path)
     try:
@@ -154,7 +156,7 @@ def _stored_pixels(path):
     try:
         with open(path, encoding="utf-8") as file:
             return np.array(json.load(file)["continuum"]["pixels"], dtype=np.int64)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInputError(
             f"{path}: cannot read a survey's continuum pixels ({error}); check continuum_file"
         ) from None
