@@ -67,22 +67,25 @@ class Survey:
         self._checked = False
 
     def __getstate__(self):
-        """Return what a worker process gets: of each array only its file, which the worker maps anew."""
+        """Return what a worker process gets: of arrays and survey.json only their place, where it opens them again."""
         state = self.__dict__.copy()
         for name in ARRAYS:
             if _is_whole_map(state[name], f"{name}.npy"):
                 # From the map, since the working folder may have changed since it was opened by a relative path.
                 state["path"] = Path(state[name].filename).parent
-                state[name] = None
-        return state
+                state[name] = state["info"] = None
+        return state | {"survey_hash": self.survey_hash}
 
     def __setstate__(self, state):
+        survey_hash = state.pop("survey_hash")
         self.__dict__.update(state)
-        away = [name for name in ARRAYS if state[name] is None]
-        if away and _read_info(self.path / "survey.json").get("survey_hash") != self.survey_hash:
-            raise BadInputError(f"{self.path}: holds another survey than when this one was opened; open it again")
-        for name in away:
-            setattr(self, name, _open_array(self.path / f"{name}.npy", self.layout))
+        if self.info is None:
+            self.info = _read_info(self.path / "survey.json")
+            if self.info.get("survey_hash") != survey_hash:
+                raise BadInputError(f"{self.path}: holds another survey than when this one was opened; open it again")
+        for name in ARRAYS:
+            if state[name] is None:
+                setattr(self, name, _open_array(self.path / f"{name}.npy", self.layout))
 
     @property
     def n_stars(self) -> int:

@@ -11,6 +11,7 @@ from astropy.io import fits
 
 from spfast.data.untrusted import check_file
 from spfast.errors import BadInputError, reading
+from spfast.files import check_regular
 from spfast.model.layout import GRID_LOG10_START, GRID_LOG10_STEP, N_GRID
 
 __all__ = ["Spectrum", "fits_library", "spectrum_reader"]
@@ -55,6 +56,7 @@ def spectrum_reader(library=None):
 
     def read_spectrum(path):
         path = os.fspath(path)
+        check_regular(path)
         if not os.path.isfile(path):
             raise BadInputError(f"{path}: no such file")
         check_file(path)
