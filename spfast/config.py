@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spfast.errors import BadInputError, reading
+from spfast.files import check_regular
 
 __all__ = [
     *("AUTO", "CONSTANT", "FITTED", "LINDEGREN", "OWN_ZERO_POINT", "COVARIATES", "ZERO_POINT", "BEST_SNR"),
@@ -266,6 +267,7 @@ def load_config(path: str | Path | None = None, preset: str | None = None, overr
     """
     values = {}
     if path is not None:
+        check_regular(path)
         with reading(path, "cannot read the configuration", "check the path"):
             text = Path(path).read_bytes()
         with reading(path, "not valid TOML", "correct the file"):

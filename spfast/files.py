@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,8 +13,8 @@ from pathlib import Path
 from spfast.errors import BadInputError
 
 __all__ = [
-    *("BLANK_SEAL", "RecordFile", "clear_leftovers", "file_sha256", "is_sealed", "new_file", "new_folder"),
-    *("put_on_disk", "reserve", "seal", "writing"),
+    *("BLANK_SEAL", "RecordFile", "check_regular", "clear_leftovers", "file_sha256", "is_sealed", "new_file"),
+    *("new_folder", "put_on_disk", "reserve", "seal", "writing"),
 ]
 
 #: Stands in a file where its own sha256 will be; a text that no file is likely to hold otherwise.
@@ -21,6 +22,63 @@ BLANK_SEAL = hashlib.sha256(b"spfast").hexdigest()
 
 #: What a file system answers if it cannot reserve room.
 _CANNOT_RESERVE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+#: Sizes up to this are read without asking for holes; a larger file may be this many times what it takes on the disk.
+_HOLES_FREE, _HOLES_TIMES = 64 << 20, 100
+
+#: What a path may be that a reader would wait for, or read without end, and what to do about it.
+_ODD = (
+    (stat.S_ISFIFO, "a pipe", "save what comes through it to a file first"),
+    (stat.S_ISCHR, "a device", "give the path of a file"),
+    (stat.S_ISBLK, "a device", "give the path of a file"),
+    (stat.S_ISSOCK, "a socket", "give the path of a file"),
+)
+
+
+def check_regular(path):
+    """Refuse a path at which a reader would wait or read without end; every reader of a path calls it first.
+
+    These are pipes, devices, sockets, and files that are nearly all holes. An absent file or a folder passes: whoever
+    opens it says so in words of its own.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Raises
+    ------
+    BadInputError
+
+    Examples
+    --------
+    >>> from spfast.files import check_regular
+    >>> check_regular("/dev/zero")
+    Traceback (most recent call last):
+    ...
+    spfast.errors.BadInputError: /dev/zero: is a device, expected a regular file; give the path of a file
+    """
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return
+    for is_odd, what, advice in _ODD:
+        if is_odd(status.st_mode):
+            raise BadInputError(f"{path}: is {what}, expected a regular file; {advice}")
+    # Windows does not tell the room that a file takes.
+    on_disk = 512 * getattr(status, "st_blocks", status.st_size)
+    if stat.S_ISREG(status.st_mode) and status.st_size > _HOLES_FREE + _HOLES_TIMES * on_disk and _has_hole(path):
+        raise BadInputError(
+            f"{path}: is {status.st_size >> 20:,} MiB long but {on_disk >> 20:,} MiB are there, the rest are holes; "
+            "the file is not whole: copy or download it again"
+        )
+
+
+def _has_hole(path):
+    """Whether a file has a hole; a file system that does not know answers that the first is at the file's end."""
+    with suppress(OSError), open(path, "rb") as file:
+        return os.lseek(file.fileno(), 0, os.SEEK_HOLE) < os.fstat(file.fileno()).st_size
+    return False
 
 
 @contextmanager
@@ -129,6 +187,7 @@ def reserve(path, n_bytes):
 
 def file_sha256(path):
     """Return the sha256 of a file's bytes (str, hex)."""
+    check_regular(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -158,6 +217,7 @@ def seal(path):
 
 def is_sealed(path, digest):
     """Whether a file holds this sha256 (str, hex) of itself, as `seal` wrote it."""
+    check_regular(path)
     content = Path(path).read_bytes()
     unsealed = content.replace(digest.encode(), BLANK_SEAL.encode(), 1)
     return unsealed != content and hashlib.sha256(unsealed).hexdigest() == digest
@@ -177,12 +237,16 @@ class RecordFile:
     def read(self):
         """Return the records before the first damaged one (list)."""
         records, self._length = [], 0
+        check_regular(self.path)
         content = self.path.read_bytes() if self.path.is_file() else b""
         for line in content.splitlines(keepends=True):
             checksum, _, text = line.partition(b" ")
             if not line.endswith(b"\n") or checksum != _checksum(text.rstrip(b"\n")):
                 break
-            records.append(json.loads(text))
+            try:
+                records.append(json.loads(text))
+            except (ValueError, RecursionError):
+                break
             self._length += len(line)
         return records
 

@@ -101,7 +101,8 @@ def _allstar_hdu(hdus, path):
         names = {name.upper() for name in hdu.columns.names}
         if hdu.header["NAXIS2"] and "LOGG" in names and names & set(_COLUMNS["APOGEE_ID"][1]):
             return hdu
-    return tables[0]
+    # None is whole: the one with most of the columns that are needed says best what is missing.
+    return max(tables, key=lambda hdu: len({name.upper() for name in hdu.columns.names} & set(_REQUIRED)))
 
 
 def _find_columns(names, path):
@@ -113,6 +114,11 @@ def _find_columns(names, path):
         if own is not None:
             own_names[ours] = own
         elif ours in _REQUIRED:
+            if ours == "LOGG":
+                raise BadInputError(
+                    f"{path}: no column LOGG, the surface gravity of ASPCAP that tells giants; give an allStar with "
+                    f"ASPCAP's labels, not a table of reductions or visits ({closest_names(ours, names)})"
+                )
             raise BadInputError(
                 f"{path}: no column {ours} (or {', '.join(aliases[1:]) or 'another name of it'}); "
                 f"{closest_names(ours, names)}"

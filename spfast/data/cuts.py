@@ -88,6 +88,10 @@ class CutFlow:
             }
         )
 
+    def example(self, name):
+        """Return what a cut says of one of the stars that it rejected, to follow its name; empty if there is none."""
+        return next((f", e.g. {self._apogee_id[row]}: {text}" for row, cut, text in self._rejected if cut == name), "")
+
     def emptied_by(self):
         """Return the first cut that left no star (str), or None."""
         return next((name for name, left in self.counts if left == 0), None)

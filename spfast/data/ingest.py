@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+import spfast
 from spfast.blas import one_blas_thread
 from spfast.config import Config
 from spfast.data.match import POLICIES
@@ -133,7 +134,7 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
     # 4.
     work = partial_path(out) / WORK
     journal = Journal(work)
-    head = _resume(journal, fingerprint, out, quiet)
+    head = _resume(journal, fingerprint, continuum, norm.chebyshev_degree, out, quiet)
     if head is None:
         if continuum is None:
             continuum = _find_continuum(stars, spectra, config)
@@ -151,6 +152,7 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
         "continuum_pixels": head["continuum"],
         "config": {name: config.to_dict()[name] for name in ("normalization", "features")},
         "library": fits_library(),
+        "counted": None if like_survey is None else [int(pixel) for pixel in like_survey.layout.pixels],
     }
     results = normalize_spectra(job, list(stars["FILE"]), journal, threads, quiet)
     if _fingerprint(inputs, config, stars, spectra) != fingerprint:
@@ -181,10 +183,11 @@ def _state(path):
 
 
 def _fingerprint(inputs, config, stars, spectra):
-    """Identify a build by its inputs, down to size and time of each spectrum, and by its configuration."""
+    """Identify a build: spfast's version, the inputs, down to each spectrum's size and time, and the configuration."""
     digest = hashlib.sha256()
     sections = {name: value for name, value in config.to_dict().items() if name in _SECTIONS}
-    digest.update(json.dumps([[i["sha256"] for i in inputs.values()], sections], sort_keys=True).encode())
+    made_by = [spfast.__version__, [i["sha256"] for i in inputs.values()], sections]
+    digest.update(json.dumps(made_by, sort_keys=True).encode())
     for star, file in zip(stars["APOGEE_ID"], stars["FILE"], strict=True):
         status = os.stat(os.path.join(spectra, file))
         digest.update(f"{star} {file} {status.st_size} {status.st_mtime_ns}\n".encode())
@@ -194,17 +197,19 @@ def _fingerprint(inputs, config, stars, spectra):
 def _existing(out, fingerprint, quiet):
     survey = open_survey(out)
     if survey.info.get("fingerprint") != fingerprint:
-        raise BadInputError(f"{out}: exists and was built from other inputs; remove it or choose another output")
+        version = survey.info["versions"].get("spfast")
+        how = "from other inputs" if version == spfast.__version__ else f"by spfast {version}, not {spfast.__version__}"
+        raise BadInputError(f"{out}: exists and was built {how}; remove it or choose another output")
     clear_work(out)
     if not quiet:
         print(f"{out}: already whole, {survey.n_stars} stars; nothing to do")
     return survey
 
 
-def _resume(journal, fingerprint, out, quiet):
+def _resume(journal, fingerprint, continuum, degree, out, quiet):
     """Return the journal's first record if it is of this build; clear away an interrupted build of other inputs."""
     head, records = journal.read()
-    if head is not None and head.get("fingerprint") == fingerprint:
+    if head is not None and head["fingerprint"] == fingerprint and _has_continuum(head, continuum, degree):
         if not quiet:
             print(f"{out}: going on after {sum(record['n'] for record in records)} spectra")
         return head
@@ -213,25 +218,45 @@ def _resume(journal, fingerprint, out, quiet):
     return None
 
 
+def _has_continuum(head, continuum, degree):
+    """Whether a journal's first record holds continuum pixels of use: those given, or any that were found."""
+    pixels = head.get("continuum", [])
+    with suppress(BadInputError):
+        return np.array_equal(pixels, check_continuum_pixels(pixels, degree, "") if continuum is None else continuum)
+    return False
+
+
 def _find_continuum(stars, spectra, config):
     """Find the continuum pixels from reference stars: the better half by SNR, spread evenly over log g."""
     norm = config.normalization
-    labels = np.column_stack([np.asarray(stars[name], dtype=float) for name in ("TEFF", "LOGG", "FE_H")])
-    rows = np.flatnonzero(np.isfinite(labels).all(axis=1))
+    names = ("TEFF", "LOGG", "FE_H")
+    none = np.full(len(stars), np.nan)
+    columns = [np.asarray(stars[name], dtype=float) if name in stars.colnames else none for name in names]
+    labels = np.column_stack(columns)
+    rows = labelled = np.flatnonzero(np.isfinite(labels).all(axis=1))
     snr = np.nan_to_num(np.asarray(stars["SNR"], dtype=float))
     rows = rows[np.argsort(-snr[rows], kind="stable")][: max(len(rows) // 2, norm.continuum_stars)]
     rows = rows[np.argsort(labels[rows, 1], kind="stable")]
     rows = rows[np.linspace(0, len(rows) - 1, min(norm.continuum_stars, len(rows))).astype(int)]
     read, flux, kept = spectrum_reader(), np.empty((len(rows), chip_pixels().size), np.float32), []
+    unreadable = []
     for row in rows:
         try:
             spectrum = read(Path(spectra, stars["FILE"][row]))
-        except BadInputError:
-            continue  # it is rejected, with its reason, when all spectra are normalised
+        except BadInputError as error:
+            unreadable.append(str(error))  # it is rejected, with this reason, when all spectra are normalised
+            continue
         mask = spectrum.pixel_mask if norm.use_pixel_mask else None
         flux[len(kept)] = rough_normalize(spectrum.flux, spectrum.flux_error, mask, spectrum.normalized, PIXMASK_BAD)
         kept.append(row)
-    return find_continuum_pixels(flux[: len(kept)], labels[kept], norm.chebyshev_degree, norm.continuum_share)
+    seen = f"{len(rows):,} of {len(stars):,} stars were tried"
+    if len(labelled) < len(stars):
+        lacking = [name for name, values in zip(names, labels.T, strict=True) if not np.isfinite(values).all()]
+        seen += f", {len(stars) - len(labelled):,} have no {' or '.join(lacking)}"
+    if unreadable:
+        seen += f", {len(unreadable):,} files cannot be used, e.g. {unreadable[0]}"
+    flux, labels = flux[: len(kept)], labels[kept]
+    return find_continuum_pixels(flux, labels, norm.chebyshev_degree, norm.continuum_share, seen)
 
 
 def _write(out, stars, flow, results, config, provenance, quiet, like_survey):
@@ -243,7 +268,8 @@ def _write(out, stars, flow, results, config, provenance, quiet, like_survey):
     if not whole.size:
         shutil.rmtree(partial)
         raise BadInputError(
-            f"{out}: none of the {len(stars)} spectra can be used (the first: {results.failures[0]}); check --spectra"
+            f"{out}: none of the {len(stars)} spectra can be used (e.g. {stars['FILE'][0]}: {results.failures[0]}); "
+            "check --spectra"
         )
     if 0 < results.n_unnormalized < whole.size:
         warnings.warn(
@@ -255,7 +281,8 @@ def _write(out, stars, flow, results, config, provenance, quiet, like_survey):
     flow.apply("spectrum readable", keep, lambda i: results.failures[i])
     layout = FeatureLayout(chip_pixels()[results.usable]) if like_survey is None else like_survey.layout
     n_dropped = chip_pixels().size - layout.n_pixels
-    stars["n_bad_pixels"] = np.maximum(results.n_bad - n_dropped, 0)
+    # A pixel that was dropped here is bad in every star; those that the other survey lacks were not counted.
+    stars["n_bad_pixels"] = results.n_bad - (n_dropped if like_survey is None else 0)
     stars = stars[whole]
     factors = _spectrum_factors(partial / WORK, whole, config, like_survey)
     with SurveyWriter(out, layout, len(stars)) as writer, Progress("write", len(stars), quiet) as progress:

@@ -1,5 +1,7 @@
 """The Parent Sample: allStar, Gaia and WISE tables read, matched star by star and cut, each cut counted."""
 
+import warnings
+
 import numpy as np
 
 from spfast.data.allstar import read_allstar
@@ -8,7 +10,7 @@ from spfast.data.cuts import CutFlow, cut_apogee, cut_photometry, training_set
 from spfast.data.gaia import read_gaia, read_wise
 from spfast.data.match import best_rows, check_places, join_wise, match_gaia
 from spfast.data.spectra.find import SpectrumFiles
-from spfast.errors import BadInputError
+from spfast.errors import BadInputError, SpfastWarning
 
 __all__ = ["parent_sample"]
 
@@ -55,7 +57,9 @@ def parent_sample(allstar, spectra, gaia, wise, config):
     ]
     stars["FILE"] = np.array(paths, dtype="U")
     stars.remove_columns([name for name in ("LOCATION_ID",) if name in places])
-    stars = stars[flow.apply("spectrum file", stars["FILE"] != "", lambda i: f"none under {spectra}")]
+    found = flow.apply("spectrum file", stars["FILE"] != "", _why_no_file(spectra, files, stars["APOGEE_ID"], named))
+    _check_some_found(found, spectra, files)
+    stars = stars[found]
     best = np.zeros(len(stars), bool)
     best[best_rows(stars["APOGEE_ID"], -np.asarray(stars["SNR"], dtype=float), list(stars.itercols()))] = True
     snr = np.asarray(stars["SNR"])
@@ -69,12 +73,42 @@ def parent_sample(allstar, spectra, gaia, wise, config):
     emptied = flow.emptied_by()
     if emptied is not None:
         counts = ", ".join(f"{name}: {left}" for name, left in flow.counts)
-        raise BadInputError(f"no star is left after the cut {emptied!r} ({counts}); check the tables and the cuts")
+        example = flow.example(emptied)
+        raise BadInputError(
+            f"no star is left after the cut {emptied!r}{example} ({counts}); check the tables and the cuts"
+        )
     order = np.argsort(stars["APOGEE_ID"], kind="stable")
     flow.rows = flow.rows[order]
     stars = stars[order]
     stars["training_set"] = training_set(stars, config)
     return stars, flow
+
+
+def _why_no_file(spectra, files, apogee_id, named):
+    """Return a function that says why one star has no spectrum file."""
+
+    def detail(i):
+        reason = files.unread.of_star(str(apogee_id[i]), str(named[i]))
+        return f"none under {spectra}{'' if reason is None else f': {reason}'}"
+
+    return detail
+
+
+def _check_some_found(found, spectra, files):
+    """Refuse a folder in which no star has a file, and warn where some have none but others' files were passed over."""
+    n_without = np.count_nonzero(~found)
+    if n_without == len(found):
+        raise BadInputError(
+            f"no star is left after the cut 'spectrum file': none of allStar's {len(found):,} stars has one under "
+            f"{spectra}, which holds {files.describe()}; check --spectra"
+        )
+    if n_without and files.unread.passed_over():
+        warnings.warn(
+            f"{n_without:,} of allStar's {len(found):,} stars have no spectrum file under {spectra}, which also holds "
+            f"{files.unread}",
+            SpfastWarning,
+            stacklevel=5,
+        )
 
 
 def _with_gaia(stars, gaia, config):

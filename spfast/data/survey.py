@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+from mmap import mmap
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -13,7 +14,7 @@ from spfast.config import LATER
 from spfast.data.columns import STAR_COLUMNS
 from spfast.data.untrusted import check_file
 from spfast.errors import BadInputError, reading
-from spfast.files import file_sha256, is_sealed
+from spfast.files import check_regular, file_sha256, is_sealed
 from spfast.model.layout import FeatureLayout
 
 __all__ = ["Survey", "open_survey", "verify_survey"]
@@ -25,12 +26,15 @@ SCHEMA = 1
 ARRAYS = ("features", "feature_errors")
 #: The five files of the folder.
 FILES = {*(f"{name}.npy" for name in ARRAYS), "stars.fits", "rejected.ecsv", "survey.json"}
+#: Rows of which the constant is looked at when a survey is opened; each costs a page of the disk.
+_CHECKED_ROWS = 256
 #: Stars whose features are checked at a time: 8 MB.
 _BLOCK = 256
 #: Entries of survey.json that readers need, and their types.
 _INFO = {"survey_hash": str, "n_rejected": int, "cut_flow": list, "versions": dict, "config": dict | None}
-#: APOGEE's names of spectrum files: kind, then release.
-_SPECTRUM_NAME = re.compile(r"(apStar|asStar|aspcapStar)-([^-]+)-")
+#: APOGEE's names of spectrum files: kind, then release. The south's asStar is the same kind.
+_KINDS = {"apstar": "apStar", "asstar": "apStar", "aspcapstar": "aspcapStar"}
+_SPECTRUM_NAME = re.compile(r"(apStar|asStar|aspcapStar)-([^-]+)-", re.IGNORECASE)
 _REBUILD = "build it again with `spfast ingest`"
 
 
@@ -41,6 +45,7 @@ class Survey:
     ----------
     path : Path
     features, feature_errors : float32 memmap, read-only, C order, shape (n_stars, n_features)
+        A survey that is pickled takes their file's place along, not their values: a worker maps them there.
     stars : astropy Table
         One row a star, in the order of the arrays' rows.
     layout : FeatureLayout
@@ -60,6 +65,27 @@ class Survey:
         self.path, self.info, self.layout, self.stars = path, info, layout, stars
         self.features, self.feature_errors = features, feature_errors
         self._checked = False
+
+    def __getstate__(self):
+        """Return what a worker process gets: of arrays and survey.json only their place, where it opens them again."""
+        state = self.__dict__.copy()
+        for name in ARRAYS:
+            if _is_whole_map(state[name], f"{name}.npy"):
+                # From the map, since the working folder may have changed since it was opened by a relative path.
+                state["path"] = Path(state[name].filename).parent
+                state[name] = state["info"] = None
+        return state | {"survey_hash": self.survey_hash}
+
+    def __setstate__(self, state):
+        survey_hash = state.pop("survey_hash")
+        self.__dict__.update(state)
+        if self.info is None:
+            self.info = _read_info(self.path / "survey.json")
+            if self.info.get("survey_hash") != survey_hash:
+                raise BadInputError(f"{self.path}: holds another survey than when this one was opened; open it again")
+        for name in ARRAYS:
+            if state[name] is None:
+                setattr(self, name, _open_array(self.path / f"{name}.npy", self.layout))
 
     @property
     def n_stars(self) -> int:
@@ -88,7 +114,7 @@ class Survey:
         """
         files = np.asarray(self.stars["FILE"]).tolist() if "FILE" in self.stars.colnames else []
         names = {_SPECTRUM_NAME.match(PurePosixPath(str(file)).name) for file in files}
-        kinds = {f"{name[1].replace('asStar', 'apStar')} {name[2]}" for name in names if name}
+        kinds = {f"{_KINDS[name[1].lower()]} {name[2].lower()}" for name in names if name}
         pixels = (self.info.get("continuum") or {}).get("pixels")
         digest = None if pixels is None else hashlib.sha256(json.dumps(pixels).encode()).hexdigest()
         return {"spectra": sorted(kinds), "continuum": digest}
@@ -111,7 +137,25 @@ class Survey:
                         f"{self.path / name}.npy: row {row} ({self.stars['APOGEE_ID'][row]}) has a value that is not "
                         f"finite{' or below 0' if low == 0 else ''}; the survey is damaged: {_REBUILD}"
                     )
+        if not self._checked:
+            self.check_constant(slice(None))
         self._checked = True
+
+    def check_constant(self, rows: slice | np.ndarray) -> None:
+        """Refuse arrays whose first column is not the constant 1 without an error, in the rows given.
+
+        Raises
+        ------
+        BadInputError
+        """
+        for name, array, expected in (("features", self.features, 1), ("feature_errors", self.feature_errors, 0)):
+            wrong = np.flatnonzero(array[rows, 0] != expected)
+            if wrong.size:
+                row = np.arange(self.n_stars)[rows][wrong[0]]
+                raise BadInputError(
+                    f"{self.path / name}.npy: row {row} ({self.stars['APOGEE_ID'][row]}) begins with "
+                    f"{array[row, 0]:.3g}, expected {expected}, as in every row; the survey is damaged: {_REBUILD}"
+                )
 
     def check_length(self) -> None:
         """Refuse arrays whose files became shorter after they were opened; call it before a result is kept.
@@ -203,17 +247,20 @@ def open_survey(path: str | os.PathLike) -> Survey:
     if schema != SCHEMA:
         raise BadInputError(f"{path}: survey format {str(schema)[:20]}, expected {SCHEMA}; {_REBUILD}")
     arrays = [_open_array(path / f"{name}.npy", layout) for name in ARRAYS]
-    stars = _read_stars(path / "stars.fits")
+    stars = _read_stars(path / "stars.fits", info)
     for name, n_rows in [("feature_errors.npy", len(arrays[1])), ("stars.fits", len(stars))]:
         if n_rows != len(arrays[0]):
             raise BadInputError(f"{path / name}: {n_rows} rows, features.npy has {len(arrays[0])}; {_REBUILD}")
-    return Survey(path, info, layout, stars, *arrays)
+    survey = Survey(path, info, layout, stars, *arrays)
+    survey.check_constant(np.linspace(0, survey.n_stars - 1, min(_CHECKED_ROWS, survey.n_stars)).astype(int))
+    return survey
 
 
 def _read_info(path):
     """Read survey.json (dict)."""
     if not path.parent.is_dir():
         raise BadInputError(f"{path.parent}: no such folder; expected a survey made by `spfast ingest`")
+    check_regular(path)
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(info, dict):
@@ -229,7 +276,8 @@ def _is_cut(entry):
     return isinstance(entry, list) and list(map(type, entry)) == [str, int]
 
 
-def _read_stars(path):
+def _read_stars(path, info):
+    """Read the star table; refuse one that changed since the survey was built, or with one star twice."""
     check_file(path)
     with reading(path, "cannot be read", _REBUILD), open(path, "rb") as file:
         stars = Table.read(file, format="fits", hdu=1, mask_invalid=False, character_as_bytes=False)
@@ -239,10 +287,36 @@ def _read_stars(path):
         got, kind = stars[name], "b" if column.kind == "?" else column.kind[0]
         if got.dtype.kind != kind or got.ndim != 1:
             raise BadInputError(f"{path}: column {name} is {got.dtype} {got.shape}, expected {column.kind}; {_REBUILD}")
+    hashes = info.get("sha256")
+    if isinstance(hashes, dict) and file_sha256(path) != hashes.get("stars.fits"):
+        raise BadInputError(f"{path}: changed since the survey was built; {_REBUILD}")
+    check_unique(stars["APOGEE_ID"], path)
     return stars
 
 
+def check_unique(apogee_id, path) -> None:
+    """Refuse a survey's star table in which a star is there twice or has no name.
+
+    Raises
+    ------
+    BadInputError
+    """
+    names, counts = np.unique(np.asarray(apogee_id), return_counts=True)
+    wrong = names[(counts > 1) | (names == "")]
+    if wrong.size:
+        raise BadInputError(
+            f"{path}: {wrong.size} APOGEE_ID stand for several stars or are empty, first {str(wrong[0])!r}, expected "
+            f"one row a star; {_REBUILD}"
+        )
+
+
+def _is_whole_map(array, name):
+    """Whether an array is the map of a whole file of this name: not rows of it, nor what a caller put in its place."""
+    return isinstance(array, np.memmap) and isinstance(array.base, mmap) and Path(array.filename).name == name
+
+
 def _open_array(path, layout):
+    check_regular(path)
     with reading(path, "cannot be read", _REBUILD):
         array = np.lib.format.open_memmap(path, mode="r")  # .npy alone, and never a pickle
     if array.ndim != 2 or array.dtype != np.float32 or not array.flags.c_contiguous:

@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from spfast.errors import BadInputError, reading
+from spfast.files import check_regular
 
 __all__ = ["check_file"]
 
@@ -28,7 +29,7 @@ _HEADER_MAX = 8_000_000
 
 
 def check_file(path, votable=False):
-    """Refuse a file that would make a parser unpack, count or fetch without end.
+    """Refuse a file that would make a parser wait, read, unpack, count or fetch without end.
 
     Parameters
     ----------
@@ -51,6 +52,7 @@ def check_file(path, votable=False):
     ...
     spfast.errors.BadInputError: absent.fits: cannot be read (No such file or directory); check the path
     """
+    check_regular(path)
     with reading(path, "cannot be read", "check the path"), open(path, "rb") as file:
         start = file.read(max(map(len, _PACKED)))
         packed = next((name for magic, name in _PACKED.items() if start.startswith(magic)), None)

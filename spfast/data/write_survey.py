@@ -12,7 +12,7 @@ import numpy as np
 
 import spfast
 from spfast.data.columns import conform_rejected, conform_stars
-from spfast.data.survey import ARRAYS, FILES, SCHEMA, open_survey
+from spfast.data.survey import ARRAYS, FILES, SCHEMA, check_unique, open_survey
 from spfast.errors import BadInputError
 from spfast.files import BLANK_SEAL, file_sha256, put_on_disk, reserve, seal, writing
 
@@ -111,6 +111,7 @@ class SurveyWriter:
         """
         if len(stars) != len(self.features):
             raise BadInputError(f"{self.path}: {len(stars)} stars for {len(self.features)} feature rows")
+        check_unique(stars["APOGEE_ID"], self.path)
         with writing(self.path):
             return self._finish(stars, rejected, cut_flow, config, provenance)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from spfast.errors import BadInputError, reading
-from spfast.files import BLANK_SEAL, is_sealed, new_file, seal
+from spfast.files import BLANK_SEAL, check_regular, is_sealed, new_file, seal
 from spfast.model import kinds
 from spfast.model.kinds import check_entries
 
@@ -119,6 +119,7 @@ def read_model_file(path: str | Path, make: Callable[[dict, Any], Any]) -> Any:
     BadInputError
         If the file is missing, damaged or not a model.
     """
+    check_regular(path)
     if not Path(path).is_file():
         raise BadInputError(f"{path}: no such model file; make one with `spfast fit`")
     with reading(path, "not a whole spfast model", "make it again with `spfast fit`"), open(path, "rb") as file:

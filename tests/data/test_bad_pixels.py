@@ -6,6 +6,9 @@ import warnings
 
 import numpy as np
 import pytest
+from astropy.io import fits
+from astropy.table import Table
+from small_survey import write_download
 
 from spfast.config import load_config
 from spfast.data.ingest import ingest
@@ -208,6 +211,38 @@ def test_ingest_like_another_survey_gives_its_features(inputs, ingested, tmp_pat
     assert quiet_ingest(inputs, found.path, like=ingested.path, **few).survey_hash == found.survey_hash
     with pytest.raises(BadInputError, match="built from other inputs"):
         quiet_ingest(inputs, found.path, like=found.path, **few)
+
+
+@pytest.mark.parametrize("rule", ["estimated", "one"])
+def test_bad_pixels_of_a_survey_like_another_are_counted_among_its_pixels(tmp_path, rule):
+    allstar, folder, gaia = write_download(tmp_path / "in", n=6, kind="apStar")
+    (tmp_path / "pixels.txt").write_text("\n".join(map(str, range(0, 8575, 3))))
+    config = load_config(
+        overrides={
+            "normalization": {"continuum_file": str(tmp_path / "pixels.txt"), "grow_mask": 0},
+            "features": {"bad_pixels": rule},
+        }
+    )
+    paths = sorted(folder.rglob("*.fits"))
+
+    def mask(bad):
+        for i, path in enumerate(paths):
+            with fits.open(path, mode="update") as hdus:
+                hdus[3].data[:] = 0
+                hdus[3].data[:, bad(i)] = 1
+
+    mask(lambda i: [500, 501, 502, 503])  # in every star: the survey has no such pixels
+    like = ingest(allstar, folder, gaia, tmp_path / "like", config=config, quiet=True)
+    assert like.stars["n_bad_pixels"].tolist() == [0] * 6
+    assert like.layout.n_pixels == 7447
+    mask(lambda i: [500, *range(600, 600 + i)])  # one of those that it lacks, and i of those that it has
+    for subset in (slice(None), [2]):  # the second survey alone would drop more pixels
+        Table.read(allstar)[subset].write(tmp_path / "some.fits", overwrite=True)
+        out = tmp_path / f"out{np.size(subset)}{type(subset).__name__}"
+        survey = ingest(tmp_path / "some.fits", folder, gaia, out, config=config, quiet=True, like=like.path)
+        by_name = dict(zip(survey.stars["FILE"].tolist(), survey.stars["n_bad_pixels"].tolist(), strict=True))
+        for i, path in enumerate(paths):
+            assert by_name.get(str(path.relative_to(folder)), i) == i
 
 
 def test_a_survey_without_its_continuum_pixels_cannot_be_taken_after(inputs, surveys, tmp_path):

@@ -1,6 +1,7 @@
 """The scan for spectra: every release's tree, files of one name, links, folders that cannot be used."""
 
 import os
+import shutil
 
 import pytest
 from small_survey import TREES, star_ids, tree_path
@@ -84,3 +85,133 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(BadInputError, match=r"field: cannot be listed \(Permission denied\)"):
         SpectrumFiles(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "aspcapStar-dr17-2M10000000+2000000.FITS",
+        "APSTAR-DR17-2M10000000+2000000.FITS",
+        "apstar-dr17-2m10000000+2000000.fits",
+        "sub/asstar-dr17-2M10000000+2000000.Fits.GZ",
+        "2m10000000+2000000.fits.gz",
+        "ApStar-dr17-2M10000000+2000000.fit",
+    ],
+)
+def test_case_of_a_files_name_does_not_count(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    files = SpectrumFiles(tmp_path)
+    assert files.find("2M10000000+2000000") == name
+    assert files.find("2M10000000+2000001") == ""
+    base = name.split("/")[-1]
+    for named in (base, base.lower(), base.upper(), f"https://x/{base.swapcase()}", base.lower().removesuffix(".gz")):
+        assert files.find("unknown", named) == name
+    assert not files.unread
+
+
+def test_spelling_that_is_asked_for_wins_over_another_case(tmp_path):
+    names = ["apStar-dr17-A.fits", "apstar-dr17-a.fits", "APSTAR-DR17-A.FITS"]
+    for name in names:
+        (tmp_path / name).touch()
+    files = SpectrumFiles(tmp_path)
+    assert [files.find("unknown", name) for name in names] == names
+
+
+def test_notes_that_macos_keeps_beside_a_file_are_no_spectra(tmp_path):
+    (tmp_path / "._aspcapStar-dr17-A.fits").touch()
+    with pytest.raises(BadInputError, match="no FITS file in this folder or below; check --spectra"):
+        SpectrumFiles(tmp_path)
+    (tmp_path / "apStar-dr17-A.fits").touch()
+    assert SpectrumFiles(tmp_path).find("A", "._aspcapStar-dr17-A.fits") == "apStar-dr17-A.fits"
+
+
+def link_out(root, outside):
+    (outside / "apStar-dr17-A.fits").touch()
+    for star in "AB":
+        os.symlink(outside / "apStar-dr17-A.fits", root / f"apStar-dr17-{star}.fits")
+
+
+def touch(*names):
+    return lambda root, outside: [(root / name).touch() for name in names]
+
+
+@pytest.mark.parametrize(
+    ("put", "said", "advice"),
+    [
+        (link_out, "2 links that lead out of the folder and are not followed", "give the folder that they lead to"),
+        (lambda root, outside: os.symlink(outside, root / "apogee"), "1 links that lead out", "(e.g. apogee)"),
+        (
+            lambda root, outside: os.symlink(root / "gone", root / "apStar-1-A.fits"),
+            "1 links that lead nowhere",
+            "A.fits",
+        ),
+        (touch("apStar-dr17-A.fits.fz", "apStar-dr17-B.FITS.FZ"), "2 compressed files or archives", "funpack"),
+        (touch("apStar-dr17-A.fits.bz2"), "1 compressed files or archives", "unpack"),
+        (touch("spectra.tar.gz"), "1 compressed files or archives", "unpack"),
+        (touch("apStar-A.zip", "b.tgz"), "2 compressed files or archives", "unpack"),
+        (lambda root, outside: os.mkfifo(root / "apStar-1-A.fits"), "1 pipes or devices", "give files"),
+    ],
+)
+def test_folder_without_a_readable_spectrum_says_what_it_holds_and_what_to_do(tmp_path, put, said, advice):
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    put(root, outside)
+    with pytest.raises(BadInputError, match="no FITS file in this folder or below that can be read, but") as caught:
+        SpectrumFiles(root)
+    assert said in str(caught.value)
+    assert advice in str(caught.value)
+    assert "(e.g. " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_link_to_a_folder_inside_and_files_that_are_no_spectra_are_not_spoken_of(tmp_path):
+    (tmp_path / "a").mkdir()
+    touch("a/apStar-dr17-A.fits", "readme.txt", "table.csv", "notes.pdf")(tmp_path, None)
+    os.symlink(tmp_path / "a", tmp_path / "b")
+    os.symlink("/etc/hostname", tmp_path / "host")
+    files = SpectrumFiles(tmp_path)
+    assert files.n_files == 1
+    assert not files.unread
+    assert files.describe() == "spectra of 1 names (e.g. apStar-dr17-A.fits)"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("mwmStar-0.6.0-1000.fits", "SDSS-V's mwmStar and astraStar, which are not supported yet"),
+        ("mwmVisit-0.6.0-1000.fits.gz", "SDSS-V's"),
+        ("MWMSTAR-0.6.0-1000.FITS", "SDSS-V's"),
+        ("astraStarASPCAP-0.6.0-7.fits", "SDSS-V's"),
+        ("apVisit-dr17-7545-57671-074.fits", "single visits or tables"),
+        ("apvisit-dr17-7545-57671-074.fits", "single visits or tables"),
+        ("allStar-dr17-synspec_rev1.fits", "single visits or tables"),
+        ("aspcapField-4321.fits", "single visits or tables"),
+        ("asVisit-dr17-1.fits", "single visits or tables"),
+        ("ap1D-a-00000001.fits", "single visits or tables"),
+    ],
+)
+def test_files_of_other_kinds_are_told_by_their_names(tmp_path, name, said):
+    (tmp_path / name).touch()
+    files = SpectrumFiles(tmp_path)
+    assert said in files.describe()
+    assert "apStar" in files.describe()
+    assert f"(e.g. {name})" in files.describe()
+
+
+def test_star_whose_file_is_not_read_is_told_why(tmp_path):
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    link_out(root, outside)
+    touch("apStar-dr17-2M10000000+2000000.fits.fz", "apStar-dr17-C.fits", "x-2M10000001+2000000.fits.xz")(root, None)
+    unread = SpectrumFiles(root).unread
+    assert unread.of_star("B").startswith("apStar-dr17-B.fits is of the links that lead out")
+    assert "compressed" in unread.of_star("2M10000000+2000000")
+    assert "compressed" in unread.of_star("2m10000001+2000000")
+    assert "compressed" in unread.of_star("?", "r8/apStar-dr17-2M10000000+2000000.fits")
+    assert unread.of_star("C") is None
+    assert unread.of_star("", "") is None
+    shutil.rmtree(outside)
+    assert SpectrumFiles(root).unread.of_star("A").startswith("apStar-dr17-A.fits is of the links that lead out")

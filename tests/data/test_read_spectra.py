@@ -117,3 +117,135 @@ def test_astropy_and_fitsio_agree_on_real_files(shared_data):
         for a, b in zip(ours[:3], other[:3], strict=True):
             assert a.dtype == b.dtype
             np.testing.assert_array_equal(a, b)
+
+
+def image(values, **cards):
+    header = fits.Header({"CRVAL1": 4.179, "CDELT1": 6e-6, "CRPIX1": 1})
+    header.update(cards)
+    return fits.ImageHDU(values, header)
+
+
+def write(path, *hdus):
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path, overwrite=True)
+    return path
+
+
+@pytest.fixture
+def star():
+    """Flux, error and mask of an apStar; one pixel is bad."""
+    _, (flux,), (error,) = spectra(1)
+    mask = np.zeros(8575, "i2")
+    mask[7] = 1
+    return (flux * 1e3).astype("f4"), (error * 1e3).astype("f4"), mask
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("name", ["apStar-dr17-x.fits", "APSTAR-DR17-X.FITS", "asStar-dr17-x.fits", "apStar-x.fits.gz"])
+@pytest.mark.parametrize("kind", ["i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8", "u1"])
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_apstar_of_any_shape_and_type_of_mask_is_read(tmp_path, library, name, star, kind, rows):
+    flux, error, mask = star
+    images = [np.array([values] * rows) if rows else values for values in (flux, error, mask.astype(kind))]
+    if rows:
+        images[0][1:] += 1  # only row 0 is right
+    spectrum = spectrum_reader(library)(write(tmp_path / name, *map(image, images)))
+    assert not spectrum.normalized
+    np.testing.assert_array_equal(spectrum.flux, flux)
+    np.testing.assert_array_equal(spectrum.flux_error, error)
+    np.testing.assert_array_equal(spectrum.pixel_mask, mask)
+    assert spectrum.pixel_mask.dtype == np.int32
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_apstar_without_a_mask_is_read_without_one(tmp_path, library, packed, rows, star):
+    flux, error, _ = star
+    path = write(tmp_path / "apStar-x.fits", *(image(np.array([v] * rows) if rows else v) for v in (flux, error)))
+    if packed:
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    spectrum = spectrum_reader(library)(path)
+    assert (spectrum.pixel_mask, spectrum.normalized) == (None, False)
+    np.testing.assert_array_equal(spectrum.flux, flux)
+    np.testing.assert_array_equal(spectrum.flux_error, error)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("rows", [0, 3])
+@pytest.mark.parametrize("left", [80, 2800, 2880, 4000])
+def test_apstar_that_breaks_off_at_its_mask_is_not_taken_for_one_without(tmp_path, library, packed, rows, left, star):
+    path = tmp_path / "apStar-x.fits"
+    images = [image(np.array([v] * rows) if rows else v) for v in star]
+    n_bytes = write(path, *images[:2]).stat().st_size + left
+    whole = write(path, *images).read_bytes()
+    path.write_bytes(gzip.compress(whole[:n_bytes]) if packed else whole[:n_bytes])
+    with pytest.raises(BadInputError, match=r"apStar-x\.fits: damaged or not FITS"):
+        spectrum_reader(library)(path)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_third_image_that_is_no_mask_is_refused(tmp_path, library, star):
+    flux, error, _ = star
+    for third in (flux + 0.5, np.full(8575, np.nan, "f4"), np.full(8575, 1e30, "f4")):
+        path = write(tmp_path / "apStar-x.fits", image(flux), image(error), image(third))
+        with pytest.raises(BadInputError, match="HDU 3 has fractions, expected the pixel mask"):
+            spectrum_reader(library)(path)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("rows", [0, 1])
+@pytest.mark.parametrize("n_hdus", [2, 3])
+def test_aspcapstar_is_normalised_in_any_shape(tmp_path, library, rows, n_hdus, star):
+    flux, error = star[0] / 1e3, star[1] / 1e3
+    images = [np.array([v] * rows) if rows else v for v in (flux, error, flux)][:n_hdus]
+    spectrum = spectrum_reader(library)(write(tmp_path / "ASPCAPSTAR-x.fits", *map(image, images)))
+    assert (spectrum.pixel_mask, spectrum.normalized) == (None, True)
+    np.testing.assert_array_equal(spectrum.flux, flux)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_two_images_of_one_dimension_need_a_name_that_says_what_they_are(tmp_path, library, star):
+    with pytest.raises(
+        BadInputError, match=r"does not say whether the flux is normalised; begin the name with apStar-"
+    ):
+        spectrum_reader(library)(write(tmp_path / "mine.fits", *map(image, star[:2])))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("rows", [0, 3])
+def test_scaled_integers_are_read_and_their_blanks_are_bad(tmp_path, library, rows, star):
+    flux, error, mask = star
+    stored = np.rint(flux * 10).astype("i2")
+    hdus = [image(np.array([v] * rows) if rows else v) for v in (stored, error, mask)]
+    path = write(tmp_path / "apStar-x.fits", *hdus)
+    with fits.open(path, mode="update", do_not_scale_image_data=True) as opened:
+        opened[1].data[..., 9] = -32768
+        opened[1].header.update({"BSCALE": 0.1, "BLANK": -32768})
+    read = spectrum_reader(library)(path)
+    np.testing.assert_allclose(np.delete(read.flux, 9), np.delete(flux, 9), atol=0.051)
+    assert np.isnan(read.flux[9])
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("name", ["apStar-x.fits", "aspcapStar-x.fits", "x.fits"])
+def test_tile_compressed_spectrum_is_refused_with_what_to_do(tmp_path, library, name, star):
+    path = write(tmp_path / name, *(fits.CompImageHDU(values[None]) for values in star))
+    with pytest.raises(BadInputError, match=r"tile-compressed one, which is not read: unpack the file with funpack"):
+        spectrum_reader(library)(path)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_mwmstar_is_refused_by_name(tmp_path, library, star):
+    table = fits.BinTableHDU(Table({"flux": star[0][None], "ivar": star[1][None]}))
+    with pytest.raises(BadInputError, match=r"mwmStar, which is not supported yet: give the star's apStar file"):
+        spectrum_reader(library)(write(tmp_path / "mwmStar-0.6.0-1.fits", table))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_file_with_one_image_says_what_is_missing(tmp_path, library, star):
+    with pytest.raises(BadInputError, match=r"no whole HDU 2, expected flux in HDU 1 and its error in HDU 2"):
+        spectrum_reader(library)(write(tmp_path / "apStar-x.fits", image(star[0])))
+    fits.PrimaryHDU(star[0]).writeto(tmp_path / "apStar-y.fits")
+    with pytest.raises(BadInputError, match=r"no whole HDU 1"):
+        spectrum_reader(library)(tmp_path / "apStar-y.fits")

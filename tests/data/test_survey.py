@@ -1,7 +1,11 @@
 """The survey folder: what is written comes back, whole or not at all, and what does not fit is named."""
 
+import copy
 import hashlib
 import json
+import multiprocessing
+import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -96,6 +100,7 @@ def test_origin_of_the_features_is_kind_and_release_of_the_spectra_and_a_hash_of
         stars = star_table(len(files))
         stars["FILE"] = files
         with SurveyWriter(tmp_path / name, LAYOUT, len(files)) as writer:
+            writer.features[:, 0] = 1
             return writer.finish(stars, provenance=provenance).features_origin
 
     south, north = "lco/asStar-r12-2M1.fits", "apo/aspcapStar-dr17-2M2.fits.gz"
@@ -176,3 +181,119 @@ def test_a_survey_with_nan_infinite_or_negative_values_is_refused(tmp_path, name
         BadInputError, match=rf"{name}\.npy: row 7 \(2M00000007\+0000007\) has a value that is not finite"
     ):
         spfast.make_catalog(survey, threads=1)
+
+
+# Damage that is noticed where it is cheap, without --verify
+
+
+def edit_array(path, name, row, column, value):
+    array = np.load(path / f"{name}.npy", mmap_mode="r+")
+    array[row, column] = value
+
+
+def edit_stars(path, edit, keep_hash=True):
+    """Change the star table; with ``keep_hash``, as somebody who also forges its hash."""
+    stars = Table.read(path / "stars.fits")
+    edit(stars)
+    stars.write(path / "stars.fits", overwrite=True)
+    if keep_hash:
+        info = json.loads((path / "survey.json").read_text())
+        info["sha256"]["stars.fits"] = hashlib.sha256((path / "stars.fits").read_bytes()).hexdigest()
+        (path / "survey.json").write_text(json.dumps(info))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"), [("features", 2, 1), ("features", 0, 1), ("feature_errors", 1, 0)]
+)
+@pytest.mark.parametrize("row", [0, 7, 39])
+def test_survey_whose_first_column_is_no_constant_is_refused(tmp_path, name, value, expected, row):
+    tiny_survey(tmp_path / "s", n_stars=40)
+    edit_array(tmp_path / "s", name, row, 0, value)
+    with pytest.raises(
+        BadInputError, match=rf"{name}\.npy: row {row} \(2M.*\) begins with {value}, expected {expected}"
+    ):
+        open_survey(tmp_path / "s")
+
+
+def test_constant_is_looked_at_in_a_sample_of_rows_and_then_in_all(tmp_path):
+    tiny_survey(tmp_path / "s", n_stars=600)
+    edit_array(tmp_path / "s", "features", 1, 0, 3)
+    survey = open_survey(tmp_path / "s")  # of 600 rows 256 are looked at
+    with pytest.raises(BadInputError, match=r"features\.npy: row 1 \(2M00000001\+0000001\) begins with 3, expected 1"):
+        spfast.make_catalog(survey, threads=1)
+
+
+def test_star_table_that_changed_is_refused(tmp_path):
+    tiny_survey(tmp_path / "s", n_stars=40)
+    edit_stars(tmp_path / "s", lambda stars: stars["parallax"].__imul__(1.0001), keep_hash=False)
+    with pytest.raises(BadInputError, match=r"stars\.fits: changed since the survey was built; build it again"):
+        open_survey(tmp_path / "s")
+
+
+@pytest.mark.parametrize("name", ["2M00000003+0000003", ""])
+def test_star_table_with_a_star_twice_or_without_a_name_is_refused(tmp_path, name):
+    def edit(stars):
+        stars["APOGEE_ID"][[4, 5]] = name
+
+    tiny_survey(tmp_path / "s", n_stars=40)
+    edit_stars(tmp_path / "s", edit)
+    with pytest.raises(BadInputError, match=rf"stars\.fits: 1 APOGEE_ID stand .*first '{name.replace('+', '.')}'"):
+        open_survey(tmp_path / "s")
+    with pytest.raises(BadInputError, match="expected one row a star"):
+        tiny_survey(tmp_path / "t", n_stars=40, edit=edit)
+    assert not list(tmp_path.glob("t*"))
+
+
+# Surveys go to worker processes
+
+
+def total(survey):
+    return type(survey.features).__name__, float(survey.features.sum()), survey.survey_hash, survey.n_stars
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_survey_arrives_in_a_worker_process_with_its_maps(tmp_path, monkeypatch, method):
+    tiny_survey(tmp_path / "s", n_stars=40)
+    monkeypatch.chdir(tmp_path)
+    survey = open_survey("s")
+    monkeypatch.chdir(tmp_path.parent)  # a worker may stand elsewhere
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        assert pool.map(total, [survey]) == [total(survey)]
+    assert total(survey)[0] == "memmap"
+
+
+def test_survey_is_pickled_without_its_arrays(tmp_path):
+    survey = tiny_survey(tmp_path / "s", n_stars=3000)[0]
+    content = pickle.dumps(survey.__getstate__() | {"stars": None})
+    assert len(content) < 3000
+    for other in (pickle.loads(pickle.dumps(survey)), copy.copy(survey), copy.deepcopy(survey)):
+        assert other.info == survey.info
+        assert other.layout == survey.layout
+        assert not other.features.flags.writeable
+        np.testing.assert_array_equal(other.features, survey.features)
+        np.testing.assert_array_equal(other.feature_errors, survey.feature_errors)
+        np.testing.assert_array_equal(other.stars["parallax"], survey.stars["parallax"])
+    assert isinstance(survey.features, np.memmap)  # of what was sent nothing changed
+    assert survey.info is not None
+
+
+def test_what_a_caller_changed_in_a_survey_goes_along(tmp_path):
+    survey = tiny_survey(tmp_path / "s", n_stars=40)[0]
+    survey.stars["parallax"][0] = 77.0
+    survey.features = survey.features[5:25]
+    survey.feature_errors = np.array(survey.feature_errors[5:25])
+    other = pickle.loads(pickle.dumps(survey))
+    assert other.stars["parallax"][0] == 77.0
+    assert other.n_stars == 20
+    np.testing.assert_array_equal(other.features, survey.features)
+    np.testing.assert_array_equal(other.feature_errors, survey.feature_errors)
+
+
+def test_survey_that_was_replaced_meanwhile_does_not_arrive(tmp_path):
+    content = pickle.dumps(tiny_survey(tmp_path / "s", n_stars=40)[0])
+    shutil.rmtree(tmp_path / "s")
+    with pytest.raises(BadInputError, match="no such folder"):
+        pickle.loads(content)
+    tiny_survey(tmp_path / "s", n_stars=40, seed=4)
+    with pytest.raises(BadInputError, match="holds another survey than when this one was opened; open it again"):
+        pickle.loads(content)

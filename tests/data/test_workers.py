@@ -1,16 +1,21 @@
 """Normalising spectra in several processes, with a journal to go on from."""
 
 import errno
+import os
+import shutil
 import subprocess
 import sys
+import zlib
 
+import numpy as np
 import pytest
 
 from spfast.data.ingest import ingest
 from spfast.data.spectra import workers
-from spfast.data.spectra.chunk import LN_FLUX_ERROR
+from spfast.data.spectra.chunk import LN_FLUX, LN_FLUX_ERROR
 from spfast.data.spectra.workers import _Worker
 from spfast.errors import BadInputError
+from spfast.files import RecordFile
 
 
 def test_one_process_and_several_give_the_same_bytes(download, tmp_path, config, monkeypatch):
@@ -63,3 +68,227 @@ def test_a_full_disk_under_the_raw_files_is_one_line(download, tmp_path, config,
         with pytest.raises(BadInputError, match=r"ln_flux\.f32: cannot be written \(No space left on device\)"):
             ingest(*download, tmp_path / "out", config=config, quiet=True)
     assert ingest(*download, tmp_path / "out", config=config, quiet=True).n_stars == 12
+
+
+# An interrupted ingest goes on only from what is whole
+
+
+@pytest.fixture
+def interrupted(download, tmp_path, config, monkeypatch):
+    """Return a function that resumes a build with chunks 0, 3 and 6 of four; it gives the survey and what it made."""
+    whole = ingest(*download, tmp_path / "whole", config=config, threads=1, quiet=True)
+    monkeypatch.setattr(workers, "CHUNK", 3)
+    serve, made = workers._serve, []
+
+    def stops_after_three(job, chunks, threads):
+        for number, record in enumerate(serve(job, chunks, threads)):
+            if number == 3:
+                raise KeyboardInterrupt
+            yield record
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "_serve", stops_after_three)
+        with pytest.raises(KeyboardInterrupt):
+            ingest(*download, tmp_path / "out", config=config, threads=1, quiet=True)
+
+    def counts(job, chunks, threads):
+        made.extend(start for start, _ in chunks)
+        return serve(job, chunks, threads)
+
+    def resume(**options):
+        monkeypatch.setattr(workers, "_serve", counts)
+        survey = ingest(*download, tmp_path / "out", **{"config": config, "quiet": True} | options)
+        assert survey.survey_hash == whole.survey_hash
+        return made
+
+    return resume
+
+
+def test_chunks_that_are_whole_are_not_made_again(interrupted):
+    assert interrupted() == [9]
+
+
+@pytest.fixture(scope="module")
+def journal_of_four(tmp_path_factory):
+    """The folder of a build of 12 spectra in four chunks, all of them in its journal."""
+    work = tmp_path_factory.mktemp("build") / "work"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "CHUNK", 3)
+        journal = workers.Journal(work)
+        journal.begin({"fingerprint": "x", "continuum": [1, 2, 3]}, n_spectra=12)
+        rows = np.random.default_rng(0).normal(size=(2, 12, 7451)).astype(np.float32)
+        for name, values in zip((LN_FLUX, LN_FLUX_ERROR), rows, strict=True):
+            values.tofile(work / name)
+        for start in range(0, 12, 3):
+            checksums = [zlib.crc32(values[start : start + 3]) for values in rows]
+            record = {"start": start, "n": 3, "n_bad": [1, 2, 3], "n_unnormalized": 1, "failed": [[2, "dark"]]}
+            journal.add([record | {"usable": "ff" * 932, "checksums": checksums}])
+        assert len(journal.read()[1]) == 4
+    return work
+
+
+@pytest.fixture
+def work(journal_of_four, tmp_path, monkeypatch):
+    """A copy of it, which a test may change."""
+    monkeypatch.setattr(workers, "CHUNK", 3)
+    return shutil.copytree(journal_of_four, tmp_path / "work")
+
+
+def starts(work):
+    head, records = workers.Journal(work).read()
+    return None if head is None else [record["start"] for record in records]
+
+
+@pytest.mark.parametrize("name", [LN_FLUX, LN_FLUX_ERROR])
+@pytest.mark.parametrize("row", [0, 4, 11])
+def test_chunk_whose_raw_rows_changed_does_not_count(work, name, row):
+    raw = np.memmap(work / name, np.float32, "r+", shape=(12, 7451))
+    raw[row, 123] += np.float32(1e-3)
+    raw.flush()
+    assert starts(work) == [start for start in (0, 3, 6, 9) if start != row // 3 * 3]
+
+
+def test_raw_rows_that_a_power_cut_left_as_zeros_are_made_again(interrupted, tmp_path):
+    raw = np.memmap(tmp_path / "out.partial" / "work" / LN_FLUX, np.float32, "r+", shape=(12, 7451))
+    raw[3:] = 0
+    raw.flush()
+    del raw
+    assert interrupted() == [3, 6, 9]
+
+
+def rewrite(work, edit):
+    """Change a journal's records under right checksums."""
+    file = RecordFile(work / "journal.jsonl")
+    head, *records = file.read()
+    head, *records = edit(head, records)
+    file.begin(head)
+    file.append(records)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("start", 4),
+        ("start", -3),
+        ("start", 30),
+        ("start", "0"),
+        ("start", None),
+        ("n", 2),
+        ("n", 3.0),
+        ("n_bad", [1, 2]),
+        ("n_bad", [1, 2, -1]),
+        ("n_bad", [1, 2, 9999]),
+        ("n_bad", "abc"),
+        ("n_unnormalized", 4),
+        ("n_unnormalized", True),
+        ("failed", {}),
+        ("failed", [[3, "gone"]]),
+        ("failed", [[0, 7]]),
+        ("failed", [0]),
+        ("usable", "ff"),
+        ("usable", "xy" * 932),
+        ("usable", 7),
+        ("checksums", [0, 0]),
+        ("checksums", None),
+        ("checksums", []),
+    ],
+)
+def test_record_with_a_right_checksum_and_wrong_content_does_not_count(work, key, value):
+    rewrite(
+        work,
+        lambda head, records: [head, records[0], records[1] | {key: value}, *records[2:]],
+    )
+    assert starts(work) == [0, 6, 9]
+
+
+@pytest.mark.parametrize("record", [None, 7, "x", [], {}, {"start": 3}])
+def test_record_that_is_none_of_ours_does_not_count(work, record):
+    rewrite(work, lambda head, records: [head, records[0], record, *records[2:]])
+    assert starts(work) == [0, 6, 9]
+
+
+def test_chunk_that_is_recorded_twice_counts_once(work):
+    rewrite(work, lambda head, records: [head, *records, *records])
+    assert starts(work) == [0, 3, 6, 9]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda head: [],
+        lambda head: None,
+        lambda head: head | {"fingerprint": 7},
+        lambda head: head | {"n_bytes": 7},
+        lambda head: head | {"n_bytes": "x"},
+        lambda head: head | {"continuum": None},
+        lambda head: head | {"continuum": ["x"]},
+        lambda head: {"fingerprint": head["fingerprint"]},
+    ],
+)
+def test_journal_whose_first_record_is_wrong_does_not_count(work, edit):
+    rewrite(work, lambda head, records: [edit(head), *records])
+    assert starts(work) is None
+
+
+def test_journal_with_other_continuum_pixels_than_the_builds_does_not_count(interrupted, tmp_path):
+    work = tmp_path / "out.partial" / "work"
+    rewrite(work, lambda head, records: [head | {"continuum": head["continuum"][1:]}, *records])
+    assert interrupted() == [0, 3, 6, 9]
+
+
+def test_line_with_a_right_checksum_that_is_no_json_ends_the_journal(tmp_path):
+    file = RecordFile(tmp_path / "journal.jsonl")
+    file.begin({"a": 1})
+    from spfast.files import _checksum
+
+    for text in (b"{", b"[" * 100_000, b"\xff"):
+        with open(file.path, "ab") as out:
+            out.write(_checksum(text) + b" " + text + b"\n")
+        assert file.read() == [{"a": 1}]
+
+
+def test_another_version_of_spfast_starts_an_interrupted_build_anew(interrupted, monkeypatch):
+    monkeypatch.setattr("spfast.__version__", "99.0")
+    assert interrupted() == [0, 3, 6, 9]
+
+
+def test_survey_that_another_version_built_is_refused_by_its_version(download, tmp_path, config, monkeypatch):
+    ingest(*download, tmp_path / "out", config=config, quiet=True)
+    monkeypatch.setattr("spfast.__version__", "99.0")
+    with pytest.raises(
+        BadInputError, match=r"exists and was built by spfast .*, not 99\.0; remove it or choose another"
+    ):
+        ingest(*download, tmp_path / "out", config=config, quiet=True)
+
+
+# Workers under odd conditions
+
+
+def test_what_the_sites_start_up_files_print_is_not_taken_for_an_answer(download, tmp_path, config, monkeypatch):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text("print('welcome to the cluster')\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setattr(workers, "CHUNK", 3)
+    monkeypatch.setattr(workers, "_CHUNKS_PER_PROCESS", 1)
+    assert ingest(*download, tmp_path / "out", config=config, threads=2, quiet=True).n_stars == 12
+
+
+@pytest.mark.parametrize("executable", ["", None])
+def test_without_a_python_to_start_one_process_does_the_work(download, tmp_path, config, monkeypatch, executable):
+    monkeypatch.setattr(workers, "CHUNK", 3)
+    monkeypatch.setattr(workers, "_CHUNKS_PER_PROCESS", 1)
+    monkeypatch.setattr(sys, "executable", executable)
+    assert ingest(*download, tmp_path / "out", config=config, threads=2, quiet=True).n_stars == 12
+
+
+def test_worker_that_cannot_be_started_is_one_line_and_the_build_can_go_on(download, tmp_path, config, monkeypatch):
+    monkeypatch.setattr(workers, "CHUNK", 3)
+    monkeypatch.setattr(workers, "_CHUNKS_PER_PROCESS", 1)
+
+    def refuse(*_, **__):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(BadInputError, match=r"cannot be started \(Resource temporarily unavailable\); .*--threads 1"):
+        ingest(*download, tmp_path / "out", config=config, threads=2, quiet=True)
+    assert ingest(*download, tmp_path / "out", config=config, threads=1, quiet=True).n_stars == 12

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ from spfast.files import writing
 #: Raw float32 arrays, one row of 7451 pixels for each star.
 LN_FLUX, LN_FLUX_ERROR = "ln_flux.f32", "ln_flux_error.f32"
 
+#: Begins each line that a worker answers.
+ANSWER = "spfast:"
+
 
 class ChunkNormalizer:
     """Reads spectra, normalises them and writes the result into the two raw files.
@@ -25,13 +29,18 @@ class ChunkNormalizer:
     ----------
     job : dict
         ``root`` (folder of spectra), ``work`` (folder of the raw files, which exist), ``continuum_pixels``, ``config``
-        (its sections ``normalization`` and ``features``) and ``library``; plain values, so that it travels as JSON.
+        (its sections ``normalization`` and ``features``), ``library`` and ``counted`` (grid indices of the pixels among
+        which bad ones are counted, or None for all); plain values, so that it travels as JSON.
     """
 
     def __init__(self, job):
         self._root, work = job["root"], Path(job["work"])
         self._features = SpectrumFeatures(job["continuum_pixels"], load_config(overrides=job["config"]))
         self._read = spectrum_reader(job["library"])
+        counted = job["counted"]
+        self._counted = np.ones(self._features.pixels.size, bool)
+        if counted is not None:
+            self._counted = np.isin(self._features.pixels, counted)
         self._buffer = np.zeros((2, 0, self._features.pixels.size), np.float32)
         # Written by seek, not through a memory map: pages of a map would count as this process's memory.
         self._files = [open(work / name, "r+b", buffering=0) for name in (LN_FLUX, LN_FLUX_ERROR)]  # noqa: SIM115
@@ -52,9 +61,9 @@ class ChunkNormalizer:
         Returns
         -------
         record : dict
-            ``start``, ``n``, ``n_bad`` (bad pixels of each spectrum), ``n_unnormalized`` (apStar spectra among them),
-            ``failed`` (index within the chunk, reason) and ``usable`` (pixels good in at least one spectrum, packed
-            bits in hex); plain values.
+            ``start``, ``n``, ``n_bad`` (bad pixels of each spectrum among those counted), ``n_unnormalized`` (apStar
+            spectra among them), ``failed`` (index within the chunk, reason), ``usable`` (pixels good in at least one
+            spectrum, packed bits in hex) and ``checksums`` (of its rows in either raw file); plain values.
 
         Raises
         ------
@@ -62,7 +71,7 @@ class ChunkNormalizer:
             If a file that was there is gone, the system cannot read it, or the raw files cannot be written.
         """
         features = self._features
-        features.reset_usable()
+        usable = np.zeros(features.pixels.size, bool)
         if len(paths) > self._buffer.shape[1]:
             self._buffer = np.zeros((2, len(paths), features.pixels.size), np.float32)
         ln_flux, ln_flux_error = self._buffer[:, : len(paths)]
@@ -76,7 +85,8 @@ class ChunkNormalizer:
                     raise
                 failed.append([i, str(error).removeprefix(f"{path}: ")])
                 continue
-            n_bad[i], failure = features.row(
+            features.reset_usable()
+            _, failure = features.row(
                 spectrum.flux,
                 spectrum.flux_error,
                 ln_flux[i],
@@ -87,6 +97,10 @@ class ChunkNormalizer:
             n_unnormalized += not spectrum.normalized
             if failure:
                 failed.append([i, failure])
+            else:
+                good = features.usable
+                usable |= good
+                n_bad[i] = int(np.count_nonzero(self._counted & ~good))
         for file, values in zip(self._files, (ln_flux, ln_flux_error), strict=True):
             with writing(file.name):
                 file.seek(start * features.pixels.size * values.itemsize)
@@ -97,7 +111,8 @@ class ChunkNormalizer:
             "n_bad": n_bad,
             "n_unnormalized": n_unnormalized,
             "failed": failed,
-            "usable": np.packbits(features.usable).tobytes().hex(),
+            "usable": np.packbits(usable).tobytes().hex(),
+            "checksums": [zlib.crc32(values) for values in (ln_flux, ln_flux_error)],
         }
 
 
@@ -118,16 +133,19 @@ def _write_all(file, values):
 def main():
     """Serve a parent process by standard input and output, in lines of JSON.
 
-    The first line in is a job, each further one a chunk; the answer to a chunk is its record or an error.
+    The first line in is a job, each further one a chunk; the answer to a chunk is its record or an error. What anything
+    else prints here goes to standard error.
     """
+    out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     normalizer = ChunkNormalizer(json.loads(sys.stdin.readline()))
     for line in sys.stdin:
         try:
             answer = normalizer.normalize(*json.loads(line))
         except BadInputError as error:
             answer = {"error": str(error)}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+        out.write(ANSWER + json.dumps(answer) + "\n")
+        out.flush()
     normalizer.close()
 
 

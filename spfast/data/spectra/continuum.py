@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from spfast.errors import BadInputError
+from spfast.files import check_regular
 from spfast.model.layout import CHIPS, N_GRID, grid_wavelength
 
 #: Good continuum pixels that a chip must have for each coefficient of its polynomial.
@@ -132,6 +133,7 @@ def read_continuum_file(path, degree=2):
     BadInputError
         If the file cannot be read, holds anything but integers, or `check_continuum_pixels` refuses them.
     """
+    check_regular(path)
     if str(path).endswith(".json"):
         return check_continuum_pixels(_stored_pixels(path), degree, path)
     try:
@@ -154,7 +156,7 @@ def _stored_pixels(path):
     try:
         with open(path, encoding="utf-8") as file:
             return np.array(json.load(file)["continuum"]["pixels"], dtype=np.int64)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInputError(
             f"{path}: cannot read a survey's continuum pixels ({error}); check continuum_file"
         ) from None
@@ -202,7 +204,7 @@ def rough_normalize(flux, flux_error, pixel_mask, normalized, bad_bits):
     return np.concatenate(chips)
 
 
-def find_continuum_pixels(flux, labels, degree=2, share=0.25):
+def find_continuum_pixels(flux, labels, degree=2, share=0.25, seen=""):
     """Find pixels that are near 1 and hardly depend on stellar labels, by the criterion of The Cannon.
 
     Each pixel's flux is regressed on a quadratic function of the standardised labels (Ness et al. 2015, Eq. 5 and the
@@ -220,6 +222,8 @@ def find_continuum_pixels(flux, labels, degree=2, share=0.25):
         Degree of the continuum.
     share : float
         Share of the pixels to choose.
+    seen : str
+        What the caller tried to get these spectra, for the message if they are too few.
 
     Returns
     -------
@@ -235,9 +239,12 @@ def find_continuum_pixels(flux, labels, degree=2, share=0.25):
     whole = good.mean(axis=1) > _MIN_GOOD
     flux, good, labels = flux[whole], good[whole], np.asarray(labels, dtype=float)[whole]
     if len(flux) < MIN_REFERENCE_STARS:
+        if not whole.all():
+            seen += f"{', ' if seen else ''}{np.sum(~whole):,} spectra have too few good pixels"
         raise BadInputError(
             f"continuum pixels: {len(flux)} good spectra with Teff, log g and [Fe/H], expected at least "
-            f"{MIN_REFERENCE_STARS} to find them; give a list as continuum_file in [normalization]"
+            f"{MIN_REFERENCE_STARS} to find them{f' ({seen})' if seen else ''}; give a list as continuum_file in "
+            "[normalization]"
         )
     spread = labels.std(axis=0)
     labels = (labels - labels.mean(axis=0)) / np.where(spread > 0, spread, 1.0)

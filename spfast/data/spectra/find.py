@@ -3,6 +3,8 @@
 import os
 import re
 
+from spfast.data.spectra import unread
+from spfast.data.spectra.unread import UnreadFiles, file_name, name_keys
 from spfast.errors import BadInputError
 
 __all__ = ["SpectrumFiles"]
@@ -10,6 +12,8 @@ __all__ = ["SpectrumFiles"]
 
 class SpectrumFiles:
     """All spectrum files under one folder, from one scan that follows no link out of it.
+
+    The case of letters does not count in a file's name, but the spelling that is asked for wins.
 
     Parameters
     ----------
@@ -20,6 +24,8 @@ class SpectrumFiles:
     root : str
     n_files : int
         FITS files found.
+    unread : UnreadFiles
+        What else is there, and why it is not read.
 
     Raises
     ------
@@ -28,14 +34,19 @@ class SpectrumFiles:
     """
 
     #: Kinds of combined spectra in order of preference. What matches _OTHER is none; any other name comes last.
-    _KINDS = (("aspcapStar", 0), ("apStar-", 1), ("asStar-", 1))
-    _OTHER = re.compile(r"(mwm|ap1D|ap2D|ap3D|ap[A-Z]|as[A-Z]|as1D|all[A-Z])")
+    _KINDS = (("aspcapstar", 0), ("apstar-", 1), ("asstar-", 1))
+    _OTHER = re.compile(
+        r"(?i:mwm|astra|a[ps](visit|field|plate|flux|wave|[123]d)|aspcapfield|all(star|visit|plate|field))"
+        r"|ap[A-Z]|as[A-Z]|all[A-Z]"
+    )
+    _SDSS_V = ("mwm", "astra")
 
     def __init__(self, root):
         if not os.path.isdir(root):
             raise BadInputError(f"{root}: no such folder of spectra; check --spectra")
         self.root = os.path.realpath(root)
-        self._by_name, self._by_id = {}, None
+        self._by_name, self._by_lower, self._by_id = {}, None, None
+        self.unread = UnreadFiles()
         self.n_files = 0
         pending = [""]
         while pending:
@@ -48,17 +59,48 @@ class SpectrumFiles:
                 relative = os.path.join(folder, entry.name)
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(relative)
-                elif entry.name.endswith((".fits", ".fits.gz")) and self._inside(entry):
-                    self._by_name.setdefault(entry.name, []).append(relative)
-                    self.n_files += 1
+                elif not entry.name.startswith("._"):  # macOS keeps notes on a file under such a name
+                    self._add(entry, relative)
         if not self.n_files:
-            raise BadInputError(f"{root}: no FITS file in this folder or below; check --spectra")
+            seen = f" that can be read, but {self.unread}" if self.unread else "; check --spectra"
+            raise BadInputError(f"{root}: no FITS file in this folder or below{seen}")
 
-    def _inside(self, entry):
-        if not entry.is_symlink():
-            return entry.is_file()
-        target = os.path.realpath(entry.path)
-        return os.path.isfile(target) and os.path.commonpath([target, self.root]) == self.root
+    def _add(self, entry, relative):
+        """Take a file in, or remember why it is not read."""
+        reason = self._why_unread(entry)
+        if reason is not None:
+            self.unread.add(reason, relative)
+        # allStar's FILE may name a file of any kind.
+        if unread.is_fits(entry.name) and reason in (None, unread.NOT_COMBINED, unread.SDSS_V):
+            self._by_name.setdefault(entry.name, []).append(relative)
+            self.n_files += 1
+
+    def _why_unread(self, entry):
+        """Return why an entry of a folder cannot be a star's spectrum; None if it can, or is no spectrum at all."""
+        is_spectrum = unread.is_fits(entry.name)
+        if not (is_spectrum or unread.is_packed(entry.name) or (entry.is_symlink() and entry.is_dir())):
+            return None
+        if entry.is_symlink():
+            target = os.path.realpath(entry.path)
+            if os.path.commonpath([target, self.root]) != self.root:
+                return unread.LEADS_OUT
+            if entry.is_dir():
+                return None  # the folder that it leads to is searched anyway
+            if not os.path.exists(target):
+                return unread.LEADS_NOWHERE
+        if not is_spectrum:
+            return unread.PACKED
+        if not entry.is_file():
+            return unread.NO_FILE
+        if self._kind(entry.name) is None:
+            return unread.SDSS_V if entry.name.lower().startswith(self._SDSS_V) else unread.NOT_COMBINED
+        return None
+
+    def describe(self):
+        """Say what is in the folder: the files that can be a star's spectrum, and those that are not read (str)."""
+        combined = [name for name in self._by_name if self._kind(name) is not None]
+        names = [f"spectra of {len(combined):,} names (e.g. {combined[0]})"] if combined else []
+        return ". ".join([*names, *([str(self.unread)] if self.unread else [])])
 
     def find(self, apogee_id, file="", places=()):
         """Return a star's file: the one that allStar names if it exists, else one with the star's ID in its name.
@@ -76,16 +118,26 @@ class SpectrumFiles:
         path : str
             Relative to the root; empty if there is none.
         """
-        name = re.split(r"[/\\]", file.strip())[-1]
-        candidates = self._by_name.get(name) or self._by_name.get(name + ".gz")
+        candidates = self._named(file_name(file))
         if not candidates:
             if self._by_id is None:
                 self._by_id = self._index_ids()
-            candidates = self._by_id.get(apogee_id, ())
+            candidates = self._by_id.get(apogee_id.upper(), ())
         if len(candidates) > 1:
             wanted = {place for place in places if place}
             candidates = sorted(candidates, key=lambda path: self._order(path, wanted))
         return candidates[0] if candidates else ""
+
+    def _named(self, name):
+        """Return the files of this name, packed with gzip or not; those of another case if there is none."""
+        candidates = self._by_name.get(name) or self._by_name.get(name + ".gz")
+        if candidates or not name:
+            return candidates
+        if self._by_lower is None:
+            self._by_lower = {}
+            for other, paths in self._by_name.items():
+                self._by_lower.setdefault(other.lower(), []).extend(paths)
+        return self._by_lower.get(name.lower()) or self._by_lower.get(name.lower() + ".gz")
 
     def _order(self, path, wanted):
         folders = path.split(os.sep)
@@ -93,20 +145,16 @@ class SpectrumFiles:
 
     def _kind(self, name):
         for prefix, order in self._KINDS:
-            if name.startswith(prefix):
+            if name.lower().startswith(prefix):
                 return order
         return None if self._OTHER.match(name) else 2
 
     def _index_ids(self):
-        """Index combined spectra by whatever may be an ID in a name: what follows a dash, or looks like 2MASS's."""
+        """Index combined spectra by whatever may be an ID in their names."""
         index = {}
         for name, paths in self._by_name.items():
             if self._kind(name) is None:
                 continue
-            stem = name.removesuffix(".gz").removesuffix(".fits")
-            parts = stem.split("-")
-            keys = {"-".join(parts[i:]) for i in range(len(parts))}
-            keys.update(re.findall(r"[A-Z0-9]{2}\d{8}[+-]\d{7}", stem))
-            for key in keys:
+            for key in name_keys(name):
                 index.setdefault(key, []).extend(paths)
         return index

@@ -1,5 +1,6 @@
 """Reading one of APOGEE's spectrum files, apStar (also named asStar) or aspcapStar, with astropy or fitsio."""
 
+import gzip
 import os
 import re
 import zlib
@@ -10,6 +11,7 @@ from astropy.io import fits
 
 from spfast.data.untrusted import check_file
 from spfast.errors import BadInputError, reading
+from spfast.files import check_regular
 from spfast.model.layout import GRID_LOG10_START, GRID_LOG10_STEP, N_GRID
 
 __all__ = ["Spectrum", "fits_library", "spectrum_reader"]
@@ -54,6 +56,7 @@ def spectrum_reader(library=None):
 
     def read_spectrum(path):
         path = os.fspath(path)
+        check_regular(path)
         if not os.path.isfile(path):
             raise BadInputError(f"{path}: no such file")
         check_file(path)
@@ -65,6 +68,7 @@ def spectrum_reader(library=None):
     return read_spectrum
 
 
+_GZIP = b"\x1f\x8b"
 #: Bytes at the start of a file that hold the primary header and that of HDU 1.
 _HEAD_SIZE = 1 << 16
 #: Cards that place the pixels, and what they may differ by for rounding: a tenth of a pixel anywhere on the grid.
@@ -79,12 +83,13 @@ def _check_grid(path):
     """Refuse a spectrum whose header puts its pixels at other wavelengths; read as bytes, because parsing is slow."""
     with open(path, "rb") as file:
         head = file.read(_HEAD_SIZE)
-    if head.startswith(b"\x1f\x8b"):
+    if head.startswith(_GZIP):
         head = zlib.decompressobj(wbits=31).decompress(head, _HEAD_SIZE)
     _, _, head = head.partition(b"XTENSION=")
-    if head and not head.lstrip().startswith(b"'IMAGE"):
-        raise BadInputError(f"{path}: HDU 1 is no image; not an apStar or aspcapStar file")
+    is_image = not head or head.lstrip().startswith(b"'IMAGE")
     head, _, _ = head.partition(b"END" + 77 * b" ")
+    if not is_image:
+        raise BadInputError(f"{path}: HDU 1 is {_what_else(path, head)}; not an apStar or aspcapStar file")
     for key, (expected, tolerance) in _GRID_CARDS.items():
         card = re.search(rb"%-8b= *([-+.0-9EeDd]+)" % key, head)
         if card and not abs(float(card[1].upper().replace(b"D", b"E")) - expected) <= tolerance:
@@ -94,43 +99,115 @@ def _check_grid(path):
             )
 
 
+def _what_else(path, header):
+    """Say what HDU 1 is if it is no image, and what to do."""
+    if re.search(rb"ZIMAGE *= *T", header):
+        return "no image but a tile-compressed one, which is not read: unpack the file with funpack"
+    if os.path.basename(path).lower().startswith(("mwm", "astra")):
+        return "no image but a table as in SDSS-V's mwmStar, which is not supported yet: give the star's apStar file"
+    return "no image"
+
+
 def _read_astropy(path):
     # Opened here: astropy leaves a file open that it cannot read.
     options = {"memmap": False, "lazy_load_hdus": True, "disable_image_compression": True}
     with open(path, "rb") as file, fits.open(file, **options) as hdus:
-        shape = getattr(hdus[1], "shape", ())  # a table has none
-        has_mask = _has_mask(path, shape, lambda: hdus[3].header["BITPIX"] > 0)
-        _check_shapes(path, shape, [getattr(hdu, "shape", ()) for hdu in hdus[2 : 4 if has_mask else 3]])
-        rows = [hdus[extension].section[0] if len(shape) == 2 else hdus[extension].data for extension in (1, 2)]
-        mask = (hdus[3].section[0] if len(shape) == 2 else hdus[3].data) if has_mask else None
-    return _spectrum(*rows, mask)
+        images = [_hdu(hdus, 1), _hdu(hdus, 2)]
+        shape = getattr(images[0], "shape", ())  # a table has none
+        _check_shape(path, shape)
+        third = None if _is_named(path, "aspcapstar") and len(shape) == 1 else _third_hdu(path, hdus, images[1])
+        kind = _kind(path, shape, third is not None, lambda: third.header["BITPIX"] > 0)
+        images += [third] if kind.has_mask else []
+        _check_shapes(path, shape, [getattr(hdu, "shape", ()) for hdu in images[1:]])
+        rows = [hdu.section[0] if len(shape) == 2 else hdu.data for hdu in images]
+    return _spectrum(path, kind.normalized, *rows)
+
+
+def _third_hdu(path, hdus, second):
+    """Return HDU 3; None if the file ends before it, and an error if it only breaks off there."""
+    try:
+        return hdus[3]
+    except IndexError:
+        place = second.fileinfo()
+        with (gzip.open if _is_gzip(path) else open)(path, "rb") as content:
+            content.seek(place["datLoc"] + place["datSpan"])
+            if content.read(1):
+                raise OSError("HDU 3 is truncated") from None
+        return None
 
 
 def _read_fitsio(path):
     from fitsio import FITS
 
     with FITS(path) as hdus:
-        shape = tuple(hdus[1].get_info().get("dims", ()))
-        has_mask = _has_mask(path, shape, lambda: hdus[3].get_info()["img_equiv_type"] > 0)
-        others = [hdus[extension] for extension in ((2, 3) if has_mask else (2,))]
-        _check_shapes(path, shape, [tuple(hdu.get_info().get("dims", ())) for hdu in others])
-        rows = [hdus[extension][0:1, :][0] if len(shape) == 2 else hdus[extension].read() for extension in (1, 2)]
-        mask = (hdus[3][0:1, :][0] if len(shape) == 2 else hdus[3].read()) if has_mask else None
-        if len(shape) == 2 and not path.endswith(".gz") and os.path.getsize(path) < hdus[3].get_offsets()["data_end"]:
+        images = [_hdu(hdus, 1), _hdu(hdus, 2)]
+        infos = [hdu.get_info() for hdu in images]
+        shape = tuple(infos[0].get("dims", ()))
+        _check_shape(path, shape)
+        if any(info.get("img_type", -1) > 0 for info in infos):
+            return _read_astropy(path)  # integers may have a value that stands for "none", which fitsio ignores
+        third = None
+        if not (_is_named(path, "aspcapstar") and len(shape) == 1):
+            try:
+                third = hdus[3]
+            except (OSError, IndexError):
+                return _read_astropy(path)  # it says whether HDU 3 is missing or cut short
+        kind = _kind(path, shape, third is not None, lambda: third.get_info()["img_equiv_type"] > 0)
+        images += [third] if kind.has_mask else []
+        _check_shapes(path, shape, [tuple(hdu.get_info().get("dims", ())) for hdu in images[1:]])
+        rows = [hdu[0:1, :][0] if len(shape) == 2 else hdu.read() for hdu in images]
+        if len(shape) == 2 and not _is_gzip(path) and os.path.getsize(path) < images[-1].get_offsets()["data_end"]:
             raise OSError("truncated after the first row")
-    return _spectrum(*rows, mask)
+    return _spectrum(path, kind.normalized, *rows)
 
 
-def _has_mask(path, shape, third_is_integer):
-    """Whether a file is apStar, which has a mask: it is if it has two dimensions, or if HDU 3 holds integers.
+def _hdu(hdus, number):
+    try:
+        return hdus[number]
+    except (OSError, IndexError):
+        raise OSError(f"no whole HDU {number}, expected flux in HDU 1 and its error in HDU 2") from None
 
-    A file whose name says aspcapStar is not asked for HDU 3, whose header alone costs a third of the reading.
+
+def _is_gzip(path):
+    with open(path, "rb") as file:
+        return file.read(2) == _GZIP
+
+
+def _is_named(path, *kinds):
+    return os.path.basename(path).lower().startswith(kinds)
+
+
+class _Kind(NamedTuple):
+    has_mask: bool
+    normalized: bool
+
+
+def _kind(path, shape, has_third, third_is_integer):
+    """Say whether a file has a mask and whether its flux is near 1.
+
+    apStar has two dimensions, or integers in HDU 3, its mask; in one dimension and with another type of mask, or with
+    none, it is known by its name. A file whose name says aspcapStar is not asked for HDU 3 if it has one dimension: the
+    header alone costs a third of the reading.
     """
+    if _is_named(path, "aspcapstar"):
+        is_mask = len(shape) == 2 and has_third and third_is_integer()
+        return _Kind(is_mask, normalized=not is_mask)
+    if len(shape) == 2 or _is_named(path, "apstar", "asstar"):
+        return _Kind(has_third, normalized=False)
+    if not has_third:
+        raise BadInputError(
+            f"{path}: has no HDU 3, and its name does not say whether the flux is normalised; begin the name with "
+            "apStar- or aspcapStar-"
+        )
+    is_mask = third_is_integer()
+    return _Kind(is_mask, normalized=not is_mask)
+
+
+def _check_shape(path, shape):
     if not 1 <= len(shape) <= 2 or shape[-1] != N_GRID or 0 in shape:
         raise BadInputError(
             f"{path}: HDU 1 has shape {shape}, expected ({N_GRID},) or (n, {N_GRID}); not an apStar or aspcapStar file"
         )
-    return len(shape) == 2 or (not os.path.basename(path).startswith("aspcapStar") and third_is_integer())
 
 
 def _check_shapes(path, shape, others):
@@ -142,8 +219,13 @@ def _check_shapes(path, shape, others):
         )
 
 
-def _spectrum(flux, flux_error, mask):
+def _spectrum(path, normalized, flux, flux_error, mask=None):
     if flux.dtype != np.float32 or flux_error.dtype != np.float32:
         with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which is a bad pixel
             flux, flux_error = flux.astype(np.float32), flux_error.astype(np.float32)
-    return Spectrum(flux, flux_error, None if mask is None else mask.astype(np.int32), mask is None)
+    if mask is None:
+        return Spectrum(flux, flux_error, None, normalized)
+    # SDSS-V keeps bits in float32. A fraction is no bit: then HDU 3 is something else.
+    if mask.dtype.kind == "f" and not np.all((mask == np.rint(mask)) & (np.abs(mask) < 2.0**31)):
+        raise BadInputError(f"{path}: HDU 3 has fractions, expected the pixel mask or no HDU 3; remove it")
+    return Spectrum(flux, flux_error, mask.astype(np.int32), normalized)

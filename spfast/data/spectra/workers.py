@@ -3,17 +3,19 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
 
 import spfast
-from spfast.data.spectra.chunk import LN_FLUX, LN_FLUX_ERROR, ChunkNormalizer
+from spfast.data.spectra.chunk import ANSWER, LN_FLUX, LN_FLUX_ERROR, ChunkNormalizer
 from spfast.data.spectra.continuum import chip_pixels
 from spfast.errors import BadInputError
 from spfast.files import RecordFile, put_on_disk, reserve
@@ -25,6 +27,8 @@ __all__ = ["Journal", "NormalizedSpectra", "normalize_spectra", "read_normalized
 CHUNK = 64
 #: A process takes a second or two to start: with fewer chunks than this it is not worth it.
 _CHUNKS_PER_PROCESS = 24
+#: Bytes of a spectrum in a raw file.
+_ROW_BYTES = chip_pixels().size * 4
 #: Seconds after which finished chunks are forced to the disk and entered in the journal.
 _SYNC_INTERVAL = 10.0
 
@@ -36,23 +40,45 @@ class Journal:
     ----------
     work : Path
         Folder of the raw files.
+
+    Attributes
+    ----------
+    records : list of dict
+        Of the chunks that `read` found whole, or of none after `begin`.
     """
 
     def __init__(self, work):
-        self.work = Path(work)
+        self.work, self.records = Path(work), []
         self._file = RecordFile(self.work / "journal.jsonl")
 
     def read(self):
-        """Return the first record (dict or None) and the chunks' records (list of dict); none without the raw files."""
+        """Return the first record (dict or None) and the records of chunks (list of dict); none without the raw files.
+
+        A record counts only if it is one of ours and its rows in the raw files have its checksums: the chunk of any
+        other is done again.
+        """
         head, *records = self._file.read() or [None]
+        self.records = []
+        if not _is_head(head):
+            return None, []
         raw = [self.work / name for name in (LN_FLUX, LN_FLUX_ERROR)]
-        there = head is not None and all(path.is_file() and path.stat().st_size == head["n_bytes"] for path in raw)
-        return (head, records) if there else (None, [])
+        if not all(path.is_file() and path.stat().st_size == head["n_bytes"] for path in raw):
+            return None, []
+        n_spectra = head["n_bytes"] // _ROW_BYTES
+        whole = {record["start"]: record for record in records if _is_record(record, n_spectra)}
+        self.records = [record for record in whole.values() if self._has_rows(record)]
+        return head, self.records
+
+    def _has_rows(self, record):
+        """Whether the rows of a chunk are in the raw files as they were written."""
+        rows = read_normalized(self.work, record["start"], record["start"] + record["n"])
+        return [zlib.crc32(values) for values in rows] == record["checksums"]
 
     def begin(self, head, n_spectra):
         """Start a build: make the raw files, then the journal."""
         self.work.mkdir(parents=True)
-        n_bytes = n_spectra * chip_pixels().size * 4
+        self.records = []
+        n_bytes = n_spectra * _ROW_BYTES
         for name in (LN_FLUX, LN_FLUX_ERROR):
             reserve(self.work / name, n_bytes)
         self._file.begin({**head, "n_bytes": n_bytes})
@@ -64,6 +90,44 @@ class Journal:
         for name in (LN_FLUX, LN_FLUX_ERROR):
             put_on_disk(self.work / name)
         self._file.append(records)
+
+
+def _is_head(head):
+    """Whether a journal's first record is one that `Journal.begin` wrote for a build of ours."""
+    if not isinstance(head, dict) or not isinstance(head.get("fingerprint"), str) or not _is_count(head.get("n_bytes")):
+        return False
+    pixels = head.get("continuum", [])
+    return isinstance(pixels, list) and all(map(_is_count, pixels)) and head["n_bytes"] % _ROW_BYTES == 0
+
+
+def _is_record(record, n_spectra):
+    """Whether a record is a chunk's as `ChunkNormalizer` makes it: a right checksum of the line says no more."""
+    if not isinstance(record, dict) or not all(_is_count(record.get(key)) for key in ("start", "n", "n_unnormalized")):
+        return False
+    start, n, n_bad, failed = (record.get(key) for key in ("start", "n", "n_bad", "failed"))
+    return (
+        start % CHUNK == 0
+        and n == min(CHUNK, n_spectra - start)
+        and record["n_unnormalized"] <= n
+        and isinstance(n_bad, list)
+        and len(n_bad) == n
+        and all(_is_count(count) and count <= chip_pixels().size for count in n_bad)
+        and isinstance(failed, list)
+        and all(_is_failure(entry, n) for entry in failed)
+        and isinstance(record.get("usable"), str)
+        and re.fullmatch(r"[0-9a-f]*", record["usable"]) is not None
+        and len(record["usable"]) == 2 * -(-chip_pixels().size // 8)
+    )
+
+
+def _is_failure(entry, n):
+    return (
+        isinstance(entry, list) and len(entry) == 2 and _is_count(entry[0]) and entry[0] < n and type(entry[1]) is str
+    )
+
+
+def _is_count(value):
+    return type(value) is int and value >= 0
 
 
 class NormalizedSpectra:
@@ -119,6 +183,7 @@ def normalize_spectra(job, paths, journal, threads, quiet):
     paths : list of str
         Spectrum files, relative to the job's root.
     journal : Journal
+        Read or begun.
     threads : int
         Processes to use, at most. With 1, or with few spectra, this process does the work.
     quiet : bool
@@ -127,7 +192,7 @@ def normalize_spectra(job, paths, journal, threads, quiet):
     -------
     results : NormalizedSpectra
     """
-    records = journal.read()[1]
+    records = list(journal.records)
     done = {record["start"] for record in records}
     starts = [start for start in range(0, len(paths), CHUNK) if start not in done]
     fresh, last = [], time.monotonic()
@@ -148,7 +213,8 @@ def normalize_spectra(job, paths, journal, threads, quiet):
 
 def _serve(job, chunks, threads):
     """Yield the chunks' records as they come."""
-    threads = min(threads, len(chunks) // _CHUNKS_PER_PROCESS)
+    # A program that has Python built in has none to start.
+    threads = min(threads, len(chunks) // _CHUNKS_PER_PROCESS) if sys.executable else 1
     if threads <= 1:
         normalizer = ChunkNormalizer(job)
         try:
@@ -194,24 +260,31 @@ class _Worker:
     def __init__(self, job):
         package = str(Path(spfast.__file__).resolve().parents[1])
         path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))
-        self._process = subprocess.Popen(
-            # -P: modules in the current folder, which may be a download, are not imported.
-            [sys.executable, "-P", "-m", "spfast.data.spectra.chunk"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            env={**os.environ, "PYTHONPATH": path},
-            start_new_session=True,  # Ctrl-C is for the parent; the worker ends when its input does
-        )
+        try:
+            self._process = subprocess.Popen(
+                # -P: modules in the current folder, which may be a download, are not imported.
+                [sys.executable, "-P", "-m", "spfast.data.spectra.chunk"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                env={**os.environ, "PYTHONPATH": path},
+                start_new_session=True,  # Ctrl-C is for the parent; the worker ends when its input does
+            )
+        except OSError as error:
+            raise BadInputError(
+                f"a worker process cannot be started ({error.strerror}); use one with --threads 1, it goes on from here"
+            ) from None
         self._send(job)
 
     def normalize(self, start, paths):
         self._send([start, paths])
         line = self._process.stdout.readline()
+        while line and not line.startswith(ANSWER):  # what the site's own start-up files print
+            line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"a worker process ended with code {self._process.wait()} at spectrum {start}")
-        answer = json.loads(line)
+        answer = json.loads(line.removeprefix(ANSWER))
         if "error" in answer:
             raise BadInputError(answer["error"])
         return answer

@@ -13,6 +13,7 @@ from astropy.table import Column, MaskedColumn, Table
 
 from spfast.data.untrusted import check_file
 from spfast.errors import BadInputError, reading
+from spfast.files import check_regular
 
 __all__ = ["is_table", "need_pyarrow", "read_table"]
 
@@ -71,6 +72,7 @@ def read_table(path: str | os.PathLike) -> Table:
     spfast.errors.BadInputError: none.fits: no such file; check the path
     """
     path = Path(path)
+    check_regular(path)
     if not path.is_file():
         raise BadInputError(f"{path}: no such file; check the path")
     kind = _format(path)
