@@ -79,7 +79,7 @@ class FitData:
             raise BadInputError(
                 f"parallax_error: {is_tiny.sum()} of the {self.rows.size} training stars have one below "
                 f"{_SMALLEST_ERROR:g} mas (first: row {self.rows[first]}, {error[first]:g}), which Gaia cannot have: "
-                "its weight drowns all others or overflows; are they in arcsec? If not, leave those stars out with rows="
+                "its weight drowns all others or overflows; are they in arcsec? Else leave those stars out with rows="
             )
 
     def penalties(self, penalty):

@@ -219,8 +219,8 @@ class FoldTraining:
         is_tiny = chosen & (parallax_error < SMALLEST_PARALLAX_ERROR)
         if is_tiny.any():
             text = (
-                f"{is_tiny.sum()} training stars have a parallax_error below {SMALLEST_PARALLAX_ERROR:g} mas, which Gaia "
-                "cannot have: left out"
+                f"{is_tiny.sum()} training stars have a parallax_error below {SMALLEST_PARALLAX_ERROR:g} mas, which "
+                "Gaia cannot have: left out"
             )
             warnings.warn(text, SpfastWarning, 2)
             chosen &= ~is_tiny
