@@ -4,14 +4,16 @@ import dataclasses
 import math
 import numbers
 import tomllib
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from spfast.errors import BadInputError, reading
+from spfast.errors import BadInputError, SpfastWarning, reading
 from spfast.files import check_regular
 
 __all__ = [
     *("AUTO", "CONSTANT", "FITTED", "LINDEGREN", "OWN_ZERO_POINT", "COVARIATES", "ZERO_POINT", "BEST_SNR"),
+    "SMALLEST_PARALLAX_ERROR",
     *(
         "Config",
         "LATER",
@@ -20,6 +22,8 @@ __all__ = [
         "penalty_settings",
         "resolve_config",
         "split_names",
+        "warn_of_zero_point",
+        "zero_point_in_mas",
         "zero_point_settings",
     ),
 ]
@@ -36,6 +40,10 @@ COVARIATES = {"G": "mag", "BP-RP": "mag", "ecl_lat": "deg"}
 ZERO_POINT = 0.0483
 #: "Best" stars: raw Gaia parallax over error at least this (Hogg, Eilers & Rix 2019).
 BEST_SNR = 20.0
+#: An error below this is none that Gaia can have [mas]: its best are near 0.01.
+SMALLEST_PARALLAX_ERROR = 1e-3
+#: A zero point beyond this is none that Gaia can have [mas]: its largest are near 0.1.
+_LARGEST_ZERO_POINT = 1.0
 
 
 def _one_of(*choices):
@@ -314,6 +322,7 @@ def resolve_config(
         given |= penalty_settings(penalty)
     if zero_point is not None:
         given |= zero_point_settings(zero_point)
+        warn_of_zero_point(given.get("zero_point", 0.0))
     return config.replace(fit=given)
 
 
@@ -340,9 +349,78 @@ def zero_point_settings(zero_point: float | str) -> dict:
         if zero_point not in rules:
             raise BadInputError(f"zero point {zero_point!r}: expected mas, or one of {', '.join(rules)}")
         return {"zero_point_rule": zero_point}
-    from astropy import units  # --help does not need it
+    return {"zero_point": zero_point_in_mas(zero_point), "zero_point_rule": CONSTANT}
 
-    return {"zero_point": float(units.Quantity(zero_point, units.mas).value), "zero_point_rule": CONSTANT}
+
+def zero_point_in_mas(value, name: str = "zero_point") -> float:
+    """Return one zero point in mas; a number without a unit is taken to be.
+
+    Parameters
+    ----------
+    value : float or Quantity
+    name : str
+        For messages.
+
+    Returns
+    -------
+    float [mas]
+
+    Raises
+    ------
+    BadInputError
+        If it is not one finite number, or its unit is not that of an angle.
+
+    Examples
+    --------
+    >>> from astropy import units
+    >>> from spfast.config import zero_point_in_mas
+    >>> zero_point_in_mas(48 * units.uas)
+    0.048
+    """
+    if type(value) is float and math.isfinite(value):  # as nearly always; --help does not need astropy
+        return value
+    from astropy import units
+
+    shape = (len(value),) if isinstance(value, list | tuple) else getattr(value, "shape", ())
+    if shape:
+        raise BadInputError(
+            f"{name} has the shape {shape}, expected one number in mas; zero points of single stars are added to "
+            "the parallaxes before: parallax + zero_point"
+        )
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    unit = getattr(value, "unit", None)
+    if not is_number and unit is None and getattr(getattr(value, "dtype", None), "kind", "") not in ("i", "u", "f"):
+        raise BadInputError(f"{name} is {_short(value)}, expected one number in mas")
+    try:
+        number = float(units.Quantity(value, units.mas).value)
+    except (TypeError, ValueError):
+        raise BadInputError(f"{name}: unit {unit}, expected an angle such as mas") from None
+    if not math.isfinite(number) or getattr(value, "mask", False):
+        raise BadInputError(f"{name} is {_short(value)}, expected one finite number in mas")
+    return number
+
+
+def warn_of_zero_point(zero_point: float) -> None:
+    """Warn of a zero point with the sign of a published one, or too large for mas.
+
+    Parameters
+    ----------
+    zero_point : float [mas]
+
+    Warns
+    -----
+    SpfastWarning
+        If it is negative, or larger than any that Gaia can have.
+    """
+    if abs(zero_point) > _LARGEST_ZERO_POINT:
+        text = f"zero point {zero_point:g} mas: Gaia's are near 0.05 mas; is it in microarcseconds?"
+        warnings.warn(text, SpfastWarning, 3)
+    elif zero_point < 0:
+        text = (
+            f"zero point {zero_point:g} mas is added to every parallax and makes it smaller; published ones of Gaia "
+            f"are negative because they are subtracted: if this is one, give {-zero_point:g}"
+        )
+        warnings.warn(text, SpfastWarning, 3)
 
 
 def _merge(config, sections, where):

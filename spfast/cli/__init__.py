@@ -23,7 +23,7 @@ from spfast.cli import (
     warmup,
 )
 from spfast.cli.bus_error import bus_error_in_one_line
-from spfast.cli.options import add_common_options
+from spfast.cli.options import NEGATIVE_NUMBER, add_common_options
 from spfast.cli.outputs import one_line
 from spfast.cli.signals import Terminated, unwinds_when_asked_to_end
 from spfast.errors import BadInputError, SpfastError, SpfastWarning
@@ -52,6 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
     for command in COMMANDS:
         name = command.__name__.rpartition(".")[2]
         sub = commands.add_parser(name, help=command.HELP, description=command.HELP, allow_abbrev=False)
+        sub._negative_number_matcher = NEGATIVE_NUMBER
         add_common_options(sub)
         command.options(sub)
         sub.set_defaults(run=command.run)

@@ -2,11 +2,23 @@
 
 import argparse
 import dataclasses
+import math
+import re
 from collections.abc import Callable
 
-from spfast.config import COVARIATES, PRESETS, Config, load_config, penalty_settings, zero_point_settings
+from spfast.config import (
+    CONSTANT,
+    COVARIATES,
+    PRESETS,
+    Config,
+    load_config,
+    penalty_settings,
+    warn_of_zero_point,
+    zero_point_settings,
+)
 
 __all__ = [
+    "NEGATIVE_NUMBER",
     "TABLE_SUFFIXES",
     "add_common_options",
     "add_fit_options",
@@ -15,11 +27,14 @@ __all__ = [
     "add_table_option",
     "configuration",
     "count",
+    "number",
     "setting",
 ]
 
 #: Tables that can be written, as the help says it: those of `spfast.data.tables.write`, which is slow to import.
 TABLE_SUFFIXES = ".fits .ecsv .vot .csv .parquet"
+#: What is a value and no option although it begins with a hyphen; argparse before Python 3.14 does not know -5e-2.
+NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)
 
 
 def setting(
@@ -82,7 +97,10 @@ class _Setting(argparse.Action):
 
 def configuration(args: argparse.Namespace) -> Config:
     """The configuration: the preset, the file over it, the options over both."""
-    return load_config(args.config, args.preset, args.overrides)
+    config = load_config(args.config, args.preset, args.overrides)
+    if config.fit.zero_point_rule == CONSTANT:
+        warn_of_zero_point(config.fit.zero_point)
+    return config
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
@@ -187,6 +205,14 @@ def count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text}: expected at least 1")
+    return value
+
+
+def number(text: str) -> float:
+    """A finite number."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text}: expected a finite number")
     return value
 
 

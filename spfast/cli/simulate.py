@@ -1,8 +1,8 @@
 """`spfast simulate`: a mock download, or a mock survey folder."""
 
-from spfast.cli.options import configuration, count
+from spfast.cli.options import configuration, count, number
 from spfast.cli.outputs import say
-from spfast.config import ZERO_POINT, zero_point_settings
+from spfast.config import ZERO_POINT, warn_of_zero_point, zero_point_settings
 
 __all__ = ["HELP", "MOCK_CLUSTERS", "options", "run"]
 
@@ -36,7 +36,7 @@ def options(parser):
     )
     parser.add_argument(
         "--zero-point",
-        type=float,
+        type=number,
         default=ZERO_POINT,
         metavar="MAS",
         help="by how much Gaia's parallaxes are too small at G = 14 [mas] (default: %(default)s)",
@@ -50,7 +50,7 @@ def options(parser):
     )
     parser.add_argument(
         "--zero-point-slope",
-        type=float,
+        type=number,
         default=0.0,
         metavar="SLOPE",
         help="and by how much more for each fainter magnitude [mas/mag] (default: %(default)g)",
@@ -68,6 +68,7 @@ def options(parser):
 def run(args):
     from spfast.simulate import simulate_download, simulate_survey
 
+    warn_of_zero_point(args.zero_point)
     common = {"seed": args.seed, "quiet": args.quiet, "wrong_parallaxes": args.wrong_parallaxes}
     common["zero_point"] = (args.zero_point, args.zero_point_slope)
     common["clusters"] = MOCK_CLUSTERS if args.clusters == [] else args.clusters or ()

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from spfast.cli.options import TABLE_SUFFIXES, add_overwrite_option
+from spfast.cli.options import TABLE_SUFFIXES, add_overwrite_option, number
 from spfast.cli.outputs import outputs, say
-from spfast.config import ZERO_POINT
+from spfast.config import ZERO_POINT, warn_of_zero_point
 
 __all__ = ["HELP", "options", "run"]
 
@@ -39,7 +39,7 @@ def options(parser):
     )
     parser.add_argument(
         "--zero-point",
-        type=float,
+        type=number,
         metavar="MAS",
         help="zero point that was added to Gaia_parallax [mas] (default: the one in the catalog's header, else "
         f"{ZERO_POINT})",
@@ -61,6 +61,8 @@ def run(args):
     from spfast.validation.checks import check_names, format_checks, run_checks
     from spfast.validation.material import load_models
 
+    if args.zero_point is not None:
+        warn_of_zero_point(args.zero_point)
     if args.output:
         check_output(args.output, args.overwrite)  # before the tables are read
     catalog = read_table(args.catalog)

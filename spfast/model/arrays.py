@@ -5,42 +5,102 @@ from astropy import units
 
 from spfast.errors import BadInputError
 
-__all__ = ["check_design", "in_mas", "penalized_mask", "refuse_stars", "resolve_rows", "star_values"]
+__all__ = [
+    "check_columns",
+    "check_design",
+    "penalized_mask",
+    "refuse_features",
+    "refuse_stars",
+    "resolve_rows",
+    "star_values",
+]
+
+#: A feature beyond this is none: magnitudes and ln fluxes are below 100. Rounding decides a fit to such numbers.
+_LARGEST_FEATURE = 1e10
+#: Rows that are looked at together.
+_ROWS_A_PIECE = 1024
 
 
 def check_design(design: np.ndarray, name: str = "features") -> np.ndarray:
     """Return a read-only C-ordered view of a design matrix, the one kind of array that kernels get.
 
+    Masked numbers become NaN, in a copy.
+
     Raises
     ------
     BadInputError
-        If it is not a 2-D float32 or float64 array in C order and native byte order.
+        If it is not a 2-D float32 or float64 array in C order and native byte order, or has a unit.
     """
-    array = np.asarray(design)
+    unit = _unit(design)
+    if unit is not None and unit != units.dimensionless_unscaled:
+        raise BadInputError(f"{name}: unit {unit}, expected numbers without a unit; pass the numbers alone (.value)")
+    array = _array(design, name)
+    if array.dtype.names:
+        raise BadInputError(
+            f"{name}: got a table of {len(array.dtype.names)} columns, expected a 2-D array of float32 or float64; "
+            "put its columns side by side with np.column_stack"
+        )
     if array.ndim != 2 or array.dtype not in (np.float32, np.float64):
         raise BadInputError(
             f"{name}: got shape {array.shape} of {array.dtype}, expected a 2-D array of float32 or float64 "
-            "(n_stars, n_features); convert it with np.asarray(..., dtype='float32')"
+            "(n_stars, n_features); convert it with np.ascontiguousarray(..., dtype='float32')"
         )
     if not array.flags.c_contiguous:
         raise BadInputError(f"{name}: rows are not contiguous in memory; pass np.ascontiguousarray(...)")
+    mask = _mask(design)
+    if mask is not None and mask.any():
+        array = np.where(mask, array.dtype.type(np.nan), array)
     view = array.view(np.ndarray)
     view.flags.writeable = False
     return view
 
 
-def resolve_rows(rows: np.ndarray | None, n_stars: int) -> np.ndarray:
-    """Return row indices (int64 array) from None, a boolean mask or indices.
+def check_columns(design: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
+    """Refuse numbers in some columns of a design matrix that are not finite or far too large, naming the first.
+
+    Parameters
+    ----------
+    design : float32 or float64 array, shape (n_stars, n_features)
+    rows, columns : int64 array
+        The stars that take part, and where to look.
 
     Raises
     ------
     BadInputError
-        For a mask of another length, an index outside the matrix, or no row at all.
+    """
+    for first in range(0, rows.size, _ROWS_A_PIECE):
+        piece = rows[first : first + _ROWS_A_PIECE]
+        is_bad = ~(np.abs(design[piece[:, None], columns]) <= _LARGEST_FEATURE)  # NaN compares as False
+        if is_bad.any():
+            i, j = np.argwhere(is_bad)[0]
+            row, column = piece[i], columns[j]
+            raise BadInputError(
+                f"features: row {row}, column {column} is {design[row, column]}, expected finite numbers "
+                f"(up to {_LARGEST_FEATURE:g}); clean the row or leave it out with rows="
+            )
+
+
+def refuse_features(design: np.ndarray, rows: np.ndarray) -> None:
+    """Refuse a design matrix from which no fit can be made, if a number in any column is why, as `check_columns`."""
+    check_columns(design, rows, np.arange(design.shape[1]))
+
+
+def resolve_rows(rows: np.ndarray | None, n_stars: int) -> np.ndarray:
+    """Return row indices (int64 array) from None, a mask or indices.
+
+    A mask is of bools, or of integers 0 and 1, one for each star; indices 0 and 1 again and again are none.
+
+    Raises
+    ------
+    BadInputError
+        For a mask of another length or with masked values, an index outside the matrix, or no row at all.
     """
     if rows is None:
         return np.arange(n_stars, dtype=np.int64)
-    rows = np.asarray(rows)
-    if rows.dtype == bool:
+    mask, rows = _mask(rows), _array(rows, "rows")
+    if mask is not None and mask.any():
+        raise BadInputError(f"rows: {mask.sum()} values are masked, expected none; fill them, e.g. rows.filled(False)")
+    if rows.dtype == bool or _is_mask_of_integers(rows):
         if rows.shape != (n_stars,):
             raise BadInputError(f"rows: the mask has shape {rows.shape}, expected ({n_stars},)")
         rows = np.flatnonzero(rows)
@@ -51,36 +111,64 @@ def resolve_rows(rows: np.ndarray | None, n_stars: int) -> np.ndarray:
     return np.ascontiguousarray(rows, dtype=np.int64)
 
 
-def in_mas(value, name: str):
-    """Return a number or array in mas; one without a unit is taken to be.
-
-    Raises
-    ------
-    BadInputError
-        If its unit is not that of an angle.
-    """
-    if isinstance(value, units.Quantity):
-        try:
-            return value.to_value(units.mas)
-        except units.UnitConversionError:
-            raise BadInputError(f"{name}: unit {value.unit}, expected an angle such as mas") from None
-    return value
+def _is_mask_of_integers(rows):
+    """Whether integers are 0 and 1 alone, one of them more than once: indices name few stars twice."""
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        return False
+    n_zeros, n_ones = np.count_nonzero(rows == 0), np.count_nonzero(rows == 1)
+    return n_zeros + n_ones == rows.size and max(n_zeros, n_ones) > 1
 
 
 def star_values(values, name: str, n_stars: int) -> np.ndarray:
     """Return one number a star (float64 array, shape (n_stars,) [mas]), masked ones as NaN.
 
+    The unit of a Quantity or of a table's column is honoured; numbers without one are in mas.
+
     Raises
     ------
     BadInputError
-        For another shape or unit.
+        For another shape or unit, or if they are not numbers.
     """
-    values = np.ma.filled(np.ma.asarray(in_mas(values, name)), np.nan)
-    if values.shape != (n_stars,):
+    unit, mask = _unit(values), _mask(values)
+    numbers = _array(values, name)
+    if numbers.shape != (n_stars,):
         raise BadInputError(
-            f"{name}: shape {values.shape}, expected one value for each of the {n_stars} rows of features"
+            f"{name}: shape {numbers.shape}, expected one value for each of the {n_stars} rows of features"
         )
-    return values.astype(np.float64)
+    if numbers.dtype.kind not in "iufOSU":
+        raise BadInputError(f"{name}: got {numbers.dtype}, expected numbers in mas")
+    try:
+        numbers = numbers.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise BadInputError(f"{name}: not all are numbers ({error}); expected numbers in mas, NaN for none") from None
+    if unit is not None:
+        try:
+            numbers = units.Quantity(numbers, unit).to_value(units.mas)
+        except (units.UnitsError, TypeError):
+            raise BadInputError(f"{name}: unit {unit}, expected an angle such as mas") from None
+    return numbers if mask is None else np.where(mask, np.nan, numbers)
+
+
+def _array(values, name):
+    """The values as a plain array, without unit and mask."""
+    try:
+        return np.asarray(getattr(values, "unmasked", values))  # astropy's masked arrays keep theirs otherwise
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BadInputError(f"{name}: cannot be made an array ({error}); expected one of numbers") from None
+
+
+def _unit(values):
+    """The unit of a Quantity or of a table's column; None for anything else."""
+    unit = getattr(values, "unit", None)
+    if isinstance(unit, str):
+        return units.Unit(unit, parse_strict="silent")
+    return unit if isinstance(unit, units.UnitBase | units.function.FunctionUnitBase) else None
+
+
+def _mask(values):
+    """Which values are masked (bool array), if the array has a mask: numpy's, or astropy's."""
+    mask = getattr(values, "mask", None)
+    return mask if isinstance(mask, np.ndarray) and mask.dtype == bool else None
 
 
 def penalized_mask(penalized, layout, n_features: int) -> np.ndarray:
@@ -93,7 +181,9 @@ def penalized_mask(penalized, layout, n_features: int) -> np.ndarray:
     """
     if penalized is None:
         return np.ones(n_features, dtype=bool) if layout is None else layout.penalized
-    penalized = np.asarray(penalized)
+    mask, penalized = _mask(penalized), _array(penalized, "penalized")
+    if mask is not None and mask.any():
+        raise BadInputError(f"penalized: {mask.sum()} values are masked, expected none; fill them")
     if penalized.dtype != bool or penalized.shape != (n_features,):
         raise BadInputError(
             f"penalized: {penalized.dtype} of shape {penalized.shape}, expected a boolean mask of {n_features} columns"

@@ -47,14 +47,15 @@ def fit(
     ----------
     features : float32 or float64 array, C order, shape (n_stars, n_features)
         Feature rows, memory-mapped or not; never copied. A constant column is the caller's.
-    parallax, parallax_error : float array or Quantity, shape (n_stars,) [mas]
-        Of every row of ``features``; negative parallaxes belong in. An infinite error switches a star off.
+    parallax, parallax_error : float array, Quantity or table column, shape (n_stars,) [mas]
+        Of every row of ``features``; negative parallaxes belong in. An infinite error switches a star off. The unit of
+        a Quantity or a column is honoured; numbers without one are in mas.
     penalty : float
         lambda, not scaled by the number of stars or of columns.
     penalized : bool array, shape (n_features,), optional
         Columns under the penalty; the layout's, or all, by default.
     rows : bool mask or int array, optional
-        The training stars; all by default.
+        The training stars; all by default. Integers 0 and 1 for every star are a mask.
     layout : FeatureLayout, optional
         What the columns are; needed to apply the model to another survey.
     zero_point : float or Quantity [mas]
@@ -199,7 +200,7 @@ class Fitter:
         if self._state is None and penalty > 0:
             self._state = solver.new_state(data.objective)
         state = self._state if penalty > 0 else None  # without a penalty the working set is another
-        result = _solve(data.objective, solver, _find_start(data, start, solver), state)
+        result = _solve(data, solver, _find_start(data, start, solver), state)
         self._ends[float(penalty), data.zero_point] = result.coef
         return FittedModel(
             coef=result.coef,
@@ -226,19 +227,23 @@ def _find_start(data, start, solver):
             return photometric_start(objective)
         coef = _burn_in(data, solver)
     else:
-        coef = np.array(start, dtype=np.float64)
+        try:
+            coef = np.array(start, dtype=np.float64)
+        except (TypeError, ValueError):
+            coef = np.empty(0)
         if coef.shape != (objective.n_features,) or not np.isfinite(coef).all():
             raise BadInputError(f"start: shape {coef.shape}, expected {objective.n_features} finite coefficients")
     objective.meet_condition(coef)
     return coef
 
 
-def _solve(objective, solver, coef, state):
+def _solve(data, solver, coef, state):
     """Run a solver from a start.
 
     A start whose predictions under- or overflow gives way to the photometric one, with a warning; features that are not
     finite are refused.
     """
+    objective = data.objective
     unit = objective.penalties.max(initial=0.0)
     if unit == 0.0:
         gradient = np.empty(objective.n_features)
@@ -248,8 +253,11 @@ def _solve(objective, solver, coef, state):
     for last in (False, True):
         try:
             return solver.minimize(objective, coef, unit, state)
+        except np.linalg.LinAlgError as error:
+            data.refuse_features()
+            raise BadInputError(f"features: no fit can be made ({error}); are their columns on like scales?") from None
         except StartError as error:
-            _refuse_features(objective)
+            data.refuse_features()
             if last:
                 raise BadInputError(f"start: predictions {error}; check the units of the features") from None
             text = f"predictions of the start {error}; starting from the magnitudes alone instead"
@@ -279,15 +287,6 @@ def _burn_in(data, solver):
     unit = objective.penalties.max(initial=0.0) or 1.0
     begin = paper_start(objective.n_features)
     objective.meet_condition(begin)
+    data.refuse_features()  # the second stage's first pass would find those of faint stars only after the first stage
     # However few iterations the fit itself may take.
     return type(solver)(solver.tolerance).minimize(objective.subset(bright), begin, unit).coef
-
-
-def _refuse_features(objective):
-    for row in objective.rows:
-        bad = ~np.isfinite(objective.design[row])
-        if bad.any():
-            raise BadInputError(
-                f"features: row {row}, column {np.argmax(bad)} is {objective.design[row, np.argmax(bad)]}, "
-                "expected finite numbers; clean the row or leave it out with rows="
-            )

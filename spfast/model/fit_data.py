@@ -4,12 +4,25 @@ import numbers
 
 import numpy as np
 
+from spfast.config import zero_point_in_mas
 from spfast.errors import BadInputError
-from spfast.model.arrays import check_design, in_mas, penalized_mask, refuse_stars, resolve_rows, star_values
+from spfast.model.arrays import (
+    check_columns,
+    check_design,
+    penalized_mask,
+    refuse_features,
+    refuse_stars,
+    resolve_rows,
+    star_values,
+)
 from spfast.model.layout import MAGNITUDE, MAGNITUDE_SUM
 from spfast.model.objective import Objective
 
 __all__ = ["FitData"]
+
+#: Below this error [mas] one star decides alone, and rounding keeps a fit from converging. Lower than Gaia's limit,
+#: `spfast.config.SMALLEST_PARALLAX_ERROR`, for simulated parallaxes may be better.
+_SMALLEST_ERROR = 1e-4
 
 
 class FitData:
@@ -32,7 +45,7 @@ class FitData:
         n_stars, n_features = design.shape
         if layout is not None and layout.n_features != n_features:
             raise BadInputError(f"features: {n_features} columns, the layout has {layout.n_features}")
-        self.zero_point = float(in_mas(zero_point, "zero_point"))
+        self.zero_point = zero_point_in_mas(zero_point)
         self.penalized = penalized_mask(penalized, layout, n_features)
         self.rows = resolve_rows(rows, n_stars)
         if self.rows.size == 0:
@@ -41,6 +54,8 @@ class FitData:
         error = star_values(parallax_error, "parallax_error", n_stars)[self.rows]
         refuse_stars("parallax", ~np.isfinite(raw), self.rows, "a finite number in mas")
         refuse_stars("parallax_error", ~(error > 0), self.rows, "a positive number in mas")
+        self._refuse_tiny_errors(error)
+        check_columns(design, self.rows, np.flatnonzero(~self.penalized))
         with np.errstate(divide="ignore", over="ignore"):
             ivar = 1.0 / error**2
         if not np.isfinite(ivar).all() or not ivar.any():
@@ -53,15 +68,30 @@ class FitData:
         self.objective = Objective(design, self.rows, raw + self.zero_point, ivar, penalties, team, condition)
         self._raw, self.ivar = raw, ivar
 
+    def refuse_features(self):
+        """Refuse the features if a number among them keeps a fit from being made."""
+        refuse_features(self.objective.design, self.rows)
+
+    def _refuse_tiny_errors(self, error):
+        is_tiny = error < _SMALLEST_ERROR
+        if is_tiny.any():
+            first = np.argmax(is_tiny)
+            raise BadInputError(
+                f"parallax_error: {is_tiny.sum()} of the {self.rows.size} training stars have one below "
+                f"{_SMALLEST_ERROR:g} mas (first: row {self.rows[first]}, {error[first]:g}), which Gaia cannot have: "
+                "its weight drowns all others or overflows; are they in arcsec? Else leave those stars out with rows="
+            )
+
     def penalties(self, penalty):
         """The penalty on each column (float64 array, shape (n_features,))."""
-        if not (isinstance(penalty, numbers.Real) and np.isfinite(penalty) and penalty >= 0):
+        is_number = isinstance(penalty, numbers.Real) and not isinstance(penalty, bool)
+        if not (is_number and np.isfinite(penalty) and penalty >= 0):
             raise BadInputError(f"penalty is {penalty!r}, expected a finite number, zero or larger")
         return np.where(self.penalized, float(penalty), 0.0)
 
     def move(self, penalty, zero_point):
         """Go to another penalty and zero point, with the same stars."""
-        zero_point = float(in_mas(zero_point, "zero_point"))
+        zero_point = zero_point_in_mas(zero_point)
         objective = self.objective.with_penalties(self.penalties(penalty))
         if zero_point != self.zero_point:
             objective = objective.with_parallax(self._raw + zero_point)

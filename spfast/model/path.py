@@ -60,7 +60,10 @@ def fit_path(
     >>> [model.n_nonzero for model in path]
     [0, 2]
     """
-    grid = np.asarray(penalties, dtype=np.float64)
+    try:
+        grid = np.asarray(penalties, dtype=np.float64)
+    except (TypeError, ValueError):
+        grid = np.empty(0)
     if grid.ndim != 1 or grid.size == 0 or not (np.isfinite(grid).all() and (grid > 0).all()):
         raise BadInputError(f"penalties: got {penalties!r}, expected a list of positive numbers")
     models = [None] * grid.size
@@ -113,5 +116,8 @@ def penalty_max(
         stars = {"penalized": penalized, "rows": rows, "layout": layout, "zero_point": zero_point}
         data = FitData(features, parallax, parallax_error, team, **stars)
         gradient = np.empty(data.objective.n_features)
-        data.objective.smooth(photometric_start(data.objective), np.empty(data.rows.size), gradient)
+        value = data.objective.smooth(photometric_start(data.objective), np.empty(data.rows.size), gradient)
+        if not (np.isfinite(value) and np.isfinite(gradient).all()):
+            data.refuse_features()
+            raise BadInputError("features: the gradient of their sum is not finite; check their units")
     return float(np.abs(gradient[data.penalized]).max(initial=0.0))

@@ -145,7 +145,10 @@ def _rounds_on_magnitudes(data, settings):
 
 
 def _ln_parallax(data, coef):
-    return linear_predictor(data.objective.design, coef, data.rows, data.objective.team.threads)
+    ln_parallax = linear_predictor(data.objective.design, coef, data.rows, data.objective.team.threads)
+    if not np.isfinite(ln_parallax).all():
+        data.refuse_features()
+    return ln_parallax
 
 
 def _reweigh(data, ln_parallax, settings, before, tempered):

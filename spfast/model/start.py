@@ -33,7 +33,7 @@ def photometric_start(objective):
     Raises
     ------
     BadInputError
-        If no positive prediction fits the parallaxes better than none at all.
+        If no positive prediction fits the parallaxes better than none at all, or if the columns cannot be fitted.
     """
     coef = np.zeros(objective.n_features)
     free = np.flatnonzero(objective.penalties == 0.0)
@@ -43,7 +43,12 @@ def photometric_start(objective):
     objective.meet_condition(coef)
     moves = objective.moves if free.size == objective.wide.size else np.eye(free.size)
     offset = columns @ coef[free]
-    part = damped_newton(columns @ moves, objective, _log_linear(columns @ moves, objective, offset), offset)
+    try:
+        part = damped_newton(columns @ moves, objective, _log_linear(columns @ moves, objective, offset), offset)
+    except np.linalg.LinAlgError as error:
+        raise BadInputError(
+            f"features: the {free.size} unpenalised columns cannot be fitted ({error}); are they on like scales?"
+        ) from None
     if objective.has_underflowed(columns @ (moves @ part) + offset):
         total = objective.ivar.sum()
         mean = float(objective.ivar @ objective.parallax / total) if total > 0 else 0.0

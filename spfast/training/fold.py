@@ -10,7 +10,7 @@ import numpy as np
 
 from spfast import __version__
 from spfast.blas import one_blas_thread
-from spfast.config import AUTO, CONSTANT, FITTED, OWN_ZERO_POINT, Config
+from spfast.config import AUTO, CONSTANT, FITTED, OWN_ZERO_POINT, SMALLEST_PARALLAX_ERROR, Config
 from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
 from spfast.data.zero_point import added_to_parallax
@@ -29,6 +29,7 @@ from spfast.selection.star_keys import encode_stars
 from spfast.training.coefficient_errors import SplitErrors
 from spfast.training.cross_validation import cross_validate
 from spfast.training.error_budget import hold_out_like, measure_errors
+from spfast.training.moments import refuse_parallaxes_alike
 from spfast.training.stars import TrainingStars
 from spfast.training.zero_point import fit_survey_zero_point, with_fitted_zero_point
 
@@ -182,6 +183,8 @@ class FoldTraining:
         settings, tune, zero_point = self.config.fit, self.config.tune, self.first_zero_point
         if AUTO not in (settings.penalty_rule, settings.zero_point_rule):
             return Choice(settings.penalty, zero_point)
+        if settings.zero_point_rule == AUTO:
+            refuse_parallaxes_alike(stars)
         found = cross_validate(
             self.with_robust_weights(stars, settings.penalty, zero_point)[0],
             self.splits,
@@ -253,6 +256,14 @@ class FoldTraining:
         chosen = np.asarray(survey.stars["training_set"], dtype=bool) & np.isfinite(parallax) & (parallax_error > 0)
         if fold is not None:
             chosen &= fold_labels(survey.stars, config.folds).labels == fold
+        is_tiny = chosen & (parallax_error < SMALLEST_PARALLAX_ERROR)
+        if is_tiny.any():
+            text = (
+                f"{is_tiny.sum()} training stars have a parallax_error below {SMALLEST_PARALLAX_ERROR:g} mas, which "
+                "Gaia cannot have: left out"
+            )
+            warnings.warn(text, SpfastWarning, 2)
+            chosen &= ~is_tiny
         if not chosen.any():
             where = f"fold {fold}" if fold else "the survey"
             raise BadInputError(f"{survey.path}: no training star in {where}; loosen [training] and ingest again")

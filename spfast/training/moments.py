@@ -3,13 +3,13 @@
 import numpy as np
 
 from spfast.errors import BadInputError
-from spfast.model.arrays import penalized_mask
+from spfast.model.arrays import check_columns, penalized_mask
 from spfast.model.layout import MAGNITUDE, MAGNITUDE_SUM
 from spfast.model.mixture import fit_mixture, fit_scatter
 from spfast.model.robust import RobustSettings
 from spfast.training.stars import TrainingStars
 
-__all__ = ["Moments", "moments_design"]
+__all__ = ["Moments", "moments_design", "refuse_parallaxes_alike"]
 
 #: Residuals beyond this many sigmas count as this many when the scatter is measured.
 _CLIP = 5.0
@@ -21,6 +21,8 @@ _N_DRAWS = 16
 _MISFIT, _MISFIT_OF_KINDS = 0.12, 0.2
 #: A covariate of which the magnitudes explain this share of the variance follows them, unless it is a colour.
 _FOLLOWS = 0.9
+#: The parallaxes must vary more than their errors by this many standard deviations of chi-squared.
+_N_SIGMAS = 5.0
 #: A guide that varies by less, in ln parallax, tells no near star from a far one.
 _MIN_SPREAD = 0.05
 
@@ -32,6 +34,7 @@ class Moments:
         self._design, self._robust = design, robust
         self._raw, self._error = stars.raw_parallax, stars.gaia_error[stars.rows]
         free, magnitudes = _unpenalized(stars)
+        check_columns(stars.features, stars.rows, free)
         values = stars.features[stars.rows[:, None], free].astype(np.float64)
         varies = values.std(axis=0) > 0
         values, magnitudes = (values - values.mean(axis=0))[:, varies], magnitudes[varies]
@@ -124,6 +127,25 @@ class Moments:
         return unknowns, np.linalg.pinv(slope, rcond=1e-12), instruments, residual, mean
 
 
+def refuse_parallaxes_alike(stars: TrainingStars) -> None:
+    """Refuse training stars whose parallaxes differ by no more than their errors: they tell nothing of a zero point.
+
+    Raises
+    ------
+    BadInputError
+    """
+    parallax, error = stars.raw_parallax, stars.gaia_error[stars.rows]
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        weights = 1.0 / error**2
+        chi_squared = float(weights @ (parallax - weights @ parallax / weights.sum()) ** 2)
+    expected = parallax.size + _N_SIGMAS * np.sqrt(2.0 * parallax.size)
+    if chi_squared <= expected:
+        raise BadInputError(
+            f"the parallaxes of the {parallax.size} training stars differ by no more than their errors (chi-squared "
+            f"{chi_squared:.4g}, expected above {expected:.4g}), so no zero point can be fitted; give one"
+        )
+
+
 def moments_design(stars: TrainingStars, covariates: np.ndarray | None) -> np.ndarray:
     """A constant and the covariates of the training stars (float64 array, shape (n_rows, 1 + n_covariates)).
 
@@ -135,7 +157,10 @@ def moments_design(stars: TrainingStars, covariates: np.ndarray | None) -> np.nd
     n_stars = stars.parallax.size
     if covariates is None:
         return np.ones((stars.rows.size, 1))
-    covariates = np.asarray(covariates, dtype=np.float64)
+    try:
+        covariates = np.ma.filled(np.ma.asarray(covariates).astype(np.float64), np.nan)
+    except (TypeError, ValueError) as error:
+        raise BadInputError(f"covariates: {error}; expected numbers") from None
     if covariates.ndim != 2 or covariates.shape[0] != n_stars:
         raise BadInputError(f"covariates: shape {covariates.shape}, expected ({n_stars}, n_covariates)")
     chosen = covariates[stars.rows]

@@ -27,16 +27,17 @@ covariate that is one of them, and what that moves the offsets by is taken back.
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from spfast.blas import one_blas_thread
-from spfast.config import COVARIATES, FITTED, ZERO_POINT, split_names
+from spfast.config import COVARIATES, FITTED, ZERO_POINT, split_names, zero_point_in_mas
 from spfast.data.survey import Survey
 from spfast.data.zero_point import added_to_parallax, zero_point_covariates
-from spfast.errors import SpfastWarning
-from spfast.model.arrays import resolve_rows
+from spfast.errors import BadInputError, SpfastWarning
+from spfast.model.arrays import check_design, resolve_rows, star_values
 from spfast.model.fitted_model import FittedModel
 from spfast.model.layout import FeatureLayout
 from spfast.model.options import FitOptions
@@ -44,7 +45,7 @@ from spfast.model.parts import FittedZeroPoint
 from spfast.model.robust import RobustSettings
 from spfast.selection.splits import Split
 from spfast.training.held_out import predict_held_out
-from spfast.training.moments import Moments, moments_design
+from spfast.training.moments import Moments, moments_design, refuse_parallaxes_alike
 from spfast.training.stars import TrainingStars
 
 __all__ = ["ZeroPointFit", "fit_offsets", "fit_survey_zero_point", "fit_zero_point", "with_fitted_zero_point"]
@@ -112,7 +113,7 @@ def fit_zero_point(
     covariates : float array, shape (n_stars, n_covariates), optional
         What the offset is linear in besides a constant, for each row of ``features``. Centre them, so that the
         constant is the offset of a typical star.
-    first : float [mas]
+    first : float or Quantity [mas]
         Where the constant begins; the answer does not depend on it.
     n_folds : int
         Inner folds, by row.
@@ -137,11 +138,15 @@ def fit_zero_point(
     True
     """
     options = FitOptions.of(options, **named)
+    features = check_design(features)
     rows = resolve_rows(rows, len(features))
+    if isinstance(n_folds, bool) or not isinstance(n_folds, Integral) or not 2 <= n_folds <= rows.size:
+        raise BadInputError(f"n_folds is {n_folds!r}, expected a whole number from 2 to the {rows.size} training stars")
     label = np.arange(rows.size) % n_folds
     splits = [Split(0, str(k), rows[label != k], rows[label == k]) for k in range(n_folds)]
     exact = layout is not None and bool(layout.magnitudes)
-    parallax, error = np.asarray(parallax, dtype=np.float64), np.asarray(parallax_error, dtype=np.float64)
+    parallax = star_values(parallax, "parallax", len(features))
+    error = star_values(parallax_error, "parallax_error", len(features))
     of_each = replace(options, robust=None, exact_distance_modulus=exact)
     stars = TrainingStars(features, None, layout, parallax, error, error, rows, of_each, penalized)
     return fit_offsets(stars, splits, penalty, covariates=covariates, first=first, robust=options.robust)
@@ -175,12 +180,14 @@ def fit_offsets(
     Raises
     ------
     BadInputError
-        For covariates of another shape or not finite, or if the unpenalised columns do not tell near from far.
+        For covariates of another shape or not finite, or if the unpenalised columns or the parallaxes do not tell near
+        from far.
     """
+    refuse_parallaxes_alike(stars)
     design = moments_design(stars, covariates)
     moments = Moments(stars, design, robust)
     offsets = np.zeros(design.shape[1])
-    offsets[0] = first
+    offsets[0] = zero_point_in_mas(first, "first")
     starts, converged = {}, False
     for n_steps in range(1, _MAX_STEPS + 1):  # noqa: B007 - its last value is in the result
         held_out = _hold_out(stars.with_added_parallax(design @ offsets), splits, penalty, starts)

@@ -27,6 +27,12 @@ _CRITERIA = (
     ("FE_H", "fe_h", _FE_H_WIDTH),
 )
 
+#: Units of the columns of the clusters' centres; velocities and [Fe/H] besides.
+_CENTRE_UNITS = {"ra": "deg", "dec": "deg", "radius": "deg", "pmra": "mas/yr", "pmdec": "mas/yr", "velocity": "km/s"}
+#: No cluster that APOGEE sees is farther [kpc]; and where a distance times its members' parallax [kpc mas] is in the
+#: median beyond this, or below one over it, the distances are in another unit.
+_FARTHEST, _LARGEST_PRODUCT = 1000.0, 100.0
+
 #: Columns of `cluster_means`.
 CLUSTERS = {
     "cluster": Column("Cluster", "cluster"),
@@ -126,10 +132,17 @@ def select_members(table: Table, centres: Table | None = None) -> dict[str, np.n
     for name in ("ra", "dec"):
         if name not in table.colnames:
             raise BadInputError(f"members are selected by {name}, which is missing; give the catalog's survey")
-    ra, dec = float_column(table, "ra"), float_column(table, "dec")
+    ra, dec = float_column(table, "ra", "deg"), float_column(table, "dec", "deg")
     placed = np.isfinite(ra) & np.isfinite(dec)
     sky = SkyCoord(np.where(placed, ra, 0.0), np.where(placed, dec, 0.0), unit="deg")
     members = {}
+    centres = Table(
+        {
+            name: centres[name] if name == "cluster" else float_column(centres, name, _CENTRE_UNITS.get(name, ""))
+            for name in ("cluster", *_CENTRE_UNITS, "fe_h")
+            if name in centres.colnames
+        }
+    )
     for centre in centres:
         near = placed & (sky.separation(SkyCoord(centre["ra"], centre["dec"], unit="deg")).deg < centre["radius"])
         rows = np.flatnonzero(near)
@@ -140,7 +153,8 @@ def select_members(table: Table, centres: Table | None = None) -> dict[str, np.n
                         f"members are selected by {column}, which is missing; give the catalog's survey"
                     )
                 # Missing values are NaN, and NaN is no member.
-                rows = rows[np.abs(float_column(table[rows], column) - centre[name]) < width]
+                own = float_column(table[rows], column, _CENTRE_UNITS.get(name, ""))
+                rows = rows[np.abs(own - centre[name]) < width]
         if rows.size:
             members[str(centre["cluster"])] = rows
     return members
@@ -166,6 +180,11 @@ def cluster_means(catalog: Table, members: Mapping[str, np.ndarray], literature:
     -------
     means : astropy Table
         One row a cluster; columns as in `CLUSTERS`.
+
+    Raises
+    ------
+    BadInputError
+        If a column is missing, or distances cannot be in kpc.
     """
     literature = literature_clusters() if literature is None else literature
     distances = {}
@@ -184,7 +203,25 @@ def cluster_means(catalog: Table, members: Mapping[str, np.ndarray], literature:
         with np.errstate(invalid="ignore"):
             difference = (mean - plain[0]) / np.hypot(error, plain[1])
         rows.append((name, len(stars), *plain[:2], mean, error, difference, logarithm[2], 1.0 / distance, distance))
-    return described_table(rows, CLUSTERS, dtype=["U32", int, *["f8"] * 8])
+    means = described_table(rows, CLUSTERS, dtype=["U32", int, *["f8"] * 8])
+    _refuse_other_unit(means)
+    return means
+
+
+def _refuse_other_unit(means):
+    """Refuse distances that cannot be in kpc."""
+    distance, product = np.asarray(means["distance"]), np.asarray(means["distance"] * means["spec"])
+    if not np.isfinite(distance).any():
+        return
+    known = product[np.isfinite(product)]
+    typical = np.median(known) if known.size else 1.0
+    far = distance > _FARTHEST  # False for NaN
+    if far.any() or not 1.0 / _LARGEST_PRODUCT < typical < _LARGEST_PRODUCT:
+        row = np.argmax(far) if far.any() else np.argmax(np.isfinite(distance))
+        raise BadInputError(
+            f"the distances of the clusters cannot be in kpc ({means['cluster'][row]}: {distance[row]:g}, its members' "
+            f"mean parallax {means['spec'][row]:.3g} mas); are they in pc? Convert them or give the column its unit"
+        )
 
 
 def _mean(values, errors):

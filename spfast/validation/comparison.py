@@ -9,7 +9,7 @@ from astropy.table import Table
 from spfast.data.tables.values import float_column
 from spfast.errors import BadInputError
 from spfast.validation.columns import Column, described_table
-from spfast.validation.read_catalog import find_column
+from spfast.validation.read_catalog import find_column, refuse_other_unit
 from spfast.validation.residuals import half_width
 from spfast.validation.star_names import match_names, star_names
 
@@ -152,7 +152,9 @@ def match_catalogs(catalog: Table, other: Table) -> MatchedStars:
 
 def _read(table, what):
     columns = [find_column(table, name, what) for name in ("2MASS_ID", "spec_parallax", "spec_parallax_err")]
-    return star_names(table[columns[0]]), *(float_column(table, name) for name in columns[1:])
+    spec, error = (float_column(table, name, "mas") for name in columns[1:])
+    refuse_other_unit(what, columns[1], spec)
+    return star_names(table[columns[0]]), spec, error
 
 
 def _measures(ratio, fraction, other_fraction):

@@ -6,12 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.table import Table
 
-from spfast.config import BEST_SNR, ZERO_POINT
+from spfast.config import BEST_SNR, ZERO_POINT, zero_point_in_mas
 from spfast.data.tables.values import column_values, float_column
 from spfast.errors import BadInputError
 from spfast.validation.star_names import star_names
 
-__all__ = ["TABLE_1", "CatalogArrays", "find_column", "read_catalog", "total_error_column", "true_parallaxes"]
+__all__ = [
+    "TABLE_1",
+    "CatalogArrays",
+    "find_column",
+    "read_catalog",
+    "refuse_other_unit",
+    "total_error_column",
+    "true_parallaxes",
+]
 
 #: The columns of the paper's Table 1, and all that a catalog needs to be validated.
 TABLE_1 = (
@@ -40,6 +48,11 @@ _SPELLINGS = {
 
 #: Beyond these [mas] a number is no parallax, or no error of one: ten times the nearest star's, far below any measured.
 _PARALLAX_MAX, _ERROR_MIN = 1e4, 1e-9
+#: Bounds of a column's median [mas]: beyond them it is in another unit, which its table does not state.
+_PLAUSIBLE_PARALLAX, _PLAUSIBLE_GAIA_ERROR = (2e-3, 1e3), (2e-3, 50.0)
+#: Two parallaxes of the same stars are in different units if their median ratio is beyond this, or below one over it;
+#: asked of stars with a parallax of at least so many times its error, if there are a few.
+_LARGEST_RATIO, _CLEAR, _FEW = 100.0, 5.0, 5
 #: How tables write "yes", in lower case.
 _TRUE = ("1", "1.0", "true", "t")
 
@@ -99,7 +112,7 @@ def read_catalog(catalog: Table, zero_point: float | None = None) -> CatalogArra
     Raises
     ------
     BadInputError
-        If a column is missing.
+        If a column is missing, or is in another unit than it can be.
     """
     columns = {name: find_column(catalog, name, "the catalog") for name in TABLE_1}
     gaia, gaia_error, spec, spec_error = (float_column(catalog, columns[name], "mas") for name in TABLE_1[1:5])
@@ -107,6 +120,16 @@ def read_catalog(catalog: Table, zero_point: float | None = None) -> CatalogArra
     has_gaia = _measured(gaia) & _measured(gaia_error) & (gaia_error > _ERROR_MIN)
     training = np.isin(np.char.lower(_text(catalog, columns["training_set"])), _TRUE)
     fold = _text(catalog, columns["sample"])
+    refuse_other_unit("the catalog", columns["Gaia_parallax_err"], gaia_error, _PLAUSIBLE_GAIA_ERROR)
+    refuse_other_unit("the catalog", columns["spec_parallax"], spec)
+    clear = has_gaia & (gaia > _CLEAR * gaia_error) & (spec > 0)
+    if clear.sum() >= _FEW:
+        ratio = np.median(spec[clear] / gaia[clear])
+        if not 1.0 / _LARGEST_RATIO < ratio < _LARGEST_RATIO:
+            raise BadInputError(
+                f"the catalog: {columns['spec_parallax']} is {ratio:.3g} times {columns['Gaia_parallax']} in the "
+                "median, expected near 1; are both in mas?"
+            )
     raw = gaia - _zero_points(catalog, fold, zero_point)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         best = training & has_gaia & (raw / gaia_error >= BEST_SNR)
@@ -125,6 +148,31 @@ def read_catalog(catalog: Table, zero_point: float | None = None) -> CatalogArra
         has_gaia=has_gaia,
         has_spec=_measured(spec) & _measured(spec_error) & (spec_error >= 0),
     )
+
+
+def refuse_other_unit(
+    what: str, name: str, values: np.ndarray, bounds: tuple[float, float] = _PLAUSIBLE_PARALLAX
+) -> None:
+    """Refuse a column whose median cannot be in mas.
+
+    Parameters
+    ----------
+    what, name : str
+        What the message calls the table and the column.
+    values : float64 array [mas]
+        Those that are not positive are left out.
+    bounds : tuple of float [mas]
+
+    Raises
+    ------
+    BadInputError
+    """
+    positive = values[values > 0]
+    if positive.size and not bounds[0] < np.median(positive) < bounds[1]:
+        raise BadInputError(
+            f"{what}: column {name} has the median {np.median(positive):.3g}, expected {bounds[0]:g} to {bounds[1]:g} "
+            "mas; is it in arcsec? Convert it or give it its unit"
+        )
 
 
 def total_error_column(catalog: Table) -> str:
@@ -189,6 +237,7 @@ def true_parallaxes(names: Sequence[str], truth: Table) -> np.ndarray:
     """
     keys = star_names(_text(truth, find_column(truth, "2MASS_ID", "the truth table")))
     values = float_column(truth, find_column(truth, "true_parallax", "the truth table"), "mas")
+    refuse_other_unit("the truth table", "true_parallax", values)
     true = dict(zip(keys, values.tolist(), strict=True))
     matched = np.array([true.get(name, np.nan) for name in names])
     if not np.isfinite(matched).any():
@@ -212,7 +261,7 @@ def _normalise_name(name):
 def _zero_points(catalog, fold, zero_point):
     """The zero point in each star's Gaia_parallax [mas] (float64 array): our catalogs have a column of it."""
     if zero_point is not None:
-        return np.full(len(fold), float(zero_point))
+        return np.full(len(fold), zero_point_in_mas(zero_point))
     if "Gaia_zero_point" in catalog.colnames:
         return float_column(catalog, "Gaia_zero_point", "mas")
     return _by_fold(catalog, fold, "ZEROPT", ZERO_POINT)

@@ -7,6 +7,7 @@ from spfast.cli import options, simulate, validate
 from spfast.config import Config, FitConfig, FoldConfig, resolve_config
 from spfast.data.tables.read import read_table
 from spfast.data.tables.write import SUFFIXES
+from spfast.errors import BadInputError, SpfastWarning
 from spfast.simulate.files import RELEASES
 from spfast.validation.reddening import LAWS
 
@@ -107,3 +108,37 @@ def test_lists_in_the_help_are_those_of_the_modules_that_it_does_not_import():
     assert tuple(LAWS) == validate.LAWS
     assert tuple(RELEASES) == simulate.RELEASES
     assert set(simulate.SPECTRA) == {kind for kinds in RELEASES.values() for kind in kinds}
+
+
+@pytest.mark.parametrize("word", ["-5e-2", "-0.05", "-.05", "-5.e-2", "-5E-02"])
+def test_negative_numbers_are_values_in_any_notation(word):
+    with pytest.warns(SpfastWarning, match="is added to every parallax"):
+        assert configured(*FIT, "--zero-point", word).fit.zero_point == -0.05
+    assert parsed("simulate", "out", "--zero-point", word).zero_point == -0.05
+    assert parsed("validate", "catalog.fits", "--zero-point", word).zero_point == -0.05
+    assert parsed("tune", "survey", "--zero-points", word, "0.0", "1e-2").zero_points == [-0.05, 0.0, 0.01]
+
+
+@pytest.mark.parametrize("word", ["nan", "inf", "1e999", "much"])
+def test_zero_points_that_are_not_finite_are_refused(word, capsys):
+    for command in (("simulate", "out"), ("validate", "catalog.fits")):
+        with pytest.raises(SystemExit) as caught:
+            parsed(*command, "--zero-point", word)
+        assert caught.value.code == 2
+        assert "--zero-point" in capsys.readouterr().err
+
+
+def test_zero_points_with_the_sign_or_the_unit_of_a_paper_are_warned_of(tmp_path):
+    (tmp_path / "mine.toml").write_text("[fit]\nzero_point = -0.0523\n")
+    with pytest.warns(SpfastWarning, match="if this is one, give 0.0523"):
+        configured(*FIT, "--config", tmp_path / "mine.toml")
+    with pytest.warns(SpfastWarning, match="is added"):
+        resolve_config(zero_point=-0.0523)
+    with pytest.warns(SpfastWarning, match="is it in microarcseconds"):
+        configured(*FIT, "--zero-point", "48.3")
+
+
+@pytest.mark.parametrize("zero_point", [[0.04, 0.05], "0.04", float("nan")])
+def test_zero_points_of_python_are_one_number_or_a_rule(zero_point):
+    with pytest.raises(BadInputError, match="zero"):
+        resolve_config(zero_point=zero_point)

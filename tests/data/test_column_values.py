@@ -67,3 +67,26 @@ def test_implausible_medians_are_refused_and_impossible_values_become_nan():
         check_plausible(table, "t")
     assert len(caught) == 3
     assert [np.isnan(table[name]).tolist() for name in table.colnames] == [[False, True], [False, True], [True, False]]
+
+
+@pytest.mark.parametrize("unit", ["furlongs", "milli-arc-seconds"])
+def test_units_that_are_unknown_are_told(unit):
+    with pytest.warns(SpfastWarning, match="x is in .* taken as mas"):
+        assert column_values(np.array([1.0]), "f8", "x", unit, "mas").tolist() == [1.0]
+    assert column_values(np.array([1.0]), "f8", "x", "log(cgs)", "dex").tolist() == [1.0]
+
+
+@pytest.mark.parametrize("unit", ["pc", "mag", "mag(AB)", "dex(cm/s2)"])
+def test_units_of_another_kind_are_refused(unit):
+    with pytest.raises(BadInputError, match="x is in .*, expected mas or a unit like it"):
+        column_values(np.array([1.0]), "f8", "x", unit, "mas")
+
+
+def test_errors_that_gaia_cannot_have_are_missing_with_a_count():
+    table = Table({"parallax_error": [0.03, 1e-12, 9e-4, 1e-3, 0.05, 0.05]})
+    with pytest.warns(SpfastWarning, match=r"2 values of parallax_error are not between 0.001 .*\(row 1: 1e-12\)"):
+        check_plausible(table, "t")
+    assert np.isnan(table["parallax_error"]).tolist() == [False, True, True, False, False, False]
+    unmeasured = Table({"parallax_error": [0.03, 0.0, -9999.0, np.nan]})
+    check_plausible(unmeasured, "t")
+    assert unmeasured["parallax_error"][1:3].tolist() == [0.0, -9999.0]

@@ -1,9 +1,12 @@
 """The zero point fitted with the coefficients."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
+from astropy import units as u
+from astropy.table import Column
 from problems import small_problem
 from tiny import ZERO_POINT, tiny_survey
 
@@ -13,7 +16,7 @@ from spfast.cli import main
 from spfast.config import resolve_config
 from spfast.data.tables.read import read_table
 from spfast.data.zero_point import zero_point_covariates
-from spfast.errors import BadInputError
+from spfast.errors import BadInputError, SpfastWarning
 from spfast.model.fitted_model import load_model
 from spfast.model.layout import FeatureLayout
 from spfast.simulate.stars import draw_chunk
@@ -214,3 +217,52 @@ def test_mock_with_a_slope_in_g():
     expected = 0.0483 - (0.03 + 0.005 * (plain["G"] - 14.0))
     np.testing.assert_allclose(sloping_chunk["parallax"] - plain["parallax"], expected, atol=1e-12)
     assert all(np.array_equal(plain[name], sloping_chunk[name]) for name in plain if name != "parallax")
+
+
+def test_units_and_masks_are_honoured_beside_a_zero_point():
+    problem, covariate = shifted_problem(7, 400)
+    fit = partial(spfast.fit_zero_point, penalty=3.0, covariates=covariate, penalized=problem.penalized)
+    plain = fit(*problem.arguments, first=0.05)
+    inputs = (problem.parallax * u.mas).to(u.arcsec), Column(1e3 * problem.error, unit="uas")
+    found = fit(problem.design, *inputs, first=50 * u.uas)
+    np.testing.assert_allclose(found.offsets, plain.offsets, atol=1e-6)
+    masked = np.ma.array(problem.parallax, mask=np.arange(400) == 3)
+    with pytest.raises(BadInputError, match="parallax: 1 of the .* have none"):
+        fit(problem.design, masked, problem.error)
+    with pytest.raises(BadInputError, match="covariates: not finite"):
+        fit(*problem.arguments, covariates=np.ma.array(covariate, mask=np.arange(400)[:, None] == 3))
+
+
+@pytest.mark.parametrize("n_folds", [0, 1, 2.5, True, "5", 401])
+def test_folds_that_there_cannot_be_are_refused(n_folds):
+    problem = small_problem(400, 10)
+    with pytest.raises(BadInputError, match="n_folds is"):
+        spfast.fit_zero_point(*problem.arguments, 3.0, penalized=problem.penalized, n_folds=n_folds)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_parallaxes_that_are_all_alike_tell_no_zero_point(noise):
+    problem = small_problem(400, 10)
+    parallax = 0.5 + noise * problem.error * np.random.default_rng(0).normal(size=400)
+    with pytest.raises(BadInputError, match="differ by no more than their errors"):
+        spfast.fit_zero_point(problem.design, parallax, problem.error, 3.0, penalized=problem.penalized)
+
+
+@pytest.mark.parametrize("rule", ["auto", "fit"])
+def test_a_survey_of_parallaxes_that_are_all_alike_is_refused(tmp_path, rule):
+    def alike(stars):
+        stars["parallax"] = 0.5
+
+    survey = tiny_survey(tmp_path / "survey", edit=alike)[0]
+    with pytest.raises(BadInputError, match="differ by no more than their errors"):
+        fit_stars(survey, resolve_config(penalty=5.0, zero_point=rule), threads=1)
+
+
+def test_training_stars_with_errors_that_gaia_cannot_have_are_left_out_with_a_count(tmp_path):
+    def tiny(stars):
+        stars["parallax_error"][np.flatnonzero(stars["training_set"])[:2]] = 1e-12
+
+    survey, plain = (tiny_survey(tmp_path / name, edit=edit)[0] for name, edit in (("a", tiny), ("b", None)))
+    with pytest.warns(SpfastWarning, match="2 training stars have a parallax_error below 0.001 mas"):
+        model = fit_stars(survey, resolve_config(penalty=5.0), threads=1)
+    assert model.n_stars == fit_stars(plain, resolve_config(penalty=5.0), threads=1).n_stars - 2

@@ -36,3 +36,43 @@ def test_cluster_means_weigh_in_the_logarithm():
     assert np.isclose(means["literature"], 1.0)
     with pytest.raises(BadInputError, match="none of the 4 listed"):
         members_from_table(["y"], listed)
+
+
+def near_cluster(distance, unit=None, n=3):
+    """A catalog of members at 1.8 kpc, and their list with a distance."""
+    catalog = Table(
+        {
+            "Gaia_parallax": np.full(n, 1 / 1.8),
+            "Gaia_parallax_err": np.full(n, 0.05),
+            "spec_parallax": np.full(n, 1 / 1.8),
+            "spec_parallax_err": np.full(n, 0.05),
+        }
+    )
+    listed = Table({"2MASS_ID": [f"s{i}" for i in range(n)], "cluster": ["Mine"] * n, "distance": [distance] * n})
+    listed["distance"].unit = unit
+    return catalog, members_from_table(listed["2MASS_ID"], listed), listed
+
+
+@pytest.mark.parametrize("distance", [1800.0, 180.0, 1.8e-3], ids=["pc", "off by a hundred", "Mpc"])
+def test_distances_in_another_unit_are_refused(distance):
+    with pytest.raises(BadInputError, match=r"distances of the clusters cannot be in kpc \(Mine: "):
+        cluster_means(*near_cluster(distance))
+
+
+@pytest.mark.parametrize(("distance", "unit"), [(1800.0, "pc"), (1.8, "kpc"), (1.8, None)])
+def test_the_unit_of_distances_is_honoured(distance, unit):
+    assert np.isclose(cluster_means(*near_cluster(distance, unit))["distance"][0], 1.8)
+
+
+def test_units_of_centres_and_motions_are_honoured():
+    star = {"ra": [132.846], "dec": [11.814], "pmra": [-10.986e-3], "pmdec": [-2.964e-3]}
+    table = Table(star)
+    table["pmra"].unit = table["pmdec"].unit = "arcsec/yr"
+    centres = Table({"cluster": ["M67"], "ra": [132.85], "dec": [11.81], "radius": [30.0], "pmra": [-11.0]})
+    assert select_members(table, centres)["M67"].tolist() == [0]
+    centres["radius"].unit = "arcsec"  # the star is 20 arcsec away
+    centres["pmra"].unit = "mas/yr"
+    assert select_members(table, centres)["M67"].tolist() == [0]
+    centres["radius"] = [10.0]
+    centres["radius"].unit = "arcsec"
+    assert select_members(table, centres) == {}

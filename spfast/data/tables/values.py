@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 from astropy import units
 
+from spfast.config import SMALLEST_PARALLAX_ERROR
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
 from spfast.errors import BadInputError, SpfastWarning
 
@@ -40,7 +41,7 @@ def column_values(values, kind, where, given=None, unit=""):
     where : str
         File and column, for messages.
     given : str or astropy unit, optional
-        The file's own unit; one that astropy cannot parse counts as ours.
+        The file's own unit; one that astropy cannot parse counts as ours, with a warning unless ours is a logarithm.
     unit : str
         The survey's unit; empty for none.
 
@@ -175,10 +176,13 @@ def _unit_factor(given, expected, where):
         return 1.0
     given = units.Unit(given, parse_strict="silent")
     if isinstance(given, units.UnrecognizedUnit):
+        if expected != "dex":  # of those there is no other scale, and surveys write them in many ways
+            text = f"{where} is in {str(given)[:40]!a}, a unit that is unknown: taken as {expected}; correct it if not"
+            warnings.warn(text, SpfastWarning, stacklevel=4)
         return 1.0
     try:
         return given.to(units.Unit(expected))
-    except units.UnitConversionError:
+    except (units.UnitsError, TypeError):
         raise BadInputError(
             f"{where} is in {given}, expected {expected} or a unit like it; convert it or correct its unit"
         ) from None
@@ -218,6 +222,8 @@ def check_plausible(table, path):
                 )
         low, high = _POSSIBLE.get(name) or _POSSIBLE.get(column and column.unit, (-np.inf, np.inf))
         values = np.asarray(table[name])
+        if name == "parallax_error" and ((values > 0) & (values < SMALLEST_PARALLAX_ERROR)).any():
+            low, values = SMALLEST_PARALLAX_ERROR, np.where(values > 0, values, np.nan)  # the others are "no value"
         off = ((values < low) | (values > high)) if values.dtype.kind == "f" else np.zeros(1, bool)
         if off.any():
             row = np.flatnonzero(off)[0]
