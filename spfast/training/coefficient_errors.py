@@ -16,6 +16,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import chdtri
 
+from spfast.kernels.stop import raise_if_stopped
 from spfast.model.budget import quadratic_form
 from spfast.model.fitted_model import FittedModel
 from spfast.selection.splits import Split
@@ -143,6 +144,7 @@ class CoefficientErrors:
     def _blocks(self, rows):
         features = self._stars.features
         for start in range(0, len(rows), _BLOCK_ROWS):
+            raise_if_stopped()
             block = slice(start, min(start + _BLOCK_ROWS, len(rows)))
             yield block, features[rows[block]][:, self.columns].astype(np.float64)
 
