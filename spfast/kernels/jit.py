@@ -8,6 +8,7 @@ import numba
 from numba.core import event
 
 from spfast.kernels.cache import KernelCache
+from spfast.kernels.stop import raise_if_stopped
 
 #: Liberties that keep NaN and infinity: sums may be re-ordered into lanes and fused, signed zeros merged.
 FASTMATH = frozenset({"reassoc", "contract", "arcp", "nsz"})
@@ -31,6 +32,7 @@ class _CompileClock(event.Listener):
 
     def on_start(self, event):
         if self._is_ours(event):
+            raise_if_stopped()  # compiling takes seconds
             if self._depth == 0:
                 self._begin = time.perf_counter()
             self._depth += 1

@@ -63,7 +63,9 @@ class CoefficientErrors:
         self._scale = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
         curvature /= np.outer(self._scale, self._scale)
         curvature[np.diag_indices(n)] += _RIDGE
+        raise_if_stopped()
         factor = cho_factor(curvature, overwrite_a=True)
+        raise_if_stopped()
         self._inverse = cho_solve(factor, np.eye(n))
         for source, noise in self._noise.items():
             self._noise[source] = noise / np.outer(self._scale, self._scale)
@@ -144,7 +146,6 @@ class CoefficientErrors:
     def _blocks(self, rows):
         features = self._stars.features
         for start in range(0, len(rows), _BLOCK_ROWS):
-            raise_if_stopped()
             block = slice(start, min(start + _BLOCK_ROWS, len(rows)))
             yield block, features[rows[block]][:, self.columns].astype(np.float64)
 
@@ -221,5 +222,6 @@ class SplitErrors:
 
 
 def _add_gram(gram, part, weights):
+    raise_if_stopped()
     weighted = part * np.sqrt(weights)[:, None]
     gram += weighted.T @ weighted
