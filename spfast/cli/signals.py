@@ -29,7 +29,8 @@ def unwinds_when_asked_to_end() -> Iterator[None]:
 
     1. the signal raises where it meets the code, but not within a special method, until it has waited for a second;
     2. a timer raises again until the block ends, except while an error is handled;
-    3. whatever error ends the block after a signal becomes the interruption.
+    3. whatever error ends the block after a signal becomes the interruption;
+    4. further signals change nothing: what the first one puts away is put away.
 
     Simpler ways that lose some: to raise again only what Python reports as dropped (code that catches every error, as
     for a damaged spectrum, keeps the interruption); a flag that loops look at (a read or a sleep goes on).
@@ -38,11 +39,13 @@ def unwinds_when_asked_to_end() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
-    asked = patient_until = None
+    asked, patient_until, is_over = None, None, False
     before, outer, report_dropped = {}, sys.exception(), sys.unraisablehook
 
     def end(number, frame):
         nonlocal asked, patient_until
+        if asked or is_over:  # a second signal would tear up what the first one puts away; the timer sees to the end
+            return
         if signal.SIGALRM not in before:  # until now the caller's
             before[signal.SIGALRM] = signal.signal(signal.SIGALRM, end_again)
         asked = Terminated if number == signal.SIGTERM else KeyboardInterrupt
@@ -51,7 +54,7 @@ def unwinds_when_asked_to_end() -> Iterator[None]:
         interrupt(frame)
 
     def end_again(number, frame):
-        if asked and sys.exception() is outer:  # else the block has ended, unwinds, or deals with an error
+        if not is_over and sys.exception() is outer:  # else the block has ended, unwinds, or deals with an error
             interrupt(frame)
 
     def interrupt(frame):
@@ -74,7 +77,7 @@ def unwinds_when_asked_to_end() -> Iterator[None]:
             raise asked from error
         raise
     finally:
-        asked = None
+        is_over = True
         if signal.SIGALRM in before:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
         sys.unraisablehook = report_dropped

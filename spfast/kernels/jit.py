@@ -2,9 +2,13 @@
 
 import logging
 import time
+from contextlib import suppress
 
 import numba
 from numba.core import event
+
+from spfast.kernels.cache import KernelCache
+from spfast.kernels.stop import raise_if_stopped
 
 #: Liberties that keep NaN and infinity: sums may be re-ordered into lanes and fused, signed zeros merged.
 FASTMATH = frozenset({"reassoc", "contract", "arcp", "nsz"})
@@ -14,11 +18,10 @@ _WORTH_A_LINE = 1.0
 
 def jit(function):
     """Compile a kernel when it is first called, and keep it on disk; without a place to write, anew in each process."""
-    options = {"nogil": True, "fastmath": set(FASTMATH), "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # neither the package's folder nor the user's can be written to
-        return numba.njit(**options)(function)
+    kernel = numba.njit(nogil=True, fastmath=set(FASTMATH), error_model="numpy")(function)
+    with suppress(RuntimeError, OSError):  # neither the package's folder nor the user's can be written to
+        kernel._cache = KernelCache(function)
+    return kernel
 
 
 class _CompileClock(event.Listener):
@@ -29,6 +32,7 @@ class _CompileClock(event.Listener):
 
     def on_start(self, event):
         if self._is_ours(event):
+            raise_if_stopped()  # compiling takes seconds
             if self._depth == 0:
                 self._begin = time.perf_counter()
             self._depth += 1

@@ -2,11 +2,14 @@
 
 import itertools
 import os
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 
 from spfast.blas import one_blas_thread
 from spfast.errors import BadInputError
 from spfast.kernels.jit import say_compile_time
+from spfast.kernels.stop import obey, raise_if_stopped, this_thread
 
 __all__ = ["Team", "resolve_threads", "side_by_side"]
 
@@ -24,6 +27,17 @@ def resolve_threads(threads):
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise BadInputError(f"threads is {threads!r}, expected a positive whole number or None for all processors")
     return threads
+
+
+@contextmanager
+def _leaving_nothing(shares):
+    """Take all that an iterator still has if the block ends by an error or a signal."""
+    try:
+        yield
+    except BaseException:
+        for _ in shares:
+            pass
+        raise
 
 
 #: More shares than threads even out unequal pieces and busy processors; each costs a call.
@@ -54,29 +68,33 @@ class Team:
     def run(self, kernel, n_pieces, *args):
         """Call ``kernel(first, last, *args)`` on contiguous shares of ``range(n_pieces)``.
 
-        Shares are handed out as threads become free; a piece must not depend on who does it.
+        Shares are handed out as threads become free; a piece must not depend on who does it. Whatever ends one of the
+        threads, a signal as well, leaves no share to the others.
         """
-        if self.threads == 1 or n_pieces < 2:
-            kernel(0, n_pieces, *args)
-            return
-        n_shares = min(n_pieces, _SHARES_PER_THREAD * self.threads)
+        n_shares = max(1, min(n_pieces, _SHARES_PER_THREAD * self.threads))
         bounds = [n_pieces * s // n_shares for s in range(n_shares + 1)]
         shares = iter(itertools.pairwise(bounds))
+        flag = this_thread()
 
         def work():
-            for first, last in shares:  # an iterator of the standard library is advanced under the interpreter lock
-                kernel(first, last, *args)
+            obey(flag)
+            with _leaving_nothing(shares):
+                for first, last in shares:  # an iterator of the standard library advances under the interpreter lock
+                    raise_if_stopped()
+                    kernel(first, last, *args)
 
-        futures = [self._pool.submit(work) for _ in range(self.threads - 1)]
-        work()
-        for future in futures:
-            future.result()
+        with _leaving_nothing(shares):
+            futures = [self._pool.submit(work) for _ in range(self.threads - 1)] if n_shares > 1 else []
+            work()
+            for future in futures:
+                future.result()
 
 
 def side_by_side(jobs, threads=None):
     """Run independent jobs at once, each with its part of the threads: never more threads than asked for.
 
-    One thread a job beats all threads on one job after the other, as long as there are jobs for all.
+    One thread a job beats all threads on one job after the other, as long as there are jobs for all. If one fails, or
+    the caller is interrupted, the others end as soon as they look (`spfast.kernels.stop`).
 
     Parameters
     ----------
@@ -99,5 +117,18 @@ def side_by_side(jobs, threads=None):
     threads = resolve_threads(threads)
     at_once = max(1, min(len(jobs), threads))
     each = max(1, threads // at_once)
+    stop = threading.Event()
+
+    def run(job):
+        obey(stop)
+        raise_if_stopped()
+        return job(each)
+
     with one_blas_thread(), ThreadPoolExecutor(at_once) as pool:
-        return list(pool.map(lambda job: job(each), jobs))
+        try:
+            futures = [pool.submit(run, job) for job in jobs]
+            wait(futures, return_when=FIRST_EXCEPTION)
+            failed = [future for future in futures if future.done() and future.exception() is not None]
+            return [future.result() for future in failed or futures]
+        finally:
+            stop.set()  # nothing runs any more, or nobody waits for it

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from spfast.kernels.stop import raise_if_stopped
 from spfast.model import kinds
 from spfast.model.arrays import check_design, resolve_rows
 from spfast.model.kinds import LARGEST, entry
@@ -252,6 +253,7 @@ def quadratic_form(left, right, columns, features, feature_errors, rows=None, th
     rows = resolve_rows(rows, features.shape[0])
     form = np.empty(rows.size)
     for start in range(0, rows.size, _BLOCK_ROWS):
+        raise_if_stopped()
         part = features[rows[start : start + _BLOCK_ROWS]][:, columns].astype(np.float64)
         one = part @ left
         other = one if right is left else part @ right

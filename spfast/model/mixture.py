@@ -15,6 +15,8 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logit
 
+from spfast.kernels.stop import raise_if_stopped
+
 __all__ = ["Mixture", "Scatter", "fit_mixture", "fit_scatter"]
 
 #: Outliers are fewer than this share, and their component at least this many times as wide: anything less is not a
@@ -148,6 +150,7 @@ def fit_mixture(
         return Mixture(**held, **found)
 
     def minus_ln_likelihood(point):
+        raise_if_stopped()
         trial = mixture(point)
         return trial.minus_ln_likelihood(residual, trial.variance(error, predicted))
 
@@ -204,6 +207,7 @@ def fit_scatter(
     """
 
     def minus_ln_likelihood(scatter):
+        raise_if_stopped()
         variance = (error**2 + (scatter * predicted) ** 2) / inlying
         return float(np.mean(0.5 * np.minimum(residual**2 / variance, clip**2) + 0.5 * np.log(variance)))
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from spfast.kernels.stop import raise_if_stopped
+
 __all__ = ["damped_newton"]
 
 _MAX_ITERATIONS = 200
@@ -31,6 +33,7 @@ def damped_newton(columns, objective, coef, offset):
     eta = columns @ coef + offset
     value = objective.chi_squared_half(eta)
     for _ in range(_MAX_ITERATIONS):
+        raise_if_stopped()
         weights = objective.curvature(eta)
         gradient = columns.T @ (weights - objective.ivar * objective.parallax * np.exp(np.minimum(eta, _LN_LARGE)))
         hessian = (columns * weights[:, None]).T @ columns

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import chdtri
 
+from spfast.kernels.stop import raise_if_stopped
 from spfast.model.budget import quadratic_form
 from spfast.model.fitted_model import FittedModel
 from spfast.selection.splits import Split
@@ -62,7 +63,9 @@ class CoefficientErrors:
         self._scale = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
         curvature /= np.outer(self._scale, self._scale)
         curvature[np.diag_indices(n)] += _RIDGE
+        raise_if_stopped()
         factor = cho_factor(curvature, overwrite_a=True)
+        raise_if_stopped()
         self._inverse = cho_solve(factor, np.eye(n))
         for source, noise in self._noise.items():
             self._noise[source] = noise / np.outer(self._scale, self._scale)
@@ -219,5 +222,6 @@ class SplitErrors:
 
 
 def _add_gram(gram, part, weights):
+    raise_if_stopped()
     weighted = part * np.sqrt(weights)[:, None]
     gram += weighted.T @ weighted

@@ -21,6 +21,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
+from spfast.kernels.stop import raise_if_stopped
 from spfast.model.budget import ErrorBudget, dust_colour, offset_basis
 from spfast.model.fitted_model import FittedModel
 from spfast.model.mixture import Mixture
@@ -207,6 +208,7 @@ def fit_misfit(
     from_features = ln_error**2
 
     def minus_ln_likelihood(parameters):
+        raise_if_stopped()
         k2, share = np.exp(2.0 * parameters[0]), expit(parameters[1])
         same, with_u, with_w = np.exp(parameters[2:5])
         predicted = np.exp(ln_parallax - basis @ parameters[5:])

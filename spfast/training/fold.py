@@ -1,6 +1,7 @@
 """The training of a fold: from a survey and a configuration to a model, in six steps."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,7 +15,7 @@ from spfast.config import AUTO, CONSTANT, FITTED, OWN_ZERO_POINT, SMALLEST_PARAL
 from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
 from spfast.data.zero_point import added_to_parallax
-from spfast.errors import BadInputError
+from spfast.errors import BadInputError, SpfastWarning
 from spfast.kernels.team import side_by_side
 from spfast.model.budget import ErrorBudget
 from spfast.model.extent import TrainingExtent

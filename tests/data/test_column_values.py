@@ -78,7 +78,7 @@ def test_units_that_are_unknown_are_told(unit):
 
 @pytest.mark.parametrize("unit", ["pc", "mag", "mag(AB)", "dex(cm/s2)"])
 def test_units_of_another_kind_are_refused(unit):
-    with pytest.raises(BadInputError, match="x is in .*, expected mas or a unit like it"):
+    with pytest.raises(BadInputError, match=r"x is in .*, expected mas or a unit like it"):
         column_values(np.array([1.0]), "f8", "x", unit, "mas")
 
 
