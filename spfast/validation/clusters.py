@@ -12,7 +12,7 @@ from spfast.data.tables.values import column_values, float_column
 from spfast.errors import BadInputError
 from spfast.validation.columns import Column, described_table
 from spfast.validation.read_catalog import find_column, total_error_column
-from spfast.validation.star_names import match_names
+from spfast.data.identifiers import match_names
 
 __all__ = ["CLUSTERS", "Members", "cluster_means", "listed_members", "members_from_table", "select_members"]
 

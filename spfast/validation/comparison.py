@@ -11,7 +11,7 @@ from spfast.errors import BadInputError
 from spfast.validation.columns import Column, described_table
 from spfast.validation.read_catalog import find_column
 from spfast.validation.residuals import half_width
-from spfast.validation.star_names import match_names, star_names
+from spfast.data.identifiers import match_names, star_names
 
 __all__ = ["COMPARISON", "MatchedStars", "compare_catalogs", "match_catalogs", "star_counts"]
 

@@ -9,7 +9,7 @@ from astropy.table import Table
 from spfast.config import BEST_SNR, ZERO_POINT
 from spfast.data.tables.values import column_values, float_column
 from spfast.errors import BadInputError
-from spfast.validation.star_names import star_names
+from spfast.data.identifiers import star_names
 
 __all__ = ["TABLE_1", "CatalogArrays", "find_column", "read_catalog", "total_error_column", "true_parallaxes"]
 

@@ -3,6 +3,7 @@
 import os
 import re
 
+from spfast.data.spectra.choose import TELESCOPES, choose_file
 from spfast.errors import BadInputError
 
 __all__ = ["SpectrumFiles"]
@@ -36,7 +37,7 @@ class SpectrumFiles:
             raise BadInputError(f"{root}: no such folder of spectra; check --spectra")
         self.root = os.path.realpath(root)
         self._by_name, self._by_id = {}, None
-        self.n_files = 0
+        self.n_files, self._telescopes = 0, set()
         pending = [""]
         while pending:
             folder = pending.pop()
@@ -51,6 +52,7 @@ class SpectrumFiles:
                 elif entry.name.endswith((".fits", ".fits.gz")) and self._inside(entry):
                     self._by_name.setdefault(entry.name, []).append(relative)
                     self.n_files += 1
+                    self._telescopes.update(TELESCOPES.intersection(folder.split(os.sep)))
         if not self.n_files:
             raise BadInputError(f"{root}: no FITS file in this folder or below; check --spectra")
 
@@ -69,12 +71,17 @@ class SpectrumFiles:
         file : str
             allStar's FILE. Only the name counts, not the folders before it, so that it cannot lead out of the root.
         places : tuple of str
-            Names of folders above the right file (telescope, field, location), which decide between files of one name.
+            The row's telescope, field and location: names of folders above the right file.
 
         Returns
         -------
         path : str
             Relative to the root; empty if there is none.
+
+        Raises
+        ------
+        BadInputError
+            If a star has several files and nothing tells which is the row's.
         """
         name = re.split(r"[/\\]", file.strip())[-1]
         candidates = self._by_name.get(name) or self._by_name.get(name + ".gz")
@@ -82,14 +89,7 @@ class SpectrumFiles:
             if self._by_id is None:
                 self._by_id = self._index_ids()
             candidates = self._by_id.get(apogee_id, ())
-        if len(candidates) > 1:
-            wanted = {place for place in places if place}
-            candidates = sorted(candidates, key=lambda path: self._order(path, wanted))
-        return candidates[0] if candidates else ""
-
-    def _order(self, path, wanted):
-        folders = path.split(os.sep)
-        return self._kind(folders[-1]), -len(wanted.intersection(folders[:-1])), path
+        return choose_file(candidates, apogee_id, name, places, self._kind, self._telescopes, self.root)
 
     def _kind(self, name):
         for prefix, order in self._KINDS:
