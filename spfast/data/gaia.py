@@ -2,7 +2,6 @@
 
 import os
 
-import numpy as np
 from astropy.table import Table
 
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS, closest_names

@@ -85,7 +85,7 @@ def match_gaia(apogee_id, gaia):
 
 
 def check_places(stars, gaia):
-    """Say which stars are at one place in two tables; refuse a match in which few are: hours for degrees, or other keys.
+    """Say which stars are at one place in two tables; refuse hours for degrees, and keys of other stars.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
 from spfast.data.cuts import CutFlow, cut_apogee, cut_photometry, training_set
 from spfast.data.gaia import read_gaia, read_wise
 from spfast.data.identifiers import tmass_key, unmatched
-from spfast.data.match import best_rows, join_wise, match_gaia, check_places
+from spfast.data.match import best_rows, check_places, join_wise, match_gaia
 from spfast.data.spectra.choose import release_of, rows_with_own_file
 from spfast.data.spectra.find import SpectrumFiles
 from spfast.errors import BadInputError, SpfastWarning

@@ -7,9 +7,9 @@ import numpy as np
 from astropy.table import Table
 
 from spfast.config import BEST_SNR, ZERO_POINT
+from spfast.data.identifiers import match_names, one_of_each, star_names, unmatched
 from spfast.data.tables.values import column_values, float_column
 from spfast.errors import BadInputError
-from spfast.data.identifiers import star_names
 
 __all__ = ["TABLE_1", "CatalogArrays", "find_column", "read_catalog", "total_error_column", "true_parallaxes"]
 
@@ -40,8 +40,10 @@ _SPELLINGS = {
 
 #: Beyond these [mas] a number is no parallax, or no error of one: ten times the nearest star's, far below any measured.
 _PARALLAX_MAX, _ERROR_MIN = 1e4, 1e-9
-#: How tables write "yes", in lower case.
-_TRUE = ("1", "1.0", "true", "t")
+#: How tables write "yes" and "no", in lower case.
+_TRUE = ("1", "1.0", "true", "t", "yes", "y")
+_FALSE = ("0", "0.0", "false", "f", "no", "n")
+_FOLDS = ("A", "B")
 
 
 @dataclass(frozen=True)
@@ -99,14 +101,15 @@ def read_catalog(catalog: Table, zero_point: float | None = None) -> CatalogArra
     Raises
     ------
     BadInputError
-        If a column is missing.
+        If a column is missing, or ``training_set`` or ``sample`` holds what cannot be understood.
     """
     columns = {name: find_column(catalog, name, "the catalog") for name in TABLE_1}
     gaia, gaia_error, spec, spec_error = (float_column(catalog, columns[name], "mas") for name in TABLE_1[1:5])
     has_total = _TOTAL_ERROR in catalog.colnames
     has_gaia = _measured(gaia) & _measured(gaia_error) & (gaia_error > _ERROR_MIN)
-    training = np.isin(np.char.lower(_text(catalog, columns["training_set"])), _TRUE)
-    fold = _text(catalog, columns["sample"])
+    training = _one_of(catalog, columns["training_set"], str.lower, (*_TRUE, *_FALSE), "yes or no (or 1 or 0)")
+    training = np.isin(training, _TRUE)
+    fold = _one_of(catalog, columns["sample"], str.upper, _FOLDS, "A or B")
     raw = gaia - _zero_points(catalog, fold, zero_point)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         best = training & has_gaia & (raw / gaia_error >= BEST_SNR)
@@ -187,13 +190,25 @@ def true_parallaxes(names: Sequence[str], truth: Table) -> np.ndarray:
     BadInputError
         If a column is missing, or no star is in the truth.
     """
-    keys = star_names(_text(truth, find_column(truth, "2MASS_ID", "the truth table")))
+    keys = _text(truth, find_column(truth, "2MASS_ID", "the truth table"))
     values = float_column(truth, find_column(truth, "true_parallax", "the truth table"), "mas")
-    true = dict(zip(keys, values.tolist(), strict=True))
-    matched = np.array([true.get(name, np.nan) for name in names])
+    lowest, highest = (_values_of(names, keys, values, one_of_each(keys, order)) for order in (values, -values))
+    matched, twice = lowest, np.flatnonzero(lowest < highest)
+    if twice.size:
+        raise BadInputError(
+            f"the truth table has different true_parallax for {names[twice[0]]}, expected one a star; correct it"
+        )
     if not np.isfinite(matched).any():
-        raise BadInputError("no star of the catalog is in the truth table; is it the truth of this survey?")
+        raise BadInputError(
+            f"no star of the catalog is in the truth table ({unmatched(names, keys)}); is it the truth of this survey?"
+        )
     return matched
+
+
+def _values_of(names, keys, values, rows):
+    """The values of named stars from some rows of a table, NaN where those do not have the star."""
+    matched = match_names(names, keys[rows])
+    return np.where(matched >= 0, np.append(values[rows], np.nan)[matched], np.nan)
 
 
 def _measured(values):
@@ -203,6 +218,18 @@ def _measured(values):
 
 def _text(table, name):
     return column_values(table[name], "U", f"column {name}")
+
+
+def _one_of(table, name, case, known, expected):
+    """A column of text in one case (str array); a value that is none of the known ones is refused."""
+    values = np.array([case(value) for value in _text(table, name)], dtype="U")
+    off = np.flatnonzero(~np.isin(values, known))
+    if off.size:
+        raise BadInputError(
+            f"the catalog's column {name} has {str(values[off[0]])[:30]!a} in row {off[0]}"
+            f"{f' and {off.size - 1:,} others' if off.size > 1 else ''}, expected {expected}; correct it"
+        )
+    return values
 
 
 def _normalise_name(name):
