@@ -21,7 +21,7 @@ from spfast.report.provenance import header_cards, input_hashes, package_version
 from spfast.report.tables import check_tables, count_flags
 from spfast.report.text import compare_notes, compare_numbers, find_warnings, key_numbers
 from spfast.validation.checks import run_checks
-from spfast.validation.clusters import Members, listed_members, select_members
+from spfast.validation.cluster_members import Members, listed_members, select_members
 from spfast.validation.comparison import match_catalogs
 
 __all__ = ["make_report"]

@@ -10,7 +10,8 @@ from spfast.config import BEST_SNR
 from spfast.data.identifiers import match_names
 from spfast.data.survey import Survey
 from spfast.model.fitted_model import FittedModel
-from spfast.validation.clusters import CLUSTERS, Members, cluster_means, listed_members, star_magnitudes
+from spfast.validation.cluster_members import Members, listed_members
+from spfast.validation.clusters import CLUSTERS, cluster_means, star_magnitudes
 from spfast.validation.columns import Column
 from spfast.validation.comparison import COMPARISON, compare_catalogs, star_counts
 from spfast.validation.coverage import CALIBRATION, COVERAGE, calibration, coverage, errors_used

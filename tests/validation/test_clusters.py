@@ -5,7 +5,8 @@ import pytest
 from astropy.table import Table
 
 from spfast.errors import BadInputError
-from spfast.validation.clusters import cluster_means, members_from_table, select_members
+from spfast.validation.cluster_members import listed_members, members_from_table, select_members
+from spfast.validation.clusters import cluster_means
 
 
 def test_members_are_found_by_place_motion_and_metallicity_not_by_parallax():
