@@ -55,13 +55,13 @@ def tmass_key(names: Iterable) -> np.ndarray:
 
 def _key(name):
     key = name.upper()
+    if key in _NO_NAME:
+        return ""
     for prefix in _PREFIXES:
         rest = key.removeprefix(prefix)
         # "J" alone begins other names as well.
         if prefix != "J" or rest[:1].isdigit():
             key = rest
-    if key in _NO_NAME:
-        return ""
     # Identifiers have digits; a proper name keeps its case.
     return key if any(map(str.isdigit, key)) else name[len(name) - len(key) :]
 

@@ -222,11 +222,12 @@ def _text(table, name):
 
 def _one_of(table, name, case, known, expected):
     """A column of text in one case (str array); a value that is none of the known ones is refused."""
-    values = np.array([case(value) for value in _text(table, name)], dtype="U")
+    texts = _text(table, name)
+    values = np.array([case(str(value)) for value in texts], dtype="U")
     off = np.flatnonzero(~np.isin(values, known))
     if off.size:
         raise BadInputError(
-            f"the catalog's column {name} has {str(values[off[0]])[:30]!a} in row {off[0]}"
+            f"the catalog's column {name} has {str(texts[off[0]])[:30]!a} in row {off[0]}"
             f"{f' and {off.size - 1:,} others' if off.size > 1 else ''}, expected {expected}; correct it"
         )
     return values

@@ -153,5 +153,5 @@ def test_result_flags_of_another_pipeline_flag_no_star(tmp_path, allstar):
         stars = read_allstar(tmp_path / "allStar.fits")
     assert "ASPCAPFLAG" not in stars.colnames
     config = Config().replace(sample={"exclude_flagged": True})
-    with pytest.raises(BadInputError, match="exclude_flagged = true needs .*, it has STARFLAG"):
+    with pytest.raises(BadInputError, match=r"exclude_flagged = true needs .*, it has STARFLAG"):
         cut_apogee(stars, CutFlow(stars["APOGEE_ID"]), config)

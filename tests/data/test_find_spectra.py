@@ -106,7 +106,7 @@ def test_of_two_releases_under_one_root_the_one_that_allstar_names_is_taken(tmp_
     assert files.find(STAR, f"apStar-dr17-{STAR}.fits", where) == new
     for named in ("", f"{STAR}.fits", f"apStar-r14-{STAR}.fits"):
         with pytest.raises(
-            BadInputError, match="has 2 spectrum files, .* give --spectra the folder of one release"
+            BadInputError, match=r"has 2 spectrum files, .* give --spectra the folder of one release"
         ) as told:
             files.find(STAR, named, where)
         assert old in str(told.value)

@@ -13,8 +13,10 @@ WHERE = "gaia.fits: column source_id"
 
 @pytest.mark.parametrize(
     "name",
-    [STAR, f"2M{STAR}", f"2m{STAR}", f"J{STAR}", f"2MASS J{STAR}", f"2MASSJ{STAR}", f"2mass j{STAR}"]
-    + [f" 2M{STAR}  ", "2M19485057 + 5005279", f"2MASS {STAR}", f"2MASS J {STAR}"],
+    [
+        *(STAR, f"2M{STAR}", f"2m{STAR}", f"J{STAR}", f"2MASS J{STAR}", f"2MASSJ{STAR}", f"2mass j{STAR}"),
+        *(f" 2M{STAR}  ", "2M19485057 + 5005279", f"2MASS {STAR}", f"2MASS J {STAR}"),
+    ],
 )
 def test_every_form_of_a_2mass_name_is_the_same_star(name):
     assert tmass_key([name]).tolist() == [STAR]
@@ -65,7 +67,7 @@ def test_source_ids_are_read_as_integers_and_as_text():
     "bad", [["4.38E+18"], ["4295806720.0"], ["99999999999999999999"], ["2M19485057+5005279"], ["abc"]]
 )
 def test_text_that_is_no_source_id_is_refused(bad):
-    with pytest.raises(BadInputError, match="column source_id has .* in row 0, expected 64-bit integers"):
+    with pytest.raises(BadInputError, match=r"column source_id has .* in row 0, expected 64-bit integers"):
         source_ids(np.array(bad), WHERE)
 
 
