@@ -10,14 +10,14 @@ from spfast.config import BEST_SNR
 from spfast.data.identifiers import match_names
 from spfast.data.survey import Survey
 from spfast.model.fitted_model import FittedModel
-from spfast.validation.cluster_members import Members, listed_members
+from spfast.validation.cluster_members import Members, listed_members, listed_names
 from spfast.validation.clusters import CLUSTERS, cluster_means, star_magnitudes
 from spfast.validation.columns import Column
 from spfast.validation.comparison import COMPARISON, compare_catalogs, star_counts
 from spfast.validation.coverage import CALIBRATION, COVERAGE, calibration, coverage, errors_used
 from spfast.validation.material import Material, load_models
 from spfast.validation.measures import MEASURES, format_validation, validate
-from spfast.validation.read_catalog import find_column, read_catalog
+from spfast.validation.read_catalog import read_catalog
 from spfast.validation.reddening import REDDENING, reddening_test
 from spfast.validation.stability import (
     STABILITY,
@@ -92,8 +92,7 @@ def _check_clusters(catalog, material):
     if material.stars is not None:
         magnitudes = star_magnitudes(material.stars, match_names(names, material.stars["APOGEE_ID"]))
     elif not isinstance(members, Members) and not np.isfinite(star_magnitudes(catalog)).any():
-        listed = members[find_column(members, "2MASS_ID", "the table of cluster members")]
-        magnitudes = star_magnitudes(members, match_names(names, listed))
+        magnitudes = star_magnitudes(members, match_names(names, listed_names(members)))
     if not isinstance(members, Members):
         members = listed_members(names, members)
     return cluster_means(catalog, members.rows, members.literature, magnitudes)

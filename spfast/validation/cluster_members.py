@@ -14,7 +14,7 @@ from spfast.data.tables.values import column_values, float_column
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.validation.read_catalog import find_column
 
-__all__ = ["Members", "listed_members", "members_from_table", "select_members"]
+__all__ = ["Members", "listed_members", "listed_names", "members_from_table", "select_members"]
 
 #: How far a member may be from the mean: proper motion [mas/yr], velocity [km/s] and [Fe/H] [dex]. Wide for a
 #: globular's internal motion and the star's errors, narrow against the field.
@@ -91,7 +91,7 @@ def members_from_table(names: Sequence[str], membership: Table) -> dict[str, np.
         If stars are left out by their probability, or a column looks like one and is not used.
     """
     cluster = _cluster_names(membership)
-    listed = column_values(membership[find_column(membership, "2MASS_ID", _TABLE)], "U", "cluster members: 2MASS names")
+    listed = listed_names(membership)
     rows = match_names(listed, names)
     if not (rows >= 0).any():
         raise BadInputError(
@@ -105,6 +105,12 @@ def members_from_table(names: Sequence[str], membership: Table) -> dict[str, np.
         name = str(cluster[np.flatnonzero(keys == key)[0]])
         members[name] = np.unique(rows[used & (keys == key)])
     return members
+
+
+def listed_names(membership: Table) -> np.ndarray:
+    """Return the 2MASS names in a user's table (str array)."""
+    column = find_column(membership, "2MASS_ID", _TABLE)
+    return column_values(membership[column], "U", f"cluster members: column {column}")
 
 
 def _cluster_names(membership):

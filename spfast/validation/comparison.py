@@ -8,7 +8,7 @@ import numpy as np
 from astropy.table import Table
 
 from spfast.data.identifiers import match_names, one_of_each, star_names, unmatched
-from spfast.data.tables.values import float_column
+from spfast.data.tables.values import column_values, float_column
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.validation.columns import Column, described_table
 from spfast.validation.read_catalog import find_column
@@ -155,7 +155,8 @@ def match_catalogs(catalog: Table, other: Table) -> MatchedStars:
 def _read(table, what):
     """One row of each star: rows of the table, names, parallaxes and errors."""
     columns = [find_column(table, name, what) for name in ("2MASS_ID", "spec_parallax", "spec_parallax_err")]
-    names, (spec, error) = star_names(table[columns[0]]), (float_column(table, name) for name in columns[1:])
+    names = star_names(column_values(table[columns[0]], "U", f"{what}: column {columns[0]}"))
+    spec, error = (float_column(table, name, "mas") for name in columns[1:])
     rows = one_of_each(names, error, spec)
     if len(rows) < len(names):
         warnings.warn(

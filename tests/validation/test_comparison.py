@@ -70,3 +70,14 @@ def test_catalogs_without_a_common_star_are_refused_with_a_name_of_either(honest
     other["2MASS_ID"] = ["HD 1", "HD 2", "", "nan", "0"]
     with pytest.raises(BadInputError, match=r"one has e\.g\. '2M00000000\+0000000', the other 'HD1'"):
         compare_catalogs(honest[0][:5], other)
+
+
+def test_parallaxes_of_the_other_catalog_are_brought_to_our_unit(honest):
+    catalog = honest[0][:50]
+    other = catalog.copy()
+    for name in ("spec_parallax", "spec_parallax_err"):
+        other[name] /= 1000.0
+        other[name].unit = "arcsec"
+    table = compare_catalogs(catalog, other)
+    assert abs(table["bias"][0]) < 1e-12
+    assert table["error_ratio"][0] == pytest.approx(1.0)
