@@ -18,7 +18,7 @@ from spfast.figures.style import figure_style
 from spfast.simulate import simulate_survey
 from spfast.training.fold import fit_folds
 from spfast.training.tune import tune
-from spfast.validation.clusters import select_members
+from spfast.validation.cluster_members import select_members
 from spfast.validation.comparison import match_catalogs
 
 STARS, SEED = 6000, 11

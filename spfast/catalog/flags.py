@@ -4,9 +4,10 @@ import numpy as np
 
 from spfast.catalog.columns import CLIPPED_SHARE, MASKED_SHARE
 from spfast.config import Config
-from spfast.data.cuts import ASPCAPFLAG_BAD, STARFLAG_BAD, good_astrometry
+from spfast.data.cuts import BAD_BITS, STARFLAG_BAD, good_astrometry
 from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
+from spfast.errors import BadInputError
 
 __all__ = ["clipped_share", "star_flags"]
 
@@ -15,6 +16,9 @@ __all__ = ["clipped_share", "star_flags"]
 STARFLAG_WARNING = sum(1 << bit for bit in (2, 4, 9, 10, 11, 12, 13, 16, 17, 19, 20, 21))
 #: APOGEE_ASPCAPFLAG bits 0-14: the warnings of the parameter pipeline (each parameter's, chi-squared, S/N, grid holes).
 ASPCAPFLAG_WARNING = (1 << 15) - 1
+#: The same of SDSS-V's result_flags: every parameter near or at the grid's edge that `BAD_BITS` does not have.
+RESULT_FLAGS_WARNING = sum(1 << bit for bit in range(5, 21) if bit not in (6, 8))
+_WARNING_BITS = {"ASPCAPFLAG": ASPCAPFLAG_WARNING, "result_flags": RESULT_FLAGS_WARNING}
 
 #: Rows looked at together: 8 MB of a survey.
 _BLOCK = 256
@@ -33,13 +37,16 @@ def star_flags(survey: Survey) -> dict:
     stars = survey.stars
     starflag, aspcapflag = (np.maximum(np.asarray(stars[name], dtype=np.int64), 0) for name in _PIPELINE_FLAGS)
     config = _survey_config(survey)
+    bits = survey.info.get("aspcapflag_bits", "ASPCAPFLAG")
+    if bits not in BAD_BITS:
+        raise BadInputError(f"{survey.path}: ASPCAPFLAG holds {str(bits)[:30]!a}, expected {' or '.join(BAD_BITS)}")
     return {
         "starflag_bad": starflag & STARFLAG_BAD != 0,
-        "aspcapflag_bad": aspcapflag & ASPCAPFLAG_BAD != 0,
+        "aspcapflag_bad": aspcapflag & BAD_BITS[bits] != 0,
         "many_masked_pixels": np.asarray(stars["n_bad_pixels"]) > MASKED_SHARE * survey.layout.n_pixels,
         "clipped_flux": clipped_share(survey) > CLIPPED_SHARE,
         "starflag_warning": starflag & STARFLAG_WARNING != 0,
-        "aspcapflag_warning": aspcapflag & ASPCAPFLAG_WARNING != 0,
+        "aspcapflag_warning": aspcapflag & _WARNING_BITS[bits] != 0,
         "gaia_quality": np.isfinite(float_column(stars, "parallax")) & ~good_astrometry(stars, config),
     }
 

@@ -9,8 +9,14 @@ HELP = "Draw every figure of a catalog and write one HTML page about it."
 
 
 def options(parser):
-    parser.add_argument("catalog", metavar="CATALOG", help="table that spfast catalog wrote")
-    parser.add_argument("--survey", required=True, metavar="SURVEY", help="survey folder that it was made from")
+    parser.add_argument(
+        "catalog", metavar="CATALOG", help="table that spfast catalog wrote, or any with its first seven columns"
+    )
+    parser.add_argument(
+        "--survey",
+        metavar="SURVEY",
+        help="survey folder that it was made from; without it, what the catalog alone can tell",
+    )
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to make: report.html and figures/")
     parser.add_argument(
         "--models",
@@ -42,7 +48,7 @@ def run(args):
     from spfast.report.page import make_report
     from spfast.validation.material import load_models
 
-    catalog, survey = read_table(args.catalog), open_survey(args.survey)
+    catalog, survey = read_table(args.catalog), open_survey(args.survey) if args.survey else None
     check_catalog(catalog, survey)
     page = make_report(
         catalog,

@@ -1,6 +1,7 @@
 """APOGEE's allStar table, of any release: the columns that spfast uses, under its own names."""
 
 import os
+import warnings
 
 import numpy as np
 from astropy.io import fits
@@ -9,7 +10,7 @@ from astropy.table import Table
 from spfast.data.columns import STAR_COLUMNS, closest_names
 from spfast.data.tables.values import check_plausible, column_values
 from spfast.data.untrusted import check_file
-from spfast.errors import BadInputError, reading
+from spfast.errors import BadInputError, SpfastWarning, reading
 
 __all__ = ["read_allstar"]
 
@@ -59,6 +60,7 @@ def read_allstar(path: str | os.PathLike) -> Table:
     -------
     table : astropy Table
         Under our names. Text has no padding, a missing float is NaN; optional columns that the file lacks are absent.
+        ``meta["aspcapflag_bits"]`` is ``"result_flags"`` where ASPCAPFLAG holds those bits, which DR19 and later have.
 
     Raises
     ------
@@ -77,6 +79,10 @@ def read_allstar(path: str | os.PathLike) -> Table:
             raise BadInputError(f"{path}: the allStar table has no rows, expected one for each star; download it again")
         columns = {ours: (np.array(hdu.data[name]), hdu.columns[name].unit) for ours, name in own_names.items()}
     table = Table()
+    if own_names.get("ASPCAPFLAG", "").upper() == "RESULT_FLAGS" and not _has_aspcap_results(own_names, columns, path):
+        del columns["ASPCAPFLAG"]
+    elif own_names.get("ASPCAPFLAG", "").upper() == "RESULT_FLAGS":
+        table.meta["aspcapflag_bits"] = "result_flags"
     for ours, (values, unit) in columns.items():
         kind = _COLUMNS[ours][0]
         values = column_values(values, kind, f"{path}: column {own_names[ours]}", unit, _unit(ours))
@@ -87,6 +93,15 @@ def read_allstar(path: str | os.PathLike) -> Table:
         table[ours] = values
     check_plausible(table, path)
     return table
+
+
+def _has_aspcap_results(own_names, columns, path):
+    """Whether a summary file is ASPCAP's: each of SDSS-V's pipelines has result_flags of its own."""
+    if own_names.get("ALPHA_M", "").upper() == "ALPHA_M_ATM" or not np.any(columns["ASPCAPFLAG"][0]):
+        return True
+    text = f"{path}: its result_flags are not those of ASPCAP (no column alpha_m_atm), so no star is flagged by them"
+    warnings.warn(text, SpfastWarning, stacklevel=3)
+    return False
 
 
 def _unit(ours):

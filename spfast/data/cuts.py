@@ -3,8 +3,12 @@
 import numpy as np
 from astropy.table import Table
 
+from spfast.errors import BadInputError
+
 __all__ = [
     "ASPCAPFLAG_BAD",
+    "BAD_BITS",
+    "RESULT_FLAGS_BAD",
     "STARFLAG_BAD",
     "CutFlow",
     "cut_apogee",
@@ -17,6 +21,13 @@ __all__ = [
 STARFLAG_BAD = 4456457
 #: APOGEE_ASPCAPFLAG bits 16, 17, 23, 25, 26, 28, 31-36, 40, 41: bad or missing fits of the stellar parameters.
 ASPCAPFLAG_BAD = 3434204037120
+#: The same of SDSS-V's result_flags (sdss/astra, ASPCAP's flag_bad): bits 0-4 no result, 6 and 8 Teff or log g at the
+#: grid's edge, 21 to 27 suspicious or unphysical parameters, v sin i, v_micro, chi-squared, S/N, scatter of velocities.
+RESULT_FLAGS_BAD = sum(1 << bit for bit in (*range(5), 6, 8, *range(21, 28)))
+#: Bad bits of a survey's column ASPCAPFLAG, by what it holds.
+BAD_BITS = {"ASPCAPFLAG": ASPCAPFLAG_BAD, "result_flags": RESULT_FLAGS_BAD}
+#: What Gaia writes as phot_variable_flag; ours is empty where it writes nothing.
+_VARIABLE, _NOT_VARIABLE = "VARIABLE", ("NOT_AVAILABLE", "CONSTANT", "")
 #: Missing magnitudes in APOGEE are -9999; the authors cut at -100.
 _MAGNITUDE_MIN = -100.0
 #: A magnitude with an error of ten measures nothing; a much larger error would drown those of all other stars.
@@ -128,7 +139,12 @@ def cut_apogee(stars, flow, config):
     stars = stars[flow.apply("2MASS photometry", good, _values_of(stars, *bands))]
     if sample.exclude_flagged:
         flags = [name for name in ("STARFLAG", "ASPCAPFLAG") if name in stars.colnames]
-        bits = {"STARFLAG": STARFLAG_BAD, "ASPCAPFLAG": ASPCAPFLAG_BAD}
+        if len(flags) < 2:
+            raise BadInputError(
+                "exclude_flagged = true needs allStar's STARFLAG and ASPCAPFLAG (or SDSS-V's spectrum_flags and "
+                f"result_flags), it has {flags[0] if flags else 'neither'}; give a table with both, or leave it out"
+            )
+        bits = {"STARFLAG": STARFLAG_BAD, "ASPCAPFLAG": BAD_BITS[stars.meta.get("aspcapflag_bits", "ASPCAPFLAG")]}
         good = np.all([(np.asarray(stars[name]) & bits[name]) == 0 for name in flags], axis=0)
         stars = stars[flow.apply("APOGEE flags", np.broadcast_to(good, len(stars)), _values_of(stars, *flags))]
     return stars
@@ -160,7 +176,14 @@ def cut_photometry(stars, flow, config):
             good &= np.isfinite(stars[band]) & _positive(error) & (error < _MAGNITUDE_ERROR_MAX)
         stars = stars[flow.apply(name, good, _values_of(stars, *bands, *(f"{band}_error" for band in bands)))]
     if sample.exclude_variable:
-        variable = np.char.upper(np.asarray(stars["phot_variable_flag"], dtype="U")) == "VARIABLE"
+        flag = np.char.upper(np.char.strip(np.asarray(stars["phot_variable_flag"], dtype="U")))
+        variable, known = flag == _VARIABLE, np.isin(flag, (_VARIABLE, *_NOT_VARIABLE))
+        if not known.all():
+            first = int(np.flatnonzero(~known)[0])
+            raise BadInputError(
+                f"Gaia table: phot_variable_flag is {str(flag[first])[:30]!a} for {stars['APOGEE_ID'][first]}, "
+                f"expected {', '.join((_VARIABLE, *_NOT_VARIABLE[:2]))}; correct it, or set exclude_variable = false"
+            )
         stars = stars[flow.apply("not variable", ~variable, _values_of(stars, "phot_variable_flag"))]
     bp_rp = _difference(stars, "phot_bp_mean_mag", "phot_rp_mean_mag")
     j_k = _difference(stars, "J", "K")

@@ -2,15 +2,15 @@
 
 import os
 
-import numpy as np
 from astropy.table import Table
 
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS, closest_names
+from spfast.data.identifiers import source_ids, tmass_key
 from spfast.data.tables.read import read_table
 from spfast.data.tables.values import check_plausible, column_values
 from spfast.errors import BadInputError
 
-__all__ = ["read_gaia", "read_wise", "tmass_key"]
+__all__ = ["read_gaia", "read_wise"]
 
 #: Names that the column of 2MASS keys may have; the first match wins.
 _KEY_NAMES = ("tmass_id", "original_ext_source_id", "apogee_id")
@@ -100,34 +100,6 @@ def _read(path):
     return table
 
 
-def tmass_key(names):
-    """Return 2MASS designations without their prefix, the form that APOGEE and Gaia's cross-match share.
-
-    Parameters
-    ----------
-    names : array of str
-
-    Returns
-    -------
-    keys : array of str
-
-    Examples
-    --------
-    >>> from spfast.data.gaia import tmass_key
-    >>> tmass_key(["2M19485057+5005279", "19485057+5005279 ", "2MASS J19485057+5005279"]).tolist()
-    ['19485057+5005279', '19485057+5005279', '19485057+5005279']
-    """
-    names = np.char.strip(np.asarray(names, dtype="U"))
-    for prefix in ("2MASS", "2M"):
-        starts = np.char.startswith(names, prefix)
-        names = np.where(starts, np.char.lstrip(_tail(names, len(prefix)), " J"), names)
-    return names
-
-
-def _tail(names, n):
-    return np.array([name[n:] for name in names.ravel()], dtype="U").reshape(names.shape)
-
-
 def _find(table, name):
     by_lower = {other.lower(): other for other in reversed(table.colnames)}
     return next((by_lower[other] for other in (name, *_ALIASES.get(name, ())) if other in by_lower), None)
@@ -151,6 +123,6 @@ def _values(table, name, path):
     column = {**STAR_COLUMNS, **DR3_COLUMNS}.get(name)
     kind, unit = (column.kind, column.unit) if column else ("f8", "")
     where, values = f"{path}: column {own_name}", table[own_name]
-    if name == "source_id" and values.dtype.kind not in "iu":
-        raise BadInputError(f"{where} is {values.dtype.name}, expected 64-bit integers; digits are lost")
+    if name == "source_id":
+        return source_ids(values, where)
     return column_values(values, kind, where, getattr(values, "unit", None), unit)

@@ -169,6 +169,8 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
             "pixels": head["continuum"],
         },
     }
+    if "aspcapflag_bits" in stars.meta:
+        provenance["aspcapflag_bits"] = stars.meta["aspcapflag_bits"]
     survey = _write(out, stars, flow, results, config, provenance, quiet, like_survey)
     if not quiet:
         _print_cut_flow(survey)

@@ -1,8 +1,11 @@
 """Star clusters that APOGEE observed well, with place, motion, distance and metallicity from the literature."""
 
+import re
+from functools import cache
+
 from astropy.table import Table
 
-__all__ = ["literature_clusters"]
+__all__ = ["cluster_key", "literature_clusters"]
 
 _GLOBULAR = (
     "position: Harris (1996, AJ 112, 1487; 2010 edition, arXiv:1012.3224); distance: Baumgardt & Vasiliev (2021, MNRAS "
@@ -30,6 +33,8 @@ _LITERATURE = (
     ("NGC 6791", "", 290.221, 37.778, 4.231, 0.195, -0.421, -2.269, -46.9, 0.35, 0.25, _OPEN),
     ("NGC 6819", "", 295.327, 40.190, 2.765, 0.127, -2.916, -3.856, 2.7, 0.05, 0.25, _OPEN),
 )
+#: Catalogs of clusters, as their names are written in upper case without blanks, and in short.
+_CATALOGS = {"MESSIER": "M", "M": "M", "NGC": "NGC", "N": "NGC", "IC": "IC"}
 _COLUMNS = {
     "cluster": ("", "Name"),
     "other_name": ("", "Other name"),
@@ -60,3 +65,37 @@ def literature_clusters() -> Table:
     for name, (unit, description) in _COLUMNS.items():
         table[name].unit, table[name].description = unit or None, description
     return table
+
+
+def cluster_key(name: str) -> str:
+    """Return what identifies a cluster, by whichever of its names.
+
+    Parameters
+    ----------
+    name : str
+        Case, blanks, hyphens, underscores and zeros before the number do not count.
+
+    Returns
+    -------
+    str
+        Of the clusters of `literature_clusters` the same for both names.
+
+    Examples
+    --------
+    >>> from spfast.data.literature_clusters import cluster_key
+    >>> {cluster_key(name) for name in ("M67", "m 67", "Messier 67", "NGC 2682", "ngc_2682", "N2682")}
+    {'M67'}
+    """
+    key = _short(name)
+    return _other_names().get(key, key)
+
+
+@cache
+def _other_names():
+    return {_short(other): _short(name) for name, other, *_ in _LITERATURE if other}
+
+
+def _short(name):
+    plain = re.sub(r"[\s_-]", "", str(name)).upper()
+    found = re.fullmatch(rf"({'|'.join(_CATALOGS)})0*(\d+)", plain)
+    return _CATALOGS[found[1]] + found[2] if found else plain

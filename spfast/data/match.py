@@ -1,11 +1,13 @@
 """Matching allStar, Gaia and WISE by 2MASS key: which row of each table stands for a star, ties settled by rules."""
 
+import warnings
+
 import numpy as np
 
-from spfast.data.gaia import tmass_key
-from spfast.errors import BadInputError
+from spfast.data.identifiers import tmass_key, unmatched
+from spfast.errors import BadInputError, SpfastWarning
 
-__all__ = ["POLICIES", "best_gaia_rows", "best_rows", "check_places", "join_wise", "match_gaia"]
+__all__ = ["POLICIES", "best_gaia_rows", "best_rows", "join_wise", "match_gaia", "check_places"]
 
 #: The rules for ties, as every survey records them.
 POLICIES = {
@@ -13,8 +15,11 @@ POLICIES = {
     "several_gaia_sources": "smallest angular_distance if given, else brightest phot_g_mean_mag, ties by all columns",
 }
 
-#: How far apart [deg] the places of matched stars may be in the two tables (median).
+#: How far apart [deg] the places of matched stars may be in the two tables: in the median, or for a star whose proper
+#: motion is unknown.
 _APART_MAX = 1 / 60
+#: Where it is known: this far [deg], as Gaia's match with 2MASS reaches, and what a star moves in so many years.
+_MATCH_RADIUS, _EPOCHS_APART = 10 / 3600, 25.0
 
 
 def best_rows(keys, order, others=()):
@@ -76,16 +81,22 @@ def match_gaia(apogee_id, gaia):
         -1 where there is none.
     """
     rows = best_gaia_rows(gaia)
-    return _lookup(tmass_key(apogee_id), np.asarray(gaia["key"])[rows], rows)
+    return _lookup(tmass_key(apogee_id), tmass_key(gaia["key"][rows]), rows)
 
 
 def check_places(stars, gaia):
-    """Refuse a match whose stars are at different places in the two tables: hours for degrees, or keys of other stars.
+    """Say which stars are at one place in two tables; refuse hours for degrees, and keys of other stars.
 
     Parameters
     ----------
     stars, gaia : astropy Table
-        The same stars, row by row; ``ra`` and ``dec`` [deg] are compared if both tables have them.
+        The same stars, row by row; ``ra`` and ``dec`` [deg] are compared if both tables have them. Gaia's ``pmra`` and
+        ``pmdec`` [mas/yr] say how far a star may have moved between the tables' epochs.
+
+    Returns
+    -------
+    same : bool array, shape (n_stars,)
+        True where a place is missing.
 
     Raises
     ------
@@ -93,18 +104,34 @@ def check_places(stars, gaia):
         If half of the stars are more than a minute of arc apart; proper motion moves a star by seconds at most.
     """
     if any(name not in table.colnames for table in (stars, gaia) for name in ("ra", "dec")):
-        return
+        return np.ones(len(stars), bool)
     ra, dec, other_ra, other_dec = (np.radians(table[name]) for table in (stars, gaia) for name in ("ra", "dec"))
     # The haversine formula: exact for small angles.
     cosines = np.cos(dec) * np.cos(other_dec)
     square = np.sin((dec - other_dec) / 2) ** 2 + cosines * np.sin((ra - other_ra) / 2) ** 2
     apart = np.degrees(2 * np.arcsin(np.sqrt(np.minimum(square, 1.0))))
-    apart = apart[np.isfinite(apart)]
-    if apart.size and np.median(apart) > _APART_MAX:
+    known = apart[np.isfinite(apart)]
+    if known.size and np.median(known) > _APART_MAX:
         raise BadInputError(
-            f"allStar and Gaia table: the {apart.size} matched stars are {np.median(apart):.3g} deg apart (median), "
+            f"allStar and Gaia table: the {known.size} matched stars are {np.median(known):.3g} deg apart (median), "
             "expected seconds of arc; is ra in hours, or are the 2MASS keys those of other stars?"
         )
+    limit = np.full(len(stars), _APART_MAX)
+    if {"pmra", "pmdec"} <= set(gaia.colnames):
+        moved = np.hypot(np.asarray(gaia["pmra"], dtype=float), np.asarray(gaia["pmdec"], dtype=float))  # [mas/yr]
+        moved = _MATCH_RADIUS + _EPOCHS_APART * moved / 3.6e6
+        limit = np.where(np.isfinite(moved), moved, limit)
+    same = ~(apart > limit)
+    if not same.all():
+        first = int(np.flatnonzero(~same)[0])
+        warnings.warn(
+            f"{np.count_nonzero(~same):,} of {len(stars):,} matched stars are rejected, their Gaia source is elsewhere "
+            f"(the first: {stars['APOGEE_ID'][first]}, {apart[first]:.3g} deg away); are the 2MASS keys of some rows "
+            "those of other stars?",
+            SpfastWarning,
+            stacklevel=3,
+        )
+    return same
 
 
 def join_wise(gaia, wise):
@@ -119,15 +146,26 @@ def join_wise(gaia, wise):
     Raises
     ------
     BadInputError
-        If no row matches.
+        If no row matches; a row without a key or source_id matches none.
     """
     by = "key" if "key" in wise.colnames else "source_id"
     rows = best_rows(wise[by], wise["w1mpro"], list(wise.itercols()))
-    matched = _lookup(np.asarray(gaia[by]), np.asarray(wise[by])[rows], rows)
+    rows = rows[_given(np.asarray(wise[by])[rows])]
+    matched = np.where(
+        _given(np.asarray(gaia[by])), _lookup(np.asarray(gaia[by]), np.asarray(wise[by])[rows], rows), -1
+    )
     if not np.any(matched >= 0):
-        raise BadInputError(f"WISE table: none of its {len(wise)} rows matches a Gaia row by {by}; check both")
+        raise BadInputError(
+            f"WISE table: none of its {len(wise)} rows matches a Gaia row by {by}; check both "
+            f"({unmatched(wise[by], gaia[by])})"
+        )
     for name in wise.colnames[1:]:
         gaia[name] = np.where(matched >= 0, np.asarray(wise[name])[matched], np.nan).astype(np.float32)
+
+
+def _given(keys):
+    """Whether each row has a key, or a source_id (bool array)."""
+    return keys != "" if keys.dtype.kind == "U" else keys > 0
 
 
 def _lookup(wanted, keys, rows):

@@ -1,5 +1,7 @@
 """The Parent Sample: allStar, Gaia and WISE tables read, matched star by star and cut, each cut counted."""
 
+import os
+import posixpath
 import warnings
 
 import numpy as np
@@ -8,7 +10,9 @@ from spfast.data.allstar import read_allstar
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
 from spfast.data.cuts import CutFlow, cut_apogee, cut_photometry, training_set
 from spfast.data.gaia import read_gaia, read_wise
+from spfast.data.identifiers import tmass_key, unmatched
 from spfast.data.match import best_rows, check_places, join_wise, match_gaia
+from spfast.data.spectra.choose import release_of, rows_with_own_file
 from spfast.data.spectra.find import SpectrumFiles
 from spfast.errors import BadInputError, SpfastWarning
 
@@ -48,34 +52,45 @@ def parent_sample(allstar, spectra, gaia, wise, config):
         if name not in gaia_table.colnames:
             raise BadInputError(f"{gaia}: no column {name}; join WISE to it, or give a WISE table with --wise")
 
-    flow = CutFlow(stars["APOGEE_ID"])
+    allstar_ids = stars["APOGEE_ID"]
+    flow = CutFlow(allstar_ids)
     places = [name for name in ("TELESCOPE", "FIELD", "LOCATION_ID") if name in stars.colnames]
     named = stars["FILE"] if "FILE" in stars.colnames else np.full(len(stars), "")
-    paths = [
-        files.find(str(star), str(file), tuple(str(place) for place in where))
-        for star, file, *where in zip(stars["APOGEE_ID"], named, *(stars[name] for name in places), strict=True)
-    ]
-    stars["FILE"] = np.array(paths, dtype="U")
+    rows = zip(stars["APOGEE_ID"], named, *(stars[name] for name in places), strict=True)
+    rows = [(str(star), str(file), tuple(map(str, where))) for star, file, *where in rows]
+    paths = [files.find(star, file, where) for star, file, where in rows]
+    own = rows_with_own_file(paths, [where for _, _, where in rows])
+    _warn_of_releases(rows, np.where(own, paths, ""))
+    stars["FILE"] = np.where(own, paths, "").astype("U")
     stars.remove_columns([name for name in ("LOCATION_ID",) if name in places])
     found = flow.apply("spectrum file", stars["FILE"] != "", _why_no_file(spectra, files, stars["APOGEE_ID"], named))
     _check_some_found(found, spectra, files)
     stars = stars[found]
+    keys = tmass_key(stars["APOGEE_ID"])
+    if not np.all(keys != ""):
+        stars = stars[flow.apply("name", keys != "", lambda i: "it has no APOGEE_ID")]
+        keys = keys[keys != ""]
     best = np.zeros(len(stars), bool)
-    best[best_rows(stars["APOGEE_ID"], -np.asarray(stars["SNR"], dtype=float), list(stars.itercols()))] = True
+    best[best_rows(keys, -np.asarray(stars["SNR"], dtype=float), list(stars.itercols()))] = True
     snr = np.asarray(stars["SNR"])
     stars = stars[flow.apply("one row a star", best, lambda i: f"SNR = {snr[i]:.1f}: another row has more")]
     stars = cut_apogee(stars, flow, config)
     rows = match_gaia(stars["APOGEE_ID"], gaia_table)
     stars = stars[flow.apply("Gaia source", rows >= 0, lambda i: "its 2MASS key is not in the Gaia table")]
+    one_key = unmatched(allstar_ids, gaia_table["key"])
     gaia_table = gaia_table[rows[rows >= 0]]
-    check_places(stars, gaia_table)
+    same = check_places(stars, gaia_table)
+    if not same.all():
+        stars = stars[flow.apply("place", same, lambda i: "its Gaia source is elsewhere on the sky: another star's")]
+        gaia_table = gaia_table[same]
     stars = cut_photometry(_with_gaia(stars, gaia_table, config), flow, config)
     emptied = flow.emptied_by()
     if emptied is not None:
         counts = ", ".join(f"{name}: {left}" for name, left in flow.counts)
         example = flow.example(emptied)
+        seen = f" (of their 2MASS keys {one_key})" if emptied == "Gaia source" else ""
         raise BadInputError(
-            f"no star is left after the cut {emptied!r}{example} ({counts}); check the tables and the cuts"
+            f"no star is left after the cut {emptied!r}{example} ({counts}); check the tables and the cuts{seen}"
         )
     order = np.argsort(stars["APOGEE_ID"], kind="stable")
     flow.rows = flow.rows[order]
@@ -108,6 +123,23 @@ def _check_some_found(found, spectra, files):
             f"{files.unread}",
             SpfastWarning,
             stacklevel=5,
+        )
+
+
+def _warn_of_releases(rows, paths):
+    """Warn of spectra of another release than the one that allStar names."""
+    pairs = [(file, path) for (_, file, _), path in zip(rows, paths, strict=True) if path and file]
+    releases = [
+        (release_of(posixpath.basename(file)), release_of(os.path.basename(path)), path) for file, path in pairs
+    ]
+    other = [(named, found, path) for named, found, path in releases if named and found and named != found]
+    if other:
+        named, found, path = other[0]
+        warnings.warn(
+            f"{len(other):,} of {len(pairs):,} spectra are not of the release that allStar's FILE names (the first: "
+            f"{path} is of {found}, allStar of {named}); give the allStar table and the spectra of one release",
+            SpfastWarning,
+            stacklevel=3,
         )
 
 

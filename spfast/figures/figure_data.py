@@ -7,11 +7,11 @@ import numpy as np
 from astropy.table import Table
 
 from spfast.config import Config
+from spfast.data.identifiers import match_names
 from spfast.data.survey import Survey
 from spfast.errors import BadInputError
 from spfast.model.fitted_model import FittedModel
 from spfast.validation.read_catalog import read_catalog, true_parallaxes
-from spfast.validation.star_names import match_names
 
 __all__ = ["FigureData", "figure_table"]
 

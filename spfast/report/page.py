@@ -21,7 +21,7 @@ from spfast.report.provenance import header_cards, input_hashes, package_version
 from spfast.report.tables import check_tables, count_flags
 from spfast.report.text import compare_notes, compare_numbers, find_warnings, key_numbers
 from spfast.validation.checks import run_checks
-from spfast.validation.clusters import Members, listed_members, select_members
+from spfast.validation.cluster_members import Members, listed_members, select_members
 from spfast.validation.comparison import match_catalogs
 
 __all__ = ["make_report"]
@@ -47,7 +47,7 @@ _COMPARE_CONTENTS = (
 
 def make_report(
     catalog: Table,
-    survey: Survey,
+    survey: Survey | None,
     out: str | PathLike,
     models: Mapping[str, FittedModel] | None = None,
     truth: Table | None = None,
@@ -68,8 +68,8 @@ def make_report(
     ----------
     catalog : astropy Table
         As `make_catalog` returns it.
-    survey : Survey
-        That the catalog was made from.
+    survey : Survey or None
+        That the catalog was made from. Without it the report shows what the catalog alone can tell.
     out : path-like
         Folder to make; it appears when it is whole.
     models : dict of FittedModel, optional
@@ -112,12 +112,12 @@ def make_report(
     with hold(out):
         _check_folder(out, overwrite)  # another process may have just ended
         # 2. Collect the stars with labels and truth, and the members of clusters.
-        table = figure_table(catalog, survey.stars, truth)
-        members = _find_members(table, members)
+        table = figure_table(catalog, None if survey is None else survey.stars, truth)
+        members = _find_members(table, members, survey)
         data = FigureData(table, survey, models or {}, members.rows, members.literature, tune, config or Config())
         # 3. Run every check.
         checks = run_checks(catalog, truth, survey, models, other, members if members.rows else None, threads=threads)
-        common = {"version": __version__, "mock": "simulated" in survey.info or truth is not None}
+        common = {"version": __version__, "mock": _is_mock(survey) or truth is not None}
         with new_folder(out) as folder:
             # 4. Draw the figures and write the page on the catalog.
             content = _report_content(catalog, data, checks) | draw_figures(SHEETS, data, folder, images, quiet)
@@ -129,7 +129,8 @@ def make_report(
                 content |= draw_figures(COMPARE_SHEETS, pair, folder, images, quiet)
                 _write_page(templates, folder / COMPARE_PAGE, common | content)
             # 6. Keep both only if the survey is still whole.
-            survey.check_length()
+            if survey is not None:
+                survey.check_length()
     return out / PAGE
 
 
@@ -156,10 +157,14 @@ def _load_templates():
     )
 
 
-def _find_members(table, membership):
-    """Members of clusters: those that the user's table lists, else those around the known centres."""
+def _is_mock(survey):
+    return survey is not None and "simulated" in survey.info
+
+
+def _find_members(table, membership, survey):
+    """Members of clusters: those that the user's table lists, else those of the survey around the known centres."""
     if membership is None:
-        return Members(select_members(table))
+        return Members({} if survey is None else select_members(table))
     return listed_members(table["2MASS_ID"].tolist(), membership)
 
 
@@ -178,11 +183,11 @@ def _report_content(catalog, data, checks):
         "tables": check_tables(checks, "report"),
         "compared": "" if compared is None else f"{compared.meta['N_BOTH']:,}",
         "flags": count_flags(table),
-        "cut_flow": survey.info.get("cut_flow") or [],
+        "cut_flow": [] if survey is None else survey.info.get("cut_flow") or [],
         "models": data.models,
         "configuration": run_configuration(catalog, survey, data.config),
         "cards": header_cards(catalog),
-        "hashes": input_hashes(survey),
+        "hashes": [] if survey is None else input_hashes(survey),
         "versions": package_versions(),
     }
 

@@ -22,14 +22,14 @@ def header_cards(catalog: Table) -> list[tuple[str, str]]:
     return [(key, str(value)) for key, value in catalog.meta.items() if not key.startswith(_SHOWN_ELSEWHERE)]
 
 
-def run_configuration(catalog: Table, survey: Survey, config: Config) -> list[tuple[str, str, str]]:
+def run_configuration(catalog: Table, survey: Survey | None, config: Config) -> list[tuple[str, str, str]]:
     """Return section, key and value of what the survey, the fit and the map of the Galaxy were made with.
 
     Parameters
     ----------
     catalog : astropy Table
         Its header has the configuration of the fit.
-    survey : Survey
+    survey : Survey or None
         Its sections stand in the survey's own file.
     config : Config
         The report's; its section ``galaxy`` counts.
@@ -40,7 +40,8 @@ def run_configuration(catalog: Table, survey: Survey, config: Config) -> list[tu
     """
     fit = json.loads(catalog.meta.get("CONFIG") or "{}")
     merged = {}
-    for sections in (survey.info.get("config") or {}, fit, {"galaxy": config.to_dict()["galaxy"]}):
+    built = {} if survey is None else survey.info.get("config") or {}
+    for sections in (built, fit, {"galaxy": config.to_dict()["galaxy"]}):
         merged |= {name: values for name, values in sections.items() if isinstance(values, dict)}
     return [(section, key, str(value)) for section, values in merged.items() for key, value in values.items()]
 

@@ -19,14 +19,14 @@ _BIAS_MAX, _MASK_SHARE, _TRAINING_MIN = 0.03, 0.05, 5000
 _PULL_MAX = 1.1
 
 
-def key_numbers(table: Table, survey: Survey, checks: Mapping[str, Table]) -> list[tuple[str, str, str]]:
+def key_numbers(table: Table, survey: Survey | None, checks: Mapping[str, Table]) -> list[tuple[str, str, str]]:
     """Return what a reader asks first: label, value and explanation of the numbers at the top of the report.
 
     Parameters
     ----------
     table : astropy Table
         Of `figure_table`.
-    survey : Survey
+    survey : Survey or None
     checks : dict of astropy Table
         Of `run_checks`.
 
@@ -36,8 +36,10 @@ def key_numbers(table: Table, survey: Survey, checks: Mapping[str, Table]) -> li
     """
     numbers = [
         ("stars", f"{len(table):,}", f"{int(np.count_nonzero(table['training'])):,} of them in the training set"),
-        ("features", f"{survey.n_features:,}", f"{survey.layout.n_pixels:,} pixels of the spectrum among them"),
     ]
+    if survey is not None:
+        pixels = f"{survey.layout.n_pixels:,} pixels of the spectrum among them"
+        numbers.append(("features", f"{survey.n_features:,}", pixels))
     for reference, sample, label in (("gaia", "best", "scatter where Gaia is best"), ("truth", "parent", "true error")):
         for row in checks["measures"]:
             if (row["reference"], row["sample"], row["fold"]) == (reference, sample, "all"):
@@ -51,7 +53,7 @@ def key_numbers(table: Table, survey: Survey, checks: Mapping[str, Table]) -> li
 
 def find_warnings(
     table: Table,
-    survey: Survey,
+    survey: Survey | None,
     models: Mapping[str, FittedModel],
     checks: Mapping[str, Table],
     tune: Table | None = None,
@@ -62,7 +64,7 @@ def find_warnings(
     ----------
     table : astropy Table
         Of `figure_table`, with the catalog's header.
-    survey : Survey
+    survey : Survey or None
     models : dict of FittedModel
     checks : dict of astropy Table
         Of `run_checks`.
@@ -83,6 +85,8 @@ def find_warnings(
 
 def _foreign_material(table, survey, models, tune):
     """Warnings of what was made from another survey."""
+    if survey is None:
+        return
     own = survey.survey_hash
     if table.meta.get("SURVHASH") and table.meta["SURVHASH"] != own:
         yield "The catalog was made from another survey than the one given: its hash differs."
@@ -126,6 +130,8 @@ def _incomplete_stars(table, survey):
     """Warnings of errors and pixels that are missing."""
     if "spec_parallax_err_total" not in table.colnames:
         yield "The catalog has no total errors: those that it gives count spectrum and magnitudes alone."
+    if survey is None:
+        return
     masked = np.asarray(table["n_bad_pixels"]) > _MASK_SHARE * survey.layout.n_pixels
     if masked.any():
         yield f"{int(masked.sum()):,} stars have more than {_MASK_SHARE:.0%} of their pixels masked."

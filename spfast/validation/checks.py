@@ -3,12 +3,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from astropy.table import Table
 
 from spfast.config import BEST_SNR
+from spfast.data.identifiers import match_names
 from spfast.data.survey import Survey
 from spfast.model.fitted_model import FittedModel
-from spfast.validation.clusters import CLUSTERS, Members, cluster_means, listed_members
+from spfast.validation.cluster_members import Members, listed_members, listed_names
+from spfast.validation.clusters import CLUSTERS, cluster_means, star_magnitudes
 from spfast.validation.columns import Column
 from spfast.validation.comparison import COMPARISON, compare_catalogs, star_counts
 from spfast.validation.coverage import CALIBRATION, COVERAGE, calibration, coverage, errors_used
@@ -84,10 +87,15 @@ class Check:
 
 
 def _check_clusters(catalog, material):
-    members = material.members
+    members, names = material.members, read_catalog(catalog).names
+    magnitudes = None
+    if material.stars is not None:
+        magnitudes = star_magnitudes(material.stars, match_names(names, material.stars["APOGEE_ID"]))
+    elif not isinstance(members, Members) and not np.isfinite(star_magnitudes(catalog)).any():
+        magnitudes = star_magnitudes(members, match_names(names, listed_names(members)))
     if not isinstance(members, Members):
-        members = listed_members(read_catalog(catalog).names, members)
-    return cluster_means(catalog, members.rows, members.literature)
+        members = listed_members(names, members)
+    return cluster_means(catalog, members.rows, members.literature, magnitudes)
 
 
 #: Every check, in the order in which they are run, printed and shown.
@@ -135,7 +143,8 @@ CHECKS = (
         shows="mean parallaxes of the members",
         note="Gaia's mean is that of the parallaxes, weighted by inverse variances; the spectrophotometric one is that "
         "of ln parallax, where the errors are Gaussian, with total errors where the catalog has them. An error that "
-        "all members of a cluster have in common does not average out, so the errors of the means are lower limits.",
+        "all members of a cluster have in common does not average out, so the errors of the means are lower limits. "
+        "The slope is that of ln parallax with K: the members are at one distance, so 0 is right.",
         columns=CLUSTERS,
         needs=("members",),
         compute=_check_clusters,

@@ -1,34 +1,18 @@
-"""Star clusters as a check: who is a member, and what the members' parallaxes say together."""
+"""Star clusters as a check: what their members' parallaxes say together."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
-from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
-from spfast.data.literature_clusters import literature_clusters
-from spfast.data.tables.values import column_values, float_column
+from spfast.data.literature_clusters import cluster_key, literature_clusters
+from spfast.data.tables.values import float_column
 from spfast.errors import BadInputError
 from spfast.validation.columns import Column, described_table
 from spfast.validation.read_catalog import find_column, total_error_column
-from spfast.validation.star_names import match_names
 
-__all__ = ["CLUSTERS", "Members", "cluster_means", "listed_members", "members_from_table", "select_members"]
+__all__ = ["CLUSTERS", "cluster_means", "star_magnitudes"]
 
-#: How far a member may be from the mean: proper motion [mas/yr], velocity [km/s] and [Fe/H] [dex]. Wide for a
-#: globular's internal motion and the star's errors, narrow against the field.
-_PM_WIDTH, _VELOCITY_WIDTH, _FE_H_WIDTH = 0.8, 15.0, 0.3
-#: Column of the star, of the centre, and half the width.
-_CRITERIA = (
-    ("pmra", "pmra", _PM_WIDTH),
-    ("pmdec", "pmdec", _PM_WIDTH),
-    ("VHELIO_AVG", "velocity", _VELOCITY_WIDTH),
-    ("FE_H", "fe_h", _FE_H_WIDTH),
-)
-
-#: Units of the columns of the clusters' centres; velocities and [Fe/H] besides.
-_CENTRE_UNITS = {"ra": "deg", "dec": "deg", "radius": "deg", "pmra": "mas/yr", "pmdec": "mas/yr", "velocity": "km/s"}
 #: No cluster that APOGEE sees is farther [kpc]; and where a distance times its members' parallax [kpc mas] is in the
 #: median beyond this, or below one over it, the distances are in another unit.
 _FARTHEST, _LARGEST_PRODUCT = 1000.0, 100.0
@@ -38,9 +22,10 @@ CLUSTERS = {
     "cluster": Column("Cluster", "cluster"),
     "n": Column("Members in the catalog", "members", ",d"),
     "gaia": Column("Mean Gaia parallax, zero point included", "Gaia", ".4f", "mas"),
-    "gaia_error": Column("Its error", "error", ".4f", "mas"),
+    "gaia_error": Column("Its error, times the root of chi-squared if that is above 1", "error", ".4f", "mas"),
     "spec": Column("Mean spectrophotometric parallax", "spec", ".4f", "mas"),
-    "spec_error": Column("Its error", "error", ".4f", "mas"),
+    "spec_error": Column("Its error, times the root of chi-squared if that is above 1", "error", ".4f", "mas"),
+    "spec_median": Column("Median spectrophotometric parallax", "median", ".4f", "mas"),
     "difference": Column(
         "Spectrophotometric minus Gaia, in units of their error", "difference [sigma]", "+.1f", unit=None
     ),
@@ -50,123 +35,38 @@ CLUSTERS = {
         ".2f",
         unit=None,
     ),
+    "slope": Column(
+        "Slope of ln spectrophotometric parallax with magnitude among the members, all at one distance: 0 is right",
+        "slope",
+        "+.3f",
+        "1 / mag",
+    ),
+    "slope_error": Column("Its error, times the root of chi-squared if that is above 1", "error", ".3f", "1 / mag"),
     "literature": Column("1 / literature distance", "literature", ".4f", "mas"),
     "distance": Column("Literature distance", unit="kpc"),
 }
 
 
-class Members(NamedTuple):
-    """Members of clusters: rows of the catalog for each cluster, and a table of the clusters' distances, if any."""
-
-    rows: Mapping[str, np.ndarray]
-    literature: Table | None = None
+#: Columns of magnitudes for the slope inside a cluster, the first that there is: where dust matters least.
+_MAGNITUDES = ("K", "K_MAG", "H", "phot_g_mean_mag")
 
 
-def listed_members(names: Sequence[str], membership: Table) -> Members:
-    """Return the members that a user's table lists, and its distances; parameters as in `members_from_table`."""
-    return Members(members_from_table(names, membership), membership if "distance" in membership.colnames else None)
-
-
-def members_from_table(names: Sequence[str], membership: Table) -> dict[str, np.ndarray]:
-    """Return the members that a user's table lists.
-
-    Parameters
-    ----------
-    names : sequence of str
-        2MASS names of the catalog's stars.
-    membership : astropy Table
-        ``2MASS_ID`` or ``APOGEE_ID``, ``cluster`` (stars where it is blank are no members), and optionally
-        ``distance`` [kpc], the same in all rows of a cluster.
-
-    Returns
-    -------
-    members : dict of int64 array
-        For each cluster, in the table's order, rows of the catalog.
-
-    Raises
-    ------
-    BadInputError
-        If a column is missing, or no listed star is in the catalog.
-    """
-    key = next((name for name in ("2MASS_ID", "APOGEE_ID") if name in membership.colnames), None)
-    if key is None or "cluster" not in membership.colnames:
-        raise BadInputError(
-            f"the table of cluster members has columns {', '.join(membership.colnames[:8])}; "
-            "expected 2MASS_ID (or APOGEE_ID) and cluster"
-        )
-    rows = match_names(column_values(membership[key], "U", f"cluster members: column {key}"), names)
-    if not (rows >= 0).any():
-        raise BadInputError(f"none of the {len(membership)} listed cluster members is in the catalog; check the names")
-    cluster = column_values(membership["cluster"], "U", "cluster members: column cluster")
-    clusters = dict.fromkeys(name for name in cluster.tolist() if name.strip())
-    members = {name: rows[(cluster == name) & (rows >= 0)] for name in clusters}
-    return {name: np.unique(rows) for name, rows in members.items() if rows.size}
-
-
-def select_members(table: Table, centres: Table | None = None) -> dict[str, np.ndarray]:
-    """Select members around given centres by place, proper motion, radial velocity and [Fe/H]; never by parallax.
-
-    Parameters
-    ----------
-    table : astropy Table
-        Of `spfast.figures.figure_data.figure_table`, with a survey: ``ra``, ``dec``, ``pmra``, ``pmdec``,
-        ``VHELIO_AVG``, ``FE_H``.
-    centres : astropy Table, optional
-        ``cluster``, ``ra``, ``dec``, ``radius`` [deg], and any of ``pmra``, ``pmdec`` [mas/yr], ``velocity`` [km/s] and
-        ``fe_h``; a criterion that is missing or NaN is not applied. `literature_clusters` by default.
-
-    Returns
-    -------
-    members : dict of int64 array
-        For each cluster with a member, rows of the table.
-
-    Raises
-    ------
-    BadInputError
-        If a column is missing.
-    """
-    centres = literature_clusters() if centres is None else centres
-    for name in ("cluster", "ra", "dec", "radius"):
-        if name not in centres.colnames:
-            raise BadInputError(f"the table of cluster centres has no column {name}")
-    for name in ("ra", "dec"):
-        if name not in table.colnames:
-            raise BadInputError(f"members are selected by {name}, which is missing; give the catalog's survey")
-    ra, dec = float_column(table, "ra", "deg"), float_column(table, "dec", "deg")
-    placed = np.isfinite(ra) & np.isfinite(dec)
-    sky = SkyCoord(np.where(placed, ra, 0.0), np.where(placed, dec, 0.0), unit="deg")
-    members = {}
-    centres = Table(
-        {
-            name: centres[name] if name == "cluster" else float_column(centres, name, _CENTRE_UNITS.get(name, ""))
-            for name in ("cluster", *_CENTRE_UNITS, "fe_h")
-            if name in centres.colnames
-        }
-    )
-    for centre in centres:
-        near = placed & (sky.separation(SkyCoord(centre["ra"], centre["dec"], unit="deg")).deg < centre["radius"])
-        rows = np.flatnonzero(near)
-        for column, name, width in _CRITERIA:
-            if name in centres.colnames and np.isfinite(centre[name]):
-                if column not in table.colnames:
-                    raise BadInputError(
-                        f"members are selected by {column}, which is missing; give the catalog's survey"
-                    )
-                # Missing values are NaN, and NaN is no member.
-                own = float_column(table[rows], column, _CENTRE_UNITS.get(name, ""))
-                rows = rows[np.abs(own - centre[name]) < width]
-        if rows.size:
-            members[str(centre["cluster"])] = rows
-    return members
-
-
-def cluster_means(catalog: Table, members: Mapping[str, np.ndarray], literature: Table | None = None) -> Table:
+def cluster_means(
+    catalog: Table,
+    members: Mapping[str, np.ndarray],
+    literature: Table | None = None,
+    magnitudes: np.ndarray | None = None,
+) -> Table:
     """Average each cluster's Gaia and spectrophotometric parallaxes and compare them.
 
     Gaia's mean is that of the parallaxes, weighted by the inverse variances. The spectrophotometric one is that of ln
     parallax: its errors are Gaussian in the logarithm, and weights from errors in proportion to the parallax would
-    favour whatever came out small. The errors are the total ones where the catalog has them. An error that all members
-    have in common does not average out: the error of a mean of many members is a lower limit.
+    favour whatever came out small. The errors are the total ones where the catalog has them. Where the members scatter
+    by more than that, the error of the mean is larger by the root of chi-squared for each degree of freedom. An error
+    that all members have in common does not average out: the error of a mean of many members is a lower limit.
+
+    The members of a cluster are at one distance. So the slope of their ln parallax with magnitude, apparent or
+    absolute, is that of the errors of the method.
 
     Parameters
     ----------
@@ -174,7 +74,9 @@ def cluster_means(catalog: Table, members: Mapping[str, np.ndarray], literature:
     members : dict of int array
         Of `members_from_table` or `select_members`.
     literature : astropy Table, optional
-        ``cluster``, ``distance`` [kpc] and optionally ``distance_error``; `literature_clusters` by default.
+        ``cluster`` (any of its names), ``distance`` [kpc]; `literature_clusters` by default.
+    magnitudes : float array, shape (n_stars,), optional
+        Of the catalog's stars [mag]; by default of the catalog's own column of K, H or G, if it has one.
 
     Returns
     -------
@@ -189,23 +91,48 @@ def cluster_means(catalog: Table, members: Mapping[str, np.ndarray], literature:
     literature = literature_clusters() if literature is None else literature
     distances = {}
     if "distance" in literature.colnames:
-        distances = dict(zip(map(str, literature["cluster"]), float_column(literature, "distance", "kpc"), strict=True))
+        keys = (cluster_key(name) for name in literature["cluster"])
+        distances = dict(zip(keys, float_column(literature, "distance", "kpc"), strict=True))
     names = ("Gaia_parallax", "Gaia_parallax_err", "spec_parallax")
     columns = [*(find_column(catalog, name, "the catalog") for name in names), total_error_column(catalog)]
     gaia, gaia_error, spec, spec_error = (float_column(catalog, column, "mas") for column in columns)
+    magnitudes = star_magnitudes(catalog) if magnitudes is None else magnitudes
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ln_spec, ln_error = np.log(spec), spec_error / spec
     rows = []
     for name, stars in members.items():
-        plain = _mean(gaia[stars], gaia_error[stars])
-        logarithm = _mean(np.log(spec[stars]), spec_error[stars] / spec[stars])
-        mean, error = np.exp(logarithm[0]), np.exp(logarithm[0]) * logarithm[1]
-        distance = distances.get(name, np.nan)
+        plain, plain_error, _ = _mean(gaia[stars], gaia_error[stars])
+        logarithm, error, chi2 = _mean(ln_spec[stars], ln_error[stars])
+        mean, error = np.exp(logarithm), np.exp(logarithm) * error
+        measured = spec[stars][spec[stars] > 0]
+        median = np.median(measured) if measured.size else np.nan
+        slope = _slope(magnitudes[stars], ln_spec[stars], ln_error[stars])
+        distance = distances.get(cluster_key(name), np.nan)
         distance = distance if distance > 0 else np.nan
         with np.errstate(invalid="ignore"):
-            difference = (mean - plain[0]) / np.hypot(error, plain[1])
-        rows.append((name, len(stars), *plain[:2], mean, error, difference, logarithm[2], 1.0 / distance, distance))
-    means = described_table(rows, CLUSTERS, dtype=["U32", int, *["f8"] * 8])
-    _refuse_other_unit(means)
-    return means
+            difference = (mean - plain) / np.hypot(error, plain_error)
+        means = plain, plain_error, mean, error, median, difference, chi2, *slope, 1.0 / distance, distance
+        rows.append((name, len(stars), *means))
+    table = described_table(rows, CLUSTERS, dtype=["U32", int, *["f8"] * 11])
+    _refuse_other_unit(table)
+    return table
+
+
+def star_magnitudes(table: Table, rows: np.ndarray | None = None) -> np.ndarray:
+    """Return magnitudes of stars for the slope inside clusters: K, else H, else G; NaN where there is none.
+
+    Parameters
+    ----------
+    table : astropy Table
+        A catalog, or a survey's star table.
+    rows : int array, optional
+        Its rows to take, -1 for none; all by default.
+    """
+    by_lower = {name.lower(): name for name in reversed(table.colnames)}
+    rows = np.arange(len(table)) if rows is None else rows
+    name = next((by_lower[name.lower()] for name in _MAGNITUDES if name.lower() in by_lower), None)
+    values = np.full(len(table), np.nan) if name is None else float_column(table, name, "mag")
+    return np.where(rows >= 0, np.append(values, np.nan)[rows], np.nan)
 
 
 def _refuse_other_unit(means):
@@ -232,4 +159,22 @@ def _mean(values, errors):
         return np.nan, np.nan, np.nan
     mean = np.average(values, weights=weights)
     chi2 = np.sum(weights * (values - mean) ** 2) / (values.size - 1) if values.size > 1 else np.nan
-    return mean, weights.sum() ** -0.5, chi2
+    return mean, weights.sum() ** -0.5 * _inflation(chi2), chi2
+
+
+def _slope(x, values, errors):
+    """Weighted slope of a straight line and its error; NaN for fewer than three stars or of one magnitude."""
+    good = np.isfinite(x) & np.isfinite(values) & np.isfinite(errors) & (errors > 0)
+    x, values, weights = x[good], values[good], errors[good] ** -2.0
+    if x.size < 3 or not np.ptp(x) > 0:
+        return np.nan, np.nan
+    x, values = x - np.average(x, weights=weights), values - np.average(values, weights=weights)
+    information = np.sum(weights * x**2)
+    slope = np.sum(weights * x * values) / information
+    chi2 = np.sum(weights * (values - slope * x) ** 2) / (x.size - 2)
+    return slope, information**-0.5 * _inflation(chi2)
+
+
+def _inflation(chi2):
+    """By how much an error grows where the values scatter by more than their errors."""
+    return np.sqrt(chi2) if chi2 > 1 else 1.0

@@ -1,17 +1,18 @@
 """Two catalogs of the same stars, one against the other."""
 
+import warnings
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from astropy.table import Table
 
-from spfast.data.tables.values import float_column
-from spfast.errors import BadInputError
+from spfast.data.identifiers import match_names, one_of_each, star_names, unmatched
+from spfast.data.tables.values import column_values, float_column
+from spfast.errors import BadInputError, SpfastWarning
 from spfast.validation.columns import Column, described_table
 from spfast.validation.read_catalog import find_column, refuse_other_unit
 from spfast.validation.residuals import half_width
-from spfast.validation.star_names import match_names, star_names
 
 __all__ = ["COMPARISON", "MatchedStars", "compare_catalogs", "match_catalogs", "star_counts"]
 
@@ -136,25 +137,36 @@ def match_catalogs(catalog: Table, other: Table) -> MatchedStars:
     BadInputError
         If a column is missing, no star is in both, or none of those has a parallax and its error in both.
     """
-    names, spec, error = _read(catalog, "the catalog")
-    other_names, other_spec, other_error = _read(other, "the other catalog")
+    first, names, spec, error = _read(catalog, "the catalog")
+    _, other_names, other_spec, other_error = _read(other, "the other catalog")
     other_rows = match_names(names, other_names)
     in_both = other_rows >= 0
     if not in_both.any():
-        raise BadInputError("the two catalogs have no star in common; their 2MASS names differ")
+        seen = unmatched(names, other_names)
+        raise BadInputError(f"the two catalogs have no star in common; their 2MASS names differ ({seen})")
     matched = np.where(in_both, other_spec[other_rows], np.nan)
     matched_error = np.where(in_both, other_error[other_rows], np.nan)
     rows = np.flatnonzero((spec > 0) & (matched > 0) & np.isfinite(error) & np.isfinite(matched_error))
     if not rows.size:
         raise BadInputError("the stars that are in both catalogs have no parallax or error in one; check their values")
-    return MatchedStars(rows, spec[rows], error[rows], matched[rows], matched_error[rows])
+    return MatchedStars(first[rows], spec[rows], error[rows], matched[rows], matched_error[rows])
 
 
 def _read(table, what):
+    """One row of each star: rows of the table, names, parallaxes and errors."""
     columns = [find_column(table, name, what) for name in ("2MASS_ID", "spec_parallax", "spec_parallax_err")]
+    names = star_names(column_values(table[columns[0]], "U", f"{what}: column {columns[0]}"))
     spec, error = (float_column(table, name, "mas") for name in columns[1:])
     refuse_other_unit(what, columns[1], spec)
-    return star_names(table[columns[0]]), spec, error
+    rows = one_of_each(names, error, spec)
+    if len(rows) < len(names):
+        warnings.warn(
+            f"{what} has {len(names) - len(rows):,} more rows than stars: of each star the row of smallest "
+            f"{columns[2]} is compared",
+            SpfastWarning,
+            stacklevel=4,
+        )
+    return rows, [names[row] for row in rows], spec[rows], error[rows]
 
 
 def _measures(ratio, fraction, other_fraction):

@@ -10,7 +10,7 @@ from astropy.table import Table
 from spfast.data.survey import Survey
 from spfast.errors import BadInputError
 from spfast.model.fitted_model import FittedModel, load_model
-from spfast.validation.clusters import Members
+from spfast.validation.cluster_members import Members
 
 __all__ = ["Material", "load_models"]
 

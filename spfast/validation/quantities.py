@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from astropy.table import Table
 
+from spfast.data.identifiers import match_names
 from spfast.data.tables.values import float_column
 from spfast.errors import BadInputError
 from spfast.validation.read_catalog import find_column
-from spfast.validation.star_names import match_names
 
 __all__ = ["QUANTITIES", "Quantity", "star_quantities"]
 

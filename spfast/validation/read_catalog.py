@@ -7,9 +7,9 @@ import numpy as np
 from astropy.table import Table
 
 from spfast.config import BEST_SNR, ZERO_POINT, zero_point_in_mas
+from spfast.data.identifiers import match_names, one_of_each, star_names, unmatched
 from spfast.data.tables.values import column_values, float_column
 from spfast.errors import BadInputError
-from spfast.validation.star_names import star_names
 
 __all__ = [
     "TABLE_1",
@@ -53,8 +53,10 @@ _PLAUSIBLE_PARALLAX, _PLAUSIBLE_GAIA_ERROR = (2e-3, 1e3), (2e-3, 50.0)
 #: Two parallaxes of the same stars are in different units if their median ratio is beyond this, or below one over it;
 #: asked of stars with a parallax of at least so many times its error, if there are a few.
 _LARGEST_RATIO, _CLEAR, _FEW = 100.0, 5.0, 5
-#: How tables write "yes", in lower case.
-_TRUE = ("1", "1.0", "true", "t")
+#: How tables write "yes" and "no", in lower case.
+_TRUE = ("1", "1.0", "true", "t", "yes", "y")
+_FALSE = ("0", "0.0", "false", "f", "no", "n")
+_FOLDS = ("A", "B")
 
 
 @dataclass(frozen=True)
@@ -112,14 +114,16 @@ def read_catalog(catalog: Table, zero_point: float | None = None) -> CatalogArra
     Raises
     ------
     BadInputError
-        If a column is missing, or is in another unit than it can be.
+        If a column is missing or in another unit than it can be, or ``training_set`` or ``sample`` holds what cannot
+        be understood.
     """
     columns = {name: find_column(catalog, name, "the catalog") for name in TABLE_1}
     gaia, gaia_error, spec, spec_error = (float_column(catalog, columns[name], "mas") for name in TABLE_1[1:5])
     has_total = _TOTAL_ERROR in catalog.colnames
     has_gaia = _measured(gaia) & _measured(gaia_error) & (gaia_error > _ERROR_MIN)
-    training = np.isin(np.char.lower(_text(catalog, columns["training_set"])), _TRUE)
-    fold = _text(catalog, columns["sample"])
+    training = _one_of(catalog, columns["training_set"], str.lower, (*_TRUE, *_FALSE), "yes or no (or 1 or 0)")
+    training = np.isin(training, _TRUE)
+    fold = _one_of(catalog, columns["sample"], str.upper, _FOLDS, "A or B")
     refuse_other_unit("the catalog", columns["Gaia_parallax_err"], gaia_error, _PLAUSIBLE_GAIA_ERROR)
     refuse_other_unit("the catalog", columns["spec_parallax"], spec)
     clear = has_gaia & (gaia > _CLEAR * gaia_error) & (spec > 0)
@@ -235,14 +239,26 @@ def true_parallaxes(names: Sequence[str], truth: Table) -> np.ndarray:
     BadInputError
         If a column is missing, or no star is in the truth.
     """
-    keys = star_names(_text(truth, find_column(truth, "2MASS_ID", "the truth table")))
+    keys = _text(truth, find_column(truth, "2MASS_ID", "the truth table"))
     values = float_column(truth, find_column(truth, "true_parallax", "the truth table"), "mas")
     refuse_other_unit("the truth table", "true_parallax", values)
-    true = dict(zip(keys, values.tolist(), strict=True))
-    matched = np.array([true.get(name, np.nan) for name in names])
+    lowest, highest = (_values_of(names, keys, values, one_of_each(keys, order)) for order in (values, -values))
+    matched, twice = lowest, np.flatnonzero(lowest < highest)
+    if twice.size:
+        raise BadInputError(
+            f"the truth table has different true_parallax for {names[twice[0]]}, expected one a star; correct it"
+        )
     if not np.isfinite(matched).any():
-        raise BadInputError("no star of the catalog is in the truth table; is it the truth of this survey?")
+        raise BadInputError(
+            f"no star of the catalog is in the truth table ({unmatched(names, keys)}); is it the truth of this survey?"
+        )
     return matched
+
+
+def _values_of(names, keys, values, rows):
+    """The values of named stars from some rows of a table, NaN where those do not have the star."""
+    matched = match_names(names, keys[rows])
+    return np.where(matched >= 0, np.append(values[rows], np.nan)[matched], np.nan)
 
 
 def _measured(values):
@@ -252,6 +268,19 @@ def _measured(values):
 
 def _text(table, name):
     return column_values(table[name], "U", f"column {name}")
+
+
+def _one_of(table, name, case, known, expected):
+    """A column of text in one case (str array); a value that is none of the known ones is refused."""
+    texts = _text(table, name)
+    values = np.array([case(str(value)) for value in texts], dtype="U")
+    off = np.flatnonzero(~np.isin(values, known))
+    if off.size:
+        raise BadInputError(
+            f"the catalog's column {name} has {str(texts[off[0]])[:30]!a} in row {off[0]}"
+            f"{f' and {off.size - 1:,} others' if off.size > 1 else ''}, expected {expected}; correct it"
+        )
+    return values
 
 
 def _normalise_name(name):

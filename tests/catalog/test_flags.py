@@ -15,6 +15,7 @@ from spfast.catalog.columns import FLAGS, pack_flags
 from spfast.catalog.flags import clipped_share, star_flags
 from spfast.catalog.make import make_catalog
 from spfast.config import Config, resolve_config
+from spfast.data.survey import Survey
 from spfast.data.zero_point import added_to_parallax, lindegren_zero_point
 from spfast.errors import BadInputError
 from spfast.model.extent import TrainingExtent
@@ -216,3 +217,24 @@ def _has_package():
     from importlib.util import find_spec
 
     return find_spec("zero_point") is not None
+
+
+def test_result_flags_of_sdss_v_flag_stars_by_their_own_bits(survey):
+    stars = survey.stars.copy()
+    stars["ASPCAPFLAG"] = 0
+    bits = [0, 6, 8, 21, 24, 27, 5, 7, 10, 17, 20, 28]
+    stars["ASPCAPFLAG"][: len(bits)] = [1 << bit for bit in bits]
+    dr19 = Survey(
+        survey.path,
+        {**survey.info, "aspcapflag_bits": "result_flags"},
+        survey.layout,
+        stars,
+        survey.features,
+        survey.feature_errors,
+    )
+    flags = star_flags(dr19)
+    assert np.flatnonzero(flags["aspcapflag_bad"]).tolist() == list(range(6))
+    assert np.flatnonzero(flags["aspcapflag_warning"]).tolist() == list(range(6, 11))
+    dr19.info["aspcapflag_bits"] = "others"
+    with pytest.raises(BadInputError, match="ASPCAPFLAG holds 'others', expected ASPCAPFLAG or result_flags"):
+        star_flags(dr19)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from spfast.config import Config, load_config
 from spfast.data.tables.read import read_table
 from spfast.data.tables.write import write_table
-from spfast.validation.clusters import cluster_means, members_from_table
+from spfast.validation.cluster_members import members_from_table
+from spfast.validation.clusters import cluster_means
 from spfast.validation.comparison import compare_catalogs
 from spfast.validation.measures import validate
 from spfast.validation.read_catalog import TABLE_1, read_catalog

@@ -129,3 +129,29 @@ def test_a_real_allstar_table_is_read_and_cut(shared_data):
     rejected = flow.rejected()
     assert len(rejected) + len(giants) == 3244
     assert rejected["detail"][0].startswith("LOGG = nan")
+
+
+@pytest.mark.parametrize(
+    ("bit", "bad"), [(0, True), (6, True), (8, True), (21, True), (24, True), (27, True), (7, False), (17, False)]
+)
+def test_result_flags_of_sdss_v_are_cut_by_their_own_bits(tmp_path, allstar, bit, bad):
+    allstar.rename_column("ASPCAPFLAG", "result_flags")
+    allstar["alpha_m_atm"] = 0.0
+    allstar["result_flags"][0] = 1 << bit
+    allstar.write(tmp_path / "allStar.fits")
+    stars = read_allstar(tmp_path / "allStar.fits")
+    assert stars.meta["aspcapflag_bits"] == "result_flags"
+    config = Config().replace(sample={"exclude_flagged": True})
+    assert len(cut_apogee(stars, CutFlow(stars["APOGEE_ID"]), config)) == 6 - bad
+
+
+def test_result_flags_of_another_pipeline_flag_no_star(tmp_path, allstar):
+    allstar.rename_column("ASPCAPFLAG", "result_flags")
+    allstar["result_flags"][0] = 4
+    allstar.write(tmp_path / "allStar.fits")
+    with pytest.warns(SpfastWarning, match="its result_flags are not those of ASPCAP"):
+        stars = read_allstar(tmp_path / "allStar.fits")
+    assert "ASPCAPFLAG" not in stars.colnames
+    config = Config().replace(sample={"exclude_flagged": True})
+    with pytest.raises(BadInputError, match=r"exclude_flagged = true needs .*, it has STARFLAG"):
+        cut_apogee(stars, CutFlow(stars["APOGEE_ID"]), config)

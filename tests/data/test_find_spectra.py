@@ -215,3 +215,52 @@ def test_star_whose_file_is_not_read_is_told_why(tmp_path):
     assert unread.of_star("", "") is None
     shutil.rmtree(outside)
     assert SpectrumFiles(root).unread.of_star("A").startswith("apStar-dr17-A.fits is of the links that lead out")
+
+
+def scan(root, **content):
+    """A scanned folder with files of given names and content."""
+    for name, text in content.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return SpectrumFiles(root)
+
+
+R12, R17 = "aspcap/r12/l33", "aspcap/dr17/synspec_rev1"
+STAR = "2M10000000+2000000"
+
+
+def test_of_two_releases_under_one_root_the_one_that_allstar_names_is_taken(tmp_path):
+    old, new = f"{R12}/apo25m/M67/aspcapStar-r12-{STAR}.fits", f"{R17}/apo25m/M67/aspcapStar-dr17-{STAR}.fits"
+    files = scan(tmp_path, **{old: "old", new: "new"})
+    where = ("apo25m", "M67")
+    assert files.find(STAR, f"apStar-r12-{STAR}.fits", where) == old
+    assert files.find(STAR, f"apStar-dr17-{STAR}.fits", where) == new
+    for named in ("", f"{STAR}.fits", f"apStar-r14-{STAR}.fits"):
+        with pytest.raises(
+            BadInputError, match=r"has 2 spectrum files, .* give --spectra the folder of one release"
+        ) as told:
+            files.find(STAR, named, where)
+        assert old in str(told.value)
+        assert new in str(told.value)
+
+
+def test_files_of_one_name_belong_to_their_telescope_and_field(tmp_path):
+    names = [f"{R17}/{where}/aspcapStar-dr17-{STAR}.fits" for where in ("apo25m/M67", "apo25m/090+20", "lco25m/M67")]
+    files = scan(tmp_path, **{name: name for name in names})
+    named = f"aspcapStar-dr17-{STAR}.fits"
+    for name, where in zip(names, [("apo25m", "M67"), ("apo25m", "090+20"), ("lco25m", "M67")], strict=True):
+        assert files.find(STAR, named, where) == files.find(STAR, "", where) == name
+    # Files of another telescope or field are other rows'.
+    assert files.find(STAR, named, ("apo1m", "M67")) == ""
+    assert files.find(STAR, named, ("lco25m", "090+20")) == ""
+    with pytest.raises(BadInputError, match="has 3 spectrum files"):
+        files.find(STAR)
+
+
+def test_copies_of_one_file_are_one_file_and_a_plain_file_goes_before_its_packed_one(tmp_path):
+    name = f"aspcapStar-dr17-{STAR}.fits"
+    files = scan(
+        tmp_path, **{f"b/{name}": "same", f"a/{name}": "same", "c/apStar-x-B.fits": "1", "c/apStar-x-B.fits.gz": "2"}
+    )
+    assert files.find(STAR) == f"a/{name}"
+    assert files.find("B") == "c/apStar-x-B.fits"

@@ -5,7 +5,7 @@ import pytest
 from astropy.table import Table
 
 from spfast.data.match import best_gaia_rows, best_rows, check_places, join_wise, match_gaia
-from spfast.errors import BadInputError
+from spfast.errors import BadInputError, SpfastWarning
 
 
 def gaia(**columns):
@@ -72,3 +72,34 @@ def test_wise_is_added_by_2mass_key_or_by_source_id():
     np.testing.assert_array_equal(table["w2mpro"], [np.nan, 6, np.nan, np.nan, 5])
     with pytest.raises(BadInputError, match="none of its 2 rows matches"):
         join_wise(table, Table({"source_id": [50, 20], **values}))
+
+
+def test_single_stars_at_another_place_are_told_apart_and_counted():
+    stars = Table({"APOGEE_ID": list("abcdef"), "ra": [10.0] * 6, "dec": [20.0] * 6})
+    gaia = Table({"ra": [10.0] * 6, "dec": [20.0, 20.002, 20.01, 50.0, 20.006, np.nan]})
+    with pytest.warns(SpfastWarning, match=r"1 of 6 matched stars are rejected, .* \(the first: d, 30 deg away\)"):
+        assert check_places(stars, gaia).tolist() == [True, True, True, False, True, True]
+    gaia["pmra"], gaia["pmdec"] = [0.0, 0.0, 0.0, 0.0, 1000.0, 0.0], [0.0] * 6  # mas/yr: a second of arc a year
+    with pytest.warns(SpfastWarning, match="2 of 6"):  # half a minute of arc is near only for a star that moves so far
+        assert check_places(stars, gaia).tolist() == [True, True, False, False, True, True]
+    gaia["pmra"] = np.nan
+    with pytest.warns(SpfastWarning, match="1 of 6"):
+        assert check_places(stars, gaia).tolist() == [True, True, True, False, True, True]
+    assert check_places(stars, gaia["pmra", "pmdec"]).all()
+
+
+@pytest.mark.parametrize("null", [0, -1, -9999])
+def test_rows_without_a_source_id_get_no_wise_photometry(null):
+    table = gaia(source_id=[1, null, null, -1, 5])
+    values = {"w1mpro": [5.0, 6.0], "w1mpro_error": [0.1, 0.2], "w2mpro": [5.0, 6.0], "w2mpro_error": [0.1, 0.2]}
+    join_wise(table, Table({"source_id": [null, 5], **values}))
+    np.testing.assert_array_equal(table["w1mpro"], [np.nan, np.nan, np.nan, np.nan, 6])
+
+
+def test_rows_without_a_key_get_no_wise_photometry_and_a_match_of_none_shows_a_key_of_either_side():
+    table = gaia()
+    values = {"w1mpro": [5.0, 6.0], "w1mpro_error": [0.1, 0.2], "w2mpro": [5.0, 6.0], "w2mpro_error": [0.1, 0.2]}
+    join_wise(table, Table({"key": ["", "b"], **values}))
+    np.testing.assert_array_equal(table["w1mpro"], [np.nan, 6, np.nan, np.nan, np.nan])
+    with pytest.raises(BadInputError, match=r"one has e\.g\. 'x', the other 'a'"):
+        join_wise(table, Table({"key": ["x", ""], **values}))

@@ -10,7 +10,7 @@ from spfast.config import Config
 from spfast.data.ingest import ingest
 from spfast.data.spectra.read import spectrum_reader
 from spfast.data.survey import open_survey
-from spfast.errors import BadInputError
+from spfast.errors import BadInputError, SpfastWarning
 
 N = 40
 PIXELS = range(0, 8575, 3)
@@ -169,3 +169,61 @@ def test_wise_may_come_in_a_table_of_its_own(download, tmp_path, config):
     survey = ingest(*download, tmp_path / "out", wise=tmp_path / "wise.csv", config=config, quiet=True)
     assert np.isfinite(survey.features[:, 7:9]).all()
     assert "wise" in survey.info["inputs"]
+
+
+def test_stars_whose_gaia_source_is_elsewhere_are_rejected_one_by_one(tmp_path, forty):
+    gaia = Table.read(forty[0] / "gaia.fits")
+    keys = np.array(gaia["tmass_id"])
+    keys[:10] = np.roll(keys[:10], 1)
+    gaia["tmass_id"] = keys
+    with pytest.warns(SpfastWarning, match="10 of 40 matched stars are rejected"):
+        survey = built(forty, tmp_path / "s", gaia=gaia)
+    assert survey.stars["APOGEE_ID"].tolist() == star_ids(N)[10:].tolist()
+    assert set(survey.rejected["reason"]) == {"place"}
+
+
+def test_stars_without_a_name_are_rejected_and_never_one_star(tmp_path, forty):
+    allstar = Table.read(forty[0] / "allStar.fits")
+    allstar["APOGEE_ID"][:3] = ["", "-9999", "nan"]
+    survey = built(forty, tmp_path / "s", allstar)
+    assert survey.n_stars == N - 3
+    assert survey.rejected["reason"].tolist() == ["name"] * 3
+
+
+def test_a_gaia_table_of_other_stars_is_refused_with_a_key_of_either_side(tmp_path, forty):
+    gaia = Table.read(forty[0] / "gaia.fits")
+    gaia["tmass_id"] = [f"77{i:06d}+1000000" for i in range(N)]
+    with pytest.raises(
+        BadInputError, match=rf"'Gaia source'.*e\.g\. '{star_ids(1)[0][:6]}.*the other '77000000\+1000000'"
+    ):
+        built(forty, tmp_path / "s", gaia=gaia)
+
+
+def test_spectra_of_another_release_than_allstar_names_are_warned_of(tmp_path, forty):
+    allstar = Table.read(forty[0] / "allStar.fits")
+    allstar["FILE"] = [str(name).replace("-dr17-", "-r12-") for name in allstar["FILE"]]
+    with pytest.warns(SpfastWarning, match="40 of 40 spectra are not of the release .* is of dr17, allStar of r12"):
+        assert built(forty, tmp_path / "s", allstar).n_stars == N
+
+
+def test_a_row_whose_own_file_is_absent_does_not_get_the_file_of_the_stars_other_row(tmp_path, forty):
+    allstar = Table.read(forty[0] / "allStar.fits")
+    other = allstar[:1].copy()  # the same star seen from the south with better S/N, but not downloaded
+    other["TELESCOPE"], other["SNR"], other["TEFF"] = "lco25m", other["SNR"] + 100, 3333.0
+    survey = built(forty, tmp_path / "s", vstack([other, allstar]))
+    assert survey.n_stars == N
+    assert survey.stars["TELESCOPE"][0] == allstar["TELESCOPE"][0] == "apo25m"
+    assert survey.stars["TEFF"][0] == allstar["TEFF"][0]
+    assert survey.rejected["reason"].tolist() == ["spectrum file"]
+
+
+def test_a_variability_flag_that_gaia_never_writes_is_refused(tmp_path, forty):
+    gaia = Table.read(forty[0] / "gaia.fits")
+    flags = ["NOT_AVAILABLE"] * N
+    for known in ("constant", "", "CONSTANT"):
+        gaia["phot_variable_flag"] = [known, *flags[1:]]
+        assert built(forty, tmp_path / f"s{known}", gaia=gaia).n_stars == N
+    for unknown in ("True", "V", "1", "no"):
+        gaia["phot_variable_flag"] = [*flags[:4], unknown, *flags[5:]]
+        with pytest.raises(BadInputError, match=f"phot_variable_flag is '{unknown.upper()}' for {star_ids(5)[4][:6]}"):
+            built(forty, tmp_path / f"s{unknown}", gaia=gaia)

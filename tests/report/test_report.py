@@ -232,3 +232,24 @@ def test_page_fits_the_window_and_shows_its_images_in_a_browser(material, tmp_pa
     run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert re.search(r'data-found="([^"]*)"', run.stdout)[1] == f"{width} 0 0 0"
     assert "CONSOLE" not in run.stderr
+
+
+def test_a_catalog_of_other_people_is_reported_and_compared_without_a_survey(material, tmp_path):
+    catalog = read_table(material[0] / "catalog.fits")
+    published = catalog[
+        "2MASS_ID", "Gaia_parallax", "Gaia_parallax_err", "spec_parallax", "spec_parallax_err", "training_set", "sample"
+    ]
+    published.meta.clear()
+    published["K"] = np.linspace(9.0, 13.0, len(published))
+    members = Table({"tmass_id": published["2MASS_ID"][10:20], "Cluster": ["M67"] * 10})
+    for name, table in (("published", published), ("members", members)):
+        write_table(table, tmp_path / f"{name}.fits")
+    paths = [str(tmp_path / f"{name}.fits") for name in ("published", "members")]
+    out = tmp_path / "report"
+    arguments = ["--clusters", paths[1], "--compare", paths[0], "--quiet"]
+    assert main(["report", paths[0], *arguments, "-o", str(out)]) == 0
+    text = (out / "report.html").read_text()
+    assert "needs the survey" in text
+    assert "SHA-256" not in text
+    assert {path.stem for path in (out / "figures").glob("*.png")} >= {"clusters"}
+    assert "stars in both" in (out / "compare.html").read_text()

@@ -17,7 +17,7 @@ from spfast.simulate.lines import SPECIES, line_list
 from spfast.simulate.population import BANDS
 from spfast.simulate.spectra import BAD_ERROR, DETECTORS, Synthesis, observe
 from spfast.simulate.stars import CHUNK, draw_chunk, draw_cluster_stars, measured_labels
-from spfast.validation.clusters import members_from_table, select_members
+from spfast.validation.cluster_members import members_from_table, select_members
 
 WAVELENGTH = grid_wavelength()
 

@@ -71,3 +71,52 @@ def test_the_zero_point_in_a_catalog_may_have_a_unit(honest):
     np.testing.assert_array_equal(plain.best, quantity.best)
     with pytest.raises(BadInputError, match="zero_point is nan"):
         read_catalog(honest[0], np.nan)
+
+
+def table_1(**columns):
+    n = len(next(iter(columns.values())))
+    plain = [[f"2M{i}" for i in range(n)], [1.0] * n, [0.02] * n, [0.9] * n, [0.1] * n, [1] * n, ["A"] * n]
+    return Table({**dict(zip(TABLE_1, plain, strict=True)), **columns})
+
+
+YES_AND_NO = [[1, 0], [1.0, 0.0], [True, False], ["1", "0"], ["True", "False"], ["T", "F"], ["yes", "no"], ["Y", "N"]]
+
+
+@pytest.mark.parametrize("values", [*YES_AND_NO, ["TRUE ", " false"], ["1.0", "0.0"], [b"y", b"n"]])
+def test_training_set_is_read_however_it_says_yes_and_no(values):
+    assert read_catalog(table_1(training_set=values)).training.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("value", ["maybe", "", "2", "-1", "nan", "None", "training", "ja"])
+def test_training_set_that_says_neither_yes_nor_no_is_refused(value):
+    with pytest.raises(BadInputError, match=rf"training_set has '{value}' in row 1 and 1 others, expected yes or no"):
+        read_catalog(table_1(training_set=["yes", value, value]))
+
+
+def test_folds_are_a_and_b_in_either_case_and_others_are_refused():
+    catalog = table_1(sample=["a", " B", "A"])
+    catalog.meta.update(ZEROPT_A=0.5, ZEROPT_B=0.02)
+    assert read_catalog(catalog).fold.tolist() == ["A", "B", "A"]
+    for value in ("C", "", "1", "A/B", "train"):
+        with pytest.raises(BadInputError, match=rf"sample has '{value}' in row 2, expected A or B"):
+            read_catalog(table_1(sample=["A", "B", value]))
+
+
+def test_the_truth_is_found_by_any_form_of_a_name_and_does_not_depend_on_the_order_of_its_rows():
+    names = ["2M10000000+2000000", "2M10000001+2000000", "2M10000002+2000000"]
+    truth = Table(
+        {"tmass_id": ["2MASS J10000000+2000000", "10000001+2000000", "10000001+2000000"], "true_parallax": [1, 2, 2.0]}
+    )
+    for rows in ([0, 1, 2], [2, 1, 0]):
+        np.testing.assert_array_equal(true_parallaxes(names, truth[rows]), [1.0, 2.0, np.nan])
+    truth["true_parallax"][2] = 3.0
+    for rows in ([0, 1, 2], [2, 1, 0]):
+        with pytest.raises(BadInputError, match=r"different true_parallax for 2M10000001\+2000000"):
+            true_parallaxes(names, truth[rows])
+    with pytest.raises(BadInputError, match=r"one has e\.g\. '2M7', the other '2MASSJ1000"):
+        true_parallaxes(["2M7"], truth)
+
+
+def test_stars_without_a_name_have_no_truth():
+    truth = Table({"APOGEE_ID": ["", "2M1"], "true_parallax": [5.0, 1.0]})
+    np.testing.assert_array_equal(true_parallaxes(["", "2M1", "nan"], truth), [np.nan, 1.0, np.nan])

@@ -4,6 +4,7 @@ import os
 import re
 
 from spfast.data.spectra import unread
+from spfast.data.spectra.choose import TELESCOPES, choose_file
 from spfast.data.spectra.unread import UnreadFiles, file_name, name_keys
 from spfast.errors import BadInputError
 
@@ -47,7 +48,7 @@ class SpectrumFiles:
         self.root = os.path.realpath(root)
         self._by_name, self._by_lower, self._by_id = {}, None, None
         self.unread = UnreadFiles()
-        self.n_files = 0
+        self.n_files, self._telescopes = 0, set()
         pending = [""]
         while pending:
             folder = pending.pop()
@@ -74,6 +75,7 @@ class SpectrumFiles:
         if unread.is_fits(entry.name) and reason in (None, unread.NOT_COMBINED, unread.SDSS_V):
             self._by_name.setdefault(entry.name, []).append(relative)
             self.n_files += 1
+            self._telescopes.update(TELESCOPES.intersection(os.path.dirname(relative).split(os.sep)))
 
     def _why_unread(self, entry):
         """Return why an entry of a folder cannot be a star's spectrum; None if it can, or is no spectrum at all."""
@@ -111,22 +113,25 @@ class SpectrumFiles:
         file : str
             allStar's FILE. Only the name counts, not the folders before it, so that it cannot lead out of the root.
         places : tuple of str
-            Names of folders above the right file (telescope, field, location), which decide between files of one name.
+            The row's telescope, field and location: names of folders above the right file.
 
         Returns
         -------
         path : str
             Relative to the root; empty if there is none.
+
+        Raises
+        ------
+        BadInputError
+            If a star has several files and nothing tells which is the row's.
         """
         candidates = self._named(file_name(file))
         if not candidates:
             if self._by_id is None:
                 self._by_id = self._index_ids()
             candidates = self._by_id.get(apogee_id.upper(), ())
-        if len(candidates) > 1:
-            wanted = {place for place in places if place}
-            candidates = sorted(candidates, key=lambda path: self._order(path, wanted))
-        return candidates[0] if candidates else ""
+        name = file_name(file)
+        return choose_file(candidates, apogee_id, name, places, self._kind, self._telescopes, self.root)
 
     def _named(self, name):
         """Return the files of this name, packed with gzip or not; those of another case if there is none."""
@@ -138,10 +143,6 @@ class SpectrumFiles:
             for other, paths in self._by_name.items():
                 self._by_lower.setdefault(other.lower(), []).extend(paths)
         return self._by_lower.get(name.lower()) or self._by_lower.get(name.lower() + ".gz")
-
-    def _order(self, path, wanted):
-        folders = path.split(os.sep)
-        return self._kind(folders[-1]), -len(wanted.intersection(folders[:-1])), path
 
     def _kind(self, name):
         for prefix, order in self._KINDS:
