@@ -227,3 +227,13 @@ def test_a_variability_flag_that_gaia_never_writes_is_refused(tmp_path, forty):
         gaia["phot_variable_flag"] = [*flags[:4], unknown, *flags[5:]]
         with pytest.raises(BadInputError, match=f"phot_variable_flag is '{unknown.upper()}' for {star_ids(5)[4][:6]}"):
             built(forty, tmp_path / f"s{unknown}", gaia=gaia)
+
+
+def test_a_survey_says_what_its_column_aspcapflag_holds(tmp_path, forty):
+    allstar = Table.read(forty[0] / "allStar.fits")
+    assert "aspcapflag_bits" not in built(forty, tmp_path / "dr17").info
+    allstar.rename_column("ASPCAPFLAG", "result_flags")
+    allstar["alpha_m_atm"], allstar["result_flags"] = 0.0, 1 << 17
+    survey = built(forty, tmp_path / "dr19", allstar)
+    assert open_survey(survey.path).info["aspcapflag_bits"] == "result_flags"
+    assert (survey.stars["ASPCAPFLAG"] == 1 << 17).all()
