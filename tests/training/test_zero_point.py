@@ -227,7 +227,7 @@ def test_units_and_masks_are_honoured_beside_a_zero_point():
     found = fit(problem.design, *inputs, first=50 * u.uas)
     np.testing.assert_allclose(found.offsets, plain.offsets, atol=1e-6)
     masked = np.ma.array(problem.parallax, mask=np.arange(400) == 3)
-    with pytest.raises(BadInputError, match="parallax: 1 of the .* have none"):
+    with pytest.raises(BadInputError, match=r"parallax: 1 of the .* have none"):
         fit(problem.design, masked, problem.error)
     with pytest.raises(BadInputError, match="covariates: not finite"):
         fit(*problem.arguments, covariates=np.ma.array(covariate, mask=np.arange(400)[:, None] == 3))

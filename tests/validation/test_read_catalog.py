@@ -43,7 +43,7 @@ def test_catalogs_in_arcsec_without_a_unit_are_refused(honest, names, message):
 
 
 def test_parallaxes_in_two_units_are_refused(honest):
-    with pytest.raises(BadInputError, match="spec_parallax is .* times Gaia_parallax"):
+    with pytest.raises(BadInputError, match=r"spec_parallax is .* times Gaia_parallax"):
         read_catalog(in_other_unit(honest, 1e3, "spec_parallax", "spec_parallax_err"))
 
 
