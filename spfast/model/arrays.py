@@ -144,7 +144,7 @@ def star_values(values, name: str, n_stars: int) -> np.ndarray:
     if unit is not None:
         try:
             numbers = units.Quantity(numbers, unit).to_value(units.mas)
-        except (units.UnitsError, TypeError):
+        except (units.UnitsError, TypeError, ValueError):  # ValueError: a unit that astropy does not know
             raise BadInputError(f"{name}: unit {unit}, expected an angle such as mas") from None
     return numbers if mask is None else np.where(mask, np.nan, numbers)
 
@@ -153,8 +153,8 @@ def _array(values, name):
     """The values as a plain array, without unit and mask."""
     try:
         return np.asarray(getattr(values, "unmasked", values))  # astropy's masked arrays keep theirs otherwise
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise BadInputError(f"{name}: cannot be made an array ({error}); expected one of numbers") from None
+    except (TypeError, ValueError, RuntimeError):
+        raise BadInputError(f"{name}: cannot be made an array; expected numbers, as many in each row") from None
 
 
 def _unit(values):

@@ -87,6 +87,6 @@ def test_errors_that_gaia_cannot_have_are_missing_with_a_count():
     with pytest.warns(SpfastWarning, match=r"2 values of parallax_error are not between 0.001 .*\(row 1: 1e-12\)"):
         check_plausible(table, "t")
     assert np.isnan(table["parallax_error"]).tolist() == [False, True, True, False, False, False]
-    unmeasured = Table({"parallax_error": [0.03, 0.0, -9999.0, np.nan]})
+    unmeasured = Table({"parallax_error": [0.03, 0.0, -9999.0, np.nan, 0.03, 0.03]})
     check_plausible(unmeasured, "t")
     assert unmeasured["parallax_error"][1:3].tolist() == [0.0, -9999.0]
