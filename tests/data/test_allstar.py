@@ -129,3 +129,15 @@ def test_a_real_allstar_table_is_read_and_cut(shared_data):
     rejected = flow.rejected()
     assert len(rejected) + len(giants) == 3244
     assert rejected["detail"][0].startswith("LOGG = nan")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_allstar_without_logg_is_told_that_it_needs_aspcaps_labels(tmp_path, allstar, first):
+    allstar.remove_column("LOGG")
+    other = fits.BinTableHDU(Table({"P": ["a"]}))
+    tables = [fits.BinTableHDU(allstar), other] if first else [other, fits.BinTableHDU(allstar)]
+    fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(tmp_path / "allStar.fits")
+    with pytest.raises(
+        BadInputError, match=r"no column LOGG, the surface gravity.*give an allStar with ASPCAP's labels"
+    ):
+        read_allstar(tmp_path / "allStar.fits")
