@@ -243,10 +243,12 @@ def _find_continuum(stars, spectra, config):
     read, flux, kept = spectrum_reader(), np.empty((len(rows), chip_pixels().size), np.float32), []
     unreadable = []
     for row in rows:
+        path = Path(spectra, stars["FILE"][row])
         try:
-            spectrum = read(Path(spectra, stars["FILE"][row]))
+            spectrum = read(path)
         except BadInputError as error:
-            unreadable.append(str(error))  # it is rejected, with this reason, when all spectra are normalised
+            # It is rejected, with this reason, when all spectra are normalised.
+            unreadable.append(f"{stars['FILE'][row]}: {str(error).removeprefix(f'{path}: ')}")
             continue
         mask = spectrum.pixel_mask if norm.use_pixel_mask else None
         flux[len(kept)] = rough_normalize(spectrum.flux, spectrum.flux_error, mask, spectrum.normalized, PIXMASK_BAD)

@@ -155,3 +155,15 @@ def test_result_flags_of_another_pipeline_flag_no_star(tmp_path, allstar):
     config = Config().replace(sample={"exclude_flagged": True})
     with pytest.raises(BadInputError, match=r"exclude_flagged = true needs .*, it has STARFLAG"):
         cut_apogee(stars, CutFlow(stars["APOGEE_ID"]), config)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_allstar_without_logg_is_told_that_it_needs_aspcaps_labels(tmp_path, allstar, first):
+    allstar.remove_column("LOGG")
+    other = fits.BinTableHDU(Table({"P": ["a"]}))
+    tables = [fits.BinTableHDU(allstar), other] if first else [other, fits.BinTableHDU(allstar)]
+    fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(tmp_path / "allStar.fits")
+    with pytest.raises(
+        BadInputError, match=r"no column LOGG, the surface gravity.*give an allStar with ASPCAP's labels"
+    ):
+        read_allstar(tmp_path / "allStar.fits")

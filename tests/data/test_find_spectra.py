@@ -146,6 +146,7 @@ def touch(*names):
             "1 links that lead nowhere",
             "A.fits",
         ),
+        (lambda root, outside: os.symlink(root / "a.fits", root / "a.fits"), "1 links that lead nowhere", "a.fits"),
         (touch("apStar-dr17-A.fits.fz", "apStar-dr17-B.FITS.FZ"), "2 compressed files or archives", "funpack"),
         (touch("apStar-dr17-A.fits.bz2"), "1 compressed files or archives", "unpack"),
         (touch("spectra.tar.gz"), "1 compressed files or archives", "unpack"),

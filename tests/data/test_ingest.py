@@ -1,5 +1,6 @@
 """Ingest from files to a survey: features, continuum, interruption, and what it refuses."""
 
+import os
 import shutil
 import warnings
 
@@ -264,3 +265,109 @@ def test_a_spectrum_without_a_good_pixel_is_rejected(tmp_path, kind):
     assert survey.n_stars == 2
     assert "good" in survey.rejected["detail"][0]
     assert np.isfinite(survey.features).all()
+
+
+# What was seen is said: no reason is swallowed
+
+
+def replace_files(folder, rename=lambda name: name, edit=None):
+    """Write every spectrum of a download anew under another name, with other HDUs."""
+    for path in sorted(folder.rglob("*.fits")):
+        with fits.open(path) as hdus:
+            images = [np.array(hdu.data) for hdu in hdus[1:4]]
+        path.unlink()
+        fits.HDUList([fits.PrimaryHDU(), *(edit or (lambda x: [*map(fits.ImageHDU, x)]))(images)]).writeto(
+            path.with_name(rename(path.name)), overwrite=True
+        )
+
+
+def compress(images):
+    return [fits.CompImageHDU(image[None]) for image in images]
+
+
+def mwm(images):
+    return [fits.BinTableHDU(Table({"flux": images[0][None], "ivar": images[1][None]}))]
+
+
+def move_out(folder):
+    away = folder.parent / "archive"
+    away.mkdir()
+    for path in sorted(folder.rglob("*.fits")):
+        os.replace(path, away / path.name)
+        os.symlink(away / path.name, path)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (move_out, "40 links that lead out of the folder and are not followed; give the folder that they lead to"),
+        (lambda s: replace_files(s, lambda name: name + ".fz", compress), "40 compressed files or archives; unpack"),
+        (lambda s: replace_files(s, edit=compress), "40 files cannot be used, e.g. .*tile-compressed.* funpack"),
+        (lambda s: replace_files(s, lambda name: f"mwmStar-0.6.0-{name[-12:]}", mwm), "40 files of SDSS-V's mwmStar"),
+        (
+            lambda s: replace_files(s, lambda name: f"apVisit-{name[-12:]}"),
+            "40 FITS files of other kinds, single visits",
+        ),
+        (lambda s: replace_files(s, lambda name: f"x{name[-9:-5]}.fits"), "holds spectra of 40 names .e.g. x"),
+        (
+            lambda s: replace_files(s, edit=lambda x: [fits.ImageHDU(x[0])]),
+            "40 files cannot be used, e.g. .*no whole HDU 2",
+        ),
+        (
+            lambda s: [f.write_bytes(b"") for f in s.rglob("*.fits")],
+            "40 files cannot be used, e.g. .*damaged or not FITS",
+        ),
+        (
+            lambda s: replace_files(s, edit=lambda x: [*map(fits.ImageHDU, (x[0] * np.nan, *x[1:]))]),
+            "40 spectra have too few",
+        ),
+    ],
+)
+def test_download_of_which_no_spectrum_can_be_used_says_what_was_seen(tmp_path, fault, said):
+    allstar, folder, gaia = write_download(tmp_path / "in", n=40)
+    fault(folder)
+    with pytest.raises(BadInputError, match=said) as caught:
+        ingest(allstar, folder, gaia, tmp_path / "out", quiet=True)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_stars_without_labels_are_counted_where_the_continuum_is_found(tmp_path):
+    allstar, folder, gaia = write_download(tmp_path / "in", n=40)
+    edit(allstar, lambda table: table["TEFF"].__setitem__(slice(0, 35), -9999))
+    with pytest.raises(BadInputError, match=r"5 good spectra .*5 of 40 stars were tried, 35 have no TEFF\)"):
+        ingest(allstar, folder, gaia, tmp_path / "out", quiet=True)
+    edit(allstar, lambda table: table.remove_columns(["TEFF", "FE_H"]))
+    with pytest.raises(BadInputError, match=r"0 of 40 stars were tried, 40 have no TEFF or FE_H\)"):
+        ingest(allstar, folder, gaia, tmp_path / "out", quiet=True)
+
+
+def test_links_that_were_passed_over_are_warned_of_if_stars_have_no_file(download, tmp_path, config):
+    allstar, folder, gaia = download
+    paths = sorted(folder.rglob("*.fits"))
+    os.replace(paths[0], tmp_path / paths[0].name)
+    os.symlink(tmp_path / paths[0].name, paths[0])
+    with pytest.warns(SpfastWarning, match=r"1 of allStar's 12 stars have no spectrum file .* 1 links that lead out"):
+        survey = ingest(allstar, folder, gaia, tmp_path / "out", config=config, quiet=True)
+    assert survey.n_stars == 11
+    assert "is of the links that lead out of the folder" in survey.rejected["detail"][0]
+
+
+@pytest.mark.parametrize("name", [str.lower, str.upper, lambda name: name.replace(".fits", ".FITS")])
+def test_case_of_names_changes_no_number(download, tmp_path, config, name):
+    allstar, folder, gaia = download
+    plain = ingest(allstar, folder, gaia, tmp_path / "plain", config=config, quiet=True)
+    for path in sorted(folder.rglob("*.fits")):
+        path.rename(path.with_name(name(path.name)))
+    survey = ingest(allstar, folder, gaia, tmp_path / "out", config=config, quiet=True)
+    np.testing.assert_array_equal(survey.features, plain.features)
+    assert survey.features_origin == plain.features_origin
+
+
+def test_apstar_without_masks_are_ingested(tmp_path, config):
+    allstar, folder, gaia = write_download(tmp_path / "in", n=12, kind="apStar")
+    plain = ingest(allstar, folder, gaia, tmp_path / "plain", config=config, quiet=True)
+    replace_files(folder, edit=lambda images: [*map(fits.ImageHDU, images[:2])])
+    survey = ingest(allstar, folder, gaia, tmp_path / "out", config=config, quiet=True)
+    np.testing.assert_array_equal(survey.features, plain.features)  # no pixel was masked

@@ -185,6 +185,13 @@ def test_apstar_that_breaks_off_at_its_mask_is_not_taken_for_one_without(tmp_pat
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
+def test_flux_and_best_fit_near_1_are_an_aspcapstar_under_any_name(tmp_path, library, star):
+    flux, error = star[0] / 1e3, star[1] / 1e3
+    spectrum = spectrum_reader(library)(write(tmp_path / "apStar-x.fits", *map(image, (flux, error, flux))))
+    assert (spectrum.pixel_mask, spectrum.normalized) == (None, True)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_third_image_that_is_no_mask_is_refused(tmp_path, library, star):
     flux, error, _ = star
     for third in (flux + 0.5, np.full(8575, np.nan, "f4"), np.full(8575, 1e30, "f4")):

@@ -30,14 +30,14 @@ class ChunkNormalizer:
     job : dict
         ``root`` (folder of spectra), ``work`` (folder of the raw files, which exist), ``continuum_pixels``, ``config``
         (its sections ``normalization`` and ``features``), ``library`` and ``counted`` (grid indices of the pixels among
-        which bad ones are counted, or None for all); plain values, so that it travels as JSON.
+        which bad ones are counted, all by default); plain values, so that it travels as JSON.
     """
 
     def __init__(self, job):
         self._root, work = job["root"], Path(job["work"])
         self._features = SpectrumFeatures(job["continuum_pixels"], load_config(overrides=job["config"]))
         self._read = spectrum_reader(job["library"])
-        counted = job["counted"]
+        counted = job.get("counted")
         self._counted = np.ones(self._features.pixels.size, bool)
         if counted is not None:
             self._counted = np.isin(self._features.pixels, counted)

@@ -243,8 +243,8 @@ def find_continuum_pixels(flux, labels, degree=2, share=0.25, seen=""):
             seen += f"{', ' if seen else ''}{np.sum(~whole):,} spectra have too few good pixels"
         raise BadInputError(
             f"continuum pixels: {len(flux)} good spectra with Teff, log g and [Fe/H], expected at least "
-            f"{MIN_REFERENCE_STARS} to find them{f' ({seen})' if seen else ''}; give a list as continuum_file in "
-            "[normalization]"
+            f"{MIN_REFERENCE_STARS} to find them{f' ({seen}); mend that, or' if seen else ';'} give a list as "
+            "continuum_file in [normalization]"
         )
     spread = labels.std(axis=0)
     labels = (labels - labels.mean(axis=0)) / np.where(spread > 0, spread, 1.0)

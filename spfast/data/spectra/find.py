@@ -80,13 +80,14 @@ class SpectrumFiles:
     def _why_unread(self, entry):
         """Return why an entry of a folder cannot be a star's spectrum; None if it can, or is no spectrum at all."""
         is_spectrum = unread.is_fits(entry.name)
-        if not (is_spectrum or unread.is_packed(entry.name) or (entry.is_symlink() and entry.is_dir())):
+        target = os.path.realpath(entry.path) if entry.is_symlink() else None
+        is_folder = target is not None and os.path.isdir(target)  # entry.is_dir() fails for a link to itself
+        if not (is_spectrum or unread.is_packed(entry.name) or is_folder):
             return None
-        if entry.is_symlink():
-            target = os.path.realpath(entry.path)
+        if target is not None:
             if os.path.commonpath([target, self.root]) != self.root:
                 return unread.LEADS_OUT
-            if entry.is_dir():
+            if is_folder:
                 return None  # the folder that it leads to is searched anyway
             if not os.path.exists(target):
                 return unread.LEADS_NOWHERE

@@ -69,6 +69,8 @@ def spectrum_reader(library=None):
 
 
 _GZIP = b"\x1f\x8b"
+#: Medians that a normalised flux and its best fit may have.
+_NEAR_1 = 0.5, 2.0
 #: Bytes at the start of a file that hold the primary header and that of HDU 1.
 _HEAD_SIZE = 1 << 16
 #: Cards that place the pixels, and what they may differ by for rounding: a tenth of a pixel anywhere on the grid.
@@ -120,7 +122,7 @@ def _read_astropy(path):
         images += [third] if kind.has_mask else []
         _check_shapes(path, shape, [getattr(hdu, "shape", ()) for hdu in images[1:]])
         rows = [hdu.section[0] if len(shape) == 2 else hdu.data for hdu in images]
-    return _spectrum(path, kind.normalized, *rows)
+    return _spectrum(path, len(shape) == 1, kind.normalized, *rows)
 
 
 def _third_hdu(path, hdus, second):
@@ -158,7 +160,7 @@ def _read_fitsio(path):
         rows = [hdu[0:1, :][0] if len(shape) == 2 else hdu.read() for hdu in images]
         if len(shape) == 2 and not _is_gzip(path) and os.path.getsize(path) < images[-1].get_offsets()["data_end"]:
             raise OSError("truncated after the first row")
-    return _spectrum(path, kind.normalized, *rows)
+    return _spectrum(path, len(shape) == 1, kind.normalized, *rows)
 
 
 def _hdu(hdus, number):
@@ -219,7 +221,7 @@ def _check_shapes(path, shape, others):
         )
 
 
-def _spectrum(path, normalized, flux, flux_error, mask=None):
+def _spectrum(path, is_single, normalized, flux, flux_error, mask=None):
     if flux.dtype != np.float32 or flux_error.dtype != np.float32:
         with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which is a bad pixel
             flux, flux_error = flux.astype(np.float32), flux_error.astype(np.float32)
@@ -227,5 +229,7 @@ def _spectrum(path, normalized, flux, flux_error, mask=None):
         return Spectrum(flux, flux_error, None, normalized)
     # SDSS-V keeps bits in float32. A fraction is no bit: then HDU 3 is something else.
     if mask.dtype.kind == "f" and not np.all((mask == np.rint(mask)) & (np.abs(mask) < 2.0**31)):
+        if is_single and _NEAR_1[0] < np.median(flux) < _NEAR_1[1] and _NEAR_1[0] < np.median(mask) < _NEAR_1[1]:
+            return Spectrum(flux, flux_error, None, True)  # flux and best fit: an aspcapStar under another name
         raise BadInputError(f"{path}: HDU 3 has fractions, expected the pixel mask or no HDU 3; remove it")
     return Spectrum(flux, flux_error, mask.astype(np.int32), normalized)
