@@ -118,7 +118,7 @@ def test_first_of_two_faults_is_raised():
 
         return job
 
-    with pytest.raises(ValueError, match="one|two"):
+    with pytest.raises(ValueError, match=r"one|two"):
         side_by_side([fault("one"), fault("two")], threads=2)
 
 
