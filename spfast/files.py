@@ -1,6 +1,7 @@
 """Files and folders that are either whole or absent: renamed into place, with room reserved and hashes inside."""
 
 import errno
+import gzip
 import hashlib
 import json
 import os
@@ -13,13 +14,14 @@ from pathlib import Path
 from spfast.errors import BadInputError
 
 __all__ = [
-    *("BLANK_SEAL", "RecordFile", "check_regular", "clear_leftovers", "file_sha256", "is_sealed", "new_file"),
-    *("new_folder", "put_on_disk", "reserve", "seal", "writing"),
+    *("BLANK_SEAL", "GUARDS", "RecordFile", "check_regular", "clear_leftovers", "file_sha256", "is_sealed"),
+    *("new_file", "new_folder", "put_on_disk", "reserve", "seal", "writing"),
 ]
 
 #: Stands in a file where its own sha256 will be; a text that no file is likely to hold otherwise.
 BLANK_SEAL = hashlib.sha256(b"spfast").hexdigest()
 
+_GZIP = b"\x1f\x8b"
 #: What a file system answers if it cannot reserve room.
 _CANNOT_RESERVE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -101,15 +103,21 @@ def writing(path):
 
 @contextmanager
 def new_file(path):
-    """Yield a temporary name; its file is renamed to ``path`` if the block ends well, and removed if it does not."""
-    path = Path(path)
-    partial = _partial(path)
+    """Yield a temporary name; its file is renamed to ``path`` if the block ends well, and removed if it does not.
+
+    Through a link the file that it leads to is replaced; a file that is replaced hands on its mode.
+    """
+    target = _target(path)
+    partial = _partial(target)
     try:
         with writing(path):
             yield partial
+            if target.exists():
+                partial.chmod(stat.S_IMODE(target.stat().st_mode))
             put_on_disk(partial)
-            os.replace(partial, path)
-            put_on_disk(path.parent)
+            _check_guard(path)
+            os.replace(partial, target)
+            put_on_disk(target.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -128,16 +136,33 @@ def new_folder(path):
     path = Path(path)
     if path.name in ("", ".."):
         raise BadInputError(f"{path}: a folder without a name cannot be replaced; give the output a name of its own")
-    partial = _partial(path)
+    target = _target(path)
+    partial = _partial(target)
     try:
         with writing(path):
             (partial / "new").mkdir(parents=True)
             yield partial / "new"
-            if path.exists():
-                os.replace(path, partial / "old")
-            os.replace(partial / "new", path)
+            if target.exists():
+                (partial / "new").chmod(stat.S_IMODE(target.stat().st_mode))
+            _check_guard(path)
+            if target.exists():
+                os.replace(target, partial / "old")
+            os.replace(partial / "new", target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _target(path):
+    """Where a path leads to (pathlib.Path)."""
+    return Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
+
+
+#: What is asked right before a path gets its new content: raises if another process may write it by now.
+GUARDS = {}
+
+
+def _check_guard(path):
+    GUARDS.get(os.path.abspath(path), lambda: None)()
 
 
 def _partial(path):
@@ -146,7 +171,7 @@ def _partial(path):
 
 def clear_leftovers(path):
     """Remove what killed processes left of `new_file` and `new_folder`; only an output's one writer may call it."""
-    path = Path(path)
+    path = _target(path)
     start, end = f".{path.name}.", ".partial"
     for child in path.parent.iterdir():
         if child.name.startswith(start) and child.name.endswith(end) and child.name[len(start) : -len(end)].isdigit():
@@ -219,6 +244,8 @@ def is_sealed(path, digest):
     """Whether a file holds this sha256 (str, hex) of itself, as `seal` wrote it."""
     check_regular(path)
     content = Path(path).read_bytes()
+    if content.startswith(_GZIP):  # packed by its owner
+        content = gzip.decompress(content)
     unsealed = content.replace(digest.encode(), BLANK_SEAL.encode(), 1)
     return unsealed != content and hashlib.sha256(unsealed).hexdigest() == digest
 

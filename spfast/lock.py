@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from spfast.errors import BadInputError, LockWarning
-from spfast.files import clear_leftovers, writing
+from spfast.files import GUARDS, clear_leftovers, writing
 
 try:
     import fcntl
@@ -57,14 +57,24 @@ def hold(path):
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _acquire(lock, path)
+
+    def still_ours():
+        if not _is_still(lock, descriptor):
+            raise BadInputError(
+                f"{path}: its lock {lock.name} was removed, and another process may be writing it; run this again alone"
+            )
+
     try:
         with writing(path):
             clear_leftovers(path)
+        GUARDS[str(whole)] = still_ours
         yield
     finally:
+        GUARDS.pop(str(whole), None)
         # Removed while still locked: a process that opened it meanwhile sees that it lost its name, and tries again.
         with suppress(OSError):
-            lock.unlink()
+            if _is_still(lock, descriptor):  # else it is another process's by now
+                lock.unlink()
         os.close(descriptor)
         with suppress(OSError):  # a folder that is not empty stays
             for parent in made:

@@ -78,7 +78,7 @@ def run(args):
     if args.output:
         path, (first, *others) = Path(args.output), check_names(**material)
         paths = {first: path} | {name: path.with_stem(f"{path.stem}_{name}") for name in others}
-    with outputs(paths.values(), args.overwrite):
+    with outputs(paths.values(), args):
         tables = run_checks(catalog, **material, zero_point=args.zero_point, law=args.law, threads=args.threads)
         print(format_checks(tables))
         for name, path in paths.items():

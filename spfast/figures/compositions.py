@@ -8,7 +8,7 @@ from spfast.figures import checks, paper
 from spfast.figures.coefficients import plot_coefficients, plot_magnitude_coefficients
 from spfast.figures.figure_data import FigureData
 from spfast.figures.panel import finite_rows, values_of
-from spfast.figures.style import COLUMN_WIDTH, PAGE_WIDTH, new_axes
+from spfast.figures.style import COLUMN_WIDTH, PAGE_WIDTH, new_axes, plain_text
 from spfast.figures.tuning import plot_tuning
 
 __all__ = [
@@ -184,7 +184,7 @@ def draw_spectra(data: FigureData):
         for chip, ax in enumerate(axes[3 * i : 3 * i + 3]):
             checks.plot_spectrum(data.survey, int(row), ax, chip)
             ax.label_outer()
-        name = str(stars["APOGEE_ID"][row]).replace("$", r"\$")
+        name = plain_text(stars["APOGEE_ID"][row])
         labels = rf"$T_\mathrm{{eff}}$ {teff[row]:.0f} K, [Fe/H] ${fe_h[row]:+.2f}$, S/N {snr[row]:.0f}"
         axes[3 * i + 1].set_title(f"{name}: {labels}", fontsize="small")
         for ax in axes[3 * i : 3 * i + 3]:

@@ -18,7 +18,7 @@ from spfast.figures.panel import (
     total_error,
     values_of,
 )
-from spfast.figures.style import COLOURS, draw_stars
+from spfast.figures.style import COLOURS, draw_stars, plain_text
 from spfast.validation.clusters import cluster_means
 from spfast.validation.read_catalog import total_error_column
 
@@ -153,7 +153,7 @@ def plot_cluster(table: Table, ax, cluster: str, rows: np.ndarray, literature: T
     ax.set_ylabel("members")
     ax.set_xlabel("parallax [mas]")
     difference = f"{means['difference']:+.1f}".replace("-", "\N{MINUS SIGN}")
-    ax.set_title(f"{cluster}: {len(rows)} member{'s' if len(rows) != 1 else ''}, {difference}$\\sigma$")
+    ax.set_title(f"{plain_text(cluster)}: {len(rows)} member{'s' if len(rows) != 1 else ''}, {difference}$\\sigma$")
 
 
 def plot_precision(table: Table, ax, distance_max: float = 20.0) -> None:

@@ -9,7 +9,16 @@ import numpy as np
 from spfast.errors import BadInputError
 from spfast.files import new_file
 
-__all__ = ["COLUMN_WIDTH", "PAGE_WIDTH", "COLOURS", "figure_style", "draw_stars", "new_axes", "save_figure"]
+__all__ = [
+    "COLUMN_WIDTH",
+    "PAGE_WIDTH",
+    "COLOURS",
+    "figure_style",
+    "draw_stars",
+    "new_axes",
+    "plain_text",
+    "save_figure",
+]
 
 #: Widths of one and of two columns of the Astronomical Journal [inch].
 COLUMN_WIDTH, PAGE_WIDTH = 3.39, 7.1
@@ -26,6 +35,8 @@ _GREY_POWER = 1.8
 _MARKER, _MARKER_POWER, _MARKER_MIN = 16.0, 0.42, 1.5
 #: Above this number of points a PDF holds them as an image.
 _RASTERIZED = 500
+#: A name from a file may have this many characters.
+_NAME_LENGTH = 40
 #: Dots per inch of what is saved as an image: 1420 pixels across a page.
 _DPI = 200
 
@@ -77,6 +88,19 @@ def figure_style() -> Iterator[None]:
     base = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith("backend")}
     with matplotlib.rc_context({**base, **_STYLE}):
         yield
+
+
+def plain_text(name: str) -> str:
+    """A name from a file as matplotlib shows it character by character: no mathematics, nothing unprintable.
+
+    Examples
+    --------
+    >>> from spfast.figures.style import plain_text
+    >>> print(plain_text("M$67$"))
+    M\\$67\\$
+    """
+    shown = "".join(c if c.isprintable() else "?" for c in str(name))[:_NAME_LENGTH]
+    return shown.replace("$", r"\$")
 
 
 def new_axes(

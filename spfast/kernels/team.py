@@ -13,20 +13,24 @@ from spfast.kernels.stop import obey, raise_if_stopped, this_thread
 
 __all__ = ["Team", "resolve_threads", "side_by_side"]
 
+#: More threads than this gain nothing, and thousands of them would not start.
+_THREADS_PER_PROCESSOR = 4
+
 
 def resolve_threads(threads):
-    """Return the number of threads to use: ``threads``, or the processors this process may run on.
+    """Return the number of threads to use: ``threads``, at most four a processor, or one for each processor.
 
     Raises
     ------
     BadInputError
         For anything but a positive whole number or None.
     """
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if threads is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return processors
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise BadInputError(f"threads is {threads!r}, expected a positive whole number or None for all processors")
-    return threads
+    return min(threads, _THREADS_PER_PROCESSOR * processors)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from spfast.figures.sheets import SHEETS
 from spfast.files import new_folder
 from spfast.lock import hold
 from spfast.model.fitted_model import FittedModel
-from spfast.report.drawings import draw_figures
+from spfast.report.drawings import FIGURES, draw_figures
 from spfast.report.provenance import header_cards, input_hashes, package_versions, run_configuration
 from spfast.report.tables import check_tables, count_flags
 from spfast.report.text import compare_notes, compare_numbers, find_warnings, key_numbers
@@ -139,8 +139,26 @@ def _check_folder(out, overwrite):
         raise BadInputError(f"{out}: the folder {out.parent} does not exist; create it first")
     if out.exists() and not overwrite:
         raise BadInputError(f"{out}: already exists; give another folder or --overwrite")
-    if out.exists() and not (out / PAGE).is_file() and any(out.iterdir()):
+    if not out.exists():
+        return
+    if not (out / PAGE).is_file() and any(out.iterdir()):
         raise BadInputError(f"{out}: exists and is not a report; give another folder")
+    foreign = next(_not_of_a_report(out), None)
+    if foreign is not None:
+        raise BadInputError(f"{out}: holds {foreign}, which is not of a report and would be lost; move it away")
+
+
+def _not_of_a_report(folder):
+    """Yield the names of what no report has put into its folder."""
+    for path in sorted(folder.iterdir()):
+        if path.name == FIGURES and path.is_dir() and not path.is_symlink():
+            yield from (
+                f"{FIGURES}/{figure.name}"
+                for figure in sorted(path.iterdir())
+                if figure.suffix not in (".png", ".pdf") or not figure.is_file()
+            )
+        elif path.name not in (PAGE, COMPARE_PAGE) or not path.is_file():
+            yield path.name
 
 
 def _load_templates():

@@ -1,5 +1,6 @@
 """`spfast tune`: cross-validation of a survey's penalty and zero point, as a table."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from spfast.blas import one_blas_thread
 from spfast.config import Config
 from spfast.data.survey import Survey
 from spfast.selection.grid import PointStore
-from spfast.selection.splits import Splits, make_splits
+from spfast.selection.splits import Split, Splits, make_splits
 from spfast.training.cross_validation import Tuning, cross_validate
 from spfast.training.fold import FoldTraining
 from spfast.training.header import SURVEY_COMMENTS, survey_cards
+from spfast.training.stars import TrainingStars
 
 __all__ = ["HEADER_COMMENTS", "POINT_COLUMNS", "tune"]
 
@@ -124,18 +126,20 @@ def tune(
     stars, robust = fold_training.with_robust_weights(stars, *first)
     # Penalty and zero point matter to the first fits alone, which set the weights.
     unused = ("penalty", "zero_point") if weights is None and robust is None else ()
-    # All that the points depend on, the grid as well: fits start from their neighbours on it.
     grid = {
         "penalties": list(config.tune.penalties if penalties is None else penalties),
         "zero_points": list(config.tune.zero_points if zero_points is None else zero_points),
         "score": chosen_by.score,
         "choice": chosen_by.choice,
     }
+    # All that the points depend on, the grid as well: fits start from their neighbours on it. Threads do not matter.
     identity = {
         "version": __version__,
         "survey": survey.survey_hash,
         "fit": {key: value for key, value in config.to_dict()["fit"].items() if key not in unused},
-        "folds": splits.digest,
+        "folds": [splits.rule, splits.digest],
+        "stars": _digest(fold_training.stars, splits.splits),
+        "scatter": _scatter_identity(fold_training) if config.fit.intrinsic_scatter else None,
         "fold": fold,
         "tune": grid,
         "columns": list(POINT_COLUMNS),
@@ -147,6 +151,21 @@ def tune(
     if say is not None and tuning.undecided:
         say(tuning.undecided)
     return tuning, _tune_table(tuning, fold_training, splits, weights, robust)
+
+
+def _digest(stars: TrainingStars, splits: Sequence[Split]) -> str:
+    """What identifies the stars of some folds and their parallaxes: a sha256 in hex (str)."""
+    rows = [part for split in splits for part in (split.train, split.test)]
+    arrays = [*rows, *(values[stars.rows] for values in (stars.parallax, stars.gaia_error))]
+    return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
+
+
+def _scatter_identity(fold_training: FoldTraining) -> dict:
+    """What the intrinsic scatter in the weights depends on besides the fit (dict)."""
+    return {
+        "inner_folds": _digest(fold_training.stars, fold_training.splits),
+        "pixel_correlation": fold_training.config.errors.pixel_correlation,
+    }
 
 
 def _tune_table(tuning: Tuning, fold_training: FoldTraining, splits: Splits, weights, robust) -> Table:

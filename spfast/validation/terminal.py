@@ -9,6 +9,9 @@ from spfast.validation.columns import Column, shown_columns
 
 __all__ = ["lay_out"]
 
+#: A name from a file may have this many characters.
+_TEXT_LENGTH = 40
+
 
 def lay_out(table: Table, columns: Mapping[str, Column]) -> str:
     """Lay out a table for a terminal: headings, then one line a row; text to the left, numbers to the right.
@@ -50,5 +53,5 @@ def lay_out(table: Table, columns: Mapping[str, Column]) -> str:
 
 def _cell(value, spec):
     if not spec:
-        return str(value)
+        return "".join(c if c.isprintable() else "?" for c in str(value))[:_TEXT_LENGTH]
     return "" if np.isnan(value) else f"{value:{spec}}"

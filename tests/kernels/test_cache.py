@@ -1,4 +1,4 @@
-"""The compiler's cache: whatever became of its files, a kernel runs and gives the same; one line says what is wrong."""
+"""The compiler's cache: whatever became of its files, kernels run, give the same, and one line says what is wrong."""
 
 import importlib.util
 import os
@@ -24,10 +24,7 @@ def inner(x):
 def add(x):
     return inner(x) * 2.0
 """
-RUN = (
-    "import logging, mine; assert mine.add(2.0) == 6.0; assert mine.add(2) == 6.0; "
-    "print(sum(mine.add.stats.cache_hits.values()))"
-)
+RUN = "import mine; assert mine.add(2.0) == mine.add(2) == 6.0; print(sum(mine.add.stats.cache_hits.values()))"
 
 
 @pytest.fixture
@@ -144,10 +141,11 @@ def test_cache_without_room_or_rights_is_said_once(tmp_path, error):
 
 def test_disk_that_fills_while_a_file_is_written_leaves_no_part(tmp_path):
     (tmp_path / "mine.py").write_text(KERNEL)
-    limit = (
-        "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))"
-    )
+    limit = """
+        import resource, signal
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+    """
     done = run(tmp_path, limit)
     assert "cannot be used (File too large)" in done.stderr
     assert done.stderr.count("\n") == 1

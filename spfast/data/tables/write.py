@@ -23,6 +23,9 @@ __all__ = [
 #: Suffixes of the formats that are written; `write_table` says what each keeps beyond the values.
 SUFFIXES = (".fits", ".ecsv", ".vot", ".csv", ".parquet")
 
+#: What makes a spreadsheet run a text.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
 #: The longest FITS keyword.
 _KEYWORD_LENGTH = 8
 
@@ -77,7 +80,7 @@ def write_table(
 
     FITS keeps units, descriptions (``TCOMMn``), UCDs (``TUCDn``) and ``table.meta`` as header cards; ECSV, VOTable and
     Parquet keep them in their own ways. All four hold the hash of their own file (``SHA256``), which `verify_table`
-    checks. CSV keeps the values only.
+    checks. CSV keeps the values only, and puts an apostrophe before a text that a spreadsheet would run as a formula.
 
     Parameters
     ----------
@@ -106,8 +109,10 @@ def write_table(
             _votable(table).to_xml(str(partial), _debug_python_based_parser=True)
         elif suffix == ".parquet":
             _write_parquet(table, partial)
+        elif suffix == ".csv":
+            _without_formulas(table).write(partial, format="ascii.csv")
         else:
-            table.write(partial, format=f"ascii.{suffix[1:]}")
+            table.write(partial, format="ascii.ecsv")
         if suffix != ".csv":
             seal(partial)
 
@@ -163,6 +168,18 @@ def _votable(table):
     for key, value in table.meta.items():
         resource.infos.append(votable.tree.Info(name=key, value=str(value)))
     return document
+
+
+def _without_formulas(table):
+    """The table with an apostrophe before every text that a spreadsheet would take for a formula."""
+    table = Table(table, copy=False)
+    for name in table.colnames:
+        if table[name].dtype.kind in "SU":
+            texts = np.asarray(table[name]).astype(np.str_)
+            is_formula = np.array([text.startswith(_FORMULA_STARTS) for text in texts], dtype=bool)
+            if is_formula.any():
+                table[name] = np.where(is_formula, np.char.add("'", texts), texts)
+    return table
 
 
 def _write_parquet(table, path):
