@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 
 import numba
 from numba.core import event
@@ -12,8 +13,8 @@ FASTMATH = frozenset({"reassoc", "contract", "arcp", "nsz"})
 _WORTH_A_LINE = 1.0
 
 
-def jit(function):
-    """Compile a kernel when it is first called, and keep it on disk; without a place to write, anew in each process."""
+def jit(function: Callable) -> Callable:
+    """Compile a kernel at its first call and keep it on disk; where that is impossible, each process compiles it."""
     options = {"nogil": True, "fastmath": set(FASTMATH), "error_model": "numpy"}
     try:
         return numba.njit(cache=True, **options)(function)
@@ -22,7 +23,7 @@ def jit(function):
 
 
 class _CompileClock(event.Listener):
-    """Adds up the time that numba compiles functions of this package; a kernel compiled for another counts once."""
+    """Adds up the time that numba compiles functions of this package; one compiled within another counts once."""
 
     def __init__(self):
         self.seconds, self._depth, self._said = 0.0, 0, False
@@ -58,11 +59,11 @@ _CLOCK = _CompileClock()
 event.register("numba:compile", _CLOCK)
 
 
-def compile_seconds():
-    """Seconds that this process has spent on compiling kernels."""
+def compile_seconds() -> float:
+    """Return the seconds that this process has spent on compiling kernels."""
     return _CLOCK.seconds
 
 
-def say_compile_time():
+def say_compile_time() -> None:
     """Log one line, at most once a process, if compiling took more than a second."""
     _CLOCK.say()

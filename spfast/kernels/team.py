@@ -1,8 +1,10 @@
-"""Threads above the kernels: kernels release the interpreter lock, a team runs them on shares of the work."""
+"""Threads: kernels release the interpreter lock, so a team of threads can run one kernel on shares of its work."""
 
 import itertools
 import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from spfast.blas import one_blas_thread
 from spfast.errors import BadInputError
@@ -11,7 +13,7 @@ from spfast.kernels.jit import say_compile_time
 __all__ = ["Team", "resolve_threads", "side_by_side"]
 
 
-def resolve_threads(threads):
+def resolve_threads(threads: int | None) -> int:
     """Return the number of threads to use: ``threads``, or the processors this process may run on.
 
     Raises
@@ -31,7 +33,7 @@ _SHARES_PER_THREAD = 4
 
 
 class Team:
-    """A fixed number of threads, the caller's among them, that share out ranges of equal pieces of work.
+    """A fixed number of threads, the caller's among them, that share the pieces of a kernel's work.
 
     Parameters
     ----------
@@ -39,22 +41,22 @@ class Team:
         All processors by default.
     """
 
-    def __init__(self, threads=None):
+    def __init__(self, threads: int | None = None):
         self.threads = resolve_threads(threads)
         self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
 
-    def __enter__(self):
+    def __enter__(self) -> "Team":
         return self
 
-    def __exit__(self, exc_type, exc, traceback):
+    def __exit__(self, *exc_info: object) -> None:
         if self._pool is not None:
             self._pool.shutdown()
         say_compile_time()
 
-    def run(self, kernel, n_pieces, *args):
+    def run(self, kernel: Callable[..., None], n_pieces: int, *args) -> None:
         """Call ``kernel(first, last, *args)`` on contiguous shares of ``range(n_pieces)``.
 
-        Shares are handed out as threads become free; a piece must not depend on who does it.
+        Shares are handed out as threads become free; what a piece gives must not depend on the thread that does it.
         """
         if self.threads == 1 or n_pieces < 2:
             kernel(0, n_pieces, *args)
@@ -73,10 +75,10 @@ class Team:
             future.result()
 
 
-def side_by_side(jobs, threads=None):
+def side_by_side(jobs: Sequence[Callable[[int], Any]], threads: int | None = None) -> list:
     """Run independent jobs at once, each with its part of the threads: never more threads than asked for.
 
-    One thread a job beats all threads on one job after the other, as long as there are jobs for all.
+    One thread for each job is faster than all threads on one job after another, if there are jobs for all threads.
 
     Parameters
     ----------
