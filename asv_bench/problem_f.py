@@ -70,7 +70,7 @@ def timed(function):
 
 
 def interleaved(functions, repeat):
-    """Seconds of each function, in turn, so that a busy moment of the machine meets all of them: name -> list."""
+    """Time the functions in turn, so that a busy moment slows all of them: name -> list of seconds."""
     samples = {name: [] for name in functions}
     for _ in range(repeat):
         for name, function in functions.items():
@@ -79,7 +79,7 @@ def interleaved(functions, repeat):
 
 
 def ratio(samples, what, yardstick):
-    """The median of the ratios of each turn."""
+    """Return the median of the ratios of all turns."""
     return float(np.median(np.array(samples[what]) / np.array(samples[yardstick])))
 
 
@@ -179,7 +179,7 @@ def paper(table, problem, one_cold):
 
 
 def peak(survey, n_train):
-    """Peak anonymous memory of a cold fit in a fresh process, before and at most [MiB]."""
+    """Measure the anonymous memory of a fresh process: before a cold fit, and the peak during it [MiB]."""
     call = [sys.executable, __file__, "--threads", str(ARGS.threads), "--peak-of", str(survey), str(n_train)]
     output = subprocess.run(call, check=True, capture_output=True, text=True).stdout
     return json.loads(output.splitlines()[-1])
@@ -237,7 +237,7 @@ def main():
     for name, text in machine.describe().items():
         print(f"  {name}: {text}")
     print(f"  load of the machine before: {machine.load():.1f}")
-    model = fit(problem)  # compiles, or loads what was compiled
+    model = fit(problem)  # compiles the kernels, or loads them
     table = Table()
     fused = kernels(table, problem, model)
     one_cold = cold(table, problem, fused)

@@ -1,4 +1,4 @@
-"""Compile every kernel before it is needed: a fit, a prediction and a spectrum too small to take any time."""
+"""Compile every kernel before it is needed, by fits, predictions and spectra that are too small to take time."""
 
 import time
 import warnings
@@ -14,12 +14,12 @@ from spfast.solvers import SOLVERS
 
 __all__ = ["warm_up"]
 
-#: A problem just large enough that its fits visit every kernel: its support fills more than one panel of the factor.
+#: A problem just large enough for its fits to call every kernel: its support fills more than one panel of the factor.
 _N_STARS, _N_FREE, _N_FEATURES = 300, 3, 120
 _PENALTY = 0.1
 
 
-def warm_up(threads=None):
+def warm_up(threads: int | None = None) -> tuple[float, float]:
     """Run every kernel once, in float32 and float64.
 
     Parameters
@@ -30,7 +30,7 @@ def warm_up(threads=None):
     Returns
     -------
     seconds, compile_seconds : float
-        The time it took, and how much of that was compiling: next to nothing if all kernels were on disk already.
+        The time that it took, and how much of that was compiling: almost none if all kernels were on disk already.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def warm_up(threads=None):
     """
     begin, before = time.perf_counter(), compile_seconds()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # whether so small a fit converges does not matter
+        warnings.simplefilter("ignore")  # it does not matter whether so small a fit converges
         for dtype in (np.float32, np.float64):
             for solver in SOLVERS:
                 _fit_and_predict(dtype, solver, threads)
@@ -49,7 +49,7 @@ def warm_up(threads=None):
     return time.perf_counter() - begin, compile_seconds() - before
 
 
-def _fit_and_predict(dtype, solver, threads):
+def _fit_and_predict(dtype: type, solver: str, threads: int | None) -> None:
     rng = np.random.default_rng(1)
     features = rng.normal(size=(_N_STARS, _N_FEATURES)).astype(dtype)
     features[:, 0] = 1.0
@@ -61,7 +61,7 @@ def _fit_and_predict(dtype, solver, threads):
     model.predict_error(features, np.full_like(features, 0.01), threads=threads)
 
 
-def _normalise():
+def _normalise() -> None:
     maker = SpectrumFeatures(np.arange(0, N_GRID, 3))
     for normalized in (True, False):
         for dtype in (np.float32, np.float64):

@@ -110,7 +110,7 @@ EQUIVALENT = {
     },
     "spfast.kernels.cholesky": {f"STEP, PIECE = {step}, 64": _ANY for step in (63, 65)},
     "spfast.kernels.coordinate_descent": {
-        "total += penalties[j] * direction[j] / np.sign(coef[j])": "a sign is 1 or -1",
+        "derivative += penalties[j] * direction[j] / np.sign(coef[j])": "a sign is 1 or -1",
         "if old == 0.0 and abs(g) < penalties[j]:": "no violation, no step",
         "worst = -1.0": "no tolerance is negative",
         "if 0.0 <= step <= 1.0:": "what is not zero crosses it later",
@@ -119,7 +119,7 @@ EQUIVALENT = {
             f"step = -coef[j] / direction[j] if direction[j] != 0.0 else {value}": "one that stays adds nothing"
             for value in ("+1.0", "1.0", "- 2.0", "- 0.0")
         },
-        "if total + curvature * crossing[k] > 0.0:": "at a zero the step ends there by the other condition",
+        "if derivative + curvature * crossing[k] > 0.0:": "at a zero the step ends there by the other condition",
         "continue": "the slope grows from zero to zero",
     },
     "spfast.kernels.gram": {

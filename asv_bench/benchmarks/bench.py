@@ -1,6 +1,6 @@
 """Kernels, solvers, path, prediction, normalisation, ingest, start-up: by number of training stars and of threads.
 
-Ratios (``track_``) are of the same moment on the same machine; the times beside them are only good to compare commits.
+Ratios (``track_``) compare times of one moment on one machine; times (``time_``) only help to compare commits.
 """
 
 import json
@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,8 @@ SIZES, THREADS = [1000, 4000], [1, 2]
 ROUNDS = 15
 
 
-def _median_ratio(function, yardstick, rounds=ROUNDS):
-    """The median ratio of two functions' times, taken in turn."""
+def _median_ratio(function: Callable, yardstick: Callable, rounds: int = ROUNDS) -> float:
+    """Time two functions in turn and return the median ratio."""
     function(), yardstick()
     ratios = []
     for _ in range(rounds):
@@ -54,8 +55,8 @@ class _OnSurvey:
         self.fit = lambda **more: spfast.fit(*self.problem.data, **(self.options | more))
 
     @staticmethod
-    def penalty(n):
-        """As strong for fewer stars as Problem F's is for its own."""
+    def penalty(n: int) -> float:
+        """Return a penalty that is as strong for ``n`` stars as Problem F's is for its 14,113."""
         return PENALTY * np.sqrt(n / 14113)
 
 

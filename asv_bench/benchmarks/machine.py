@@ -1,15 +1,16 @@
-"""What the measurements were made on."""
+"""Describe the machine that the measurements were made on."""
 
 import os
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
 PACKAGES = ("spfast", "numpy", "scipy", "numba", "llvmlite", "astropy")
 
 
-def describe(packages=PACKAGES):
-    """Return the processor, its cores and caches, the memory and the versions (dict of str)."""
+def describe(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Return the processor, its cores and caches, the memory and the versions."""
     return {
         "processor": _line("/proc/cpuinfo", "model name") or platform.processor(),
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
@@ -22,13 +23,13 @@ def describe(packages=PACKAGES):
     }
 
 
-def load():
-    """The machine's load average over the last minute: how busy others keep it."""
+def load() -> float:
+    """Return the load average of the last minute: how busy the machine is."""
     return os.getloadavg()[0]
 
 
-def anonymous_memory():
-    """Anonymous memory of this process, that is without mapped files [MiB]."""
+def anonymous_memory() -> float:
+    """Return the anonymous memory of this process, that is without mapped files [MiB]."""
     return int(_line("/proc/self/status", "RssAnon").split()[0]) / 1024.0
 
 

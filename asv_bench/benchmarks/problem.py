@@ -1,4 +1,4 @@
-"""Problem F: the full-width fit that every benchmark measures, made once by the streaming simulator, memory-mapped."""
+"""Problem F: the full-width fit that all benchmarks measure. The simulator makes it once; it is memory-mapped."""
 
 import os
 import tempfile
@@ -14,8 +14,8 @@ SEED = 3
 _STARS_PER_TRAINING_STAR = 1.38
 
 
-def data_folder():
-    """Where simulated surveys are kept between runs: SPFAST_BENCH_DIR, or a folder for temporary files."""
+def data_folder() -> Path:
+    """Return where simulated surveys are kept between runs: SPFAST_BENCH_DIR, or a folder for temporary files."""
     return Path(os.environ.get("SPFAST_BENCH_DIR") or Path(tempfile.gettempdir()) / "spfast-bench")
 
 
@@ -34,16 +34,16 @@ class Problem:
     def rows(self):
         return self.folds[0]
 
-    def arguments(self, fold=0, threads=None):
-        """Keywords of `spfast.fit` that are the same in every fit."""
+    def arguments(self, fold: int = 0, threads: int | None = None) -> dict:
+        """Return the keywords of `spfast.fit` that are the same in every fit."""
         return {"rows": self.folds[fold], "zero_point": ZERO_POINT, "layout": self.layout, "threads": threads}
 
     @property
     def data(self):
         return self.features, self.parallax, self.parallax_error
 
-    def objective(self, team, penalty=PENALTY, fold=0):
-        """The data of one fit, for the kernels' own benchmarks."""
+    def objective(self, team, penalty: float = PENALTY, fold: int = 0):
+        """Return the objective of one fit, for the benchmarks of the kernels."""
         from spfast.model.objective import Objective
 
         rows = self.folds[fold]
@@ -53,20 +53,20 @@ class Problem:
         ivar = self.parallax_error[rows] ** -2.0
         return Objective(features, rows, self.parallax[rows] + ZERO_POINT, ivar, penalties, team)
 
-    def warm(self):
+    def warm(self) -> "Problem":
         """Read the features once, so that they are in the page cache."""
         for begin in range(0, len(self.features), 4096):
             self.features[begin : begin + 4096].sum()
         return self
 
 
-def make_survey(n_train, n_folds=1, folder=None):
-    """Simulate a survey with enough training stars for ``n_folds`` folds of ``n_train``, unless it is there.
+def make_survey(n_train: int, n_folds: int = 1, folder: Path | None = None) -> Path:
+    """Simulate a survey with enough training stars for ``n_folds`` folds of ``n_train``, unless it is there already.
 
     Returns
     -------
     Path
-        The survey folder; its name tells the number of stars and the seed.
+        The survey folder; its name contains the number of stars and the seed.
     """
     from spfast.simulate import simulate_survey
 
@@ -78,7 +78,7 @@ def make_survey(n_train, n_folds=1, folder=None):
     return path
 
 
-def open_problem(path, n_train, n_folds=1):
+def open_problem(path: str | Path, n_train: int, n_folds: int = 1) -> Problem:
     """Open a survey as a problem of ``n_folds`` folds with exactly ``n_train`` training stars each."""
     import spfast
 
@@ -101,7 +101,7 @@ def open_problem(path, n_train, n_folds=1):
 
 
 def _first(training, mask, count):
-    """The first ``count`` training stars of a fold."""
+    """Return the first ``count`` training stars of a fold (int64)."""
     rows = training[mask][:count]
     if rows.size < count:
         raise RuntimeError(f"a fold has {rows.size} training stars, {count} needed; simulate more")

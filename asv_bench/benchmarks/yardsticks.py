@@ -1,7 +1,8 @@
-"""What spfast is measured against, in the same run: one sum over the matrix, two BLAS products, the paper's way."""
+"""What spfast is compared with in the same run: one sum over the matrix, two BLAS products, the paper's way."""
 
 import contextlib
 import time
+from collections.abc import Callable
 
 import numba
 import numpy as np
@@ -9,7 +10,7 @@ from scipy.optimize import minimize
 
 #: Rows a thread takes at a time in the sum.
 _SUM_ROWS = 64
-#: The paper's burn-in takes stars above this raw parallax signal-to-noise, from 0.001/D everywhere.
+#: The paper's burn-in uses stars above this raw parallax signal-to-noise and starts with coefficients of 0.001/D.
 _BURN_IN_SIGNAL, _START = 20.0, 1e-3
 _MAX_RESTARTS = 1000
 
@@ -27,13 +28,13 @@ def _sum_rows(first, last, design, rows, out):
         out[piece] = total
 
 
-def matrix_sum(objective):
+def matrix_sum(objective) -> Callable[[], None]:
     """Return a function that reads every training row once and adds it up, by the same threads as the objective's."""
     out = np.empty(-(-objective.n_rows // _SUM_ROWS))
     return lambda: objective.team.run(_sum_rows, out.size, objective.design, objective.rows, out)
 
 
-def two_gemv(design, rows, coef):
+def two_gemv(design: np.ndarray, rows: np.ndarray, coef: np.ndarray) -> Callable[[], tuple]:
     """Return a function for ``X coef`` and ``X.T v`` by BLAS in the matrix's own type, on a contiguous copy."""
     matrix = np.ascontiguousarray(design[rows])
     coef, ones = coef.astype(matrix.dtype), np.ones(rows.size, matrix.dtype)
@@ -45,18 +46,18 @@ class TimeIsUp(Exception):
 
 
 class Clock:
-    """Counts passes and keeps the lowest objective with its time: one row an evaluation."""
+    """Stops a minimiser at its limit and keeps a row (seconds, objective) each time the objective has fallen."""
 
-    def __init__(self, limit):
+    def __init__(self, limit: float):
         self.start, self.limit, self.best, self.rows = time.perf_counter(), limit, np.inf, []
 
-    def seconds(self):
+    def seconds(self) -> float:
         return time.perf_counter() - self.start
 
-    def is_over(self):
+    def is_over(self) -> bool:
         return self.seconds() > self.limit
 
-    def tick(self, value, coef=None):
+    def tick(self, value: float, coef: np.ndarray | None = None) -> None:
         if value < self.best:
             self.best, self.best_coef = value, None if coef is None else coef.copy()
             self.rows.append((self.seconds(), float(value)))
@@ -64,7 +65,7 @@ class Clock:
             raise TimeIsUp
 
 
-def float64_problem(problem, fold=0):
+def float64_problem(problem, fold: int = 0) -> tuple[np.ndarray, ...]:
     """Return the training rows as the paper's code has them: (float64 matrix, parallax, ivar, raw signal-to-noise)."""
     from benchmarks.problem import ZERO_POINT
 
@@ -74,16 +75,16 @@ def float64_problem(problem, fold=0):
     return design, parallax + ZERO_POINT, error**-2.0, parallax / error
 
 
-def paper_way(problem, penalty, limit):
+def paper_way(problem, penalty: float, limit: float) -> list[tuple[float, float]]:
     """Minimise as the paper did: float64 numpy, scipy's L-BFGS-B, ``penalty sign(coef)`` as the penalty's gradient.
 
-    Two stages: from 0.001/D on stars above signal-to-noise 20, then from there on all of them.
-    The matrix is made before the clock starts; the clock runs through both stages.
+    There are two stages: the first starts from 0.001/D with the stars above signal-to-noise 20, the second goes on from
+    there with all stars. The matrix is made before the clock starts; the clock runs through both stages.
 
     Returns
     -------
     list of (seconds, objective of all stars)
-        Each time the objective fell; the burn-in, whose objective is another one, is one row at its end.
+        One row each time the objective fell. The burn-in minimises another objective and has one row, at its end.
     """
     design, parallax, ivar, signal = float64_problem(problem)
     penalties = np.where(problem.layout.penalized, penalty, 0.0)
@@ -119,7 +120,7 @@ def paper_way(problem, penalty, limit):
     return clock.rows
 
 
-def split_form(problem, penalty, limit, start):
+def split_form(problem, penalty: float, limit: float, start: np.ndarray) -> list[tuple[float, float]]:
     """Minimise over ``coef = u - v`` with ``u, v >= 0`` by scipy's L-BFGS-B with bounds, from ``start``.
 
     Returns
@@ -150,9 +151,9 @@ def split_form(problem, penalty, limit, start):
 
 
 def _scipy(function, coef, bounds, clock):
-    """Run L-BFGS-B again and again from the best point so far, until the clock ends it or it moves no more.
+    """Run L-BFGS-B again and again from the best point so far, until the time is up or it finds no lower point.
 
-    With sign() for a gradient its line search fails now and then; a fresh history goes on from there.
+    Where sign() is the gradient its line search fails now and then; it goes on from there with a new history.
     """
 
     def ticking(coef):

@@ -1,4 +1,4 @@
-"""Pixels that were not measured well, from the same star's other pixels: a Gaussian factor model, row by row."""
+"""Estimate badly measured pixels from the same star's other pixels: a Gaussian factor model, row by row."""
 
 import math
 
@@ -11,17 +11,26 @@ __all__ = ["estimate_rows"]
 
 
 @jit
-def estimate_rows(mean, factors, scatter, error_max, ln_flux, ln_flux_error):
+def estimate_rows(
+    mean: np.ndarray,
+    factors: np.ndarray,
+    scatter: np.ndarray,
+    error_max: float,
+    ln_flux: np.ndarray,
+    ln_flux_error: np.ndarray,
+) -> None:
     """Replace pixels with large errors by their mean given all of the star's pixels, in place.
 
-    A spectrum is ``x = mean + factors' z + r + e``, with ``z ~ N(0, 1)`` the star's own, ``r ~ N(0, scatter^2)`` what
-    the factors leave of a pixel, and ``e ~ N(0, error^2)`` its noise. With ``w = 1 / (error^2 + scatter^2)``::
+    The model of a spectrum is ``x = mean + factors' z + r + e``: ``z ~ N(0, 1)`` differs from star to star,
+    ``r ~ N(0, scatter^2)`` is what the factors do not describe, and ``e ~ N(0, error^2)`` is the noise. With
+    ``w = 1 / (error^2 + scatter^2)``::
 
         C = (1 + sum_i w_i b_i b_i')^-1,  z = C sum_i w_i b_i (x_i - mean_i),  b_i = factors[:, i]
 
-    are covariance and mean of z given the spectrum. The estimate of pixel i is ``mean_i + b_i' z + g_i (x_i - mean_i -
-    b_i' z)``, the measurement with the share ``g_i = scatter_i^2 w_i`` in what the factors leave, and its variance
-    ``scatter_i^2 (1 - g_i) + (1 - g_i)^2 b_i' C b_i``. A pixel without any measurement has an infinite error.
+    are the covariance and the mean of z given the spectrum. The factors predict ``m_i = mean_i + b_i' z`` in pixel i.
+    The estimate is ``m_i + g_i (x_i - m_i)``: it moves from the prediction towards the measurement by the share
+    ``g_i = scatter_i^2 w_i``. Its variance is ``scatter_i^2 (1 - g_i) + (1 - g_i)^2 b_i' C b_i``. A pixel that was not
+    measured has an infinite error.
 
     Parameters
     ----------
@@ -56,12 +65,12 @@ def estimate_rows(mean, factors, scatter, error_max, ln_flux, ln_flux_error):
                     total += np.float64(weight[i] * factors[k, i] * factors[m, i])
                 matrix[m, k] = total
             matrix[k, k] += 1.0
-        factor_block(matrix, 0, n_factors, 0.0)  # positive: the unit matrix and more
+        factor_block(matrix, 0, n_factors, 0.0)  # never singular: the unit matrix plus squares
         solve_factored(matrix, n_factors, z)
         for i in range(n_pixels):
             if not error[i] > error_max:
                 continue
-            expected, unknown = np.float64(mean[i]), 0.0
+            expected, z_variance = np.float64(mean[i]), 0.0
             for k in range(n_factors):
                 expected += factors[k, i] * z[k]
                 b[k] = factors[k, i]
@@ -69,8 +78,8 @@ def estimate_rows(mean, factors, scatter, error_max, ln_flux, ln_flux_error):
                 b[k] /= matrix[k, k]
                 for m in range(k + 1, n_factors):
                     b[m] -= matrix[k, m] * b[k]
-                unknown += b[k] * b[k]
+                z_variance += b[k] * b[k]
             variance = np.float64(scatter[i]) * np.float64(scatter[i])
             share = variance * weight[i]
             flux[i] = expected + share * (flux[i] - expected)
-            error[i] = math.sqrt(variance * (1.0 - share) + (1.0 - share) ** 2 * unknown)
+            error[i] = math.sqrt(variance * (1.0 - share) + (1.0 - share) ** 2 * z_variance)

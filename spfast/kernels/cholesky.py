@@ -1,7 +1,8 @@
-"""Blocked Cholesky factorisation of a symmetric positive matrix, on the Gram matrix's own panels.
+"""Blocked Cholesky factorisation of a symmetric positive matrix; its products are those of the Gram matrix's panels.
 
-LAPACK's spotrf is faster alone (1.5 times for 200 columns, 1.1 times for 2,000), but the factor takes 0.02 s
-of a fit of 0.8 s, and OpenBLAS gives other bits with two threads than with one from 816 columns on.
+LAPACK's spotrf is faster alone (14 Gflop/s against 10 for 200 columns, 65 against 61 for 2,000). A whole fit is not
+faster with it, since the factor takes 0.02 s of 0.8 s, and for 816 columns and more OpenBLAS gives other bits with two
+threads than with one. ``docs/benchmarks.rst`` has the numbers.
 """
 
 import math
@@ -11,26 +12,26 @@ import numpy as np
 from spfast.kernels.jit import jit
 from spfast.kernels.panels import WIDTH
 
-#: Rows of one step, and columns of a piece of it.
+#: Rows that one step factors, and columns (or rows) in one piece of its work.
 STEP, PIECE = 64, 64
 
 
 @jit
-def factor_block(matrix, begin, end, min_pivot):
+def factor_block(matrix: np.ndarray, begin: int, end: int, min_pivot: float) -> bool:
     """Factor rows and columns ``begin`` to ``end`` in place into an upper triangle ``R``, ``R.T R`` the block.
 
     Parameters
     ----------
     matrix : float32 or float64 array, C order, shape (>= end, >= end)
-        Symmetric; its upper triangle is read and overwritten, what is below the diagonal is left alone.
+        Symmetric; its upper triangle is read and overwritten, elements below the diagonal are left as they are.
     begin, end : int
     min_pivot : float
-        The block is singular if what is left of a diagonal element is no more than this share of it.
+        The block is singular if elimination leaves no more than this share of a diagonal element.
 
     Returns
     -------
     bool
-        False if the block is singular or not positive; it is then factored in part.
+        False if the block is singular or not positive definite; it is then factored in part.
     """
     for i in range(begin, end):
         diagonal = np.float64(matrix[i, i])
@@ -50,7 +51,7 @@ def factor_block(matrix, begin, end, min_pivot):
 
 
 @jit
-def solve_panel(first, last, matrix, begin, end, n):
+def solve_panel(first: int, last: int, matrix: np.ndarray, begin: int, end: int, n: int) -> None:
     """Finish the rows ``begin`` to ``end`` of ``R`` right of the diagonal block, in pieces of 64 columns."""
     for piece in range(first, last):
         left = end + PIECE * piece
@@ -68,7 +69,7 @@ def solve_panel(first, last, matrix, begin, end, n):
 
 
 @jit
-def copy_panels(first, last, matrix, begin, end, n, panels):
+def copy_panels(first: int, last: int, matrix: np.ndarray, begin: int, end: int, n: int, panels: np.ndarray) -> None:
     """Copy the rows ``begin`` to ``end`` of ``R`` right of the diagonal block to panels, zeros past ``n``."""
     for p in range(first, last):
         left = end + WIDTH * p
@@ -79,7 +80,7 @@ def copy_panels(first, last, matrix, begin, end, n, panels):
 
 
 @jit
-def solve_factored(matrix, n, vector):
+def solve_factored(matrix: np.ndarray, n: int, vector: np.ndarray) -> None:
     """Solve ``R.T R x = vector`` in place (float64 vector, shape (n,))."""
     for i in range(n):
         vector[i] /= matrix[i, i]
@@ -96,7 +97,7 @@ def solve_factored(matrix, n, vector):
 
 
 @jit
-def gather_square(first, last, gram, index, ridge, out):
+def gather_square(first: int, last: int, gram: np.ndarray, index: np.ndarray, ridge: float, out: np.ndarray) -> None:
     """Copy 64 rows a piece of ``gram[index][:, index]`` to ``out``, its diagonal times ``1 + ridge``."""
     n = index.size
     for piece in range(first, last):

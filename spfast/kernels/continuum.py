@@ -1,4 +1,4 @@
-"""One spectrum to one row: pseudo-continuum fit, division, bad pixels, ln flux and its error, in one call."""
+"""Turn one spectrum into one row: pseudo-continuum fit, division, bad pixels, ln flux and its error, in one call."""
 
 import math
 
@@ -7,7 +7,7 @@ import numpy as np
 from spfast.kernels.cholesky import factor_block, solve_factored
 from spfast.kernels.jit import jit
 
-#: What `spectrum_row` returns first: the row is good, or why there is none.
+#: Status that `spectrum_row` returns: the row is good, or the reason why there is none.
 OK, FEW_CONTINUUM_PIXELS, NOT_POSITIVE, SINGULAR = 0, 1, 2, 3
 
 #: A pivot smaller than this share of its diagonal means the polynomial is not determined by the pixels.
@@ -88,7 +88,7 @@ def _divide(flux, error, basis, first, coefficients, continuum):
         coefficient = np.float32(coefficients[k])
         for i in range(continuum.size):
             continuum[i] += coefficient * polynomial[i]
-    n_dark = 0  # counted, since a minimum that heeds NaN is not vectorised
+    n_dark = 0  # a count is vectorised; a minimum that heeds NaN is not
     for i in range(continuum.size):
         n_dark += not continuum[i] > 0.0
     if n_dark:
@@ -102,10 +102,10 @@ def _divide(flux, error, basis, first, coefficients, continuum):
 
 @jit
 def _ln(values):
-    """Take the logarithm of normal positive float32 numbers in place, to 3e-7; np.log here is a call for each number.
+    """Take the logarithm of normal positive float32 numbers in place, to 3e-7; np.log would be a call for each number.
 
     With ``value = m 2^e``, m in [sqrt(1/2), sqrt(2)), it is ``e ln 2 + 2 artanh(s)``, s = (m - 1) / (m + 1): the series
-    2 (s + s^3/3 + s^5/5 + s^7/7 + s^9/9) is short by less than 1e-9 as |s| < 0.172.
+    2 (s + s^3/3 + s^5/5 + s^7/7 + s^9/9) is off by less than 1e-9, because |s| < 0.172.
     """
     one, two, n = np.float32(1.0), np.float32(2.0), values.size
     exponent = np.empty(n, np.float32)
@@ -123,9 +123,11 @@ def _ln(values):
 
 @jit
 def spectrum_row(
-    flux, flux_error, mask, bad_bits, normalized, starts, stops, basis, variance, weight_power, min_continuum,
-    bad_error, error_max, n_grow, clip_min, clip_max, clip_error, usable, ln_flux, ln_flux_error,
-):  # fmt: skip
+    flux: np.ndarray, flux_error: np.ndarray, mask: np.ndarray, bad_bits: int, normalized: bool, starts: np.ndarray,
+    stops: np.ndarray, basis: np.ndarray, variance: np.ndarray, weight_power: int, min_continuum: int,
+    bad_error: float, error_max: float, n_grow: int, clip_min: float, clip_max: float, clip_error: float,
+    usable: np.ndarray, ln_flux: np.ndarray, ln_flux_error: np.ndarray,
+) -> tuple[int, int, int]:  # fmt: skip
     """Turn one spectrum into the pixel part of its feature row (Hogg, Eilers & Rix 2019, Section 3).
 
     Parameters
@@ -165,9 +167,9 @@ def spectrum_row(
     Returns
     -------
     status : int
-        `OK` or why there is no row.
+        `OK`, or the reason why there is no row.
     chip : int
-        The chip it failed in.
+        The chip in which it failed.
     n_bad : int
         Number of bad pixels.
     """

@@ -7,7 +7,15 @@ from spfast.kernels.l1 import soft_threshold
 
 
 @jit
-def descend(gram, gradient, coef, penalties, order, max_sweeps, tolerance):
+def descend(
+    gram: np.ndarray,
+    gradient: np.ndarray,
+    coef: np.ndarray,
+    penalties: np.ndarray,
+    order: np.ndarray,
+    max_sweeps: int,
+    tolerance: float,
+) -> int:
     """Sweep cyclically over the coordinates in ``order`` until their violation is small.
 
     Parameters
@@ -23,18 +31,19 @@ def descend(gram, gradient, coef, penalties, order, max_sweeps, tolerance):
         Coordinates to visit.
     max_sweeps : int
     tolerance : float
-        Stop when no visited coordinate had a larger violation in a sweep.
+        Stop after a sweep in which no visited coordinate had a larger violation.
 
     Returns
     -------
     sweeps : int
+        Sweeps that were made.
     """
     n = gradient.size
     for sweep in range(max_sweeps):
         worst = 0.0
         for j in order:
             curvature = np.float64(gram[j, j])
-            if curvature <= 0.0:  # a column that the unpenalised ones explain: no curvature, no step
+            if curvature <= 0.0:  # the unpenalised columns explain this one: it takes no step
                 continue
             old = coef[j]
             g = np.float64(gradient[j])
@@ -60,7 +69,7 @@ def descend(gram, gradient, coef, penalties, order, max_sweeps, tolerance):
 
 
 @jit
-def multiply(first, last, gram, columns, vector, out):
+def multiply(first: int, last: int, gram: np.ndarray, columns: np.ndarray, vector: np.ndarray, out: np.ndarray) -> None:
     """Write ``out[i] = sum_k gram[i, columns[k]] vector[k]`` in float64, 64 rows a piece, ``first <= piece < last``."""
     n = out.size
     for piece in range(first, last):
@@ -73,8 +82,8 @@ def multiply(first, last, gram, columns, vector, out):
 
 
 @jit
-def exact_step(coef, direction, penalties, slope, curvature):
-    """Return the step along ``direction`` that minimises the quadratic plus the penalty, signs free to change.
+def exact_step(coef: np.ndarray, direction: np.ndarray, penalties: np.ndarray, slope: float, curvature: float) -> float:
+    """Return the step along ``direction`` that minimises the quadratic plus the penalty; coefficients may change sign.
 
     Parameters
     ----------
@@ -87,29 +96,29 @@ def exact_step(coef, direction, penalties, slope, curvature):
     Returns
     -------
     step : float
-        Between 0 and 1; a coefficient whose sign changes at exactly this step becomes exactly zero there.
+        Between 0 and 1; a coefficient that changes sign at exactly this step becomes exactly zero there.
     """
     crossing = np.empty(coef.size)
-    total = slope
+    derivative = slope
     n_crossings = 0
-    where = np.empty(coef.size, dtype=np.int64)
+    crossing_column = np.empty(coef.size, dtype=np.int64)
     for j in range(coef.size):
         if coef[j] != 0.0:
-            total += penalties[j] * direction[j] * np.sign(coef[j])
+            derivative += penalties[j] * direction[j] * np.sign(coef[j])
             step = -coef[j] / direction[j] if direction[j] != 0.0 else -1.0
             if 0.0 < step <= 1.0:
                 crossing[n_crossings] = step
-                where[n_crossings] = j
+                crossing_column[n_crossings] = j
                 n_crossings += 1
         else:
-            total += penalties[j] * abs(direction[j])
-    if total >= 0.0:
+            derivative += penalties[j] * abs(direction[j])
+    if derivative >= 0.0:
         return 0.0
     order = np.argsort(crossing[:n_crossings])
     for k in order:
-        if total + curvature * crossing[k] >= 0.0:
+        if derivative + curvature * crossing[k] >= 0.0:
             break
-        total += 2.0 * penalties[where[k]] * abs(direction[where[k]])
-        if total + curvature * crossing[k] >= 0.0:
+        derivative += 2.0 * penalties[crossing_column[k]] * abs(direction[crossing_column[k]])
+        if derivative + curvature * crossing[k] >= 0.0:
             return crossing[k]
-    return min(1.0, -total / curvature) if curvature > 0.0 else 1.0
+    return min(1.0, -derivative / curvature) if curvature > 0.0 else 1.0

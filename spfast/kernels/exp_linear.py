@@ -6,7 +6,7 @@ the caller adds them in segment order, so the result does not depend on the numb
 Eight rows are taken at a time: their dot products with the coefficients bring them into the second-level cache, from
 where the gradient reads them again. Dot products are float64 throughout (a float32 predictor would move the gradient by
 more than a solver's tolerance); the gradient is summed in the matrix's own type over 256 rows, then in float64. Columns
-whose gradient is large, the constant and the magnitudes, are float64 from the start.
+whose gradient is large, the constant and the magnitudes, are summed in float64 from the start.
 """
 
 import math
@@ -26,7 +26,7 @@ _MAX_SLOPE = 1e36
 
 
 @jit
-def segment_bounds(n_rows, n_segments):
+def segment_bounds(n_rows: int, n_segments: int) -> np.ndarray:
     """Return the first row of each segment and, last, the number of rows (int64, shape (n_segments + 1,)).
 
     Bounds are multiples of eight, so that only the last segment has an incomplete block.
@@ -40,7 +40,7 @@ def segment_bounds(n_rows, n_segments):
 
 @jit
 def _dot_block(design, r, coef, out):
-    """Dot products of eight rows with the coefficients, into ``out`` (float64, shape (8,))."""
+    """Write the dot products of eight rows with the coefficients to ``out`` (float64, shape (8,))."""
     x0, x1, x2, x3 = design[r[0]], design[r[1]], design[r[2]], design[r[3]]
     x4, x5, x6, x7 = design[r[4]], design[r[5]], design[r[6]], design[r[7]]
     s0, s1, s2, s3, s4, s5, s6, s7 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
@@ -72,13 +72,15 @@ def _add_block(design, r, factor, gradient):
 
 @jit
 def _block_rows(rows, begin, end, r):
-    """Matrix rows of the block that begins at ``begin``; past ``end`` the last one again (its factor will be zero)."""
+    """Write a block's eight matrix rows to ``r``; past ``end`` the last one is repeated (its factor will be zero)."""
     for k in range(8):
         r[k] = rows[min(begin + k, end - 1)]
 
 
 @jit
-def linear_predictor_segments(first, last, design, rows, bounds, coefs, eta):
+def linear_predictor_segments(
+    first: int, last: int, design: np.ndarray, rows: np.ndarray, bounds: np.ndarray, coefs: np.ndarray, eta: np.ndarray
+) -> None:
     """Compute ``eta[m, i] = design[rows[i]] . coefs[m]`` for the segments ``first <= s < last``.
 
     Several vectors of coefficients cost one pass over the matrix.
@@ -109,8 +111,21 @@ def linear_predictor_segments(first, last, design, rows, bounds, coefs, eta):
 
 
 @jit
-def value_gradient_segments(first, last, design, rows, bounds, coef, wide, parallax, ivar, eta, values, gradients):
-    """Half chi-squared and its gradient, in one pass over the segments ``first <= s < last`` (Eq. 2).
+def value_gradient_segments(
+    first: int,
+    last: int,
+    design: np.ndarray,
+    rows: np.ndarray,
+    bounds: np.ndarray,
+    coef: np.ndarray,
+    wide: np.ndarray,
+    parallax: np.ndarray,
+    ivar: np.ndarray,
+    eta: np.ndarray,
+    values: np.ndarray,
+    gradients: np.ndarray,
+) -> None:
+    """Compute half chi-squared (Eq. 2) and its gradient in one pass over the segments ``first <= s < last``.
 
     Per star ``mu = exp(x . coef)``; the value is ``0.5 ivar (parallax - mu)**2`` and the gradient
     ``ivar (mu - parallax) mu x``.
@@ -124,7 +139,7 @@ def value_gradient_segments(first, last, design, rows, bounds, coef, wide, paral
         Columns whose gradient is summed in float64 from the start.
     parallax : float64 array, shape (n_rows,) [mas]
     ivar : float64 array, shape (n_rows,) [mas^-2]
-        Inverse variances of the parallaxes; zero switches a star off.
+        Inverse variances of the parallaxes; a star with zero is ignored.
     eta : float64 array, shape (n_rows,)
         Written: the linear predictor.
     values : float64 array, shape (n_segments,)
@@ -176,7 +191,7 @@ def value_gradient_segments(first, last, design, rows, bounds, coef, wide, paral
 
 
 @jit
-def add_segments(gradients, total):
+def add_segments(gradients: np.ndarray, total: np.ndarray) -> None:
     """Add the segments' gradients in segment order into ``total`` (float64, shape (n_features,))."""
     total[:] = 0.0
     for s in range(gradients.shape[0]):
@@ -186,7 +201,7 @@ def add_segments(gradients, total):
 
 
 @jit
-def half_chi_squared(eta, parallax, ivar):
+def half_chi_squared(eta: np.ndarray, parallax: np.ndarray, ivar: np.ndarray) -> float:
     """Return ``0.5 sum ivar (parallax - exp(eta))**2`` (Eq. 2), infinite where a prediction overflows."""
     total = 0.0
     for i in range(eta.size):
@@ -199,14 +214,17 @@ def half_chi_squared(eta, parallax, ivar):
 
 
 @jit
-def curvature_weights(eta, parallax, ivar, exact, weights):
-    """Write the second derivative of half chi-squared in the predictor, star by star.
+def curvature_weights(
+    eta: np.ndarray, parallax: np.ndarray, ivar: np.ndarray, exact: bool, weights: np.ndarray
+) -> None:
+    """Write the second derivative of half chi-squared with respect to each star's linear predictor.
 
     Parameters
     ----------
     eta, parallax, ivar : float64 array, shape (n_rows,)
     exact : bool
-        ``ivar mu (2 mu - parallax)``, negative for many stars; else its Gauss-Newton part ``ivar mu^2``.
+        True: ``ivar mu (2 mu - parallax)``, which is negative for many stars. False: its Gauss-Newton part
+        ``ivar mu^2``.
     weights : float64 array, shape (n_rows,)
         Written.
     """

@@ -1,4 +1,4 @@
-"""Weighted Gram matrix of chosen columns over row blocks: gather, take out the unpenalised part, multiply panels.
+"""Weighted Gram matrix of chosen columns over row blocks: gather, subtract the unpenalised part, multiply panels.
 
 For a block of rows the chosen columns are gathered, the part that the unpenalised columns explain is subtracted and
 the rest scaled by the square root of the row's weight. The block then adds its outer product to the upper triangle of
@@ -8,25 +8,37 @@ the Gram matrix (`spfast.kernels.panels`). Memory is the Gram matrix and one blo
 import math
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from spfast.kernels.jit import jit
 from spfast.kernels.panels import WIDTH
 
-#: Elements of one block and its rows: it stays in the caches, and a panel of it in the first one.
+#: A block's elements at most and its rows: the block stays in the caches, one of its panels in the first-level cache.
 _BLOCK_SIZE, _LEAST_ROWS, _MOST_ROWS = 1 << 19, 256, 2048
 #: Columns and rows of a piece of `complement_columns`.
 COMPLEMENT_COLUMNS, _COMPLEMENT_ROWS = 64, 32
 
 
-def new_block(n_columns, n_rows, dtype):
-    """Return a block of panels for ``n_columns``; its number of rows depends on the problem alone."""
+def new_block(n_columns: int, n_rows: int, dtype: DTypeLike) -> np.ndarray:
+    """Return a block of panels for ``n_columns``; its number of rows does not depend on the threads."""
     n_panels = -(-n_columns // WIDTH)
     depth = max(_LEAST_ROWS, min(_MOST_ROWS, _BLOCK_SIZE // (n_panels * WIDTH)))
     return np.zeros((n_panels, max(1, min(depth, n_rows)), WIDTH), dtype=dtype)
 
 
 @jit
-def gather_rows(first, last, design, rows, weights, unpenalized, whiten, columns, explained, block):
+def gather_rows(
+    first: int,
+    last: int,
+    design: np.ndarray,
+    rows: np.ndarray,
+    weights: np.ndarray,
+    unpenalized: np.ndarray,
+    whiten: np.ndarray,
+    columns: np.ndarray,
+    explained: np.ndarray,
+    block: np.ndarray,
+) -> None:
     """Fill rows ``first <= k < last`` of a block from ``design[rows[k]]``.
 
     Parameters
@@ -37,16 +49,16 @@ def gather_rows(first, last, design, rows, weights, unpenalized, whiten, columns
     rows : int64 array, shape (>= last,)
         Rows of ``design`` of this block.
     weights : float64 array, shape (>= last,)
-        Size of their second derivatives.
+        Absolute values of the rows' second derivatives.
     unpenalized : int64 array, shape (n_unpenalized,)
-        Columns taken out.
+        Columns to eliminate.
     whiten : float64 array, shape (n_unpenalized, n_directions)
-        Turns them into directions that are orthonormal under the weights.
+        Combines them into directions that are orthonormal under the weights.
     columns : int64 array, shape (n_columns,)
     explained : array of the block's type, shape (n_directions, n_columns)
-        Coefficients of each column on the directions, subtracted.
+        Each column's coefficients on the directions; that part of the column is subtracted.
     block : float array, C order, shape (n_panels, >= last, 24)
-        Written: directions, then columns, times the root of the weight.
+        Written: the directions, then what is left of the columns, all times the square root of the weight.
     """
     n_directions, n_columns = whiten.shape[1], columns.size
     n = n_directions + n_columns
@@ -83,8 +95,17 @@ def gather_rows(first, last, design, rows, weights, unpenalized, whiten, columns
 
 
 @jit
-def complement_columns(first, last, raw, n_directions, remainder, old, n, store):
-    """Columns ``old`` to ``n`` of the Schur complement, and the same rows: 64 a piece.
+def complement_columns(
+    first: int,
+    last: int,
+    raw: np.ndarray,
+    n_directions: int,
+    remainder: np.ndarray,
+    old: int,
+    n: int,
+    store: np.ndarray,
+) -> None:
+    """Compute columns ``old`` to ``n`` of the Schur complement and the rows that mirror them, 64 columns a piece.
 
     Parameters
     ----------
@@ -94,10 +115,10 @@ def complement_columns(first, last, raw, n_directions, remainder, old, n, store)
         Upper triangle of the Gram matrix of directions and columns.
     n_directions : int
     remainder : float64 array, shape (n_directions, n)
-        What of the directions is left in each column.
+        Inner products of the directions with what `gather_rows` left of each column.
     old, n : int
     store : array of ``raw``'s type, shape (>= n, >= n)
-        Written: ``raw`` of the columns less the products of their remainders, on both sides of the diagonal.
+        Written on both sides of the diagonal: ``raw`` of the columns minus ``remainder.T @ remainder``.
     """
     for piece in range(first, last):
         left = old + COMPLEMENT_COLUMNS * piece

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import numba
@@ -16,8 +17,8 @@ FASTMATH = frozenset({"reassoc", "contract", "arcp", "nsz"})
 _WORTH_A_LINE = 1.0
 
 
-def jit(function):
-    """Compile a kernel when it is first called, and keep it on disk; without a place to write, anew in each process."""
+def jit(function: Callable) -> Callable:
+    """Compile a kernel at its first call and keep it on disk; where that is impossible, each process compiles it."""
     kernel = numba.njit(nogil=True, fastmath=set(FASTMATH), error_model="numpy")(function)
     with suppress(RuntimeError, OSError):  # neither the package's folder nor the user's can be written to
         kernel._cache = KernelCache(function)
@@ -25,7 +26,7 @@ def jit(function):
 
 
 class _CompileClock(event.Listener):
-    """Adds up the time that numba compiles functions of this package; a kernel compiled for another counts once."""
+    """Adds up the time that numba compiles functions of this package; one compiled within another counts once."""
 
     def __init__(self):
         self.seconds, self._depth, self._said = 0.0, 0, False
@@ -62,11 +63,11 @@ _CLOCK = _CompileClock()
 event.register("numba:compile", _CLOCK)
 
 
-def compile_seconds():
-    """Seconds that this process has spent on compiling kernels."""
+def compile_seconds() -> float:
+    """Return the seconds that this process has spent on compiling kernels."""
     return _CLOCK.seconds
 
 
-def say_compile_time():
+def say_compile_time() -> None:
     """Log one line, at most once a process, if compiling took more than a second."""
     _CLOCK.say()

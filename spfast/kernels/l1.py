@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
+
 from spfast.kernels.jit import jit
 
 
 @jit
-def l1_norm(coef, penalties):
+def l1_norm(coef: np.ndarray, penalties: np.ndarray) -> float:
     """Return ``sum penalties |coef|`` (float64)."""
     total = 0.0
     for j in range(coef.size):
@@ -15,7 +17,7 @@ def l1_norm(coef, penalties):
 
 
 @jit
-def soft_threshold(value, threshold):
+def soft_threshold(value: float, threshold: float) -> float:
     """Return ``sign(value) max(|value| - threshold, 0)``."""
     if value > threshold:
         return value - threshold
@@ -25,7 +27,7 @@ def soft_threshold(value, threshold):
 
 
 @jit
-def kkt_violations(coef, gradient, penalties, violations):
+def kkt_violations(coef: np.ndarray, gradient: np.ndarray, penalties: np.ndarray, violations: np.ndarray) -> float:
     """Write each coefficient's distance from optimality and return the largest.
 
     On the support ``|gradient + penalty sign(coef)|``, off it ``max(|gradient| - penalty, 0)``; all float64 arrays of
@@ -50,7 +52,7 @@ def kkt_violations(coef, gradient, penalties, violations):
 
 
 @jit
-def pseudo_gradient(coef, gradient, penalties, out):
+def pseudo_gradient(coef: np.ndarray, gradient: np.ndarray, penalties: np.ndarray, out: np.ndarray) -> None:
     """Write the minimum-norm subgradient of ``smooth + L1`` (Andrew & Gao 2007, Eq. 4)."""
     for j in range(coef.size):
         if coef[j] > 0.0:
@@ -62,7 +64,7 @@ def pseudo_gradient(coef, gradient, penalties, out):
 
 
 @jit
-def align(direction, pseudo):
+def align(direction: np.ndarray, pseudo: np.ndarray) -> None:
     """Zero the components of ``direction`` that do not descend, in place (Andrew & Gao 2007, the projection of d)."""
     for j in range(direction.size):
         if direction[j] * pseudo[j] >= 0.0:
@@ -70,7 +72,9 @@ def align(direction, pseudo):
 
 
 @jit
-def orthant_step(coef, direction, step, pseudo, penalties, out):
+def orthant_step(
+    coef: np.ndarray, direction: np.ndarray, step: float, pseudo: np.ndarray, penalties: np.ndarray, out: np.ndarray
+) -> None:
     """Write ``coef + step direction``, with penalised components that leave their orthant set to exactly zero.
 
     The orthant of a zero coefficient is the one that ``-pseudo`` points into (Andrew & Gao 2007).

@@ -6,8 +6,17 @@ from spfast.kernels.jit import jit
 
 
 @jit
-def two_loop(gradient, steps, changes, products, newest, count, scale, direction):
-    """Write ``-H gradient`` for the inverse Hessian that the stored pairs make of the diagonal ``scale``.
+def two_loop(
+    gradient: np.ndarray,
+    steps: np.ndarray,
+    changes: np.ndarray,
+    products: np.ndarray,
+    newest: int,
+    count: int,
+    scale: np.ndarray,
+    direction: np.ndarray,
+) -> None:
+    """Write ``-H gradient``, where the stored pairs make the inverse Hessian ``H`` from the diagonal ``scale``.
 
     Parameters
     ----------

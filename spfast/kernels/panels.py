@@ -8,7 +8,7 @@ do not find this in loops over numbers; the piece is therefore written in LLVM's
 BLAS would do the same for fewer lines, and is no faster in a whole fit: 14,000 stars by 7,414 columns at penalty 30,
 one thread of an AMD EPYC, took 0.78 s of processor time with these panels and 0.77 s with ssyrk (AVX2 alone: 0.80 and
 0.80), a path of six penalties 2.9 s and 3.1 s. scipy's ssyrk keeps the interpreter lock, so that two folds side by side
-would wait for each other, and its bits depend on the BLAS build.
+would wait for each other, and its bits depend on the BLAS build. ``docs/benchmarks.rst`` has more numbers.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ from numba.extending import intrinsic, overload
 
 from spfast.kernels.jit import jit
 
-#: Columns of a panel, and how many columns of the panel on the left a piece has.
+#: Columns of a panel, and columns of the left panel in one piece.
 WIDTH, HEIGHT = 24, 4
 _LANES = 8
 #: Panels of a tile in each direction: those on the left stay in the second-level cache while the others pass.
@@ -27,7 +27,7 @@ _TILE = 8
 _FUSED = ("contract",)
 
 
-def panel_tiles(column_from, n):
+def panel_tiles(column_from: int, n: int) -> np.ndarray:
     """Return tiles of pairs of panels that cover the upper triangle, from the panel of ``column_from`` to column ``n``.
 
     Returns
@@ -42,7 +42,9 @@ def panel_tiles(column_from, n):
 
 
 @jit
-def add_panel_products(first, last, panels, depth, tiles, sign, gram):
+def add_panel_products(
+    first: int, last: int, panels: np.ndarray, depth: int, tiles: np.ndarray, sign: float, gram: np.ndarray
+) -> None:
     """Add ``sign * panels[p].T @ panels[q]`` for the pairs p <= q of the tiles ``first <= t < last``.
 
     Parameters

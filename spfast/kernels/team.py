@@ -1,10 +1,12 @@
-"""Threads above the kernels: kernels release the interpreter lock, a team runs them on shares of the work."""
+"""Threads: kernels release the interpreter lock, so a team of threads can run one kernel on shares of its work."""
 
 import itertools
 import os
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from typing import Any
 
 from spfast.blas import one_blas_thread
 from spfast.errors import BadInputError
@@ -17,7 +19,7 @@ __all__ = ["Team", "resolve_threads", "side_by_side"]
 _THREADS_PER_PROCESSOR = 4
 
 
-def resolve_threads(threads):
+def resolve_threads(threads: int | None) -> int:
     """Return the number of threads to use: ``threads``, at most four a processor, or one for each processor.
 
     Raises
@@ -49,7 +51,7 @@ _SHARES_PER_THREAD = 4
 
 
 class Team:
-    """A fixed number of threads, the caller's among them, that share out ranges of equal pieces of work.
+    """A fixed number of threads, the caller's among them, that share the pieces of a kernel's work.
 
     Parameters
     ----------
@@ -57,23 +59,23 @@ class Team:
         All processors by default.
     """
 
-    def __init__(self, threads=None):
+    def __init__(self, threads: int | None = None):
         self.threads = resolve_threads(threads)
         self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
 
-    def __enter__(self):
+    def __enter__(self) -> "Team":
         return self
 
-    def __exit__(self, exc_type, exc, traceback):
+    def __exit__(self, *exc_info: object) -> None:
         if self._pool is not None:
             self._pool.shutdown()
         say_compile_time()
 
-    def run(self, kernel, n_pieces, *args):
+    def run(self, kernel: Callable[..., None], n_pieces: int, *args) -> None:
         """Call ``kernel(first, last, *args)`` on contiguous shares of ``range(n_pieces)``.
 
-        Shares are handed out as threads become free; a piece must not depend on who does it. Whatever ends one of the
-        threads, a signal as well, leaves no share to the others.
+        Shares are handed out as threads become free; what a piece gives must not depend on the thread that does it.
+        Whatever ends one of the threads, a signal as well, leaves no share to the others.
         """
         n_shares = max(1, min(n_pieces, _SHARES_PER_THREAD * self.threads))
         bounds = [n_pieces * s // n_shares for s in range(n_shares + 1)]
@@ -94,11 +96,11 @@ class Team:
                 future.result()
 
 
-def side_by_side(jobs, threads=None):
+def side_by_side(jobs: Sequence[Callable[[int], Any]], threads: int | None = None) -> list:
     """Run independent jobs at once, each with its part of the threads: never more threads than asked for.
 
-    One thread a job beats all threads on one job after the other, as long as there are jobs for all. If one fails, or
-    the caller is interrupted, the others end as soon as they look (`spfast.kernels.stop`).
+    One thread for each job is faster than all threads on one job after another, if there are jobs for all threads.
+    If one fails, or the caller is interrupted, the others end as soon as they look (`spfast.kernels.stop`).
 
     Parameters
     ----------

@@ -11,7 +11,17 @@ ROWS_A_PIECE = 256
 
 
 @jit
-def noise_variance_rows(first, last, feature_errors, rows, columns, weights, pairs, pair_weights, out):
+def noise_variance_rows(
+    first: int,
+    last: int,
+    feature_errors: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    weights: np.ndarray,
+    pairs: np.ndarray,
+    pair_weights: np.ndarray,
+    out: np.ndarray,
+) -> None:
     """Write ``sum_k weights_k e_k^2 + sum_p pair_weights_p e_a e_b`` for the pieces ``first <= piece < last``.
 
     e are the errors of one row in ``columns``, and (a, b) the p-th of ``pairs``. With ``weights = coef^2`` this is the
@@ -20,11 +30,11 @@ def noise_variance_rows(first, last, feature_errors, rows, columns, weights, pai
     Parameters
     ----------
     first, last : int
-        Of pieces of 256 rows.
+        Pieces of 256 rows to do.
     feature_errors : float32 or float64 array, C order, shape (n_stars, n_features)
     rows : int64 array, shape (n_rows,)
     columns : int64 array, shape (n_columns,)
-        Those that have a weight.
+        Columns that have a weight.
     weights : float64 array, shape (n_columns,)
     pairs : int64 array, C order, shape (n_pairs, 2)
         Positions in ``columns``.

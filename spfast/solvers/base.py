@@ -1,4 +1,4 @@
-"""What every solver is: its options, what it returns, and how it keeps its history."""
+"""What all solvers have in common: options, the result, the history of a minimisation."""
 
 import math
 import time
@@ -102,7 +102,7 @@ class SolverResult:
     kkt_violation : float
         Largest violation of the optimality conditions, in the units of the gradient (as the penalty).
     tolerance : float
-        What it was asked to be.
+        The largest violation that was asked for.
     converged : bool
         Whether ``kkt_violation <= tolerance``, from a full pass.
     n_iterations, n_passes : int
@@ -128,11 +128,11 @@ class SolverResult:
 
 
 class StartError(Exception):
-    """A start from which no solver can go on; the message says why."""
+    """No solver can go on from this start; the message says why."""
 
 
-def first_pass(objective, coef, eta, gradient):
-    """Half chi-squared at a start, its predictor and gradient written as by ``objective.smooth``.
+def first_pass(objective, coef: np.ndarray, eta: np.ndarray, gradient: np.ndarray) -> float:
+    """Return half chi-squared at a start; write its predictor and gradient as ``objective.smooth`` does.
 
     Raises
     ------
@@ -158,8 +158,8 @@ class Recorder:
         self._start = time.perf_counter()
         self._rows = []
 
-    def add(self, value, violation, coef, n_working):
-        """Note where the minimisation stands now."""
+    def add(self, value: float, violation: float, coef: np.ndarray, n_working: int) -> None:
+        """Add a row for the current point."""
         self._rows.append(
             (
                 time.perf_counter() - self._start,
@@ -171,8 +171,8 @@ class Recorder:
             )
         )
 
-    def result(self, coef, tolerance, message):
-        """Make the result from the last row noted."""
+    def result(self, coef: np.ndarray, tolerance: float, message: str) -> SolverResult:
+        """Make the result from the last row."""
         history = np.array(self._rows, dtype=HISTORY_DTYPE)
         last = history[-1]
         return SolverResult(

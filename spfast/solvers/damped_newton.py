@@ -1,4 +1,4 @@
-"""Damped Newton on a few unpenalised columns, the rest of the predictor held fixed: costs exponentials, no pass."""
+"""Damped Newton on a few unpenalised columns, the rest of the predictor held fixed; it needs no pass over the data."""
 
 import numpy as np
 
@@ -9,11 +9,11 @@ __all__ = ["damped_newton"]
 _MAX_ITERATIONS = 200
 _RELATIVE_DECREASE = 1e-8
 _FIRST_DAMPING, _SMALLEST_DAMPING, _LARGEST_DAMPING = 1e-3, 1e-12, 1e12
-#: Above this an exponential is cut off: the value there is refused anyway.
+#: Exponents are cut off above this: a step that leads there is refused anyway.
 _LN_LARGE = 300.0
 
 
-def damped_newton(columns, objective, coef, offset):
+def damped_newton(columns: np.ndarray, objective, coef: np.ndarray, offset: float | np.ndarray) -> np.ndarray:
     """Minimise half chi-squared over a few coefficients (Levenberg-Marquardt with Gauss-Newton weights).
 
     Parameters
@@ -23,7 +23,7 @@ def damped_newton(columns, objective, coef, offset):
     coef : float64 array, shape (n,)
         Start.
     offset : float or float64 array, shape (n_rows,)
-        Rest of the linear predictor.
+        The rest of the linear predictor.
 
     Returns
     -------
@@ -43,9 +43,9 @@ def damped_newton(columns, objective, coef, offset):
         trial_eta = columns @ (coef + step) + offset
         trial_value = objective.chi_squared_half(trial_eta)
         if trial_value < value:
-            done = value - trial_value <= _RELATIVE_DECREASE * value
+            converged = value - trial_value <= _RELATIVE_DECREASE * value
             coef, eta, value, damping = coef + step, trial_eta, trial_value, max(0.1 * damping, _SMALLEST_DAMPING)
-            if done:
+            if converged:
                 break
         else:
             damping *= 10.0

@@ -1,5 +1,6 @@
 """The quadratic model on a working set: its Gram matrix, the unpenalised columns eliminated exactly."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -12,31 +13,32 @@ __all__ = ["WorkingGram"]
 
 
 class WorkingGram:
-    """``H = X.T diag(weights) X`` on a growing set of columns, Schur complement of the unpenalised ones.
+    """``X.T diag(weights) X`` on a growing set of columns, with the unpenalised columns eliminated (Schur complement).
 
-    With directions ``V = X_u whiten`` orthonormal under the weights, a column is split into ``V explained`` and a rest.
-    The Gram of the rests, corrected by what of ``V`` is still in them, is the Schur complement; any guess of
-    ``explained`` is exact after the correction, so a fit to a sample of rows serves: it only has to keep the float32
-    sums small.
+    The directions ``V = X_u whiten`` span the unpenalised columns ``X_u`` and are orthonormal under the weights. Each
+    other column is split into ``V explained`` and a rest. If ``rests`` are those of all columns, and ``remainder = V.T
+    diag(weights) rests``, the Schur complement is ``rests.T diag(weights) rests - remainder.T remainder``. That is true
+    for any ``explained``: it is fitted to a sample of the rows, and only has to make the rests small, because their
+    products are summed in float32.
 
     Parameters
     ----------
     objective : spfast.model.objective.Objective
         Data, rows and team.
     unpenalized : int64 array
-        Columns eliminated.
+        Columns to eliminate.
 
     Attributes
     ----------
     weights : float64 array, shape (n_rows,)
-        Those of the last `reset`, None before it.
+        As given to the last `reset`; None before it.
     columns : int64 array, shape (n,)
         The working set, in the order of the Gram's rows.
     free : float64 array, shape (n_rows, n_unpenalized)
-        The unpenalised columns themselves.
+        Values of the unpenalised columns.
     """
 
-    def __init__(self, objective, unpenalized):
+    def __init__(self, objective, unpenalized: np.ndarray):
         self._objective = objective
         self.unpenalized = unpenalized
         self._dtype = objective.design.dtype
@@ -46,23 +48,23 @@ class WorkingGram:
         self.free = objective.design[objective.rows[:, None], unpenalized].astype(np.float64)
 
     @property
-    def n(self):
-        """Columns in the working set."""
+    def n(self) -> int:
+        """Number of columns in the working set."""
         return self.columns.size
 
     @property
-    def matrix(self):
-        """The Schur complement (shape (n, n), a view; C-ordered rows of a larger store)."""
+    def matrix(self) -> np.ndarray:
+        """The Schur complement: shape (n, n), a view of the first rows and columns of `store`."""
         return self._store[: self.n, : self.n]
 
     @property
-    def store(self):
-        """The whole buffer, for kernels that need C order."""
+    def store(self) -> np.ndarray:
+        """The whole buffer, in C order as kernels need it."""
         return self._store
 
     @contextmanager
-    def damped(self, share):
-        """The diagonal raised by a share of itself for as long as the context lasts."""
+    def damped(self, share: float) -> Iterator[None]:
+        """Raise the diagonal by a share of itself while the context lasts."""
         if share == 0.0:
             yield
             return
@@ -74,7 +76,7 @@ class WorkingGram:
         finally:
             self._store[diagonal, diagonal] = before
 
-    def reset(self, weights, columns):
+    def reset(self, weights: np.ndarray, columns: np.ndarray) -> None:
         """Start again with other weights and columns."""
         self.weights = weights
         moves = self._objective.moves
@@ -86,8 +88,8 @@ class WorkingGram:
         self._explained = np.empty((self._whiten.shape[1], 0), dtype=self._dtype)
         self.append(columns)
 
-    def append(self, columns):
-        """Add columns to the working set: one pass, for the new rows and columns of the Gram alone."""
+    def append(self, columns: np.ndarray) -> None:
+        """Add columns to the working set; one pass over the data computes the Gram's new rows and columns."""
         old, n_directions = self.n, self._whiten.shape[1]
         self.columns = np.concatenate([self.columns, np.asarray(columns, dtype=np.int64)])
         n = self.n
@@ -98,16 +100,16 @@ class WorkingGram:
         )
         self._explained = np.concatenate([self._explained, guess.astype(self._dtype)], axis=1)
         raw = self._accumulate(old)
-        new = raw[:n_directions, n_directions + old : n_directions + n].astype(np.float64)
-        self._remainder = np.concatenate([self._remainder, new], axis=1)
+        remainder = raw[:n_directions, n_directions + old : n_directions + n].astype(np.float64)
+        self._remainder = np.concatenate([self._remainder, remainder], axis=1)
         self._grow(n)
         # The directions' own Gram is the identity, so this is the Schur complement.
         pieces = -(-(n - old) // kernels.COMPLEMENT_COLUMNS)
         team = self._objective.team
         team.run(kernels.complement_columns, pieces, raw, n_directions, self._remainder, old, n, self._store)
-        self._coupling = np.concatenate([self._coupling, self._explained[:, old:] + new], axis=1)
+        self._coupling = np.concatenate([self._coupling, self._explained[:, old:] + remainder], axis=1)
 
-    def keep(self, mask):
+    def keep(self, mask: np.ndarray) -> None:
         """Drop the columns where ``mask`` (bool array, shape (n,)) is False; no pass."""
         index = np.flatnonzero(mask)
         self._store[: index.size, : index.size] = self._store[np.ix_(index, index)]
@@ -116,16 +118,16 @@ class WorkingGram:
         self._remainder = self._remainder[:, index]
         self._explained = np.ascontiguousarray(self._explained[:, index])
 
-    def reduced_gradient(self, gradient):
-        """The gradient on the working set after the unpenalised columns have moved to their optimum (shape (n,))."""
+    def reduced_gradient(self, gradient: np.ndarray) -> np.ndarray:
+        """Return the working set's gradient (shape (n,)) after the unpenalised columns have moved to their optimum."""
         return gradient[self.columns] - self._coupling.T @ (self._whiten.T @ gradient[self.unpenalized])
 
-    def unpenalized_step(self, gradient, step):
-        """The unpenalised columns' step that goes with ``step`` on the working set (shape (n_unpenalized,))."""
+    def unpenalized_step(self, gradient: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """Return the optimal step of the unpenalised columns (shape (n_unpenalized,)) for a step of the working set."""
         return -self._whiten @ (self._whiten.T @ gradient[self.unpenalized] + self._coupling @ step)
 
     def _accumulate(self, old):
-        """Upper triangle of the weighted Gram of directions and columns; of the columns past ``old``, all rows."""
+        """Sum the weighted Gram of directions and columns: its upper triangle, complete from column ``old`` on."""
         objective, n_directions = self._objective, self._whiten.shape[1]
         size = n_directions + self.n
         block = kernels.new_block(size, objective.n_rows, self._dtype)

@@ -6,18 +6,26 @@ from spfast.kernels.l1 import kkt_violations
 
 __all__ = ["backtrack"]
 
-#: Share of the decrease that the model promises which a step has to keep (Armijo).
+#: A step has to achieve this share of the decrease that the model predicts (Armijo).
 _SUFFICIENT = 1e-4
-#: A rise below this share of the objective may be rounding of float32 rows: then the less noisy gradient judges.
+#: A rise below this share of the objective may be rounding of float32 rows: the gradient, less noisy, then decides.
 _ROUNDING = 1e-6
 _MAX_HALVINGS = 30
 
 
-def backtrack(objective, coef, direction, value, violation, eta, gradient):
-    """Move along ``direction`` as far as the objective falls enough, halving from the full step.
+def backtrack(
+    objective,
+    coef: np.ndarray,
+    direction: np.ndarray,
+    value: float,
+    violation: float,
+    eta: np.ndarray,
+    gradient: np.ndarray,
+) -> tuple[np.ndarray, float, bool] | None:
+    """Take the full step along ``direction``, or halve it until the objective falls enough.
 
-    The full step is evaluated by a pass, which gives its gradient too. If it is refused, shorter steps are judged on
-    the linear predictor alone, which costs exponentials and no pass; the step taken is then passed over once.
+    A pass over the data evaluates the full step, and gives the gradient there too. If that step is refused, shorter
+    steps are judged by the linear predictor alone, without a pass; the one that is taken costs another pass.
 
     Parameters
     ----------
@@ -26,17 +34,24 @@ def backtrack(objective, coef, direction, value, violation, eta, gradient):
     value, violation : float
         Objective and largest violation of the optimality conditions at ``coef``.
     eta, gradient : float64 array
-        At ``coef``; overwritten by those of the new point.
+        Linear predictor and gradient at ``coef``; overwritten by those of the new point.
 
     Returns
     -------
-    tuple of (coef, value, whether the full step was taken), or None if no step lowers the objective
+    coef : float64 array, shape (n_features,)
+        The new point.
+    value : float
+        The objective there.
+    full_step : bool
+        Whether the full step was taken.
+
+    None instead of the three if no step lowers the objective.
     """
-    promise = float(gradient @ direction) + objective.penalty(coef + direction) - objective.penalty(coef)
+    predicted_change = float(gradient @ direction) + objective.penalty(coef + direction) - objective.penalty(coef)
     trial = coef + direction
     old_eta, old_gradient = eta.copy(), gradient.copy()
     trial_value = objective.smooth(trial, eta, gradient) + objective.penalty(trial)
-    if trial_value <= value + _SUFFICIENT * promise:
+    if trial_value <= value + _SUFFICIENT * predicted_change:
         return trial, trial_value, True
     if trial_value <= value + _ROUNDING * abs(value):
         scratch = np.empty_like(coef)
@@ -48,7 +63,7 @@ def backtrack(objective, coef, direction, value, violation, eta, gradient):
         step *= 0.5
         trial = coef + step * direction
         trial_value = objective.chi_squared_half(old_eta + step * slope) + objective.penalty(trial)
-        if trial_value <= value + _SUFFICIENT * step * promise:
+        if trial_value <= value + _SUFFICIENT * step * predicted_change:
             return trial, objective.smooth(trial, eta, gradient) + objective.penalty(trial), False
     np.copyto(eta, old_eta)
     np.copyto(gradient, old_gradient)

@@ -1,7 +1,7 @@
-"""Orthant-wise limited-memory quasi-Newton (Andrew & Gao 2007): the second solver, for D too large for a Gram.
+"""Orthant-wise limited-memory quasi-Newton (Andrew & Gao 2007): the second solver, where a Gram would be too large.
 
-The unpenalised columns are whitened first, under the Gauss-Newton weights of the start, and the penalised ones made
-orthogonal to them. Each trial point is one pass; memory is the pairs of the recursion.
+First the unpenalised columns are whitened under the Gauss-Newton weights of the start, and the penalised ones made
+orthogonal to them. Each trial point costs one pass; the memory needed is that of the recursion's pairs.
 """
 
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ class OWLQN(Solver):
 
 
 def _search(objective, scaling, inner, direction, pseudo, value, eta, gradient):
-    """Backtrack along the orthant-projected path; None if nothing lowers the objective."""
+    """Backtrack along the orthant-projected path; None if no step lowers the objective."""
     saved_eta, saved_gradient = eta.copy(), gradient.copy()
     trial = np.empty_like(inner)
     step = 1.0
@@ -95,10 +95,10 @@ def _search(objective, scaling, inner, direction, pseudo, value, eta, gradient):
 
 
 class _Scaling:
-    """Coordinates in which the unpenalised columns are orthonormal, and orthogonal to the others, under the weights.
+    """Coordinates in which, under the weights, unpenalised columns are orthonormal and orthogonal to the others.
 
     ``coef_wide = fixed + whiten (inner_wide - explained coef_rest)``; the penalised coefficients are their own
-    coordinates, so the L1 term is as it was.
+    coordinates, so the L1 term does not change.
     """
 
     def __init__(self, objective, coef, weights):
@@ -107,7 +107,7 @@ class _Scaling:
         columns = design[rows[:, None], self._wide].astype(np.float64)
         self._whiten = objective.moves @ whitening(columns @ objective.moves, weights)
         self._unwhiten = np.linalg.pinv(self._whiten)
-        # What of the start no direction reaches stays: the part that a condition fixes, or that has no data.
+        # The part of the start that no direction reaches is kept: a condition fixes it, or it has no data.
         self._fixed = coef[self._wide] - self._whiten @ (self._unwhiten @ coef[self._wide])
         directions = columns @ self._whiten
         self._explained = explained_by(directions, weights, design, rows, slice(None))
@@ -136,7 +136,7 @@ class _Scaling:
         return inner
 
     def _inverse_diagonal(self, objective, weights, directions):
-        """One curvature for all penalised columns: the mean of their rests' squares, from a sample of rows."""
+        """Give all penalised columns one curvature: the mean square of their rests in a sample of rows."""
         sample = np.linspace(0, objective.n_rows - 1, min(objective.n_rows, 256)).astype(np.int64)
         rest = objective.design[objective.rows[sample]] - directions[sample] @ self._explained
         rest[:, self._wide] = 0.0
@@ -148,7 +148,7 @@ class _Scaling:
 
 
 class _Pairs:
-    """Ring buffers of the recursion."""
+    """The last steps and changes of the gradient, in ring buffers for the recursion."""
 
     def __init__(self, n):
         self._steps, self._changes = np.zeros((_MEMORY, n)), np.zeros((_MEMORY, n))

@@ -34,7 +34,7 @@ __all__ = ["NewtonState", "ProxNewton"]
 #: Below this violation, in units of the penalty, the model has the exact second derivatives: Gauss-Newton weights are
 #: safe from afar but converge by a factor of three an iteration, the exact ones quadratically.
 _EXACT_BELOW = 20.0
-#: What stands for the penalty there when nothing is penalised: this many tolerances.
+#: If nothing is penalised, this many tolerances take the place of the penalty there.
 _TOLERANCES = 1e3
 #: The working set grows by the worst violators: at most this many, or this share of the non-zeros.
 _MIN_GROWTH, _GROWTH_SHARE = 100, 0.3
@@ -81,8 +81,8 @@ class NewtonState:
         self.exact = False
         self._end = None
 
-    def begin(self, objective, coef, eta, gradient):
-        """Half chi-squared at a start; no pass where the last minimisation on the same parallaxes ended there."""
+    def begin(self, objective, coef: np.ndarray, eta: np.ndarray, gradient: np.ndarray) -> float:
+        """Return half chi-squared at a start; no pass if the last minimisation on the same parallaxes ended there."""
         if self._end is not None:
             parallax, ivar, last, value, last_eta, last_gradient = self._end
             if parallax is objective.parallax and ivar is objective.ivar and np.array_equal(coef, last):
@@ -90,7 +90,7 @@ class NewtonState:
                 return value
         return first_pass(objective, coef, eta, gradient)
 
-    def end(self, objective, coef, value, eta, gradient):
+    def end(self, objective, coef: np.ndarray, value: float, eta: np.ndarray, gradient: np.ndarray) -> None:
         """Remember where a minimisation ended."""
         self._end = objective.parallax, objective.ivar, coef, value, eta, gradient
 
@@ -153,7 +153,7 @@ class ProxNewton(Solver):
 
 
 class _Iterate:
-    """Where a minimisation stands: the coefficients, what the last pass told of them, and how the last step went.
+    """The current point of a minimisation: coefficients, what the last pass computed there, how the last step went.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ class _Iterate:
     value : float
         Half chi-squared plus penalty.
     gradient, violations : float64 array, shape (n_features,)
-        Of half chi-squared; of the optimality conditions.
+        Gradient of half chi-squared; violations of the optimality conditions.
     worst : float
         The largest violation.
     full_step, grew : bool
@@ -319,6 +319,6 @@ class _Iterate:
         return False
 
     def finish(self) -> None:
-        """Leave the end to the next minimisation on the same data."""
+        """Keep the end for the next minimisation on the same data."""
         value = self.value - self.objective.penalty(self.coef)
         self.state.end(self.objective, self.coef, value, self.eta, self.gradient)

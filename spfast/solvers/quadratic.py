@@ -1,20 +1,22 @@
 """The L1-penalised quadratic subproblem: bursts of coordinate descent, then Newton steps on the support."""
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from spfast.kernels import cholesky
 from spfast.kernels.coordinate_descent import descend, exact_step, multiply
 from spfast.kernels.l1 import kkt_violations
 from spfast.kernels.panels import WIDTH, add_panel_products, panel_tiles
+from spfast.kernels.team import Team
 
 __all__ = ["minimize_quadratic"]
 
 #: Relative ridge on the support's Gram: float32 products leave eigenvalues uncertain at this level.
 _RIDGE = 1e-6
-#: Sweeps of one burst, and how many rounds of burst and Newton step before giving the outer iteration its turn.
+#: Sweeps of one burst, and how many rounds of a burst and a Newton step one subproblem gets.
 _BURST_SWEEPS = 10
 _MAX_ROUNDS = 12
-#: A violation above this has left every scale of the problem.
+#: With a larger violation the iteration has diverged: the model has no minimum.
 _NO_MINIMUM = 1e30
 
 
@@ -24,8 +26,8 @@ class _Scratch:
     def __init__(self):
         self.factor = np.zeros((0, 0))
 
-    def square(self, n, dtype):
-        """A square buffer with room for ``n`` rows and the panel that the last of them is in."""
+    def square(self, n: int, dtype: DTypeLike) -> np.ndarray:
+        """Return a square buffer with room for ``n`` rows and for the rest of the panel that the last one is in."""
         if self.factor.shape[0] < n + WIDTH or self.factor.dtype != dtype:
             size = n + n // 4 + WIDTH
             self.factor = np.zeros((size, size), dtype=dtype)
@@ -33,7 +35,16 @@ class _Scratch:
         return self.factor
 
 
-def minimize_quadratic(store, gradient, coef, penalties, share, tolerance, team, scratch=None):
+def minimize_quadratic(
+    store: np.ndarray,
+    gradient: np.ndarray,
+    coef: np.ndarray,
+    penalties: np.ndarray,
+    share: float,
+    tolerance: float,
+    team: Team,
+    scratch: _Scratch | None = None,
+) -> tuple[np.ndarray, float]:
     """Minimise ``q.d + d.G.d / 2 + sum penalties |coef + d|`` over ``d``.
 
     Parameters
@@ -43,30 +54,30 @@ def minimize_quadratic(store, gradient, coef, penalties, share, tolerance, team,
     gradient : float64 array, shape (n,)
         ``q``.
     coef : float64 array, shape (n,)
-        Where the model is expanded.
+        The point around which the model is expanded.
     penalties : float64 array, shape (n,)
     share, tolerance : float
         Stop when the largest violation of the subproblem's optimality conditions is below ``share`` of what it was,
         or below ``tolerance``.
     team : spfast.kernels.team.Team
     scratch : object, optional
-        From `new_scratch`, to reuse its buffer.
+        From `new_scratch`, to reuse its buffers.
 
     Returns
     -------
     step : float64 array, shape (n,)
     violation : float
-        What was reached.
+        The largest violation that was left, before the last burst if the rounds ran out.
     """
     scratch = scratch or _Scratch()
     n = coef.size
     point = coef.copy()
     violations = np.empty(n)
-    image = np.empty(n)
+    gram_times_step = np.empty(n)
     for round_ in range(_MAX_ROUNDS):
         moved = np.flatnonzero(point != coef)
-        team.run(multiply, -(-n // 64), store, moved, (point - coef)[moved], image)
-        current = gradient + image
+        team.run(multiply, -(-n // 64), store, moved, (point - coef)[moved], gram_times_step)
+        current = gradient + gram_times_step
         worst = kkt_violations(point, current, penalties, violations)
         if not worst < _NO_MINIMUM:
             break  # the model is not convex
@@ -74,15 +85,15 @@ def minimize_quadratic(store, gradient, coef, penalties, share, tolerance, team,
             tolerance = max(tolerance, share * worst)
         if worst <= tolerance:
             break
-        lanes = current.astype(store.dtype)
+        descent_gradient = current.astype(store.dtype)
         order = np.flatnonzero((point != 0.0) | (violations > 0.0))
-        descend(store, lanes, point, penalties, order, _BURST_SWEEPS, tolerance)
+        descend(store, descent_gradient, point, penalties, order, _BURST_SWEEPS, tolerance)
         _newton_on_support(store, gradient, coef, point, penalties, team, scratch)
     return point - coef, worst
 
 
-def new_scratch():
-    """A buffer that `minimize_quadratic` may keep between calls."""
+def new_scratch() -> _Scratch:
+    """Return buffers that `minimize_quadratic` can use again from call to call."""
     return _Scratch()
 
 
@@ -94,9 +105,9 @@ def _newton_on_support(store, gradient, coef, point, penalties, team, scratch):
         return
     delta = point - coef
     moved = np.flatnonzero(delta)
-    image = np.empty(point.size)
-    team.run(multiply, -(-point.size // 64), store, moved, delta[moved], image)
-    slope = gradient[support] + image[support]
+    gram_times_step = np.empty(point.size)
+    team.run(multiply, -(-point.size // 64), store, moved, delta[moved], gram_times_step)
+    slope = gradient[support] + gram_times_step[support]
     target = slope + penalties[support] * np.sign(point[support])
     factor = factor_support(store, support, scratch, team)
     if factor is None:
@@ -108,14 +119,14 @@ def _newton_on_support(store, gradient, coef, point, penalties, team, scratch):
     curvature = -float(direction @ target)
     step = exact_step(point[support], direction, penalties[support], float(slope @ direction), curvature)
     moved_to = point[support] + step * direction
-    # A coefficient whose sign changes at the chosen step is exactly zero there.
+    # A coefficient that changes sign at exactly this step becomes exactly zero.
     crossed = np.abs(moved_to) <= 1e-12 * np.abs(step * direction)
     moved_to[crossed] = 0.0
     point[support] = moved_to
 
 
-def factor_support(store, support, scratch, team):
-    """Factor the Gram of the support; None where it is not positive."""
+def factor_support(store: np.ndarray, support: np.ndarray, scratch: _Scratch, team: Team) -> np.ndarray | None:
+    """Factor the Gram matrix of the support; None if it is not positive definite."""
     n = support.size
     factor = scratch.square(n, store.dtype)
     team.run(cholesky.gather_square, -(-n // cholesky.PIECE), store, support, _RIDGE, factor)

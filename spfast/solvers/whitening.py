@@ -1,16 +1,16 @@
-"""Directions of a few columns that are orthonormal under weights: where unpenalised columns stop being degenerate."""
+"""Combine a few columns, degenerate ones too, into directions that are orthonormal under weights."""
 
 import numpy as np
 
 __all__ = ["explained_by", "whitening"]
 
-#: Rows looked at for a guess of what directions explain of other columns.
+#: Rows of the sample that `explained_by` fits.
 _SAMPLE_ROWS = 384
 #: Eigenvalues of the scaled Gram below this fraction of the largest are directions without data.
 _RANK_TOLERANCE = 1e-11
 
 
-def whitening(columns, weights):
+def whitening(columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return ``T`` with ``(columns T).T diag(weights) (columns T) = 1``.
 
     Parameters
@@ -21,7 +21,7 @@ def whitening(columns, weights):
     Returns
     -------
     transform : float64 array, shape (n, n_directions)
-        Directions without data are left out, so a duplicate or empty column costs nothing.
+        Directions without data are left out, so duplicate and empty columns do no harm.
     """
     gram = (columns * weights[:, None]).T @ columns
     scale = np.sqrt(np.where(np.diag(gram) > 0.0, np.diag(gram), 1.0))
@@ -32,7 +32,9 @@ def whitening(columns, weights):
     return np.ascontiguousarray(vectors[:, kept] / np.sqrt(values[kept]) / scale[:, None])
 
 
-def explained_by(directions, weights, design, rows, columns):
+def explained_by(
+    directions: np.ndarray, weights: np.ndarray, design: np.ndarray, rows: np.ndarray, columns: np.ndarray | slice
+) -> np.ndarray:
     """Fit other columns by directions, on a sample of the rows.
 
     Parameters
@@ -40,9 +42,9 @@ def explained_by(directions, weights, design, rows, columns):
     directions : float64 array, shape (n_rows, n_directions)
     weights : float64 array, shape (n_rows,)
     design, rows
-        The matrix and its selected rows.
+        The design matrix and its selected rows.
     columns : int64 array or slice
-        Of ``design``.
+        The columns of ``design`` to fit.
 
     Returns
     -------
