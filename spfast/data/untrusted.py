@@ -7,14 +7,15 @@ from xml.parsers import expat
 
 from spfast.errors import BadInputError, reading
 
-__all__ = ["check_file"]
+__all__ = ["GZIP_START", "check_file", "check_plain", "check_xml"]
 
 #: A compressed file may unpack to this many bytes plus this many times its own size. Tables and spectra shrink to
 #: between a half and a twentieth; zeros, of which a bomb is made, to a thousandth.
 _UNPACKED_FREE, _UNPACKED_TIMES = 64 << 20, 100
 _PIECE = 1 << 20
 
-_GZIP = b"\x1f\x8b"
+#: First bytes of a file that gzip made.
+GZIP_START = b"\x1f\x8b"
 #: First bytes of what astropy's and CFITSIO's readers would unpack too, whatever the file's name says.
 _PACKED = {b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip", b"\x1f\x9d": "compress"}
 
@@ -51,13 +52,14 @@ def check_file(path, votable=False):
     ...
     spfast.errors.BadInputError: absent.fits: cannot be read (No such file or directory); check the path
     """
+    check_plain(path)
     with reading(path, "cannot be read", "check the path"), open(path, "rb") as file:
         start = file.read(max(map(len, _PACKED)))
         packed = next((name for magic, name in _PACKED.items() if start.startswith(magic)), None)
         if packed:
             raise BadInputError(f"{path}: is packed with {packed}, expected a plain file or gzip; unpack it first")
         file.seek(0)
-        if start.startswith(_GZIP):
+        if start.startswith(GZIP_START):
             with gzip.GzipFile(fileobj=file) as content:
                 for _ in _bounded(path, content):
                     pass
@@ -65,6 +67,30 @@ def check_file(path, votable=False):
                 _check_content(path, content, votable)
         else:
             _check_content(path, file, votable)
+
+
+def check_plain(path):
+    """Refuse what is no plain file: a pipe, a device or a socket could be read without end, or never answer.
+
+    Parameters
+    ----------
+    path : path-like
+        If it does not exist, that is left to who opens it.
+    """
+    if Path(path).exists() and not Path(path).is_file():
+        raise BadInputError(f"{path}: is a folder, pipe or device, expected a plain file; check the path")
+
+
+def check_xml(path, content):
+    """Refuse XML that declares entities or takes its data from elsewhere.
+
+    Parameters
+    ----------
+    path : path-like
+        The file that holds it, for messages.
+    content : bytes
+    """
+    _xml_checker(path)(content, True)
 
 
 def _check_content(path, file, votable):
