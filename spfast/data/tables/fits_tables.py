@@ -83,16 +83,12 @@ def _name_columns(header):
 
 def _turned_length(hdu):
     """The rows of a column-oriented table (TOPCAT's colfits: one row, each cell a whole column), or 0."""
-    shapes = {_cell_shape(column)[:1] for column in hdu.columns}
-    length = shapes.pop() if len(shapes) == 1 else ()
-    return length[0] if length and length[0] > 1 else 0
-
-
-def _cell_shape(column):
-    """The shape of a cell in numpy's order; text of one value has none."""
-    if column.format[:1] in "PQ" or "P" in column.format or "Q" in column.format:
-        return ()
-    return column.dtype.shape
+    if isinstance(hdu, fits.TableHDU) or any(column.format.format in "PQ" for column in hdu.columns):
+        return 0
+    kinds = hdu.columns.dtype
+    lengths = {kinds[number].shape[:1] for number in range(len(kinds))}
+    (length,) = lengths.pop() if len(lengths) == 1 and () not in lengths else (0,)
+    return length if length > 1 else 0
 
 
 def _read_column(hdu, number, name, turned):
