@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+from astropy import units
 from astropy.table import Table
 
 from spfast.data.tables.names import no_column
@@ -100,4 +101,6 @@ def _add_galactic(table, columns, path):
 
 
 def _is_no_angle(column):
-    return column.unit is not None and column.unit.physical_type not in ("angle", "unknown")
+    """Whether a column has a unit that is known and no angle's."""
+    unit = column.unit
+    return not (unit is None or isinstance(unit, units.UnrecognizedUnit) or unit.is_equivalent(units.deg))

@@ -77,7 +77,7 @@ def _csv_lines(path, lines):
     header = _fields(lines[0], delimiter)
     kept = lines[:1]
     for number, line in enumerate(lines[1:], start=1):
-        if line.startswith("#"):
+        if line.startswith("#") and line.count(delimiter) != len(header) - 1:
             continue
         # Files are pasted one below the other: then their headers and comments are in the middle.
         if header[0] in line or line.split(delimiter, 1)[0].strip('" ') in header:

@@ -50,7 +50,13 @@ _PLAUSIBLE = {
 _LONGITUDE, _LATITUDE = (-180.0, 360.0), (-90.0, 90.0)
 _POSSIBLE = {
     **{"ra": _LONGITUDE, "dec": _LATITUDE, "glon": _LONGITUDE, "glat": _LATITUDE, "ecl_lat": _LATITUDE},
-    **{"parallax": (-1e4, 1e4), "parallax_error": (-1e4, 1e4), "SNR": (-1e6, 1e6), "TEFF": (0.0, 1e6)},
+    **{
+        "parallax": (-1e4, 1e4),
+        "parallax_error": (-1e4, 1e4),
+        "SNR": (-1e6, 1e6),
+        "TEFF": (0.0, 1e6),
+        "VHELIO_AVG": (-1e4, 1e4),
+    },
     **{"LOGG": (-10.0, 10.0), "FE_H": (-10.0, 10.0), "ALPHA_M": (-10.0, 10.0), "mag": (-30.0, 50.0)},
 }
 
@@ -138,7 +144,8 @@ def float_column(table, name, unit=""):
     [1.0, nan]
     """
     column = table[name]
-    return column_values(column, "f8", f"column {name}", getattr(column, "unit", None), unit)
+    values = column_values(column, "f8", f"column {name}", getattr(column, "unit", None), unit)
+    return np.where(values < _MISSING_RANGE[1], np.nan, values)
 
 
 def star_column(values, name, where, kind="f8"):
