@@ -161,6 +161,7 @@ def test_words_for_no_value_leave_integers_and_numbers_what_they_are(tmp_path, w
         "a;b\n1;2\n3;4\n",
         "a\tb\n1\t2\n3\t4\n",
         "# made by hand\n#\na,b\n1,2\n3,4\n",
+        "# by numpy\n# a,b\n1,2\n3,4\n",
         "a,b\n1,2\na,b\n3,4\n",
         'a,b\n1,2\n"a", "b"\n3,4\n',
         "a,b\n1,2\n\n# second file\n\N{ZERO WIDTH NO-BREAK SPACE}a,b\n3,4\n\n",
@@ -171,6 +172,13 @@ def test_csv_as_people_save_and_paste_it_is_read(tmp_path, text):
     table = read_table(tmp_path / "t.csv")
     assert table.colnames == ["a", "b"]
     assert (table["a"].tolist(), table["b"].tolist()) == ([1, 3], [2, 4])
+
+
+def test_csv_with_a_name_twice_is_refused_only_if_it_is_wanted(tmp_path):
+    (tmp_path / "t.csv").write_text("id,ra,ra\n1,2,3\n")
+    assert values_of(tmp_path / "t.csv", "id") == [1]
+    with pytest.raises(BadInputError, match="has two columns ra; rename one"):
+        values_of(tmp_path / "t.csv", "ra")
 
 
 def test_csv_in_latin_1_is_read_and_in_utf_16_is_refused(tmp_path):
@@ -288,3 +296,22 @@ def test_the_exact_spelling_of_a_name_wins_and_two_others_are_refused():
     assert find_name(["ra"], ("parallax",), "t") is None
     with pytest.raises(BadInputError, match="t has the columns Parallax and PARALLAX; name the one that is meant"):
         find_name(["Parallax", "PARALLAX"], ("parallax",), "t")
+
+
+def test_the_table_of_a_votable_with_the_wanted_columns_is_read(tmp_path):
+    field = '<FIELD name="{}" datatype="int"/>'
+    table = "<TABLE>{}<DATA><TABLEDATA><TR><TD>{}</TD></TR></TABLEDATA></DATA></TABLE>"
+    body = table.format(field.format("n"), 1) + table.format(field.format("parallax"), 2)
+    (tmp_path / "t.vot").write_text(
+        f'<?xml version="1.0"?><VOTABLE version="1.3"><RESOURCE>{body}</RESOURCE></VOTABLE>'
+    )
+    assert values_of(tmp_path / "t.vot", "parallax") == [2]
+    assert read_table(tmp_path / "t.vot").colnames == ["n"]
+
+
+@pytest.mark.parametrize("form", ["A5", "5a", "5A"])
+def test_odd_spellings_of_fits_formats_are_read(tmp_path, form):
+    Table({"s": ["abcde", "de"]}).write(tmp_path / "t.fits")
+    content = (tmp_path / "t.fits").read_bytes().replace(b"'5A      '", f"'{form:8}'".encode())
+    (tmp_path / "t.fits").write_bytes(content)
+    assert values_of(tmp_path / "t.fits", "s") == ["abcde", "de"]

@@ -142,7 +142,7 @@ def _open(path):
             yield [stored_parquet(path, content)]
         else:
             text = {_CSV: "csv", _ECSV: "ecsv", "MRT": "mrt"}.get(kind, "")
-            yield [StoredTable.of(read_text(path, content.read(), text))]
+            yield [StoredTable.of(*read_text(path, content.read(), text))]
 
 
 def _format(path):

@@ -1,5 +1,7 @@
 """Tables of text: CSV as people write, paste and edit it, ECSV, and the tables that astropy guesses."""
 
+import contextlib
+
 from astropy.io import ascii as astropy_text
 
 from spfast.data.tables.values import NO_VALUE
@@ -29,7 +31,9 @@ def read_text(path, content, kind):
 
     Returns
     -------
-    astropy Table
+    table : astropy Table
+    names : list of str or None
+        Those of the file, where astropy had to change one that comes twice.
 
     Raises
     ------
@@ -39,12 +43,14 @@ def read_text(path, content, kind):
     lines = _decoded(path, content).split("\n")
     if kind == "csv":
         lines, delimiter = _csv_lines(path, lines)
-        return astropy_text.read(lines, format="csv", delimiter=delimiter, fill_values=_fill_values())
+        table = astropy_text.read(lines, format="csv", delimiter=delimiter, fill_values=_fill_values())
+        names = _fields(lines[0], delimiter)
+        return table, names if len(names) == len(table.colnames) else None
     if kind == "ecsv":
-        return astropy_text.read(lines, format="ecsv", fill_values=_fill_values())
+        return astropy_text.read(lines, format="ecsv", fill_values=_fill_values()), None
     if kind == "mrt":
-        return astropy_text.read(lines, format="mrt")
-    return astropy_text.read(lines, fill_values=_fill_values())
+        return astropy_text.read(lines, format="mrt"), None
+    return astropy_text.read(lines, fill_values=_fill_values()), None
 
 
 def _fill_values():
@@ -70,10 +76,12 @@ def _csv_lines(path, lines):
     """The lines of a CSV table without comments, blank lines and repeated headers, and its delimiter."""
     lines = [line for line in (line.lstrip(_MARK) for line in lines) if line.strip()]
     first = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    lines = lines[first:]
+    comment, lines = lines[first - 1].lstrip("# ") if first else "", lines[first:]
     if not lines:
         raise BadInputError(f"{path}: has no line but comments, expected a header and a line a row; make it again")
     delimiter = max(_DELIMITERS, key=lines[0].count)
+    if comment.count(delimiter) == lines[0].count(delimiter) and _has_number(lines[0], delimiter):
+        lines.insert(0, comment)  # numpy's writers mark the header as a comment
     header = _fields(lines[0], delimiter)
     kept = lines[:1]
     for number, line in enumerate(lines[1:], start=1):
@@ -95,6 +103,15 @@ def _csv_lines(path, lines):
             f"{path}: its last row has {kept[-1].count(delimiter) + 1} values, expected {len(header)}; is it whole?"
         )
     return kept, delimiter
+
+
+def _has_number(line, delimiter):
+    """Whether a value of a line is a number, so that it is no header."""
+    for field in _fields(line, delimiter):
+        with contextlib.suppress(ValueError):
+            float(field)
+            return True
+    return False
 
 
 def _fields(line, delimiter):
