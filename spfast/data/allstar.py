@@ -68,6 +68,8 @@ def read_allstar(path: str | os.PathLike) -> Table:
     BadInputError
         If it cannot be read, is truncated, has no row, or lacks a column that is needed.
     """
+    if not os.path.exists(path):
+        raise BadInputError(f"{path}: cannot be read (no such file); check the path")
     columns, names = read_columns(path, {**_COLUMNS, **{name: (name,) for name in _GALACTIC.values()}})
     for ours in _REQUIRED:
         if ours not in columns:
