@@ -47,18 +47,19 @@ def run(args):
     from spfast.data.tables.read import read_table
     from spfast.report.page import make_report
     from spfast.validation.material import load_models
+    from spfast.validation.read_catalog import TABLE_1
 
-    catalog, survey = read_table(args.catalog), open_survey(args.survey) if args.survey else None
+    catalog, survey = read_table(args.catalog, TABLE_1), open_survey(args.survey) if args.survey else None
     check_catalog(catalog, survey)
     page = make_report(
         catalog,
         survey,
         args.output,
         models=load_models([args.models]) if args.models else None,
-        truth=read_table(args.truth) if args.truth else None,
+        truth=read_table(args.truth, ("true_parallax",)) if args.truth else None,
         tune=read_table(args.tune) if args.tune else None,
-        members=read_table(args.clusters) if args.clusters else None,
-        other=read_table(args.compare) if args.compare else None,
+        members=read_table(args.clusters, ("cluster", "2MASS_ID", "APOGEE_ID")) if args.clusters else None,
+        other=read_table(args.compare, TABLE_1) if args.compare else None,
         images=args.images,
         config=configuration(args),
         overwrite=args.overwrite,

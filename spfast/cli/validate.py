@@ -60,18 +60,19 @@ def run(args):
     from spfast.data.tables.write import check_output, write_table
     from spfast.validation.checks import check_names, format_checks, run_checks
     from spfast.validation.material import load_models
+    from spfast.validation.read_catalog import TABLE_1
 
     if args.zero_point is not None:
         warn_of_zero_point(args.zero_point)
     if args.output:
         check_output(args.output, args.overwrite)  # before the tables are read
-    catalog = read_table(args.catalog)
+    catalog = read_table(args.catalog, TABLE_1)
     material = {
-        "truth": read_table(args.truth) if args.truth else None,
+        "truth": read_table(args.truth, ("true_parallax",)) if args.truth else None,
         "survey": open_survey(args.survey) if args.survey else None,
         "models": load_models(args.models) if args.models else None,
-        "other": read_table(args.compare) if args.compare else None,
-        "members": read_table(args.clusters) if args.clusters else None,
+        "other": read_table(args.compare, TABLE_1) if args.compare else None,
+        "members": read_table(args.clusters, ("cluster", "2MASS_ID", "APOGEE_ID")) if args.clusters else None,
     }
     check_catalog(catalog, material["survey"])
     paths = {}

@@ -145,7 +145,8 @@ def cut_apogee(stars, flow, config):
                 f"result_flags), it has {flags[0] if flags else 'neither'}; give a table with both, or leave it out"
             )
         bits = {"STARFLAG": STARFLAG_BAD, "ASPCAPFLAG": BAD_BITS[stars.meta.get("aspcapflag_bits", "ASPCAPFLAG")]}
-        good = np.all([(np.asarray(stars[name]) & bits[name]) == 0 for name in flags], axis=0)
+        # -1 is a missing flag, not all bits set.
+        good = np.all([(np.maximum(stars[name], 0) & bits[name]) == 0 for name in flags], axis=0)
         stars = stars[flow.apply("APOGEE flags", np.broadcast_to(good, len(stars)), _values_of(stars, *flags))]
     return stars
 

@@ -2,12 +2,14 @@
 
 import os
 
+import numpy as np
 from astropy.table import Table
 
-from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS, closest_names
+from spfast.data.columns import DR3_COLUMNS, closest_names
 from spfast.data.identifiers import source_ids, tmass_key
-from spfast.data.tables.read import read_table
-from spfast.data.tables.values import check_plausible, column_values
+from spfast.data.tables.names import no_column
+from spfast.data.tables.read import read_columns
+from spfast.data.tables.values import check_plausible, column_values, star_column
 from spfast.errors import BadInputError
 
 __all__ = ["read_gaia", "read_wise"]
@@ -19,6 +21,9 @@ _WISE = ("w1mpro", "w1mpro_error", "w2mpro", "w2mpro_error")
 #: AllWISE's own names of the errors.
 _ALIASES = {"w1mpro_error": ("w1sigmpro",), "w2mpro_error": ("w2sigmpro",)}
 _FLUXES = tuple(f"phot_{band}_mean_{kind}" for band in _BANDS for kind in ("flux", "flux_error"))
+
+#: Gaia's words for variability, in the order of the numbers that copies in databases have in their place.
+_VARIABLE_FLAGS = ("NOT_AVAILABLE", "CONSTANT", "VARIABLE")
 
 _REQUIRED = (
     "source_id",
@@ -53,13 +58,11 @@ def read_gaia(path: str | os.PathLike) -> Table:
     BadInputError
         If it cannot be read, has no row, lacks a column, or a column has a unit or type that cannot be converted.
     """
-    table = _read(path)
-    result = Table({"key": _key(table, path)})
-    for name in _REQUIRED:
-        result[name] = _values(table, name, path)
-    for name in _OPTIONAL:
-        if _find(table, name) is not None:
-            result[name] = _values(table, name, path)
+    columns, names = _read(path, *_REQUIRED, *_OPTIONAL)
+    result = Table({"key": _key(columns, names, path)})
+    for name in (*_REQUIRED, *_OPTIONAL):
+        if name in _REQUIRED or name in columns:
+            result[name] = _values(columns, name, names, path)
     check_plausible(result, path)
     return result
 
@@ -82,47 +85,48 @@ def read_wise(path: str | os.PathLike) -> Table:
     BadInputError
         As `read_gaia`.
     """
-    table = _read(path)
-    if any(_find(table, name) is not None for name in _KEY_NAMES):
-        result = Table({"key": _key(table, path)})
+    columns, names = _read(path, "source_id", *_WISE)
+    if "key" in columns:
+        result = Table({"key": _key(columns, names, path)})
     else:
-        result = Table({"source_id": _values(table, "source_id", path)})
+        result = Table({"source_id": _values(columns, "source_id", names, path)})
     for name in _WISE:
-        result[name] = _values(table, name, path)
+        result[name] = _values(columns, name, names, path)
     check_plausible(result, path)
     return result
 
 
-def _read(path):
-    table = read_table(path)
-    if not len(table):
+def _read(path, *names):
+    """Return the columns that a table has (dict), and the names of all (list)."""
+    aliases = {"key": _KEY_NAMES, **{name: (name, *_ALIASES.get(name, ())) for name in names}}
+    columns, names = read_columns(path, aliases)
+    if columns and not len(next(iter(columns.values()))):
         raise BadInputError(f"{path}: the table has no rows, expected one for each star; make it again")
-    return table
+    return columns, names
 
 
-def _find(table, name):
-    by_lower = {other.lower(): other for other in reversed(table.colnames)}
-    return next((by_lower[other] for other in (name, *_ALIASES.get(name, ())) if other in by_lower), None)
+def _key(columns, names, path):
+    if "key" not in columns:
+        closest = closest_names("tmass_id", names)
+        raise BadInputError(f"{path}: no 2MASS key column (one of {', '.join(_KEY_NAMES)}); {closest}")
+    column = columns["key"]
+    return tmass_key(column_values(column, "U", f"{path}: column {column.name}"))
 
 
-def _key(table, path):
-    for name in _KEY_NAMES:
-        column = _find(table, name)
-        if column is not None:
-            return tmass_key(column_values(table[column], "U", f"{path}: column {column}"))
-    raise BadInputError(
-        f"{path}: no 2MASS key column (one of {', '.join(_KEY_NAMES)}); {closest_names('tmass_id', table.colnames)}"
-    )
-
-
-def _values(table, name, path):
+def _values(columns, name, names, path):
     """Return one column with the type, the unit and the missing value that it has in a survey."""
-    own_name = _find(table, name)
-    if own_name is None:
-        raise BadInputError(f"{path}: no column {name}; {closest_names(name, table.colnames)}")
-    column = {**STAR_COLUMNS, **DR3_COLUMNS}.get(name)
-    kind, unit = (column.kind, column.unit) if column else ("f8", "")
-    where, values = f"{path}: column {own_name}", table[own_name]
+    if name not in columns:
+        raise no_column(path, name, _ALIASES.get(name, ()), names)
+    column = columns[name]
+    where = f"{path}: column {column.name}"
     if name == "source_id":
-        return source_ids(values, where)
-    return column_values(values, kind, where, getattr(values, "unit", None), unit)
+        return source_ids(column, where)
+    values = star_column(column, name, where)
+    return _variable_flag(values) if name == "phot_variable_flag" else values
+
+
+def _variable_flag(flags):
+    """Gaia's words for variability; databases write their numbers."""
+    for code, word in enumerate(_VARIABLE_FLAGS):
+        flags = np.where(flags == str(code), word, flags)
+    return flags

@@ -8,14 +8,15 @@ from xml.parsers import expat
 from spfast.errors import BadInputError, reading
 from spfast.files import check_regular
 
-__all__ = ["check_file"]
+__all__ = ["GZIP_START", "check_file", "check_xml"]
 
 #: A compressed file may unpack to this many bytes plus this many times its own size. Tables and spectra shrink to
 #: between a half and a twentieth; zeros, of which a bomb is made, to a thousandth.
 _UNPACKED_FREE, _UNPACKED_TIMES = 64 << 20, 100
 _PIECE = 1 << 20
 
-_GZIP = b"\x1f\x8b"
+#: First bytes of a file that gzip made.
+GZIP_START = b"\x1f\x8b"
 #: First bytes of what astropy's and CFITSIO's readers would unpack too, whatever the file's name says.
 _PACKED = {b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip", b"\x1f\x9d": "compress"}
 
@@ -59,7 +60,7 @@ def check_file(path, votable=False):
         if packed:
             raise BadInputError(f"{path}: is packed with {packed}, expected a plain file or gzip; unpack it first")
         file.seek(0)
-        if start.startswith(_GZIP):
+        if start.startswith(GZIP_START):
             with gzip.GzipFile(fileobj=file) as content:
                 for _ in _bounded(path, content):
                     pass
@@ -67,6 +68,18 @@ def check_file(path, votable=False):
                 _check_content(path, content, votable)
         else:
             _check_content(path, file, votable)
+
+
+def check_xml(path, content):
+    """Refuse XML that declares entities or takes its data from elsewhere.
+
+    Parameters
+    ----------
+    path : path-like
+        The file that holds it, for messages.
+    content : bytes
+    """
+    _xml_checker(path)(content, True)
 
 
 def _check_content(path, file, votable):

@@ -1,5 +1,6 @@
 """The paper's Table 1, and the truth, read from any table that has their columns: arrays, folds and samples."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,8 +9,9 @@ from astropy.table import Table
 
 from spfast.config import BEST_SNR, ZERO_POINT, zero_point_in_mas
 from spfast.data.identifiers import match_names, one_of_each, star_names, unmatched
+from spfast.data.tables.stored import UNREAD
 from spfast.data.tables.values import column_values, float_column
-from spfast.errors import BadInputError
+from spfast.errors import BadInputError, MismatchWarning
 
 __all__ = [
     "TABLE_1",
@@ -34,6 +36,9 @@ TABLE_1 = (
 #: The column of a spectrophotometric parallax's total error, which a catalog may lack.
 _TOTAL_ERROR = "spec_parallax_err_total"
 
+#: The column of the zero point in each star's Gaia_parallax, which our catalogs have.
+_ZERO_POINT = "Gaia_zero_point"
+
 #: Other spellings in use, each without case, blanks, hyphens and underscores.
 _SPELLINGS = {
     "2MASS_ID": ("2massid", "apogeeid", "tmassid"),
@@ -44,6 +49,8 @@ _SPELLINGS = {
     "training_set": ("trainingset",),
     "sample": ("sample", "fold"),
     "true_parallax": ("trueparallax",),
+    _TOTAL_ERROR: ("specparallaxerrtotal",),
+    _ZERO_POINT: ("gaiazeropoint",),
 }
 
 #: Beyond these [mas] a number is no parallax, or no error of one: ten times the nearest star's, far below any measured.
@@ -116,10 +123,22 @@ def read_catalog(catalog: Table, zero_point: float | None = None) -> CatalogArra
     BadInputError
         If a column is missing or in another unit than it can be, or ``training_set`` or ``sample`` holds what cannot
         be understood.
+
+    Warns
+    -----
+    MismatchWarning
+        If the catalog is ours and has no header.
     """
     columns = {name: find_column(catalog, name, "the catalog") for name in TABLE_1}
     gaia, gaia_error, spec, spec_error = (float_column(catalog, columns[name], "mas") for name in TABLE_1[1:5])
-    has_total = _TOTAL_ERROR in catalog.colnames
+    total = _find(catalog, _TOTAL_ERROR, "the catalog")
+    if total and not catalog.meta:
+        warnings.warn(
+            "the catalog has lost its header, as CSV has none, and with it the factor on Gaia's errors, which counts "
+            "as 1; give it as FITS, ECSV, VOTable or Parquet",
+            MismatchWarning,
+            stacklevel=2,
+        )
     has_gaia = _measured(gaia) & _measured(gaia_error) & (gaia_error > _ERROR_MIN)
     training = _one_of(catalog, columns["training_set"], str.lower, (*_TRUE, *_FALSE), "yes or no (or 1 or 0)")
     training = np.isin(training, _TRUE)
@@ -143,8 +162,8 @@ def read_catalog(catalog: Table, zero_point: float | None = None) -> CatalogArra
         gaia_error=gaia_error,
         spec=spec,
         spec_error=spec_error,
-        total_error=float_column(catalog, _TOTAL_ERROR, "mas") if has_total else spec_error,
-        total_error_name=_TOTAL_ERROR if has_total else "spec_parallax_err",
+        total_error=float_column(catalog, total, "mas") if total else spec_error,
+        total_error_name=_TOTAL_ERROR if total else "spec_parallax_err",
         gaia_inflation=_by_fold(catalog, fold, "INFLAT", 1.0),
         fold=fold,
         training=training,
@@ -187,9 +206,8 @@ def total_error_column(catalog: Table) -> str:
     BadInputError
         If the catalog has neither.
     """
-    if _TOTAL_ERROR in catalog.colnames:
-        return _TOTAL_ERROR
-    return find_column(catalog, "spec_parallax_err", "the catalog")
+    total = _find(catalog, _TOTAL_ERROR, "the catalog")
+    return total or find_column(catalog, "spec_parallax_err", "the catalog")
 
 
 def find_column(table: Table, name: str, what: str) -> str:
@@ -210,13 +228,32 @@ def find_column(table: Table, name: str, what: str) -> str:
     Raises
     ------
     BadInputError
-        If the table does not have the column.
+        If the table does not have the column, or cannot say which of two is meant.
     """
-    own_names = {_normalise_name(column): column for column in reversed(table.colnames)}
-    for spelling in _SPELLINGS[name]:
-        if spelling in own_names:
-            return own_names[spelling]
+    own_name = _find(table, name, what)
+    if own_name is not None:
+        return own_name
+    unread = table.meta.get(UNREAD, {})
+    kind = next((kind for column, kind in unread.items() if _normalise_name(column) in _SPELLINGS[name]), None)
+    if kind is not None:
+        raise BadInputError(f"{what} has a column {name} {kind}, expected one number or text a row; convert it")
     raise BadInputError(f"{what} has no column {name}; it has {', '.join(table.colnames)}")
+
+
+def _find(table, name, what):
+    """A table's own spelling of a column, the exact one if there is, or None."""
+    if name in table.colnames:
+        return name
+    own_names = {}
+    for column in table.colnames:
+        own_names.setdefault(_normalise_name(column), []).append(column)
+    for spelling in _SPELLINGS[name]:
+        alike = own_names.get(spelling, [])
+        if len(alike) > 1:
+            raise BadInputError(f"{what} has the columns {' and '.join(alike)}; name the one that is meant {name}")
+        if alike:
+            return alike[0]
+    return None
 
 
 def true_parallaxes(names: Sequence[str], truth: Table) -> np.ndarray:
@@ -291,8 +328,9 @@ def _zero_points(catalog, fold, zero_point):
     """The zero point in each star's Gaia_parallax [mas] (float64 array): our catalogs have a column of it."""
     if zero_point is not None:
         return np.full(len(fold), zero_point_in_mas(zero_point))
-    if "Gaia_zero_point" in catalog.colnames:
-        return float_column(catalog, "Gaia_zero_point", "mas")
+    own_name = _find(catalog, _ZERO_POINT, "the catalog")
+    if own_name is not None:
+        return float_column(catalog, own_name, "mas")
     return _by_fold(catalog, fold, "ZEROPT", ZERO_POINT)
 
 

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import MaskedColumn, Table
 from small_survey import spectra, star_ids, tables
 
 from spfast.config import Config
@@ -167,3 +167,60 @@ def test_allstar_without_logg_is_told_that_it_needs_aspcaps_labels(tmp_path, all
         BadInputError, match=r"no column LOGG, the surface gravity.*give an allStar with ASPCAP's labels"
     ):
         read_allstar(tmp_path / "allStar.fits")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".vot", ".ecsv", ".parquet", ".FITS"])
+def test_allstar_in_other_formats_gives_the_same_values(tmp_path, allstar, suffix):
+    allstar.write(tmp_path / "whole.fits")
+    path = tmp_path / f"allStar{suffix}"
+    if suffix == ".parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        from pyarrow import parquet
+
+        parquet.write_table(pyarrow.table({name: allstar[name].tolist() for name in allstar.colnames}), path)
+    else:
+        allstar.write(path, **({"format": "votable"} if suffix == ".vot" else {}))
+    table, whole = read_allstar(path), read_allstar(tmp_path / "whole.fits")
+    assert table.colnames == whole.colnames
+    for name in whole.colnames:
+        np.testing.assert_array_equal(table[name], whole[name], err_msg=name)
+
+
+def test_masked_integers_of_allstar_are_missing(tmp_path, allstar):
+    for name in ("STARFLAG", "NVISITS", "ASPCAPFLAG"):
+        allstar[name] = MaskedColumn(np.asarray(allstar[name]), mask=np.arange(6) % 2 == 0)
+    allstar.write(tmp_path / "allStar.fits")
+    table = read_allstar(tmp_path / "allStar.fits")
+    assert table["STARFLAG"].tolist() == [-1, 0, -1, 0, -1, 0]
+    assert table["NVISITS"].tolist() == [-1, 3, -1, 3, -1, 3]
+
+
+def test_b_is_a_latitude_only_beside_l_and_where_the_star_is(tmp_path, allstar):
+    from astropy.coordinates import SkyCoord
+
+    galactic = SkyCoord(allstar["RA"], allstar["DEC"], unit="deg").galactic
+    table = allstar.copy()
+    table["l"], table["b"] = galactic.l.deg, galactic.b.deg
+    table.write(tmp_path / "a.fits")
+    np.testing.assert_allclose(read_allstar(tmp_path / "a.fits")["glat"], galactic.b.deg)
+    magnitude = np.full(6, 14.5, "f4")
+    for names, values, unit in (
+        (("B",), (magnitude,), "mag"),
+        (("b",), (magnitude,), None),
+        (("l", "b"), (magnitude, magnitude), None),
+        (("l", "b"), (galactic.l.deg, magnitude), "mag"),
+        (("L", "B"), (galactic.l.deg, galactic.b.deg), None),
+    ):
+        table = allstar.copy()
+        for name, column in zip(names, values, strict=True):
+            table[name] = column
+        table[names[-1]].unit = unit
+        table.write(tmp_path / "b.fits", overwrite=True)
+        assert "glat" not in read_allstar(tmp_path / "b.fits").colnames
+
+
+def test_the_exact_name_of_an_allstar_column_wins_over_another_case(tmp_path, allstar):
+    table = allstar.copy()
+    table.add_column(np.asarray(table["LOGG"]) + 0.3, name="logg", index=0)
+    table.write(tmp_path / "a.fits")
+    np.testing.assert_array_equal(read_allstar(tmp_path / "a.fits")["LOGG"], allstar["LOGG"])

@@ -155,3 +155,60 @@ def test_a_wise_table_is_read_by_2mass_key_or_by_source_id(tmp_path):
     wise.write(tmp_path / "wise.ecsv", overwrite=True)
     with pytest.raises(BadInputError, match="no column w1mpro"):
         read_wise(tmp_path / "wise.ecsv")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".fits"])
+def test_text_that_python_wrote_as_bytes_is_undone(tmp_path, gaia, suffix):
+    keys = gaia["tmass_id"].tolist()
+    flags = ["VARIABLE", "CONSTANT"] * 4
+    gaia["tmass_id"], gaia["phot_variable_flag"] = [f"b'{key}'" for key in keys], [f"b'{flag}'" for flag in flags]
+    gaia.write(tmp_path / f"gaia{suffix}")
+    table = read_gaia(tmp_path / f"gaia{suffix}")
+    assert table["key"].tolist() == keys
+    assert table["phot_variable_flag"].tolist() == flags
+
+
+def test_flags_of_variability_as_numbers_are_read_and_words_are_left(tmp_path, gaia):
+    gaia["phot_variable_flag"] = [0, 1, 2, 2, 0, 0, 0, 0]
+    gaia.write(tmp_path / "gaia.fits")
+    flags = read_gaia(tmp_path / "gaia.fits")["phot_variable_flag"].tolist()
+    assert flags[:4] == ["NOT_AVAILABLE", "CONSTANT", "VARIABLE", "VARIABLE"]
+    gaia["phot_variable_flag"] = ["variable", "", "null", "CONSTANT", "yes", "", "", ""]
+    gaia.write(tmp_path / "gaia.csv")
+    flags = read_gaia(tmp_path / "gaia.csv")["phot_variable_flag"].tolist()
+    assert flags == ["variable", "", "", "CONSTANT", "yes", "", "", ""]
+
+
+@pytest.mark.parametrize("code", [99.999, 99.0, -99.99, -99.9, -999.0, -9999.0, -9999.99, 98.5])
+def test_numbers_for_no_magnitude_are_missing_in_every_band(tmp_path, gaia, code):
+    bands = ("phot_g_mean_mag", "phot_bp_mean_mag", "phot_rp_mean_mag", "w1mpro", "w2mpro")
+    for row, name in enumerate(bands):
+        gaia[name][row] = code
+    gaia["w1mpro_error"][6] = 9.999
+    gaia.write(tmp_path / "gaia.fits")
+    table = read_gaia(tmp_path / "gaia.fits")
+    assert [np.flatnonzero(np.isnan(table[name])).tolist() for name in bands] == [[0], [1], [2], [3], [4]]
+    assert np.flatnonzero(np.isnan(table["w1mpro_error"])).tolist() == [6]
+
+
+@pytest.mark.parametrize("code", [-9999.0, -999.0, -999.99])
+def test_numbers_for_no_value_are_missing_before_units_are_converted(tmp_path, gaia, code):
+    gaia["parallax"] = np.asarray(gaia["parallax"]) / 1000
+    gaia["parallax"].unit = "arcsec"
+    gaia["parallax"][2] = code
+    gaia["visibility_periods_used"][3] = -999
+    gaia.write(tmp_path / "gaia.fits")
+    table = read_gaia(tmp_path / "gaia.fits")
+    assert np.flatnonzero(np.isnan(table["parallax"])).tolist() == [2]
+    assert table["visibility_periods_used"][3] == -1
+
+
+def test_an_exact_gaia_name_wins_over_another_case(tmp_path, gaia):
+    table = gaia.copy()
+    table.add_column(np.full(8, 0.5), name="PARALLAX", index=0)
+    table.write(tmp_path / "gaia.csv")
+    np.testing.assert_allclose(read_gaia(tmp_path / "gaia.csv")["parallax"], gaia["parallax"])
+    table.rename_column("parallax", "Parallax")
+    table.write(tmp_path / "gaia.csv", overwrite=True)
+    with pytest.raises(BadInputError, match="has the columns PARALLAX and Parallax"):
+        read_gaia(tmp_path / "gaia.csv")

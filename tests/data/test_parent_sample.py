@@ -223,7 +223,7 @@ def test_a_variability_flag_that_gaia_never_writes_is_refused(tmp_path, forty):
     for known in ("constant", "", "CONSTANT"):
         gaia["phot_variable_flag"] = [known, *flags[1:]]
         assert built(forty, tmp_path / f"s{known}", gaia=gaia).n_stars == N
-    for unknown in ("True", "V", "1", "no"):
+    for unknown in ("True", "V", "3", "no"):
         gaia["phot_variable_flag"] = [*flags[:4], unknown, *flags[5:]]
         with pytest.raises(BadInputError, match=f"phot_variable_flag is '{unknown.upper()}' for {star_ids(5)[4][:6]}"):
             built(forty, tmp_path / f"s{unknown}", gaia=gaia)

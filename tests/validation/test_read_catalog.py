@@ -5,7 +5,8 @@ import pytest
 from astropy import units
 from astropy.table import Table
 
-from spfast.errors import BadInputError
+from spfast.data.tables.read import read_table
+from spfast.errors import BadInputError, MismatchWarning
 from spfast.validation.comparison import compare_catalogs
 from spfast.validation.read_catalog import TABLE_1, read_catalog, true_parallaxes
 
@@ -87,10 +88,16 @@ def test_training_set_is_read_however_it_says_yes_and_no(values):
     assert read_catalog(table_1(training_set=values)).training.tolist() == [True, False]
 
 
-@pytest.mark.parametrize("value", ["maybe", "", "2", "-1", "nan", "None", "training", "ja"])
+@pytest.mark.parametrize("value", ["maybe", "", "2", "-1", "training", "ja"])
 def test_training_set_that_says_neither_yes_nor_no_is_refused(value):
     with pytest.raises(BadInputError, match=rf"training_set has '{value}' in row 1 and 1 others, expected yes or no"):
         read_catalog(table_1(training_set=["yes", value, value]))
+
+
+@pytest.mark.parametrize("value", ["nan", "None", "null"])
+def test_training_set_with_a_word_for_no_value_is_refused(value):
+    with pytest.raises(BadInputError, match=r"training_set has '' in row 1, expected yes or no"):
+        read_catalog(table_1(training_set=["yes", value]))
 
 
 def test_folds_are_a_and_b_in_either_case_and_others_are_refused():
@@ -120,3 +127,43 @@ def test_the_truth_is_found_by_any_form_of_a_name_and_does_not_depend_on_the_ord
 def test_stars_without_a_name_have_no_truth():
     truth = Table({"APOGEE_ID": ["", "2M1"], "true_parallax": [5.0, 1.0]})
     np.testing.assert_array_equal(true_parallaxes(["", "2M1", "nan"], truth), [np.nan, 1.0, np.nan])
+
+
+@pytest.fixture
+def catalog():
+    row = ["2M1"], [1.0], [0.02], [0.9], [0.1], [1], ["A"]
+    return Table(dict(zip(TABLE_1, row, strict=True)))
+
+
+def test_names_of_a_catalog_may_be_in_any_case_and_the_exact_one_wins(catalog):
+    catalog["spec_parallax_err_total"], catalog["Gaia_zero_point"] = 0.2, 0.3
+    catalog.meta["PRODUCT"] = "spfast catalog"
+    expected = read_catalog(catalog)
+    for name in list(catalog.colnames):
+        catalog.rename_column(name, name.upper())
+    values = read_catalog(catalog)
+    assert values.total_error.tolist() == expected.total_error.tolist() == [0.2]
+    assert values.best.tolist() == expected.best.tolist()
+    catalog["spec_parallax"] = 5.0
+    assert read_catalog(catalog).spec.tolist() == [5.0]
+    catalog.rename_column("spec_parallax", "spec-parallax")
+    with pytest.raises(BadInputError, match="has the columns SPEC_PARALLAX and spec-parallax; name the one"):
+        read_catalog(catalog)
+
+
+def test_a_catalog_of_ours_without_its_header_is_warned_of(catalog, tmp_path):
+    catalog["spec_parallax_err_total"] = 0.2
+    catalog.write(tmp_path / "c.csv")
+    with pytest.warns(MismatchWarning, match="has lost its header, as CSV has none, and with it the factor on Gaia"):
+        read_catalog(read_table(tmp_path / "c.csv"))
+
+
+def test_a_column_that_could_not_be_read_is_named(catalog, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    columns = {name: catalog[name].tolist() for name in catalog.colnames}
+    columns["spec_parallax"] = [[1.0, 2.0]]
+    parquet.write_table(pyarrow.table(columns), tmp_path / "c.parquet")
+    with pytest.raises(BadInputError, match=r"has a column spec_parallax of the Parquet type list"):
+        read_catalog(read_table(tmp_path / "c.parquet"))

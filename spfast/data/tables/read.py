@@ -1,62 +1,68 @@
-"""Reading tables, other people's and our own, by their suffix: FITS, VOTable, ECSV, CSV, Parquet, plain text."""
+"""Reading tables, other people's and our own: the format by the suffix or the first bytes, the table by its columns."""
 
-import importlib.util
-import json
+import contextlib
+import gzip
 import os
-import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from astropy import units
-from astropy.io import fits, votable
-from astropy.table import Column, MaskedColumn, Table
+from astropy.io import votable
+from astropy.table import Column, Table
 
-from spfast.data.untrusted import check_file
+from spfast.data.tables.fits_tables import open_fits
+from spfast.data.tables.names import find_name
+from spfast.data.tables.parquet_tables import need_pyarrow, stored_parquet
+from spfast.data.tables.stored import UNREAD, StoredTable
+from spfast.data.tables.text_tables import ECSV_START, read_text
+from spfast.data.untrusted import GZIP_START, check_file
 from spfast.errors import BadInputError, reading
 from spfast.files import check_regular
 
-__all__ = ["is_table", "need_pyarrow", "read_table"]
+__all__ = ["is_table", "need_pyarrow", "read_columns", "read_table"]
 
-_FITS, _VOTABLE, _PARQUET = "FITS", "VOTable", "Parquet"
-#: Format of each suffix; ".gz" may follow any but Parquet's.
+_FITS, _VOTABLE, _PARQUET, _ECSV, _CSV = "FITS", "VOTable", "Parquet", "ECSV", "CSV"
+#: Format of each suffix, in any case; ".gz" may follow.
 _FORMATS = {
     **dict.fromkeys((".fits", ".fit"), _FITS),
     **dict.fromkeys((".vot", ".votable", ".xml"), _VOTABLE),
-    ".ecsv": "ascii.ecsv",
-    ".csv": "ascii.csv",
-    ".mrt": "ascii.mrt",
-    ".txt": "ascii",
-    ".dat": "ascii",
+    ".ecsv": _ECSV,
+    ".csv": _CSV,
+    ".mrt": "MRT",
+    ".txt": "ASCII",
+    ".dat": "ASCII",
     ".parquet": _PARQUET,
 }
-#: What stands for "no value" in a CSV table.
-_NO_VALUE = [("", "0"), ("null", "0"), ("NULL", "0")]
-
-#: Keywords that describe a FITS file, not its content.
-_STRUCTURE = {"XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "TFIELDS", "THEAP", "EXTNAME"}
-_STRUCTURE |= {"CHECKSUM", "DATASUM", "COMMENT", "HISTORY", ""}
-_COLUMN_KEYWORDS = {"TTYPE", "TFORM", "TUNIT", "TNULL", "TDISP", "TDIM", "TSCAL", "TZERO", "TCOMM", "TUCD", "TBCOL"}
+#: What formats begin with that say what they are, whatever the suffix.
+_STARTS = {
+    b"SIMPLE  =": _FITS,
+    b"PAR1": _PARQUET,
+    ECSV_START: _ECSV,
+    b"<?xml": _VOTABLE,
+    b"<VOTABLE": _VOTABLE,
+}
 
 
 def is_table(path: str | os.PathLike) -> bool:
     """Whether `read_table` reads a file of this suffix."""
-    return _format(path) is not None
+    return _suffix(path) in _FORMATS
 
 
-def read_table(path: str | os.PathLike) -> Table:
-    """Read a table by its suffix: FITS (the first table in it), ECSV, VOTable, CSV, Parquet or a plain text table.
+def read_table(path: str | os.PathLike, columns: Sequence[str] = ()) -> Table:
+    """Read a table: FITS, ECSV, VOTable, CSV, Parquet or a plain text table.
 
     Parameters
     ----------
     path : path-like
-        ``.fits``, ``.fit``, ``.vot``, ``.votable``, ``.xml``, ``.ecsv``, ``.csv``, ``.mrt``, ``.txt``, ``.dat`` (each
-        may end in ``.gz``) or ``.parquet``.
+        ``.fits``, ``.fit``, ``.vot``, ``.votable``, ``.xml``, ``.ecsv``, ``.csv``, ``.mrt``, ``.txt``, ``.dat`` or
+        ``.parquet``, in any case; each may end in ``.gz``.
+    columns : sequence of str, optional
+        Of several tables in a file, that with most of these is read; by default the first that has a row.
 
     Returns
     -------
     astropy Table
         With units, descriptions, UCDs and ``meta`` where the format has them. A column with missing values is masked;
-        integers stay integers.
+        integers stay integers. Columns of a type that is not read are absent.
 
     Raises
     ------
@@ -71,105 +77,118 @@ def read_table(path: str | os.PathLike) -> Table:
     ...
     spfast.errors.BadInputError: none.fits: no such file; check the path
     """
+    with _open(path) as tables:
+        return _choose(path, tables, {name: (name,) for name in columns}).read()
+
+
+def read_columns(path: str | os.PathLike, aliases: Mapping[str, Sequence[str]]) -> tuple[dict[str, Column], list[str]]:
+    """Read some columns of a table, and nothing else of it.
+
+    Parameters
+    ----------
+    path : path-like
+        As for `read_table`. Of several tables in a file, that with most of the columns is read.
+    aliases : dict of sequence of str
+        The names that each column may have in the file, see `spfast.data.tables.names.find_name`.
+
+    Returns
+    -------
+    columns : dict of astropy Column
+        Those that the file has, by our names; a column's ``name`` is its name in the file.
+    names : list of str
+        All columns of the table.
+
+    Raises
+    ------
+    BadInputError
+        As `read_table`; or if a column is of a type that is not read.
+    """
+    with _open(path) as tables:
+        stored = _choose(path, tables, aliases)
+        own_names = {ours: find_name(stored.names, others, str(path)) for ours, others in aliases.items()}
+        own_names = {ours: name for ours, name in own_names.items() if name is not None}
+        table = stored.read(list(dict.fromkeys(own_names.values())))
+    for name, kind in table.meta.get(UNREAD, {}).items():
+        raise BadInputError(f"{path}: column {name} is {kind}, expected one number or text a row; convert it")
+    return {ours: table[name] for ours, name in own_names.items()}, stored.names
+
+
+def _suffix(path):
+    return Path(Path(path).name.lower().removesuffix(".gz")).suffix
+
+
+@contextlib.contextmanager
+def _open(path):
+    """Yield the tables of a file (list of `StoredTable`), which can be read within the block."""
     path = Path(path)
     check_regular(path)
-    if not path.is_file():
+    if not path.exists():
         raise BadInputError(f"{path}: no such file; check the path")
-    kind = _format(path)
-    if kind is None:
+    if not is_table(path):
         raise BadInputError(f"{path}: unknown suffix {path.suffix!r}; expected one of {', '.join(_FORMATS)}")
+    kind = _format(path)
     check_file(path, votable=kind == _VOTABLE)
-    with reading(path, f"cannot be read as a table in the format {kind.removeprefix('ascii.').upper()}"):
+    with (
+        reading(path, f"cannot be read as a table in the format {kind.upper()}"),
+        open(path, "rb") as file,
+        _unpacked(file) as content,
+    ):
         if kind == _FITS:
-            return _read_fits(path)
-        if kind == _VOTABLE:
-            return _read_votable(path)
-        if kind == _PARQUET:
-            return _read_parquet(path)
-        return Table.read(path, format=kind, **({"fill_values": _NO_VALUE} if kind == "ascii.csv" else {}))
-
-
-def need_pyarrow(path):
-    """Refuse a Parquet table if pyarrow is not installed."""
-    if importlib.util.find_spec("pyarrow") is None:
-        raise BadInputError(
-            f"{path}: Parquet needs pyarrow; install it (pip install 'spfast[parquet]') or use a .fits table"
-        )
+            # astropy unpacks by itself, and maps only a file that it is given.
+            with open_fits(path, file, memmap=content is file) as tables:
+                yield tables
+        elif kind == _VOTABLE:
+            yield _votables(path, content)
+        elif kind == _PARQUET:
+            yield [stored_parquet(path, content)]
+        else:
+            text = {_CSV: "csv", _ECSV: "ecsv", "MRT": "mrt"}.get(kind, "")
+            yield [StoredTable.of(*read_text(path, content.read(), text))]
 
 
 def _format(path):
-    return _FORMATS.get(Path(Path(path).name.lower().removesuffix(".gz")).suffix)
+    """The format of a file: what its first bytes say, else what its suffix says."""
+    with reading(path, "cannot be read"), open(path, "rb") as file, _unpacked(file) as content:
+        start = content.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return next((kind for bytes_, kind in _STARTS.items() if start.startswith(bytes_)), _FORMATS[_suffix(path)])
 
 
-def _read_fits(path):
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="File may have been truncated")
-        # Opened here: astropy leaves a file open that it cannot read.
-        with open(path, "rb") as file, fits.open(file, memmap=False, disable_image_compression=True) as hdus:
-            hdu = next((h for h in hdus if isinstance(h, fits.BinTableHDU | fits.TableHDU)), None)
-            if hdu is None:
-                raise BadInputError(f"{path}: no table in this FITS file; expected a binary table")
-            columns = [_fits_column(hdu, number) for number in range(1, len(hdu.columns) + 1)]
-            meta = {
-                card.keyword: card.value
-                for card in hdu.header.cards
-                if card.keyword not in _STRUCTURE and card.keyword.rstrip("0123456789") not in _COLUMN_KEYWORDS
-            }
-    return Table(columns, meta=meta)
+def _unpacked(file):
+    """The file or what gzip packed in it, whatever its name says (a context manager)."""
+    start = file.read(len(GZIP_START))
+    file.seek(0)
+    return gzip.open(file) if start == GZIP_START else contextlib.nullcontext(file)
 
 
-def _fits_column(hdu, number):
-    column = hdu.columns[number - 1]
-    values = np.asarray(hdu.data[column.name])
-    if values.dtype.kind in "SU":
-        values = np.char.rstrip(values.astype(np.str_))
-    values = values.astype(values.dtype.newbyteorder("="), copy=False)
-    missing = values == column.null if column.null is not None and values.dtype.kind in "iu" else None
-    notes = {
-        "unit": column.unit,
-        "description": hdu.header.get(f"TCOMM{number}"),
-        "ucd": hdu.header.get(f"TUCD{number}"),
-    }
-    return _column(column.name, values, missing, notes)
+def _votables(path, file):
+    document = votable.parse(file, verify="ignore")
+    infos = {info.name: info.value for resource in document.resources[:1] for info in resource.infos}
+    tables = []
+    for number, element in enumerate(document.iter_tables(), start=1):
+        table = element.to_table(use_names_over_ids=True)
+        table.meta.update(infos)
+        names = [field.name for field in element.fields]
+        tables.append(StoredTable.of(table, names if len(names) == len(table.colnames) else None, f"table {number}"))
+    if not tables:
+        raise BadInputError(f"{path}: has no table; expected a VOTable with one")
+    return tables
 
 
-def _read_votable(path):
-    document = votable.parse(str(path), verify="ignore")
-    table = document.get_first_table().to_table(use_names_over_ids=True)
-    for info in document.resources[0].infos:
-        table.meta[info.name] = info.value
-    return table
+def _choose(path, tables, aliases):
+    """Return the table that is meant: with most of the columns, and with rows.
 
+    Two that are equal in that are refused, for nobody could say which rows were left out; but the summary files of
+    SDSS have the stars of APOGEE in a table that says so.
+    """
 
-def _read_parquet(path):
-    # Not by astropy, which needs pandas to read the Parquet that it writes.
-    need_pyarrow(path)
-    from pyarrow import parquet
+    def rank(stored):
+        lower = {name.lower() for name in stored.names}
+        found = sum(any(other.lower() in lower for other in others) for others in aliases.values())
+        return found, stored.n_rows > 0, stored.preferred
 
-    stored = parquet.read_table(path)
-    meta = json.loads((stored.schema.metadata or {}).get(b"spfast", b"{}"))
-    columns = []
-    for field, chunks in zip(stored.schema, stored.columns, strict=True):
-        missing, kind = np.array(chunks.is_null(), dtype=bool), str(field.type)
-        if kind in ("string", "large_string"):
-            values = np.array(["" if value is None else value for value in chunks.to_pylist()], dtype="U")
-        elif kind in ("bool", "double", "float") or kind.startswith(("int", "uint")):
-            values = np.array(chunks.fill_null(False if kind == "bool" else 0) if missing.any() else chunks)
-        else:
-            continue  # lists and times: spfast uses none
-        notes = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
-        columns.append(_column(field.name, values, missing, notes))
-    return Table(columns, meta=meta)
-
-
-def _column(name, values, missing, notes):
-    unit, ucd = notes.get("unit"), notes.get("ucd")
-    options = {
-        "name": name,
-        "unit": units.Unit(unit, parse_strict="silent") if unit else None,
-        "description": notes.get("description"),
-        "meta": {"ucd": ucd} if ucd else None,
-    }
-    if missing is not None and missing.any():
-        return MaskedColumn(values, mask=missing, **options)
-    return Column(values, **options)
+    best = max(map(rank, tables))
+    equal = [stored for stored in tables if rank(stored) == best]
+    if len(equal) > 1 and best[0] > 0 and best[1]:
+        places = " and ".join(stored.place for stored in equal[:2])
+        raise BadInputError(f"{path}: {places} have the same columns; save the one that is meant as a file of its own")
+    return equal[0]

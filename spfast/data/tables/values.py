@@ -9,10 +9,37 @@ from spfast.config import SMALLEST_PARALLAX_ERROR
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
 from spfast.errors import BadInputError, SpfastWarning
 
-__all__ = ["check_plausible", "column_values", "float_column"]
+__all__ = ["NO_VALUE", "check_plausible", "column_values", "float_column", "star_column"]
 
-#: What surveys write for "no value" (-9999, -9999.99) is below this.
-_MISSING_BELOW = -9990.0
+#: Words for "no value", in lower case: of databases (null, \\N), pandas (None, <NA>, NaN), astropy (--), people.
+NO_VALUE = frozenset(
+    (
+        "",
+        "null",
+        "(null)",
+        "<null>",
+        "none",
+        "nil",
+        "na",
+        "n/a",
+        "#n/a",
+        "<na>",
+        "nan",
+        "-nan",
+        "nat",
+        "--",
+        "---",
+        "\\n",
+    )
+)
+#: What surveys write for "no value" (-9999, -9999.99) is in this range.
+_MISSING_RANGE = (-1e4, -9990.0)
+#: They also write these, as single precision may round them; of integers only those that are whole.
+_MISSING_NUMBERS = (-999.0, -999.9, -999.99, -999.999, -99999.0)
+#: Magnitudes of this size or more, up to 100, are 99, 99.99, 99.999, -99, -99.99, ...: no star has them.
+_MISSING_MAGNITUDE = 90.0
+#: Errors of such magnitudes are 9.9, 9.99, 9.999, ...
+_MISSING_ERROR = (9.9, 10.0)
 
 #: Bounds of a column's median, and its unit: a column beyond them is in another unit, which its table does not state.
 _PLAUSIBLE = {
@@ -24,8 +51,14 @@ _PLAUSIBLE = {
 _LONGITUDE, _LATITUDE = (-180.0, 360.0), (-90.0, 90.0)
 _POSSIBLE = {
     **{"ra": _LONGITUDE, "dec": _LATITUDE, "glon": _LONGITUDE, "glat": _LATITUDE, "ecl_lat": _LATITUDE},
-    **{"parallax": (-1e4, 1e4), "parallax_error": (-1e4, 1e4), "SNR": (-1e6, 1e6), "TEFF": (0.0, 1e6)},
-    **{"LOGG": (-10.0, 10.0), "FE_H": (-10.0, 10.0), "ALPHA_M": (-10.0, 10.0), "mag": (-100.0, 100.0)},
+    **{
+        "parallax": (-1e4, 1e4),
+        "parallax_error": (-1e4, 1e4),
+        "SNR": (-1e6, 1e6),
+        "TEFF": (0.0, 1e6),
+        "VHELIO_AVG": (-1e4, 1e4),
+    },
+    **{"LOGG": (-10.0, 10.0), "FE_H": (-10.0, 10.0), "ALPHA_M": (-10.0, 10.0), "mag": (-30.0, 50.0)},
 }
 
 
@@ -48,7 +81,8 @@ def column_values(values, kind, where, given=None, unit=""):
     Returns
     -------
     values : array
-        Missing and infinite numbers are NaN or -1.
+        Missing and infinite numbers are NaN or -1, and so are those that surveys write for "no value"; a missing text
+        is empty.
 
     Raises
     ------
@@ -65,16 +99,22 @@ def column_values(values, kind, where, given=None, unit=""):
     [1000.0, nan]
     """
     mask, plain = np.ma.getmaskarray(values), np.asarray(values)
+    if plain.ndim > 1 and plain.shape[1:].count(1) == plain.ndim - 1:
+        mask, plain = mask.ravel(), plain.ravel()
     if plain.ndim != 1:
         raise BadInputError(f"{where} has shape {plain.shape}, expected one value a row")
-    if kind == "U":
-        return np.where(mask, "", _text(plain, where))
-    factor = _unit_factor(given, unit, where)
-    if plain.dtype.kind in "SUO":
+    if plain.dtype.kind == "O":
+        mask, plain = mask | np.array([value is None for value in plain], dtype=bool), _of_objects(plain, where)
+    if plain.dtype.kind in "SU" or kind == "U":
         plain = _text(plain, where)
-        mask = mask | (plain == "")
+        mask = mask | np.isin(np.char.lower(plain), list(NO_VALUE))
+    if kind == "U":
+        return np.where(mask, "", plain)
+    factor = _unit_factor(given, unit, where)
+    if plain.dtype.kind == "U":
         plain = np.where(mask, "0", plain)
     numbers = _numbers(plain, where)
+    mask = mask | _stand_for_none(numbers, kind, unit)
     if kind.startswith("i"):
         return _whole(numbers, mask, kind, where)
     with np.errstate(over="ignore"):  # what is beyond float32 is as good as infinite
@@ -106,7 +146,59 @@ def float_column(table, name, unit=""):
     """
     column = table[name]
     values = column_values(column, "f8", f"column {name}", getattr(column, "unit", None), unit)
-    return np.where(values < _MISSING_BELOW, np.nan, values)
+    return np.where(values < _MISSING_RANGE[1], np.nan, values)
+
+
+def star_column(values, name, where, kind="f8"):
+    """Return one column of an input table with the type, the unit and the missing value that it has in a survey.
+
+    Parameters
+    ----------
+    values : astropy Column
+        As it is in the file.
+    name : str
+        Its name in a survey.
+    where : str
+        File and column, for messages.
+    kind : str, optional
+        The type of a column that surveys do not have; it has no unit.
+
+    Returns
+    -------
+    array
+    """
+    column = {**STAR_COLUMNS, **DR3_COLUMNS}.get(name)
+    kind, unit = (column.kind, column.unit) if column else (kind, "")
+    values = column_values(values, kind, where, getattr(values, "unit", None), unit)
+    if unit == "mag" and _is_error(name):
+        low, high = _MISSING_ERROR
+        values[(values >= np.float32(low)) & (values < high)] = np.nan
+    return values
+
+
+def _is_error(name):
+    return name.lower().endswith(("_err", "_error"))
+
+
+def _stand_for_none(numbers, kind, unit):
+    """Which numbers stand for "no value", as they are in the file (bool array)."""
+    low, high = _MISSING_RANGE
+    with np.errstate(invalid="ignore", over="ignore"):
+        none = (numbers > low) & (numbers <= high)
+        for number in _MISSING_NUMBERS:
+            none |= np.isclose(numbers, number, rtol=1e-7, atol=0.0) if kind.startswith("f") else numbers == number
+        if unit == "mag":
+            none |= (np.abs(numbers) >= _MISSING_MAGNITUDE) & (np.abs(numbers) < 100.0)
+    return none
+
+
+def _of_objects(values, where):
+    """Objects as text; anything but one number or text a row is refused."""
+    for row, value in enumerate(values):
+        if not (value is None or np.isscalar(value) or np.ndim(value) == 0):
+            kind = type(value).__name__
+            raise BadInputError(f"{where} has a {kind} in row {row}, expected one value a row; convert it")
+    return np.array([_one_text(value) for value in values], dtype="U")
 
 
 def _text(values, where):
@@ -117,10 +209,13 @@ def _text(values, where):
             values = values.astype("U")
         except UnicodeDecodeError:
             values = np.char.decode(values, "latin-1")
-    elif values.dtype.kind == "O":
-        values = np.array([_one_text(value) for value in values], dtype="U")
     # NUL pads text in FITS, and is in no name.
     values = np.char.strip(np.char.replace(values.astype("U"), "\0", ""))
+    # pandas writes bytes so in text.
+    for quote in "'\"":
+        written = np.char.startswith(values, f"b{quote}") & np.char.endswith(values, quote)
+        if written.any():
+            values[written] = [text[2:-1].strip() for text in values[written]]
     plain = np.char.str_len(values) == np.char.str_len(np.char.encode(values, "ascii", "ignore"))
     if not plain.all():
         row = np.flatnonzero(~plain)[0]
@@ -210,7 +305,7 @@ def check_plausible(table, path):
     """
     for name in table.colnames:
         column = {**STAR_COLUMNS, **DR3_COLUMNS}.get(name)
-        magnitude = column and column.unit == "mag" and not name.lower().endswith(("_err", "_error"))
+        magnitude = column and column.unit == "mag" and not _is_error(name)
         bounds = _PLAUSIBLE.get("mag" if magnitude else name)
         if bounds:
             low, high, expected = bounds

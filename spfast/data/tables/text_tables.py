@@ -1,0 +1,118 @@
+"""Tables of text: CSV as people write, paste and edit it, ECSV, and the tables that astropy guesses."""
+
+import contextlib
+
+from astropy.io import ascii as astropy_text
+
+from spfast.data.tables.values import NO_VALUE
+from spfast.errors import BadInputError
+
+__all__ = ["ECSV_START", "read_text"]
+
+#: The first bytes of an ECSV table, whatever its name: Gaia's bulk files are ``.csv.gz``.
+ECSV_START = b"# %ECSV"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+#: UTF-8's byte-order mark.
+_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
+_DELIMITERS = ",;\t|"
+
+
+def read_text(path, content, kind):
+    """Read a table of text.
+
+    Parameters
+    ----------
+    path : path-like
+        For messages.
+    content : bytes
+        The whole file, unpacked.
+    kind : str
+        ``"csv"``, ``"ecsv"``, ``"mrt"``, or empty: astropy guesses.
+
+    Returns
+    -------
+    table : astropy Table
+    names : list of str or None
+        Those of the file, where astropy had to change one that comes twice.
+
+    Raises
+    ------
+    BadInputError
+        If it is in UTF-16, its last row is cut, or a header that differs from the first is pasted into it.
+    """
+    lines = _decoded(path, content).split("\n")
+    if kind == "csv":
+        lines, delimiter = _csv_lines(path, lines)
+        table = astropy_text.read(lines, format="csv", delimiter=delimiter, fill_values=_fill_values())
+        names = _fields(lines[0], delimiter)
+        return table, names if len(names) == len(table.colnames) else None
+    if kind == "ecsv":
+        return astropy_text.read(lines, format="ecsv", fill_values=_fill_values()), None
+    if kind == "mrt":
+        return astropy_text.read(lines, format="mrt"), None
+    return astropy_text.read(lines, fill_values=_fill_values()), None
+
+
+def _fill_values():
+    return [(spelling, "0") for word in sorted(NO_VALUE) for spelling in {word, word.upper(), word.capitalize()}] + [
+        ("NaN", "0"),
+        ("<NA>", "0"),
+        ("-NaN", "0"),
+    ]
+
+
+def _decoded(path, content):
+    """The text, with one kind of line ends and without byte-order mark."""
+    if content.startswith(_UTF_16) or b"\0" in content[:4]:
+        raise BadInputError(f"{path}: is text in UTF-16, expected UTF-8; save it as UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _csv_lines(path, lines):
+    """The lines of a CSV table without comments, blank lines and repeated headers, and its delimiter."""
+    lines = [line for line in (line.lstrip(_MARK) for line in lines) if line.strip()]
+    first = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    comment, lines = lines[first - 1].lstrip("# ") if first else "", lines[first:]
+    if not lines:
+        raise BadInputError(f"{path}: has no line but comments, expected a header and a line a row; make it again")
+    delimiter = max(_DELIMITERS, key=lines[0].count)
+    if comment.count(delimiter) == lines[0].count(delimiter) and _has_number(lines[0], delimiter):
+        lines.insert(0, comment)  # numpy's writers mark the header as a comment
+    header = _fields(lines[0], delimiter)
+    kept = lines[:1]
+    for number, line in enumerate(lines[1:], start=1):
+        if line.startswith("#") and line.count(delimiter) != len(header) - 1:
+            continue
+        # Files are pasted one below the other: then their headers and comments are in the middle.
+        if header[0] in line or line.split(delimiter, 1)[0].strip('" ') in header:
+            fields = _fields(line, delimiter)
+            if fields == header:
+                continue
+            if len(set(fields) & set(header)) > len(header) / 2:
+                raise BadInputError(
+                    f"{path}: row {number} is a second header, and not the same as the first; "
+                    "paste only tables that have the same columns in the same order"
+                )
+        kept.append(line)
+    if len(kept) > 1 and '"' not in kept[-1] and kept[-1].count(delimiter) < len(header) - 1:
+        raise BadInputError(
+            f"{path}: its last row has {kept[-1].count(delimiter) + 1} values, expected {len(header)}; is it whole?"
+        )
+    return kept, delimiter
+
+
+def _has_number(line, delimiter):
+    """Whether a value of a line is a number, so that it is no header."""
+    for field in _fields(line, delimiter):
+        with contextlib.suppress(ValueError):
+            float(field)
+            return True
+    return False
+
+
+def _fields(line, delimiter):
+    return [field.strip().strip('"').strip() for field in line.split(delimiter)]
