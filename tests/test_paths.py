@@ -10,10 +10,10 @@ from tiny import tiny_survey
 from spfast.cli import main
 from spfast.config import load_config
 from spfast.data.allstar import read_allstar
+from spfast.data.apogee import fits_library, spectrum_reader
 from spfast.data.gaia import read_gaia, read_wise
 from spfast.data.ingest import ingest
 from spfast.data.spectra.continuum import read_continuum_file
-from spfast.data.spectra.read import fits_library, spectrum_reader
 from spfast.data.spectra.workers import Journal
 from spfast.data.survey import open_survey, verify_survey
 from spfast.data.tables.read import read_table

@@ -13,6 +13,7 @@ import numpy as np
 import spfast
 from spfast.blas import one_blas_thread
 from spfast.config import Config
+from spfast.data.apogee import fits_library, spectrum_reader
 from spfast.data.match import POLICIES
 from spfast.data.parent_sample import parent_sample
 from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
@@ -24,7 +25,6 @@ from spfast.data.spectra.continuum import (
     rough_normalize,
 )
 from spfast.data.spectra.features import PIXMASK_BAD, fill_features
-from spfast.data.spectra.read import fits_library, spectrum_reader
 from spfast.data.spectra.workers import Journal, normalize_spectra, read_normalized
 from spfast.data.survey import Survey, open_survey
 from spfast.data.write_survey import WORK, SurveyWriter, clear_partial, clear_work, partial_path

@@ -20,11 +20,11 @@ from tiny import tiny_survey
 import spfast
 from spfast.cli import main
 from spfast.data import untrusted
+from spfast.data.apogee import fits_library, spectrum_reader
 from spfast.data.gaia import read_gaia
 from spfast.data.spectra import workers
 from spfast.data.spectra.continuum import chip_pixels
 from spfast.data.spectra.find import SpectrumFiles
-from spfast.data.spectra.read import fits_library, spectrum_reader
 from spfast.data.survey import open_survey
 from spfast.data.tables.read import read_table
 from spfast.data.tables.write import write_table

@@ -7,10 +7,10 @@ from fuzzing import NUMBERS, check_line, damaged, fuzz, limits, miswritten_cards
 from hypothesis import strategies as st
 from small_survey import spectra, write_ap_star, write_aspcap_star
 
+from spfast.data.apogee import fits_library, spectrum_reader
 from spfast.data.spectra.bad_pixels import SpectrumFactors
 from spfast.data.spectra.continuum import chip_pixels
 from spfast.data.spectra.features import SpectrumFeatures
-from spfast.data.spectra.read import fits_library, spectrum_reader
 from spfast.model.layout import N_GRID
 
 LIBRARIES = ["astropy"] + (["fitsio"] if fits_library() == "fitsio" else [])

@@ -13,9 +13,9 @@ from small_survey import TREES, spectra, tables, write_ap_star, write_download
 
 from spfast.config import Config, load_config
 from spfast.data import parent_sample as parent_sample_module
+from spfast.data.apogee import spectrum_reader
 from spfast.data.ingest import ingest
 from spfast.data.spectra import workers
-from spfast.data.spectra.read import spectrum_reader
 from spfast.data.survey import open_survey
 from spfast.errors import BadInputError, SpfastWarning
 

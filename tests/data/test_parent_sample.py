@@ -7,8 +7,8 @@ from reference_continuum import feature_row
 from small_survey import spectra, star_ids, write_aspcap_star, write_download
 
 from spfast.config import Config
+from spfast.data.apogee import spectrum_reader
 from spfast.data.ingest import ingest
-from spfast.data.spectra.read import spectrum_reader
 from spfast.data.survey import open_survey
 from spfast.errors import BadInputError, SpfastWarning
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from spfast.config import load_config
+from spfast.data.apogee import spectrum_reader
 from spfast.data.spectra.features import SpectrumFeatures
-from spfast.data.spectra.read import spectrum_reader
 from spfast.errors import BadInputError
 from spfast.files import writing
 

@@ -9,9 +9,9 @@ from astropy.io import fits
 from astropy.table import Table
 from small_survey import spectra, write_ap_star, write_aspcap_star
 
+from spfast.data.apogee import fits_library, spectrum_reader
 from spfast.data.spectra.features import PIXMASK_BAD
 from spfast.data.spectra.find import SpectrumFiles
-from spfast.data.spectra.read import fits_library, spectrum_reader
 from spfast.errors import BadInputError
 
 LIBRARIES = [
