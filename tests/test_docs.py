@@ -1,6 +1,8 @@
 """The examples in the documentation's pages run, in an empty folder, and give what they show."""
 
 import doctest
+import pkgutil
+import re
 from pathlib import Path
 
 import pytest
@@ -26,3 +28,11 @@ def test_there_are_examples():
 def test_every_public_name_is_documented():
     documented = {line.split(".")[-1] for line in (DOCS / "api.rst").read_text(encoding="utf-8").split()}
     assert set(spfast.__all__) - {"__version__"} <= documented
+
+
+def test_every_name_of_the_api_page_exists():
+    text = (DOCS / "api.rst").read_text(encoding="utf-8")
+    names = re.findall(r"^\.\. auto(?:function|class|exception|data):: (spfast\.\S+)", text, re.MULTILINE)
+    assert len(names) > 20
+    for name in names:
+        assert pkgutil.resolve_name(name) is not None
