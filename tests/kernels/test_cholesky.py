@@ -60,7 +60,7 @@ def test_rows_right_of_the_diagonal_block_are_solved_64_columns_a_piece(n):
     np.testing.assert_array_equal(matrix[:, :end], before[:, :end])
 
 
-def test_panels_are_filled_with_zeros_past_the_end():
+def test_copied_panels_have_zeros_past_the_last_column():
     n, begin, end = 60, 3, 7
     matrix = np.random.default_rng(1).normal(size=(n + 5, n + 5))
     n_panels = -(-(n - end) // WIDTH)

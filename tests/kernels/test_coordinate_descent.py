@@ -34,7 +34,7 @@ def test_one_coordinate_moves_by_soft_thresholding():
         assert slope == (np.array([gradient, 0.0, 0.0]) + (moved - coef) * GRAM[0]).tolist()
 
 
-def test_columns_without_curvature_stay_and_so_do_those_that_are_not_visited():
+def test_columns_without_curvature_or_not_visited_stay():
     flat = np.diag([0.0, -1.0, 1.0])
     assert sweep(flat, [-5.0, -5.0, -5.0], [0.5, 0.5, 0.0], [1.0] * 3)[1:] == ([0.5, 0.5, 4.0], [-5.0, -5.0, -1.0])
     assert sweep(GRAM, [-5.0, -5.0, -5.0], [0.0] * 3, [1.0] * 3, order=[1])[1] == [0.0, 2.0, 0.0]
@@ -42,7 +42,7 @@ def test_columns_without_curvature_stay_and_so_do_those_that_are_not_visited():
     assert sweep(GRAM, [0.5, -5.0, 0.0], [0.0] * 3, [1.0] * 3)[1][1] == 2.0
 
 
-def test_sweeps_end_by_the_largest_violation_before_the_steps():
+def test_sweeps_end_when_the_largest_violation_is_within_the_tolerance():
     diagonal = np.diag([1.0, 2.0, 4.0])
     for gradient, coef, violation in (
         ([-3.0, 0.0, 0.0], [0.0] * 3, 2.0),
@@ -62,7 +62,7 @@ def test_sweeps_end_by_the_largest_violation_before_the_steps():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_descent_ends_at_the_minimum(dtype):
+def test_descent_reaches_the_known_minimum(dtype):
     gram = np.zeros((5, 5), dtype=dtype)  # larger than what is used of it
     gram[:3, :3] = GRAM
     truth, penalties = np.array([0.5, 0.0, -2.0]), np.array([1.0, 3.0, 0.0])

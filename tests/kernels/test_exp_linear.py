@@ -61,7 +61,7 @@ def test_value_and_gradient_of_each_segment_match_the_formula(n_rows, n_features
     n_segments = 3
     bounds = exp_linear.segment_bounds(n_rows, n_segments)
     eta, values = np.full(n_rows, np.nan), np.full(n_segments, np.nan)
-    gradients = np.full((n_segments, n_features), 7.0)  # whatever was there goes
+    gradients = np.full((n_segments, n_features), 7.0)  # overwritten
     wide = np.array(wide, dtype=np.int64)
     for first, last in ((0, 1), (1, 3)):
         exp_linear.value_gradient_segments(

@@ -25,7 +25,7 @@ def test_kkt_violations_on_and_off_the_support():
     assert violations.tolist() == [0.0, 2.5, 0.0, 1.5, 0.0, 1.5, 0.0, 0.0, 0.25]
     assert l1.kkt_violations(coef[:0], gradient[:0], penalties[:0], violations[:0]) == 0.0
     assert l1.kkt_violations(coef[:1], gradient[:1], penalties[:1], violations[:1]) == 0.0
-    # The largest may come first, last or be alone, and a number that is none is never passed over.
+    # The largest may come first, last or be alone, and NaN is never passed over.
     for order in (slice(None), slice(None, None, -1)):
         out = np.empty(3)
         values = np.array([5.0, 1.0, 0.0])[order]

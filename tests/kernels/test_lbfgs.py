@@ -6,7 +6,7 @@ import reference
 from spfast.kernels.lbfgs import two_loop
 
 
-def test_two_loop_with_no_one_and_two_pairs():
+def test_two_loop_with_zero_one_or_two_pairs_equals_the_bfgs_formula():
     gradient, scale = np.array([1.0, -2.0, 0.5]), np.array([1.0, 0.5, 2.0])
     steps, changes = np.full((2, 3, 3), np.nan)
     products, direction = np.full(3, np.nan), np.full(3, np.nan)
