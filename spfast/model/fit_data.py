@@ -20,9 +20,8 @@ from spfast.model.objective import Objective
 
 __all__ = ["FitData"]
 
-#: Below this error [mas] one star decides alone, and rounding keeps a fit from converging. Lower than Gaia's limit,
-#: `spfast.config.SMALLEST_PARALLAX_ERROR`, for simulated parallaxes may be better.
-_SMALLEST_ERROR = 1e-4
+#: A star with an error below this share of the median decides alone, and rounding keeps a fit from converging.
+_SMALLEST_SHARE = 2e-4
 
 
 class FitData:
@@ -73,13 +72,15 @@ class FitData:
         refuse_features(self.objective.design, self.rows)
 
     def _refuse_tiny_errors(self, error):
-        is_tiny = error < _SMALLEST_ERROR
+        weighted = error[np.isfinite(error)]
+        median = np.median(weighted) if weighted.size else 0.0
+        is_tiny = error < _SMALLEST_SHARE * median
         if is_tiny.any():
             first = np.argmax(is_tiny)
             raise BadInputError(
                 f"parallax_error: {is_tiny.sum()} of the {self.rows.size} training stars have one below "
-                f"{_SMALLEST_ERROR:g} mas (first: row {self.rows[first]}, {error[first]:g}), which Gaia cannot have: "
-                "its weight drowns all others or overflows; are they in arcsec? Else leave those stars out with rows="
+                f"{_SMALLEST_SHARE:g} times the median of {median:g} (first: row {self.rows[first]}, "
+                f"{error[first]:g}): its weight drowns all others; correct it, or leave those stars out with rows="
             )
 
     def penalties(self, penalty):

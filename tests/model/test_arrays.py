@@ -216,10 +216,12 @@ def test_magnitudes_beyond_any_are_refused(problem, door):
 
 
 @each_door
-def test_errors_that_gaia_cannot_have_are_counted_and_refused(problem, door):
+def test_errors_far_below_all_others_are_counted_and_refused(problem, door):
     error = problem.error.copy()
     error[[5, 9]] = 1e-12, 1e-6
-    with pytest.raises(BadInputError, match=r"parallax_error: \d of the \d+ .* below 0.0001 mas \(first: row [59]"):
+    with pytest.raises(
+        BadInputError, match=r"parallax_error: \d of the \d+ .* below 0.0002 times the median of .* \(first: row [59]"
+    ):
         door(problem.design, problem.parallax, error, **options(problem))
 
 
