@@ -8,7 +8,10 @@ from astropy.table import Column, Table
 
 from spfast.errors import BadInputError
 
-__all__ = ["DR3_COLUMNS", "STAR_COLUMNS", "closest_names", "conform_rejected", "conform_stars"]
+__all__ = ["DR3_COLUMNS", "STAR_COLUMNS", "VARIABLE_FLAGS", "closest_names", "conform_rejected", "conform_stars"]
+
+#: Gaia's words for variability, in the order of the numbers that copies in databases have in their place.
+VARIABLE_FLAGS = ("NOT_AVAILABLE", "CONSTANT", "VARIABLE")
 
 
 class StarColumn(NamedTuple):

@@ -3,6 +3,7 @@
 import numpy as np
 from astropy.table import Table
 
+from spfast.data.columns import VARIABLE_FLAGS
 from spfast.errors import BadInputError
 
 __all__ = [
@@ -26,8 +27,6 @@ ASPCAPFLAG_BAD = 3434204037120
 RESULT_FLAGS_BAD = sum(1 << bit for bit in (*range(5), 6, 8, *range(21, 28)))
 #: Bad bits of a survey's column ASPCAPFLAG, by what it holds.
 BAD_BITS = {"ASPCAPFLAG": ASPCAPFLAG_BAD, "result_flags": RESULT_FLAGS_BAD}
-#: What Gaia writes as phot_variable_flag; ours is empty where it writes nothing.
-_VARIABLE, _NOT_VARIABLE = "VARIABLE", ("NOT_AVAILABLE", "CONSTANT", "")
 #: Missing magnitudes in APOGEE are -9999; the authors cut at -100.
 _MAGNITUDE_MIN = -100.0
 #: A magnitude with an error of ten measures nothing; a much larger error would drown those of all other stars.
@@ -178,12 +177,12 @@ def cut_photometry(stars, flow, config):
         stars = stars[flow.apply(name, good, _values_of(stars, *bands, *(f"{band}_error" for band in bands)))]
     if sample.exclude_variable:
         flag = np.char.upper(np.char.strip(np.asarray(stars["phot_variable_flag"], dtype="U")))
-        variable, known = flag == _VARIABLE, np.isin(flag, (_VARIABLE, *_NOT_VARIABLE))
+        variable, known = flag == "VARIABLE", np.isin(flag, (*VARIABLE_FLAGS, ""))  # empty where Gaia writes nothing
         if not known.all():
             first = int(np.flatnonzero(~known)[0])
             raise BadInputError(
                 f"Gaia table: phot_variable_flag is {str(flag[first])[:30]!a} for {stars['APOGEE_ID'][first]}, "
-                f"expected {', '.join((_VARIABLE, *_NOT_VARIABLE[:2]))}; correct it, or set exclude_variable = false"
+                f"expected {', '.join(VARIABLE_FLAGS)}; correct it, or set exclude_variable = false"
             )
         stars = stars[flow.apply("not variable", ~variable, _values_of(stars, "phot_variable_flag"))]
     bp_rp = _difference(stars, "phot_bp_mean_mag", "phot_rp_mean_mag")

@@ -5,7 +5,7 @@ import os
 import numpy as np
 from astropy.table import Table
 
-from spfast.data.columns import DR3_COLUMNS, closest_names
+from spfast.data.columns import DR3_COLUMNS, VARIABLE_FLAGS, closest_names
 from spfast.data.identifiers import source_ids, tmass_key
 from spfast.data.tables.names import no_column
 from spfast.data.tables.read import read_columns
@@ -21,9 +21,6 @@ _WISE = ("w1mpro", "w1mpro_error", "w2mpro", "w2mpro_error")
 #: AllWISE's own names of the errors.
 _ALIASES = {"w1mpro_error": ("w1sigmpro",), "w2mpro_error": ("w2sigmpro",)}
 _FLUXES = tuple(f"phot_{band}_mean_{kind}" for band in _BANDS for kind in ("flux", "flux_error"))
-
-#: Gaia's words for variability, in the order of the numbers that copies in databases have in their place.
-_VARIABLE_FLAGS = ("NOT_AVAILABLE", "CONSTANT", "VARIABLE")
 
 _REQUIRED = (
     "source_id",
@@ -127,6 +124,6 @@ def _values(columns, name, names, path):
 
 def _variable_flag(flags):
     """Gaia's words for variability; databases write their numbers."""
-    for code, word in enumerate(_VARIABLE_FLAGS):
+    for code, word in enumerate(VARIABLE_FLAGS):
         flags = np.where(flags == str(code), word, flags)
     return flags

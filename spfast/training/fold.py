@@ -174,7 +174,7 @@ class FoldTraining:
         n_folds = max(self.config.tune.inner_folds, 3)
         return make_splits(self.survey.stars, self.stars.rows, n_folds, config=folds).splits
 
-    def choose(self, stars: TrainingStars) -> "Choice":
+    def choose(self, stars: TrainingStars) -> Choice:
         """Penalty and zero point by their rules.
 
         Under the rule "auto" the zero point is the mean, by their variances, of the configuration's and of that which

@@ -10,6 +10,7 @@ from astropy.table import Table
 
 from spfast.data.identifiers import match_names, unmatched
 from spfast.data.literature_clusters import cluster_key, literature_clusters
+from spfast.data.tables.names import find_name
 from spfast.data.tables.values import column_values, float_column
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.validation.read_catalog import find_column
@@ -47,7 +48,7 @@ class Members(NamedTuple):
 def listed_members(names: Sequence[str], membership: Table) -> Members:
     """Return the members that a user's table lists, and its distances; parameters as in `members_from_table`."""
     members = members_from_table(names, membership)
-    column = _column(membership, "distance")
+    column = find_name(membership.colnames, ("distance",), _TABLE)
     if column is None:
         return Members(members)
     distances = float_column(membership, column, "kpc")
@@ -116,17 +117,12 @@ def listed_names(membership: Table) -> np.ndarray:
 
 
 def _cluster_names(membership):
-    column = _column(membership, "cluster")
+    column = find_name(membership.colnames, ("cluster",), _TABLE)
     if column is None:
         raise BadInputError(
             f"{_TABLE} has columns {', '.join(membership.colnames[:8])}; expected 2MASS_ID (or APOGEE_ID) and cluster"
         )
     return np.char.strip(column_values(membership[column], "U", "cluster members: column cluster"))
-
-
-def _column(table, name):
-    """A table's own spelling of a column, the exact one first; None if it has none."""
-    return next((own for own in (name, *table.colnames) if own in table.colnames and own.lower() == name), None)
 
 
 def _probable(membership):

@@ -6,6 +6,7 @@ import numpy as np
 from astropy.table import Table
 
 from spfast.data.literature_clusters import cluster_key, literature_clusters
+from spfast.data.tables.names import find_name
 from spfast.data.tables.values import float_column
 from spfast.errors import BadInputError
 from spfast.validation.columns import Column, described_table
@@ -128,9 +129,9 @@ def star_magnitudes(table: Table, rows: np.ndarray | None = None) -> np.ndarray:
     rows : int array, optional
         Its rows to take, -1 for none; all by default.
     """
-    by_lower = {name.lower(): name for name in reversed(table.colnames)}
     rows = np.arange(len(table)) if rows is None else rows
-    name = next((by_lower[name.lower()] for name in _MAGNITUDES if name.lower() in by_lower), None)
+    names = (find_name(table.colnames, (name,), "the table of stars") for name in _MAGNITUDES)
+    name = next(filter(None, names), None)
     values = np.full(len(table), np.nan) if name is None else float_column(table, name, "mag")
     return np.where(rows >= 0, np.append(values, np.nan)[rows], np.nan)
 

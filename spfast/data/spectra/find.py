@@ -126,12 +126,12 @@ class SpectrumFiles:
         BadInputError
             If a star has several files and nothing tells which is the row's.
         """
-        candidates = self._named(file_name(file))
+        name = file_name(file)
+        candidates = self._named(name)
         if not candidates:
             if self._by_id is None:
                 self._by_id = self._index_ids()
             candidates = self._by_id.get(apogee_id.upper(), ())
-        name = file_name(file)
         return choose_file(candidates, apogee_id, name, places, self._kind, self._telescopes, self.root)
 
     def _named(self, name):

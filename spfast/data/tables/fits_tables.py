@@ -44,7 +44,9 @@ def open_fits(path, file, memmap):
                 if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)
             ]
             if not tables:
-                raise BadInputError(f"{path}: no table in HDU 1 or 2 or any other; expected a FITS file with a table")
+                raise BadInputError(
+                    f"{path}: no table in HDU 1 or 2 or elsewhere in the file; is it whole, and the right one?"
+                )
             yield tables
 
 
