@@ -127,6 +127,7 @@ class FeatureConfig(_Section):
     bad_pixels: str = _one_of(
         "estimated", "one"
     )  # from the star's other pixels; or flux 1, the error cut to the maximum
+    rank: int = _number(48, 0, 512)  # of the low-rank model of the spectra, at most; 0: none is made
     magnitude_error_factor: float = _number(1.0857362047581296, 1e-30, 1e30)  # 2.5 / ln 10; the authors' code has 1.09
 
 
@@ -134,6 +135,9 @@ class FeatureConfig(_Section):
 class FitConfig(_Section):
     """The objective and its solver (Hogg, Eilers & Rix 2019, Eq. 1-3)."""
 
+    pixels: str = _one_of("low-rank", "raw")  # coordinates of the spectra and their products, or ln flux pixel by pixel
+    rank: int = _number(0, 0, 512)  # coordinates; 0: by cross-validation within the model's own training stars
+    products: int = _number(-1, -1, 24)  # of so many of the first coordinates; -1: by the same cross-validation
     penalty: float = _number(30.0, 0.0, 1e30)  # lambda under the rule "constant"
     penalty_rule: str = _one_of(CONSTANT, AUTO)  # "auto": by cross-validation within the model's own training stars
     zero_point: float = _number(ZERO_POINT)  # added to every Gaia parallax [mas] under the rule "constant"
@@ -241,6 +245,7 @@ PRESETS = {
     "hogg2019": {
         "normalization": {"weight_power": 2, "use_pixel_mask": False},
         "features": {"magnitude_error_factor": 1.09, "bad_pixels": "one"},
+        "fit": {"pixels": "raw"},
         "errors": {"offset": "counted"},
     },
 }

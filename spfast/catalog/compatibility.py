@@ -46,7 +46,7 @@ def check_model(model: FittedModel, survey: Survey) -> None:
     for section in ("normalization", "features"):
         for key, value in (built.get(section) or {}).items():
             other = (config.get(section) or {}).get(key, value)
-            if other != value and key not in _OF_CONTINUUM:
+            if other != value and key not in (*_OF_CONTINUUM, "rank"):
                 raise BadInputError(
                     f"model: its survey was built with [{section}] {key} = {value}, {survey.path} with {other}; "
                     "build the survey again with the model's"

@@ -23,6 +23,7 @@ from spfast.errors import SpfastWarning
 from spfast.model.fitted_model import FittedModel
 from spfast.selection.star_keys import seen_in_training
 from spfast.training.header import SURVEY_COMMENTS, model_cards, model_comments, survey_cards
+from spfast.training.inputs import model_inputs
 
 __all__ = ["HEADER_COMMENTS", "predict_stars", "predict_survey"]
 
@@ -56,7 +57,8 @@ def predict_stars(
         Those of `spfast.catalog.columns.FLAGS` that depend on the model, as far as it can tell them.
     """
     rows = np.arange(survey.n_stars) if rows is None else rows
-    predicted = model.predict_stars(survey.features, survey.feature_errors, rows, threads)
+    inputs = model_inputs(survey, model, threads)
+    predicted = model.predict_stars(inputs.features, inputs.errors, rows, threads)
     total = predicted.total_ln_error
     values = prediction_values(predicted.ln_parallax - predicted.ln_offset, predicted.ln_error, total)
     if total is not None:

@@ -24,7 +24,7 @@ from spfast.data.spectra.continuum import (
     read_continuum_file,
     rough_normalize,
 )
-from spfast.data.spectra.features import PIXMASK_BAD, fill_features
+from spfast.data.spectra.features import PIXMASK_BAD, fill_features, unmeasured_bits
 from spfast.data.spectra.workers import Journal, normalize_spectra, read_normalized
 from spfast.data.survey import Survey, open_survey
 from spfast.data.write_survey import WORK, SurveyWriter, clear_partial, clear_work, partial_path
@@ -171,7 +171,7 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
     }
     if "aspcapflag_bits" in stars.meta:
         provenance["aspcapflag_bits"] = stars.meta["aspcapflag_bits"]
-    survey = _write(out, stars, flow, results, config, provenance, quiet, like_survey)
+    survey = _write(out, stars, flow, results, config, provenance, threads, quiet, like_survey)
     if not quiet:
         _print_cut_flow(survey)
     return survey
@@ -263,7 +263,7 @@ def _find_continuum(stars, spectra, config):
     return find_continuum_pixels(flux, labels, norm.chebyshev_degree, norm.continuum_share, seen)
 
 
-def _write(out, stars, flow, results, config, provenance, quiet, like_survey):
+def _write(out, stars, flow, results, config, provenance, threads, quiet, like_survey):
     """Write the survey from the normalised spectra, without pixels that are bad in every star."""
     keep = np.ones(len(stars), bool)
     keep[list(results.failures)] = False
@@ -295,6 +295,7 @@ def _write(out, stars, flow, results, config, provenance, quiet, like_survey):
             rows = whole[block]
             stretch = read_normalized(partial / WORK, rows[0], rows[-1] + 1)
             ln_flux, ln_flux_error = (values[rows - rows[0]] for values in stretch)
+            writer.unmeasured[block] = unmeasured_bits(layout, ln_flux_error, config.features.flux_error_max)
             if factors is not None:
                 factors.estimate(ln_flux, ln_flux_error)
             features, errors = writer.features[block], writer.feature_errors[block]
@@ -305,7 +306,8 @@ def _write(out, stars, flow, results, config, provenance, quiet, like_survey):
         provenance["pixel_mask"] = {"n_pixels": layout.n_pixels, "n_dropped": n_dropped}
         provenance["bad_pixels"] = None if factors is None else factors.to_dict()
         provenance["n_training"] = int(np.sum(stars["training_set"]))
-        return writer.finish(stars, flow.rejected(), flow.counts, config, provenance)
+        basis = None if like_survey is None or like_survey.low_rank is None else like_survey.low_rank[0]
+        return writer.finish(stars, flow.rejected(), flow.counts, config, provenance, basis, threads, quiet)
 
 
 def _take_after(path, config):

@@ -12,10 +12,12 @@ from astropy.table import Table
 
 from spfast.config import LATER
 from spfast.data.columns import STAR_COLUMNS
+from spfast.data.low_rank_files import LOW_RANK_FILES, open_unmeasured, read_low_rank
 from spfast.data.untrusted import check_file
 from spfast.errors import BadInputError, reading
 from spfast.files import check_regular, file_sha256, is_sealed
 from spfast.model.layout import FeatureLayout
+from spfast.model.low_rank import Coordinates, LowRankBasis
 
 __all__ = ["Survey", "open_survey", "verify_survey"]
 
@@ -26,6 +28,8 @@ SCHEMA = 1
 ARRAYS = ("features", "feature_errors")
 #: The five files of the folder.
 FILES = {*(f"{name}.npy" for name in ARRAYS), "stars.fits", "rejected.ecsv", "survey.json"}
+#: Of parts that are read when they are first asked for.
+_UNREAD = "unread"
 #: Rows of which the constant is looked at when a survey is opened; each costs a page of the disk.
 _CHECKED_ROWS = 256
 #: Stars whose features are checked at a time: 8 MB.
@@ -64,11 +68,31 @@ class Survey:
     ):
         self.path, self.info, self.layout, self.stars = path, info, layout, stars
         self.features, self.feature_errors = features, feature_errors
-        self._checked = False
+        self._checked, self._low_rank, self._unmeasured = False, _UNREAD, _UNREAD
+
+    @property
+    def unmeasured(self) -> np.ndarray | None:
+        """Bits of the pixels that were not measured (uint8 memmap, shape (n_stars, ceil(n_pixels / 8))), if known."""
+        if self._unmeasured == _UNREAD:
+            whole = _is_whole_map(self.features, "features.npy")
+            self._unmeasured = open_unmeasured(self.path, self.n_stars, self.layout.n_pixels) if whole else None
+        return self._unmeasured
+
+    @property
+    def low_rank(self) -> tuple[LowRankBasis, Coordinates] | None:
+        """The low-rank model of the spectra and its coordinates of all stars, if the folder has them."""
+        if self._low_rank == _UNREAD:
+            whole = _is_whole_map(self.features, "features.npy")
+            self._low_rank = read_low_rank(self.path, self.n_stars) if whole else None
+        return self._low_rank
+
+    def keep_low_rank(self, found: tuple[LowRankBasis, Coordinates] | None) -> None:
+        """Keep, as long as the survey is open, the low-rank model of a folder that has none."""
+        self._low_rank = found
 
     def __getstate__(self):
         """Return what a worker process gets: of arrays and survey.json only their place, where it opens them again."""
-        state = self.__dict__.copy()
+        state = self.__dict__ | {"_low_rank": _UNREAD, "_unmeasured": _UNREAD}
         for name in ARRAYS:
             if _is_whole_map(state[name], f"{name}.npy"):
                 # From the map, since the working folder may have changed since it was opened by a relative path.
@@ -195,7 +219,7 @@ def verify_survey(path: str | os.PathLike) -> None:
     """
     info_path = Path(path) / "survey.json"
     hashes = _read_info(info_path).get("sha256")
-    if not isinstance(hashes, dict) or hashes.keys() != FILES:
+    if not isinstance(hashes, dict) or hashes.keys() - set(LOW_RANK_FILES) != FILES:
         raise BadInputError(f"{info_path}: has no hash of every file, it is damaged or of an older spfast; {_REBUILD}")
     if not is_sealed(info_path, str(hashes.pop("survey.json"))):
         raise BadInputError(f"{info_path}: changed since the survey was built; {_REBUILD}")

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 import spfast
+from spfast.config import Config
 from spfast.data.columns import conform_rejected, conform_stars
+from spfast.data.low_rank_files import LOW_RANK_FILES, UNMEASURED, write_low_rank
 from spfast.data.survey import ARRAYS, FILES, SCHEMA, check_unique, open_survey
 from spfast.errors import BadInputError
 from spfast.files import BLANK_SEAL, file_sha256, put_on_disk, reserve, seal, writing
@@ -40,6 +42,8 @@ class SurveyWriter:
     ----------
     features, feature_errors : float32 memmap, shape (n_stars, n_features)
         The caller fills them, in any order.
+    unmeasured : uint8 memmap, shape (n_stars, ceil(n_pixels / 8))
+        Likewise: bits of pixels whose values are estimates.
 
     Raises
     ------
@@ -58,33 +62,40 @@ class SurveyWriter:
         try:
             with writing(self.path):
                 self.partial.mkdir(parents=True, exist_ok=True)
-                self._map("w+", dtype=np.float32, shape=(int(n_stars), layout.n_features))
-                for name in ARRAYS:
-                    path = self.partial / f"{name}.npy"
+                self._map("w+", int(n_stars))
+                for name in (*(f"{name}.npy" for name in ARRAYS), UNMEASURED):
+                    path = self.partial / name
                     reserve(path, path.stat().st_size)
         except BadInputError as error:
             self.__exit__(type(error), error, None)
             raise
 
-    def _map(self, mode, **options):
-        self.features, self.feature_errors = (
-            np.lib.format.open_memmap(self.partial / f"{name}.npy", mode=mode, **options) for name in ARRAYS
+    def _map(self, mode, n_stars=None):
+        """Map the arrays; new ones for a number of stars."""
+        layout = self.layout
+        shapes = [(np.float32, layout.n_features)] * len(ARRAYS) + [(np.uint8, -(-layout.n_pixels // 8))]
+        names = *(f"{name}.npy" for name in ARRAYS), UNMEASURED
+        self.features, self.feature_errors, self.unmeasured = (
+            np.lib.format.open_memmap(self.partial / name, mode, *((dtype, (n_stars, n)) if n_stars else ()))
+            for name, (dtype, n) in zip(names, shapes, strict=True)
         )
 
     def release(self):
         """Map the arrays anew, so that what was written no longer counts as this process's memory."""
-        self.features = self.feature_errors = None
+        self.features = self.feature_errors = self.unmeasured = None
         self._map("r+")
 
     def __enter__(self):
         return self
 
     def __exit__(self, exc_type, exc, traceback):
-        self.features = self.feature_errors = None
+        self.features = self.feature_errors = self.unmeasured = None
         if self.partial.exists() and not self._was_there:
             shutil.rmtree(self.partial)
 
-    def finish(self, stars, rejected=None, cut_flow=(), config=None, provenance=None):
+    def finish(
+        self, stars, rejected=None, cut_flow=(), config=None, provenance=None, basis=None, threads=None, quiet=True
+    ):
         """Write the tables and survey.json, put everything on the disk and give the folder its name.
 
         Parameters
@@ -99,6 +110,11 @@ class SurveyWriter:
         config : Config, optional
         provenance : dict, optional
             More entries for survey.json: inputs and their hashes, continuum pixels, policies.
+        basis : LowRankBasis, optional
+            Of another survey, to take for these stars' coordinates; one is learned from their spectra by default.
+        threads : int, optional
+        quiet : bool
+            No progress bar of the low-rank model.
 
         Returns
         -------
@@ -113,25 +129,30 @@ class SurveyWriter:
             raise BadInputError(f"{self.path}: {len(stars)} stars for {len(self.features)} feature rows")
         check_unique(stars["APOGEE_ID"], self.path)
         with writing(self.path):
-            return self._finish(stars, rejected, cut_flow, config, provenance)
+            return self._finish(stars, rejected, cut_flow, config, provenance, (basis, threads, quiet))
 
-    def _finish(self, stars, rejected, cut_flow, config, provenance):
+    def _finish(self, stars, rejected, cut_flow, config, provenance, low_rank):
         shape = list(self.features.shape)
-        self.features.flush()
-        self.feature_errors.flush()
-        self.features = self.feature_errors = None
+        for array in (self.features, self.feature_errors, self.unmeasured):
+            array.flush()
+        rank = (Config() if config is None else config).features.rank
+        if rank:
+            write_low_rank(self.partial, self.layout, self.features, self.feature_errors, rank, *low_rank)
+        self.features = self.feature_errors = self.unmeasured = None
         conform_stars(stars).write(self.partial / "stars.fits", format="fits", overwrite=True)
         rejected = conform_rejected(rejected)
         rejected_path = self.partial / "rejected.ecsv"
         rejected.write(rejected_path, format="ascii.ecsv", overwrite=True)
         hashes = {name: file_sha256(self.partial / name) for name in (*(f"{a}.npy" for a in ARRAYS), "stars.fits")}
+        optional = [name for name in LOW_RANK_FILES if (self.partial / name).exists()]
+        more = {name: file_sha256(self.partial / name) for name in optional}
         info = {
             "schema": SCHEMA,
             "n_stars": shape[0],
             "n_features": shape[1],
             "n_rejected": len(rejected),
             "arrays": {f"{name}.npy": {"shape": shape, "dtype": "float32", "order": "C"} for name in ARRAYS},
-            "sha256": hashes | {"rejected.ecsv": file_sha256(rejected_path), "survey.json": BLANK_SEAL},
+            "sha256": hashes | more | {"rejected.ecsv": file_sha256(rejected_path), "survey.json": BLANK_SEAL},
             "survey_hash": hashlib.sha256("".join(hashes.values()).encode()).hexdigest(),
             "versions": package_versions(),
             "config": None if config is None else config.to_dict(),
@@ -142,7 +163,7 @@ class SurveyWriter:
         with open(self.partial / "survey.json", "w", encoding="utf-8") as file:
             json.dump(info, file, indent=1)
         seal(self.partial / "survey.json")
-        for name in (*FILES, "."):
+        for name in (*FILES, *optional, "."):
             put_on_disk(self.partial / name)
         os.replace(self.partial, self.path)
         put_on_disk(self.path.parent)
@@ -167,7 +188,7 @@ def clear_partial(path):
     partial = partial_path(path)
     if not partial.exists():
         return False
-    if not partial.is_dir() or not {child.name for child in partial.iterdir()} <= {WORK, TRUTH, *FILES}:
+    if not partial.is_dir() or not {child.name for child in partial.iterdir()} <= {WORK, TRUTH, *FILES, *LOW_RANK_FILES}:
         raise BadInputError(f"{partial}: is in the way and no unfinished survey; remove it or choose another output")
     with writing(path):
         shutil.rmtree(partial)

@@ -22,6 +22,7 @@ import numpy as np
 from spfast.kernels.stop import raise_if_stopped
 from spfast.model import kinds
 from spfast.model.arrays import check_design, resolve_rows
+from spfast.model.coordinates import CoordinateErrors
 from spfast.model.kinds import LARGEST, entry
 from spfast.model.predict import NO_NEIGHBOURS, noise_variance
 
@@ -279,8 +280,10 @@ def noise_of_covariance(left, right, columns, feature_errors, rows, threads=None
     -------
     float64 array, shape (n_rows,)
     """
-    pairs, correlation = NO_NEIGHBOURS if neighbours is None else neighbours.pairs(columns)
     diagonal = np.einsum("kr,kr->k", left, right)
+    if isinstance(feature_errors, CoordinateErrors):
+        return feature_errors.noise_of(diagonal, columns, rows)
+    pairs, correlation = NO_NEIGHBOURS if neighbours is None else neighbours.pairs(columns)
     # Twice the symmetric part of C, at each pair.
     beside = np.einsum("pr,pr->p", left[pairs[:, 0]], right[pairs[:, 1]])
     beside += np.einsum("pr,pr->p", left[pairs[:, 1]], right[pairs[:, 0]])

@@ -8,7 +8,8 @@ import numpy as np
 from spfast.errors import BadInputError
 from spfast.model import kinds
 from spfast.model.kinds import entry
-from spfast.model.layout import CHIPS, FeatureLayout
+from spfast.model.coordinates import CoordinateLayout
+from spfast.model.layout import FeatureLayout
 from spfast.model.predict import linear_predictors
 
 __all__ = ["EXTENT_SHARE", "Position", "TrainingExtent", "position"]
@@ -22,20 +23,26 @@ class Position(NamedTuple):
 
     Attributes
     ----------
-    points : float64 array, shape (n_rows, n_magnitudes + 3)
-        Magnitudes, then what each chip adds to ln parallax.
+    points : float64 array, shape (n_rows, n_magnitudes + n_parts)
+        Magnitudes, then what each chip adds to ln parallax (of a low-rank model: coordinates, pairs and triples).
     lines : float64 array, shape (n_rows,)
         Mean ln flux of the pixels that the model uses, weighted with the sizes of their coefficients.
     """
 
     points: np.ndarray
     lines: np.ndarray
+    n_parts: int
+
+    @property
+    def parts(self) -> np.ndarray:
+        """The points without the magnitudes (float64 array, shape (n_rows, n_parts))."""
+        return self.points[:, self.points.shape[1] - self.n_parts :]
 
 
 def position(
     coef: np.ndarray,
     penalized: np.ndarray,
-    layout: FeatureLayout,
+    layout: FeatureLayout | CoordinateLayout,
     features: np.ndarray,
     rows: np.ndarray | None = None,
     threads: int | None = None,
@@ -46,7 +53,7 @@ def position(
     ----------
     coef : float64 array, shape (n_features,)
     penalized : bool array, shape (n_features,)
-    layout : FeatureLayout
+    layout : FeatureLayout or CoordinateLayout
     features : float32 or float64 array, C order, shape (n_stars, n_features)
     rows : bool mask or int array, optional
     threads : int, optional
@@ -55,13 +62,9 @@ def position(
     -------
     Position
     """
-    # NaN wavelengths (constant, magnitudes) compare false.
-    chips = [(layout.wavelength > low) & (layout.wavelength < high) for low, high in CHIPS]
-    size = np.where(penalized, np.abs(coef), 0.0)
-    coefs = [*(np.where(chip, coef, 0.0) for chip in chips), size / (size.sum() or 1.0)]
-    *parts, lines = linear_predictors(features, coefs, rows, threads)
+    *parts, lines = linear_predictors(features, layout.position_coefs(coef, penalized), rows, threads)
     magnitudes = features[:, 1 : layout.n_unpenalized][slice(None) if rows is None else rows]
-    return Position(np.column_stack([np.asarray(magnitudes, dtype=np.float64), *parts]), lines)
+    return Position(np.column_stack([np.asarray(magnitudes, dtype=np.float64), *parts]), lines, len(parts))
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class TrainingExtent:
     def __post_init__(self):
         lengths = {"inverse_covariance": len(self.centre)}
         if self.fitted_inverse is not None:
-            lengths |= {"fitted_centre": len(CHIPS), "fitted_inverse": len(CHIPS)}
+            lengths |= {"fitted_inverse": len(self.fitted_centre or ())}
         for name, length in lengths.items():
             if len(getattr(self, name) or ()) != length:
                 raise ValueError(f"{name} has {len(getattr(self, name) or ())} entries, expected {length}")
@@ -115,14 +118,15 @@ class TrainingExtent:
         -------
         TrainingExtent
         """
-        points, lines = where
+        points, lines = where.points, where.lines
         centre = points.mean(axis=0)
         covariance = np.atleast_2d(np.cov(points, rowvar=False, bias=True))
         inverse = np.linalg.pinv(covariance, rcond=1e-10, hermitian=True)
-        chips = points[:, -len(CHIPS) :]
-        fitted_centre = np.average(chips, axis=0, weights=weights)
-        fitted_inverse = np.linalg.pinv(np.cov(chips, rowvar=False, aweights=weights), rcond=1e-10, hermitian=True)
-        size = np.sqrt(np.mean(_squared_distance(chips, fitted_centre, fitted_inverse) ** 2))
+        parts = where.parts
+        fitted_centre = np.average(parts, axis=0, weights=weights)
+        spread = np.atleast_2d(np.cov(parts, rowvar=False, aweights=weights))
+        fitted_inverse = np.linalg.pinv(spread, rcond=1e-10, hermitian=True)
+        size = np.sqrt(np.mean(_squared_distance(parts, fitted_centre, fitted_inverse) ** 2))
         line_centre = np.average(lines, weights=weights)
         return cls(
             centre=centre.tolist(),
@@ -167,11 +171,11 @@ class TrainingExtent:
             u and w: squares, to which variances are proportional, of the squared Mahalanobis distance and of the
             weakness, each 1 in the mean of the training stars; 1 for all where training stars do not differ.
         """
-        chips = where.points[:, -len(CHIPS) :]
-        unlikeness = np.ones((len(chips), 2))
+        parts = where.parts
+        unlikeness = np.ones((len(parts), 2))
         inverse = np.array(0.0 if self.fitted_inverse is None else self.fitted_inverse)
         if inverse.any():
-            unlikeness[:, 0] = _squared_distance(chips, np.array(self.fitted_centre), inverse) ** 2
+            unlikeness[:, 0] = _squared_distance(parts, np.array(self.fitted_centre), inverse) ** 2
         if self.line_scale:
             unlikeness[:, 1] = (np.maximum(where.lines - self.line_centre, 0.0) / self.line_scale) ** 2
         return unlikeness

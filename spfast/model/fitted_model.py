@@ -8,9 +8,11 @@ import numpy as np
 from spfast.config import CONSTANT
 from spfast.errors import BadInputError
 from spfast.model.budget import ErrorBudget, dust_colour
+from spfast.model.coordinates import CoordinateErrors, CoordinateLayout, layout_from
 from spfast.model.extent import Position, TrainingExtent, position
 from spfast.model.kinds import LARGEST, to_entries
 from spfast.model.layout import FeatureLayout
+from spfast.model.low_rank import LowRankBasis
 from spfast.model.model_file import SCHEMAS, read_model_file, write_model_file
 from spfast.model.parts import (
     FittedZeroPoint,
@@ -43,8 +45,10 @@ class FittedModel:
     n_stars : int
         Training stars.
     result : SolverResult
-    layout : FeatureLayout or None
+    layout : FeatureLayout, CoordinateLayout or None
         What the columns are, if the caller said so.
+    low_rank : LowRankBasis or None
+        From which the coordinates of a `CoordinateLayout` come.
     metadata : dict
         Notes of the caller's: anything JSON can hold, saved with the model. spfast itself looks at none.
     budget : ErrorBudget or None
@@ -73,7 +77,8 @@ class FittedModel:
     zero_point: float
     n_stars: int
     result: SolverResult = field(repr=False)
-    layout: FeatureLayout | None = field(default=None, repr=False)
+    layout: FeatureLayout | CoordinateLayout | None = field(default=None, repr=False)
+    low_rank: LowRankBasis | None = field(default=None, repr=False)
     metadata: dict = field(default_factory=dict, repr=False)
     budget: ErrorBudget | None = field(default=None, repr=False)
     pixel_correlation: tuple = ()
@@ -173,7 +178,7 @@ class FittedModel:
             return np.exp(self.predict_ln(features, rows, threads))
 
     def predict_ln_error(
-        self, feature_errors: np.ndarray, rows: np.ndarray | None = None, threads: int | None = None
+        self, feature_errors: np.ndarray | CoordinateErrors, rows: np.ndarray | None = None, threads: int | None = None
     ) -> np.ndarray:
         """Propagate feature errors into ln parallax (Eq. 5 without its leading factor).
 
@@ -181,7 +186,7 @@ class FittedModel:
 
         Parameters
         ----------
-        feature_errors : float32 or float64 array, C order, shape (n_stars, n_features)
+        feature_errors : float32 or float64 array, C order, shape (n_stars, n_features), or CoordinateErrors
         rows, threads
             As in `predict`.
 
@@ -198,7 +203,7 @@ class FittedModel:
     def predict_total_ln_error(
         self,
         features: np.ndarray,
-        feature_errors: np.ndarray,
+        feature_errors: np.ndarray | CoordinateErrors,
         rows: np.ndarray | None = None,
         threads: int | None = None,
     ) -> np.ndarray:
@@ -206,7 +211,7 @@ class FittedModel:
 
         Parameters
         ----------
-        features, feature_errors : float32 or float64 array, C order, shape (n_stars, n_features)
+        features, feature_errors : float32 or float64 array, C order, shape (n_stars, n_features), or CoordinateErrors
         rows, threads
             As in `predict`.
 
@@ -227,7 +232,7 @@ class FittedModel:
     def predict_stars(
         self,
         features: np.ndarray,
-        feature_errors: np.ndarray,
+        feature_errors: np.ndarray | CoordinateErrors,
         rows: np.ndarray | None = None,
         threads: int | None = None,
     ) -> StarPredictions:
@@ -235,7 +240,7 @@ class FittedModel:
 
         Parameters
         ----------
-        features, feature_errors : float32 or float64 array, C order, shape (n_stars, n_features)
+        features, feature_errors : float32 or float64 array, C order, shape (n_stars, n_features), or CoordinateErrors
         rows, threads
             As in `predict`.
 
@@ -258,7 +263,7 @@ class FittedModel:
     def predict_error(
         self,
         features: np.ndarray,
-        feature_errors: np.ndarray,
+        feature_errors: np.ndarray | CoordinateErrors,
         rows: np.ndarray | None = None,
         threads: int | None = None,
     ) -> np.ndarray:
@@ -266,7 +271,7 @@ class FittedModel:
 
         Parameters
         ----------
-        features, feature_errors : float32 or float64 array, C order, shape (n_stars, n_features)
+        features, feature_errors : float32 or float64 array, C order, shape (n_stars, n_features), or CoordinateErrors
         rows, threads
             As in `predict`.
 
@@ -297,7 +302,7 @@ class FittedModel:
             raise BadInputError(
                 "model: it was fitted without a layout, so its columns cannot be found in another survey"
             )
-        if layout == self.layout:
+        if layout == self.layout or self.low_rank is not None:  # which takes any pixels
             return self
         position = {name: j for j, name in enumerate(layout.names)}
         names = self.layout.names
@@ -344,6 +349,9 @@ class FittedModel:
         arrays = {"coef": self.coef, "penalized": self.penalized, "history": self.result.history}
         if self.budget is not None:
             arrays |= {f"budget_{name}": getattr(self.budget, name) for name in ErrorBudget.ARRAYS}
+        if self.low_rank is not None:
+            header["low_rank"] = self.low_rank.entries()
+            arrays |= {f"low_rank_{name}": getattr(self.low_rank, name) for name in LowRankBasis.ARRAYS}
         write_model_file(path, header, arrays, check=read_parts)
 
     @classmethod
@@ -369,9 +377,17 @@ class FittedModel:
             raise ValueError("its arrays do not fit together")
         if not all(np.isfinite(history[name]).all() for name in HISTORY_DTYPE.names):
             raise ValueError("its history is not finite")
-        layout = None if header["layout"] is None else FeatureLayout.from_dict(header["layout"])
+        layout = None if header["layout"] is None else layout_from(header["layout"])
         if layout is not None and layout.n_features != coef.size:
             raise ValueError("its layout does not fit its coefficients")
+        low_rank = None
+        if "low_rank" in header:
+            stored = {name: arrays[f"low_rank_{name}"] for name in LowRankBasis.ARRAYS}
+            low_rank = LowRankBasis.from_file(header["low_rank"], stored)
+        if (low_rank is not None) != isinstance(layout, CoordinateLayout) or (
+            low_rank is not None and layout.rank > low_rank.rank
+        ):
+            raise ValueError("its layout does not fit its low-rank basis")
         budget, numbers = None, header.get("budget")
         if numbers is not None and header["schema"] == SCHEMAS[-1]:  # older ones had another, which is not used
             numbers = {spec.name: numbers[spec.name] for spec in fields(ErrorBudget) if spec.name in numbers}
@@ -388,6 +404,7 @@ class FittedModel:
             header["n_stars"],
             SolverResult(coef=coef, history=history, **scalars),
             layout,
+            low_rank=low_rank,
             budget=budget,
             pixel_correlation=tuple(float(rho) for rho in header.get("pixel_correlation", ())),
             **read_parts(header),

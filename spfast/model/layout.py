@@ -110,6 +110,13 @@ class FeatureLayout:
         """Place of each column on the 8575-pixel grid, -1 where it has none (int64 array, shape (n_features,))."""
         return np.concatenate([np.full(self.n_unpenalized, -1), np.asarray(self.pixels, dtype=np.int64)])
 
+    def position_coefs(self, coef, penalized):
+        """What `spfast.model.extent` projects stars on: each chip's part of ln parallax, and the weakness of lines."""
+        # NaN wavelengths (constant, magnitudes) compare false.
+        chips = [(self.wavelength > low) & (self.wavelength < high) for low, high in CHIPS]
+        size = np.where(penalized, np.abs(coef), 0.0)
+        return [*(np.where(chip, coef, 0.0) for chip in chips), size / (size.sum() or 1.0)]
+
     def to_dict(self):
         """Return the layout as a JSON-able dictionary, one record a feature."""
         units = {CONSTANT: "", MAGNITUDE: "mag", PIXEL: "ln(flux)"}

@@ -9,6 +9,7 @@ from spfast.kernels import exp_linear
 from spfast.kernels.team import Team
 from spfast.kernels.uncertainty import ROWS_A_PIECE, noise_variance_rows
 from spfast.model.arrays import check_design, resolve_rows
+from spfast.model.coordinates import CoordinateErrors
 
 __all__ = [
     "NO_NEIGHBOURS",
@@ -107,7 +108,7 @@ def ln_error(design_errors, coef, rows=None, threads=None, neighbours=None):
 
     Parameters
     ----------
-    design_errors : float32 or float64 array, shape (n_stars, n_features)
+    design_errors : float32 or float64 array, shape (n_stars, n_features), or CoordinateErrors
         In the features' units.
     coef : float64 array, shape (n_features,)
     rows : bool mask or int array, optional
@@ -119,6 +120,8 @@ def ln_error(design_errors, coef, rows=None, threads=None, neighbours=None):
     -------
     error : float64 array, shape (n_rows,) [ln mas]
     """
+    if isinstance(design_errors, CoordinateErrors):
+        return np.sqrt(design_errors.variance(coef, rows))
     columns = np.flatnonzero(coef)
     pairs, correlation = NO_NEIGHBOURS if neighbours is None else neighbours.pairs(columns)
     used = coef[columns]

@@ -12,7 +12,7 @@ from spfast.config import Config
 from spfast.data.cuts import training_set
 from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
 from spfast.data.spectra.continuum import chip_pixels, find_continuum_pixels
-from spfast.data.spectra.features import PIXMASK_BAD, SpectrumFeatures, fill_features
+from spfast.data.spectra.features import PIXMASK_BAD, SpectrumFeatures, fill_features, unmeasured_bits
 from spfast.data.survey import Survey
 from spfast.data.write_survey import TRUTH, SurveyWriter, clear_partial
 from spfast.errors import BadInputError
@@ -113,13 +113,14 @@ def _simulate(out, n_stars, seed, config, threads, quiet, wrong_parallaxes, zero
             last = min(first + 4 * team.threads, n_blocks)
             features, errors = writer.features, writer.feature_errors
 
-            def work(begin, end, first=first, features=features, errors=errors):
+            def work(begin, end, first=first, features=features, errors=errors, unmeasured=writer.unmeasured):
                 maker = SpectrumFeatures(continuum, config)
                 for block in range(first + begin, first + end):
                     rows = slice(block * CHUNK, min((block + 1) * CHUNK, n_stars))
                     part = {name: values[rows] for name, values in stars.items()}
                     ln_flux, ln_error, n_bad, failures = _normalized(part, synthesis, maker, [seed, 1, block])
                     assert not any(failures), failures
+                    unmeasured[rows] = unmeasured_bits(layout, ln_error, config.features.flux_error_max)
                     if factors is not None:
                         factors.estimate(ln_flux, ln_error)
                     fill_features(layout, table[rows], ln_flux, ln_error, features[rows], errors[rows])
@@ -129,7 +130,7 @@ def _simulate(out, n_stars, seed, config, threads, quiet, wrong_parallaxes, zero
             progress.advance(min(last * CHUNK, n_stars) - first * CHUNK)
             writer.release()
         truth_table(stars).write(writer.partial / TRUTH, overwrite=True)
-        return writer.finish(table, cut_flow=[("simulated", n_stars)], config=config, provenance=provenance)
+        return writer.finish(table, cut_flow=[("simulated", n_stars)], config=config, provenance=provenance, threads=threads, quiet=quiet)
 
 
 def _parent_sample(n_stars, seed, config, wrong_parallaxes=0.0, zero_point=MOCK_ZERO_POINT, clusters=()):

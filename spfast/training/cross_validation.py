@@ -8,6 +8,7 @@ import numpy as np
 
 from spfast.config import BEST_SNR
 from spfast.errors import BadInputError, SpfastWarning
+from spfast.model.fitted_model import FittedModel
 from spfast.model.mixture import fit_scatter
 from spfast.progress import Progress
 from spfast.selection.grid import PointStore, choose, grow, undecided_zero_points
@@ -15,7 +16,7 @@ from spfast.selection.splits import Split
 from spfast.training.held_out import warn_of_unconverged
 from spfast.training.stars import TrainingStars
 
-__all__ = ["Tuning", "cross_validate"]
+__all__ = ["Tuning", "cross_validate", "score_held_out"]
 
 #: A grid grows by one value at a time, at most this often.
 _MAX_GROWTH = 12
@@ -159,11 +160,12 @@ def _run(stars, splits, penalties, zero_points, store, quiet):
             starts = store.starts(split.repeat, split.held_out)
             nearest = min(starts, key=lambda at: (abs(at[1] - zero_point), abs(np.log(at[0] / penalty))), default=None)
             model = stars.fit_part(penalty, zero_point, split.train, starts.get(nearest))
-            store.add(_score(stars, split, model), model.coef)
+            store.add(score_held_out(stars, split, model), model.coef)
             progress.advance()
 
 
-def _score(stars, split, model):
+def score_held_out(stars: TrainingStars, split: Split, model: FittedModel) -> dict:
+    """Score a model on the stars of a split that it did not see (dict): all scores, their counts, how the fit went."""
     rows = split.test
     predicted = model.predict(stars.features, rows, stars.threads)
     raw = stars.parallax[rows]

@@ -29,7 +29,9 @@ from spfast.selection.splits import Split, make_splits
 from spfast.selection.star_keys import encode_stars
 from spfast.training.coefficient_errors import SplitErrors
 from spfast.training.cross_validation import cross_validate
+from spfast.training.columns import choose_columns
 from spfast.training.error_budget import hold_out_like, measure_errors
+from spfast.training.inputs import survey_inputs
 from spfast.training.moments import refuse_parallaxes_alike
 from spfast.training.stars import TrainingStars
 from spfast.training.zero_point import fit_survey_zero_point, with_fitted_zero_point
@@ -69,7 +71,8 @@ class FoldTraining:
 
     1. The training stars of the fold, and inner folds that hold each of them out once. All that follows looks at these
        stars alone.
-    2. Penalty and zero point: as given, or by cross-validation over the inner folds.
+    2. Coordinates and products of a low-rank model, penalty and zero point: as given, or by cross-validation over the
+       inner folds.
     3. Weights with an intrinsic scatter, if asked for; penalty and zero point are then chosen again.
     4. The fit of the coefficients, robust or with the zero point if asked for.
     5. Where the training stars lie in the model's own features.
@@ -89,7 +92,10 @@ class FoldTraining:
 
     Attributes
     ----------
+    inputs : Inputs
+        Features of all stars of the survey.
     stars : TrainingStars
+        With all of these features.
     splits : tuple of Split
         The inner folds.
 
@@ -115,6 +121,7 @@ class FoldTraining:
         self.robust = None
         if settings.robust:
             self.robust = RobustSettings(settings.outlier_share or None, settings.outlier_width or None)
+        self.inputs = survey_inputs(survey, settings, threads)
         self.stars = self._training_stars(threads)
         self.splits = self.inner_splits()
 
@@ -128,8 +135,9 @@ class FoldTraining:
             Its ``provenance`` says which stars it saw, the survey, the fold and the configuration, its ``tuned`` what
             "auto" chose, its ``budget`` what total errors are made of.
         """
-        settings, stars, weights = self.config.fit, self.stars, None
-        # 2. Penalty and zero point.
+        settings, weights = self.config.fit, None
+        # 2. Coordinates, penalty and zero point.
+        stars, columns = self.choose_columns(self.stars)
         chosen = self.choose(stars)
         # 3. Weights.
         if settings.intrinsic_scatter:
@@ -137,7 +145,12 @@ class FoldTraining:
             chosen = self.choose(stars)
         # 4. The coefficients.
         model, zero_point_error = self._fit_coefficients(stars, chosen)
-        model = replace(model, provenance=self._provenance(), scatter_weights=weights)
+        tuned = model.tuned
+        if columns is not None:
+            tuned = Tuned(columns) if tuned is None else replace(tuned, summary=f"{columns}; {tuned.summary}")
+        model = replace(
+            model, low_rank=self.inputs.low_rank, provenance=self._provenance(), scatter_weights=weights, tuned=tuned
+        )
         # 5. Where the training stars lie.
         stars = self._as_fitted(stars, model)
         in_fit = model.predict(stars.features, stars.rows, stars.threads) / stars.fit_error[stars.rows]
@@ -157,6 +170,8 @@ class FoldTraining:
             Trained on this fold.
         """
         stars, pilot = self.stars, model.scatter_weights
+        if model.low_rank is not None:
+            stars = stars.with_inputs(self.inputs.within(model.layout.rank, model.layout.n_products))
         if pilot is not None:
             stars, _ = self.with_scatter(stars, pilot.penalty, pilot.zero_point, pilot.intrinsic_scatter)
         return replace(model, budget=self._error_budget(self._as_fitted(stars, model), model))
@@ -173,6 +188,24 @@ class FoldTraining:
         folds = replace(self.config.folds, split="hash", seed=self.config.folds.seed + 1 + repeat)
         n_folds = max(self.config.tune.inner_folds, 3)
         return make_splits(self.survey.stars, self.stars.rows, n_folds, config=folds).splits
+
+    def choose_columns(self, stars: TrainingStars) -> tuple[TrainingStars, str | None]:
+        """The stars with as many coordinates and products as the configuration says or held-out stars prefer.
+
+        Returns
+        -------
+        stars : TrainingStars
+        summary : str or None
+            What was chosen and how; None for pixels as they are.
+        """
+        if self.inputs.low_rank is None:
+            return stars, None
+        settings = self.config.fit
+        calm = self.with_robust_weights(stars, settings.penalty, self.first_zero_point)[0]
+        inputs, summary = choose_columns(
+            self.inputs, calm, self.splits, settings, self.config.tune.score, self.first_zero_point
+        )
+        return stars.with_inputs(inputs), summary
 
     def choose(self, stars: TrainingStars) -> Choice:
         """Penalty and zero point by their rules.
@@ -269,9 +302,9 @@ class FoldTraining:
             where = f"fold {fold}" if fold else "the survey"
             raise BadInputError(f"{survey.path}: no training star in {where}; loosen [training] and ingest again")
         return TrainingStars(
-            features=survey.features,
-            feature_errors=survey.feature_errors,
-            layout=survey.layout,
+            features=self.inputs.features,
+            feature_errors=self.inputs.errors,
+            layout=self.inputs.layout,
             parallax=parallax,
             gaia_error=parallax_error,
             fit_error=parallax_error,
@@ -390,6 +423,7 @@ def fit_folds(
         Under ``"A"`` and ``"B"``: the fold that each was trained on.
     """
     config = Config() if config is None else config
+    survey_inputs(survey, config.fit, threads)  # a low-rank model that the folder lacks is made once, not by each fold
     jobs = [partial(_fit_fold, survey, config, fold, quiet) for fold in FOLDS]
     if AUTO in (config.fit.penalty_rule, config.fit.zero_point_rule) or config.fit.intrinsic_scatter:
         models = [job(threads) for job in jobs]  # many fits each, with progress bars of their own

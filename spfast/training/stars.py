@@ -9,6 +9,7 @@ from spfast.model.fitted_model import FittedModel
 from spfast.model.layout import FeatureLayout
 from spfast.model.options import FitOptions
 from spfast.model.robust import RobustSettings
+from spfast.training.inputs import Inputs
 
 __all__ = ["TrainingStars"]
 
@@ -20,8 +21,8 @@ class TrainingStars:
     Attributes
     ----------
     features, feature_errors : float32 array, shape (n_stars, n_features)
-        Of the whole survey; the second is None where errors are unknown.
-    layout : FeatureLayout or None
+        Of the whole survey; the second may be `CoordinateErrors`, and is None where errors are unknown.
+    layout : FeatureLayout, CoordinateLayout or None
     parallax : float64 array, shape (n_stars,) [mas]
         Without the zero point that a fit adds.
     gaia_error : float64 array, shape (n_stars,) [mas]
@@ -110,6 +111,10 @@ class TrainingStars:
             The part.
         """
         return self.fit_part(model.penalty * rows.size / self.rows.size, model.zero_point, rows, model.coef)
+
+    def with_inputs(self, inputs: Inputs) -> "TrainingStars":
+        """The same stars with other features."""
+        return replace(self, features=inputs.features, feature_errors=inputs.errors, layout=inputs.layout)
 
     def with_fit_error(self, fit_error: np.ndarray) -> "TrainingStars":
         """The same stars under other weights."""

@@ -11,6 +11,7 @@ from spfast.errors import BadInputError
 from spfast.model.fitted_model import FittedModel
 from spfast.model.layout import MAGNITUDE_SUM, MAGNITUDES
 from spfast.selection.star_keys import seen_in_training
+from spfast.training.inputs import model_inputs
 from spfast.validation.columns import Column, described_table
 
 __all__ = ["LAWS", "REDDENING", "reddening_test"]
@@ -89,7 +90,7 @@ def reddening_test(
     stars = survey.stars
     extinction = _RJCE_SLOPE * (float_column(stars, "H") - float_column(stars, "w2mpro") - _RJCE_ZERO)
     bands = [band for band in MAGNITUDES if band in survey.layout.magnitudes]
-    columns = [survey.layout.names.index(band) for band in bands]
+    columns = [1 + survey.layout.magnitudes.index(band) for band in bands]
     per_a_k = np.array([per_band[band] for band in bands])
     rows = []
     for name, model in models.items():
@@ -104,7 +105,7 @@ def reddening_test(
                 "the reddening test needs some"
             )
         chosen = chosen[:: -(-chosen.size // _MAX_STARS)]
-        features = np.array(survey.features[chosen], dtype=np.float64)
+        features = np.array(model_inputs(survey, model, threads).features[chosen], dtype=np.float64)
         clean = features[:, columns]
         ln_parallax = np.empty((_ADDED.size, chosen.size))
         for i, a_k in enumerate(_ADDED):

@@ -11,6 +11,7 @@ from spfast.errors import BadInputError
 from spfast.model.fitted_model import FittedModel
 from spfast.model.layout import MAGNITUDE_SUM, grid_wavelength
 from spfast.selection.star_keys import seen_in_training
+from spfast.training.inputs import model_inputs
 from spfast.validation.columns import Column, described_table
 from spfast.validation.residuals import half_width
 
@@ -196,8 +197,9 @@ def _predictions(models, survey, threads):
     predictions = {}
     for name, model in models.items():
         model = model.for_layout(survey.layout)
-        ln_parallax = model.predict_ln(survey.features, threads=threads)
-        ln_parallax -= model.predict_offset(survey.features, threads=threads, ln_parallax=ln_parallax)
+        features = model_inputs(survey, model, threads).features
+        ln_parallax = model.predict_ln(features, threads=threads)
+        ln_parallax -= model.predict_offset(features, threads=threads, ln_parallax=ln_parallax)
         trained = model.provenance.training_stars
         seen = None if trained is None else seen_in_training(trained, survey.stars)
         predictions[name] = ln_parallax, seen

@@ -14,7 +14,7 @@ from spfast.errors import BadInputError
 from spfast.kernels.continuum import FEW_CONTINUUM_PIXELS, NOT_POSITIVE, OK, spectrum_row
 from spfast.model.layout import CHIPS, N_GRID
 
-__all__ = ["MAGNITUDE_COLUMNS", "PIXMASK_BAD", "SpectrumFeatures", "fill_features", "magnitude_features"]
+__all__ = ["MAGNITUDE_COLUMNS", "PIXMASK_BAD", "SpectrumFeatures", "fill_features", "magnitude_features", "unmeasured_bits"]
 
 #: APOGEE_PIXMASK bits 0-7 and 14: bad, cosmic ray, saturated, unfixable, bad dark, flat, error, no sky; not enough PSF.
 PIXMASK_BAD = 16639
@@ -201,6 +201,25 @@ def magnitude_features(stars, magnitudes=tuple(MAGNITUDE_COLUMNS)):
     values = np.stack([np.asarray(stars[value], dtype=np.float32) for value, _ in columns], axis=1)
     errors = np.stack([np.asarray(stars[error], dtype=np.float32) for _, error in columns], axis=1)
     return values, errors
+
+
+def unmeasured_bits(layout, ln_flux_error, error_max):
+    """Return bits of pixels that were not measured well enough, before they are estimated.
+
+    Parameters
+    ----------
+    layout : FeatureLayout
+    ln_flux_error : float32 array, shape (n_stars, 7451)
+        From `SpectrumFeatures`.
+    error_max : float
+        An error as large as this is one that was cut down to it.
+
+    Returns
+    -------
+    uint8 array, shape (n_stars, ceil(n_pixels / 8))
+    """
+    columns = np.searchsorted(chip_pixels(), layout.pixels)
+    return np.packbits(ln_flux_error[:, columns] >= np.float32(error_max), axis=1)
 
 
 def fill_features(layout, stars, ln_flux, ln_flux_error, features, feature_errors):

@@ -1,0 +1,108 @@
+"""The low-rank model in a survey folder: which pixels were not measured, the basis, and the coordinates of its stars."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from spfast.errors import BadInputError, reading
+from spfast.files import check_regular
+from spfast.model.low_rank import Coordinates, LowRankBasis, learn_basis
+from spfast.progress import Progress
+
+__all__ = ["LOW_RANK_FILES", "UNMEASURED", "open_unmeasured", "read_low_rank", "write_low_rank"]
+
+#: Bits of the pixels that were not measured and are estimates, one row a star.
+UNMEASURED = "unmeasured.npy"
+_BASIS, _COORDINATES = "low_rank.npz", "coordinates.npy"
+#: Files of a survey folder that it can do without.
+LOW_RANK_FILES = (UNMEASURED, _BASIS, _COORDINATES)
+_REBUILD = "build it again with `spfast ingest`"
+
+
+def write_low_rank(
+    folder: Path,
+    layout,
+    features: np.ndarray,
+    feature_errors: np.ndarray,
+    rank: int,
+    basis: LowRankBasis | None = None,
+    threads: int | None = None,
+    quiet: bool = True,
+) -> None:
+    """Learn the low-rank model of a survey's spectra and write it, with the coordinates of all stars.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the survey; it holds the bits of unmeasured pixels.
+    layout : FeatureLayout
+    features, feature_errors : float32 array, shape (n_stars, n_features)
+    rank : int
+        The largest.
+    basis : LowRankBasis, optional
+        To take instead of one of these stars' own.
+    threads : int, optional
+    quiet : bool
+    """
+    first = layout.n_unpenalized
+    unmeasured = open_unmeasured(folder, len(features), layout.n_pixels)
+    spectra = features[:, first:], feature_errors[:, first:], unmeasured
+    if basis is None:
+        with Progress("low rank", 100, quiet) as progress:
+            done = 0
+
+            def say(n_passes, n_most):
+                nonlocal done
+                progress.advance(100 * n_passes // n_most - done)
+                done = 100 * n_passes // n_most
+
+            basis = learn_basis(*spectra, rank=rank, grid=layout.pixels, threads=threads, say=say)
+            progress.advance(100 - done)
+    if basis is None:
+        return
+    found = basis.coordinates(*spectra, threads)
+    arrays = {name: getattr(basis, name) for name in LowRankBasis.ARRAYS}
+    with open(folder / _BASIS, "wb") as file:
+        np.savez(file, header=np.array(json.dumps(basis.entries())), **arrays)
+    np.save(folder / _COORDINATES, np.hstack([found.misfit[:, None], found.mean, found.covariance]))
+
+
+def open_unmeasured(folder: Path, n_stars: int, n_pixels: int) -> np.ndarray | None:
+    """Map the bits of unmeasured pixels (uint8 array, shape (n_stars, ceil(n_pixels / 8))); None without the file."""
+    path = Path(folder) / UNMEASURED
+    if not path.exists():
+        return None
+    check_regular(path)
+    with reading(path, "cannot be read", _REBUILD):
+        bits = np.lib.format.open_memmap(path, mode="r")
+    if bits.dtype != np.uint8 or bits.shape != (n_stars, -(-n_pixels // 8)) or not bits.flags.c_contiguous:
+        raise BadInputError(f"{path}: {bits.dtype} of shape {bits.shape}, which does not fit features.npy; {_REBUILD}")
+    return bits
+
+
+def read_low_rank(folder: Path, n_stars: int) -> tuple[LowRankBasis, Coordinates] | None:
+    """Read the basis and map the coordinates of all stars; None without them.
+
+    Raises
+    ------
+    BadInputError
+        If they are damaged or do not fit together.
+    """
+    paths = [Path(folder) / name for name in (_BASIS, _COORDINATES)]
+    if not all(path.exists() for path in paths):
+        return None
+    for path in paths:
+        check_regular(path)
+    with reading(paths[0], "damaged", _REBUILD), np.load(paths[0], allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in LowRankBasis.ARRAYS}
+        basis = LowRankBasis.from_file(json.loads(str(archive["header"])), arrays)
+    with reading(paths[1], "damaged", _REBUILD):
+        values = np.lib.format.open_memmap(paths[1], mode="r")
+    n_columns = 1 + basis.rank + basis.rank * (basis.rank + 1) // 2
+    if values.dtype != np.float32 or values.shape != (n_stars, n_columns) or not values.flags.c_contiguous:
+        raise BadInputError(
+            f"{paths[1]}: {values.dtype} of shape {values.shape}, expected float32 of ({n_stars}, {n_columns}); "
+            f"{_REBUILD}"
+        )
+    return basis, Coordinates(values[:, 1 : 1 + basis.rank], values[:, 1 + basis.rank :], values[:, 0])

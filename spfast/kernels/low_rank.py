@@ -1,0 +1,121 @@
+"""Passes of the low-rank model of spectra over blocks of stars: their coordinates, and the sums of its next basis.
+
+The model of a star's ln flux is ``x = mean + factors' z + r + e``: the coordinates ``z ~ N(0, 1)`` differ from star to
+star, ``r ~ N(0, scatter^2)`` is what the factors do not describe, and ``e ~ N(0, error^2)`` is the noise. The weight
+of a pixel is ``w = 1 / (inflation (error^2 + scatter^2))``, 0 where it was not measured: neighbouring pixels share
+noise, which counts less than as much noise of their own (Tsalmantza & Hogg 2012; Bailey 2012).
+
+All that costs are two matrix products a pass, of the weights with the pairwise products of the factors and of the
+coordinates. BLAS makes them, on blocks of one shape: a star's coordinates have the same bits in any company.
+"""
+
+import numpy as np
+
+__all__ = ["PIXELS_A_PIECE", "ROWS_A_PIECE", "pair_products", "pixel_weights", "star_posteriors", "symmetric"]
+
+#: Stars in one product, and pixels whose sums are made together.
+ROWS_A_PIECE, PIXELS_A_PIECE = 128, 512
+
+
+def pair_products(values):
+    """Return the products ``values[i] values[j]``, ``i <= j``, along the first axis.
+
+    Parameters
+    ----------
+    values : array, shape (n, n_columns)
+
+    Returns
+    -------
+    array, shape (n (n + 1) / 2, n_columns)
+    """
+    i, j = np.triu_indices(len(values))
+    return values[i] * values[j]
+
+
+def symmetric(packed, n):
+    """Return symmetric matrices from their upper triangles (float64 array, shape (n_matrices, n, n)).
+
+    Parameters
+    ----------
+    packed : array, shape (n_matrices, n (n + 1) / 2)
+    n : int
+    """
+    i, j = np.triu_indices(n)
+    matrices = np.empty((len(packed), n, n))
+    matrices[:, i, j] = packed
+    matrices[:, j, i] = packed
+    return matrices
+
+
+def pixel_weights(errors, unmeasured, scatter, inflation):
+    """Return the weights of pixels.
+
+    Parameters
+    ----------
+    errors : float32 array, shape (n_stars, n_pixels)
+        Infinite where a pixel was not measured.
+    unmeasured : uint8 array, shape (n_stars, ceil(n_pixels / 8)), or None
+        Bits of pixels that were not measured, whatever their error says.
+    scatter : float32 array, shape (n_pixels,)
+    inflation : float
+
+    Returns
+    -------
+    float32 array, shape (n_stars, n_pixels)
+    """
+    weights = 1.0 / ((errors * errors + scatter * scatter) * np.float32(inflation))
+    if unmeasured is not None:
+        weights[np.unpackbits(unmeasured, axis=1, count=errors.shape[1]).view(bool)] = 0.0
+    return weights
+
+
+def star_posteriors(first, last, flux, errors, unmeasured, basis, pairs, coordinates, covariances, misfit, likelihood):
+    """Find the coordinates of stars given their spectra, in the pieces ``first <= p < last`` of 128 stars.
+
+    With ``C = (1 + sum_i w_i b_i b_i')^-1``, ``b_i = factors[:, i]``, they are ``z = C sum_i w_i b_i (x_i - mean_i)``.
+
+    Parameters
+    ----------
+    first, last : int
+    flux, errors : float32 array, shape (n_stars, n_pixels)
+        ln flux.
+    unmeasured : uint8 array or None
+        As for `pixel_weights`.
+    basis : object
+        With the arrays ``mean``, ``factors``, ``scatter`` and the number ``inflation``.
+    pairs : float32 array, shape (n_pairs, n_pixels)
+        `pair_products` of the factors.
+    coordinates : float32 array, shape (n_stars, n_factors)
+        Output: z.
+    covariances : float32 array, shape (n_stars, n_pairs)
+        Output: upper triangles of C.
+    misfit : float32 array, shape (n_stars,)
+        Output: chi-squared of what z leaves of the spectrum, over the number of pixels measured; 0 if there is none.
+    likelihood : float64 array, shape (n_stars,)
+        Output: ln likelihood of the spectrum, without ``-ln(2 pi) / 2`` a pixel measured.
+    """
+    n = len(basis.factors)
+    i, j = np.triu_indices(n)
+    for piece in range(first, last):
+        rows = slice(piece * ROWS_A_PIECE, min((piece + 1) * ROWS_A_PIECE, len(flux)))
+        n_rows = rows.stop - rows.start
+        weights = np.zeros((ROWS_A_PIECE, flux.shape[1]), np.float32)
+        offset = np.zeros_like(weights)
+        weights[:n_rows] = pixel_weights(
+            errors[rows], None if unmeasured is None else unmeasured[rows], basis.scatter, basis.inflation
+        )
+        np.subtract(flux[rows], basis.mean, out=offset[:n_rows])
+        projected = ((weights * offset) @ basis.factors.T).astype(np.float64)
+        precision = symmetric(weights @ pairs.T, n)
+        precision[:, np.arange(n), np.arange(n)] += 1.0
+        covariance = np.linalg.inv(precision)
+        z = np.matmul(covariance, projected[:, :, None])[:, :, 0]
+        chi_squared = np.einsum("np,np,np->n", weights, offset, offset, dtype=np.float64)
+        ln_weights = np.log(weights, where=weights > 0, out=np.zeros_like(weights)).sum(axis=1, dtype=np.float64)
+        ln_volume = np.linalg.slogdet(covariance)[1]
+        offset -= z.astype(np.float32) @ basis.factors
+        left = np.einsum("np,np,np->n", weights, offset, offset, dtype=np.float64)
+        coordinates[rows] = z[:n_rows]
+        covariances[rows] = covariance[:n_rows, i, j]
+        misfit[rows] = (left / np.maximum(np.count_nonzero(weights, axis=1), 1))[:n_rows]
+        likelihood[rows] = 0.5 * (ln_weights + ln_volume - chi_squared + np.sum(projected * z, axis=1))[:n_rows]

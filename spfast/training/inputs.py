@@ -1,0 +1,131 @@
+"""What a model sees of a survey's stars: ln flux pixel by pixel, or the coordinates of a low-rank model."""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from spfast.config import FitConfig
+from spfast.data.survey import Survey
+from spfast.errors import SpfastWarning
+from spfast.model.coordinates import CoordinateErrors, CoordinateLayout
+from spfast.model.fitted_model import FittedModel
+from spfast.model.layout import FeatureLayout
+from spfast.model.low_rank import RANK, Coordinates, LowRankBasis, learn_basis
+
+__all__ = ["MOST_PRODUCTS", "Inputs", "model_inputs", "survey_inputs"]
+
+#: Coordinates whose products cross-validation may choose, at most.
+MOST_PRODUCTS = 12
+
+
+class Inputs(NamedTuple):
+    """Features of all of a survey's stars.
+
+    Attributes
+    ----------
+    features : float32 array, shape (n_stars, n_features)
+    errors : float32 array of the same shape, or CoordinateErrors
+    layout : FeatureLayout or CoordinateLayout
+    low_rank : LowRankBasis or None
+        That the coordinates are of.
+    """
+
+    features: np.ndarray
+    errors: np.ndarray | CoordinateErrors
+    layout: FeatureLayout | CoordinateLayout
+    low_rank: LowRankBasis | None = None
+
+    def within(self, rank: int, n_products: int) -> "Inputs":
+        """The inputs of a smaller layout: the first coordinates, and the products of fewer of them."""
+        layout = CoordinateLayout(rank, n_products, self.layout.line_weights[:rank], self.layout.magnitudes)
+        features = np.ascontiguousarray(self.features[:, self.layout.within(rank, n_products)])
+        errors = CoordinateErrors(layout, self.errors.coordinates.first(rank), self.errors.magnitude_errors)
+        return Inputs(features, errors, layout, self.low_rank)
+
+
+def survey_inputs(survey: Survey, settings: FitConfig, threads: int | None = None) -> Inputs:
+    """What a model is trained on, by the configuration; coordinates with all that cross-validation may choose from.
+
+    Parameters
+    ----------
+    survey : Survey
+    settings : FitConfig
+    threads : int, optional
+
+    Returns
+    -------
+    Inputs
+
+    Warns
+    -----
+    SpfastWarning
+        If the survey has too few spectra for a low-rank model: its pixels are then taken as they are.
+    """
+    if settings.pixels == "low-rank":
+        found = survey.low_rank or _learn(survey, threads)
+        if found is not None:
+            basis, coordinates = found
+            most = MOST_PRODUCTS if settings.products < 0 else settings.products
+            return _of_coordinates(survey, basis, coordinates, most)
+        text = f"{survey.path}: {survey.n_stars} spectra are too few for a low-rank model; the pixels are taken as they are"
+        warnings.warn(text, SpfastWarning, stacklevel=2)
+    return Inputs(survey.features, survey.feature_errors, survey.layout)
+
+
+def model_inputs(survey: Survey, model: FittedModel, threads: int | None = None) -> Inputs:
+    """A survey's stars in the columns of a model.
+
+    Parameters
+    ----------
+    survey : Survey
+    model : FittedModel
+    threads : int, optional
+
+    Returns
+    -------
+    Inputs
+        Pixels that the survey lacks count as not measured in the coordinates of a low-rank model.
+    """
+    basis, layout = model.low_rank, model.layout
+    if basis is None:
+        return Inputs(survey.features, survey.feature_errors, survey.layout)
+    if survey.low_rank is not None and basis.is_same(survey.low_rank[0]):
+        coordinates = survey.low_rank[1]
+    else:
+        coordinates = basis.coordinates(*_spectra(survey, basis.pixels), threads)
+    return _of_coordinates(survey, basis, coordinates.first(layout.rank), layout.n_products, layout)
+
+
+def _of_coordinates(survey, basis, coordinates, most_products, layout=None):
+    if layout is None:
+        weights = tuple(basis.factors.mean(axis=1, dtype=np.float64).tolist())
+        layout = CoordinateLayout(basis.rank, min(most_products, basis.rank), weights, survey.layout.magnitudes)
+    columns = [survey.layout.names.index(name) for name in layout.magnitudes]
+    features = layout.design(survey.features[:, columns], coordinates.mean)
+    return Inputs(features, CoordinateErrors(layout, coordinates, survey.feature_errors[:, columns]), layout, basis)
+
+
+def _learn(survey, threads) -> tuple[LowRankBasis, Coordinates] | None:
+    """The low-rank model of a survey that was built without one."""
+    spectra = _spectra(survey, survey.layout.pixels)
+    basis = learn_basis(*spectra, rank=RANK, grid=survey.layout.pixels, threads=threads)
+    survey.keep_low_rank(None if basis is None else (basis, basis.coordinates(*spectra, threads)))
+    return survey.low_rank
+
+
+def _spectra(survey, pixels):
+    """ln flux, its errors and the bits of unmeasured pixels on a basis's pixels."""
+    first = survey.layout.n_unpenalized
+    flux, errors = survey.features[:, first:], survey.feature_errors[:, first:]
+    ours, pixels = np.asarray(survey.layout.pixels), np.asarray(pixels)
+    if np.array_equal(ours, pixels):
+        return flux, errors, survey.unmeasured
+    both, here, there = np.intersect1d(ours, pixels, return_indices=True)
+    on_grid = np.zeros((survey.n_stars, pixels.size), np.float32)
+    of_grid = np.full_like(on_grid, np.inf)
+    on_grid[:, there], of_grid[:, there] = flux[:, here], errors[:, here]
+    if survey.unmeasured is not None:
+        bits = np.unpackbits(survey.unmeasured, axis=1, count=ours.size).view(bool)[:, here]
+        of_grid[:, there] = np.where(bits, np.inf, of_grid[:, there])
+    return on_grid, of_grid, None
