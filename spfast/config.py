@@ -89,6 +89,8 @@ class SampleConfig(_Section):
     jk_slope: float = _cut(0.45)
     hw2_min: float = _cut(-0.05)  # Eq. 7: H-W2 > this [mag]
     exclude_variable: bool = True  # Gaia phot_variable_flag == 'VARIABLE'
+    missing_bands: str = _one_of("estimated", "rejected")  # magnitudes that a star lacks, from its others and spectrum
+    bands_min: int = _number(4, 1, 8)  # bands that a star needs if others are estimated
     exclude_flagged: bool = False  # STARFLAG / ASPCAPFLAG bad bits: flagged in the catalog, cut only if asked
 
 
@@ -244,7 +246,8 @@ PRESETS = {
     "default": {},
     "hogg2019": {
         "normalization": {"weight_power": 2, "use_pixel_mask": False},
-        "features": {"magnitude_error_factor": 1.09, "bad_pixels": "one"},
+        "sample": {"missing_bands": "rejected"},
+        "features": {"magnitude_error_factor": 1.09, "bad_pixels": "one", "rank": 0},
         "fit": {"pixels": "raw"},
         "errors": {"offset": "counted"},
     },

@@ -7,6 +7,7 @@ import numpy as np
 from astropy.table import Column, Table
 
 from spfast.model.extent import EXTENT_SHARE
+from spfast.model.layout import MAGNITUDES
 
 __all__ = [
     "CLIPPED_SHARE",
@@ -95,6 +96,11 @@ FLAGS = {
     "aspcapflag_warning": "a warning bit of APOGEE's ASPCAPFLAG is set (0-14)",
     "gaia_quality": "Gaia's astrometry fails the training set's cuts on visibility periods or chi-squared",
     "zero_point_out_of_range": "outside the range of Gaia's zero point (nearest value taken) or unknown (median)",
+    "strange_spectrum": f"farther from the low-rank model of spectra than {EXTENT_SHARE:.1%} of the training stars",
+    **{
+        f"estimated_{band}": f"{band} is missing: estimated from the other bands and the spectrum"
+        for band in MAGNITUDES
+    },
 }
 
 

@@ -93,6 +93,9 @@ def predict_stars(
     overflown = ~np.all([np.isfinite(values[name]) for name in _ALWAYS_KNOWN if name in values], axis=0)
     if outside is not None or overflown.any():
         flags["extrapolation"] = overflown if outside is None else outside | overflown
+    if model.extent is not None and model.extent.misfit_limit is not None:
+        misfit = inputs.errors.coordinates.misfit[rows]
+        flags["strange_spectrum"] = ~(misfit <= model.extent.misfit_limit)
     if out_of_range is not None:
         flags["zero_point_out_of_range"] = out_of_range[rows]
     return values, flags

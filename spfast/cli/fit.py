@@ -39,7 +39,7 @@ def print_model(args: argparse.Namespace, model) -> None:
     say(
         args,
         f"  model {model.provenance.fold}: {model.n_stars:,} stars, penalty {model.penalty:g}: "
-        f"{model.n_nonzero:,} of {int(model.penalized.sum()):,} pixels used, objective {result.objective:.8g}, "
+        f"{model.columns_used} used, objective {result.objective:.8g}, "
         f"KKT violation {result.kkt_violation:.2g}, {result.n_passes} passes in {result.seconds:.1f} s",
     )
     if model.tuned is not None:

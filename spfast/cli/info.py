@@ -74,6 +74,7 @@ def _describe_survey(survey, verify):
         ("what", "a survey"),
         ("stars", f"{survey.n_stars:,}, of which {training:,} in the training set; {info['n_rejected']:,} rejected"),
         ("features", f"{survey.n_features:,}: {features}"),
+        ("low rank", "none" if survey.low_rank is None else f"{survey.low_rank[0].rank} coordinates of the spectra"),
         ("hash", survey.survey_hash),
         ("whole", _WHOLE if verify else "yes, to judge by its shapes; --verify reads every byte"),
     ]
@@ -88,6 +89,7 @@ def _describe_model(model):
         ("whole", _WHOLE),
         ("trained on", f"{model.n_stars:,} stars"),
         ("coefficients", f"{model.n_features:,}; {model.n_nonzero:,} penalised ones are not zero"),
+        *([] if model.layout is None else [("uses", model.columns_used)]),
         ("penalty", f"{model.penalty:g}"),
         ("zero point", _zero_point(model)),
         ("objective", f"{result.objective:.10g}"),

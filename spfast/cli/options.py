@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 from spfast.config import (
+    AUTO,
     CONSTANT,
     COVARIATES,
     PRESETS,
@@ -156,11 +157,45 @@ def add_fit_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="with --zero-point fit: let the zero point depend linearly on some of %(choices)s (default: none)",
     )
+    setting(
+        parser,
+        "fit",
+        "products",
+        type=_most_products,
+        metavar="N|auto",
+        help="take products of the first N coordinates of a spectrum as well: squares of N, cubes of half of them "
+        "(default: auto, by cross-validation within the model's own training stars)",
+    )
     add_solver_options(parser)
+
+
+def _most_coordinates(text):
+    """A number of coordinates; "auto" is the setting's 0."""
+    return 0 if text.strip().lower() == AUTO else count(text)
+
+
+def _most_products(text):
+    """A number of coordinates with products; "auto" is the setting's -1."""
+    return -1 if text.strip().lower() == AUTO else 0 if text.strip() == "0" else count(text)
 
 
 def add_solver_options(parser: argparse.ArgumentParser) -> None:
     """The options that a fit and a grid of fits have in common."""
+    setting(
+        parser,
+        "fit",
+        "pixels",
+        help="what a spectrum is to the model: the coordinates of a low-rank model of all spectra, or each pixel's raw "
+        "ln flux (default: %(default)s)",
+    )
+    setting(
+        parser,
+        "fit",
+        "rank",
+        type=_most_coordinates,
+        metavar="N|auto",
+        help="how many coordinates (default: auto, by cross-validation within the model's own training stars)",
+    )
     setting(
         parser,
         "fit",

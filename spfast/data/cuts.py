@@ -4,6 +4,8 @@ import numpy as np
 from astropy.table import Table
 
 from spfast.data.columns import VARIABLE_FLAGS
+from spfast.data.missing_bands import COMPLETE_MIN
+from spfast.data.spectra.features import MAGNITUDE_COLUMNS
 from spfast.errors import BadInputError
 
 __all__ = [
@@ -85,6 +87,10 @@ class CutFlow:
         self.counts.append((name, len(self.rows)))
         return keep
 
+    def note(self, text):
+        """Add a line that cuts nothing."""
+        self.counts.append((text, len(self.rows)))
+
     def rejected(self):
         """Return the rejected rows of allStar, in order (astropy Table: APOGEE_ID, row, reason, detail)."""
         records = sorted(self._rejected)
@@ -131,11 +137,13 @@ def cut_apogee(stars, flow, config):
             _values_of(stars, "LOGG"),
         )
     ]
-    bands = ("J", "H", "K", "J_ERR", "H_ERR", "K_ERR")
-    good = np.asarray(stars["K"]) > 0.0
     for band in "JHK":
-        good &= (np.asarray(stars[band]) > _MAGNITUDE_MIN) & _positive(stars[f"{band}_ERR"])
-    stars = stars[flow.apply("2MASS photometry", good, _values_of(stars, *bands))]
+        good = (np.asarray(stars[band]) > _MAGNITUDE_MIN) & _positive(stars[f"{band}_ERR"])
+        if band == "K":
+            good &= np.asarray(stars["K"]) > 0.0
+        _blank(stars, band, f"{band}_ERR", good)
+    if sample.missing_bands == "rejected":
+        stars = _cut_missing(stars, flow, "2MASS photometry", {band: f"{band}_ERR" for band in "JHK"})
     if sample.exclude_flagged:
         flags = [name for name in ("STARFLAG", "ASPCAPFLAG") if name in stars.colnames]
         if len(flags) < 2:
@@ -166,15 +174,20 @@ def cut_photometry(stars, flow, config):
         Those that pass.
     """
     sample = config.sample
-    for name, bands in (
-        ("Gaia photometry", ("phot_g_mean_mag", "phot_bp_mean_mag", "phot_rp_mean_mag")),
-        ("WISE photometry", ("w1mpro", "w2mpro")),
-    ):
-        good = np.ones(len(stars), bool)
-        for band in bands:
-            error = np.asarray(stars[f"{band}_error"])
-            good &= np.isfinite(stars[band]) & _positive(error) & (error < _MAGNITUDE_ERROR_MAX)
-        stars = stars[flow.apply(name, good, _values_of(stars, *bands, *(f"{band}_error" for band in bands)))]
+    gaia, wise = ("phot_g_mean_mag", "phot_bp_mean_mag", "phot_rp_mean_mag"), ("w1mpro", "w2mpro")
+    for band in (*gaia, *wise):
+        error = np.asarray(stars[f"{band}_error"])
+        _blank(
+            stars,
+            band,
+            f"{band}_error",
+            np.isfinite(stars[band]) & _positive(error) & (error < _MAGNITUDE_ERROR_MAX),
+        )
+    if sample.missing_bands == "rejected":
+        for name, bands in (("Gaia photometry", gaia), ("WISE photometry", wise)):
+            stars = _cut_missing(stars, flow, name, {band: f"{band}_error" for band in bands})
+    else:
+        stars = _cut_bands(stars, flow, sample.bands_min)
     if sample.exclude_variable:
         flag = np.char.upper(np.char.strip(np.asarray(stars["phot_variable_flag"], dtype="U")))
         variable, known = flag == "VARIABLE", np.isin(flag, (*VARIABLE_FLAGS, ""))  # empty where Gaia writes nothing
@@ -190,12 +203,12 @@ def cut_photometry(stars, flow, config):
     stars = stars[
         flow.apply(
             f"J-K < {sample.jk_offset:g} + {sample.jk_slope:g} (BP-RP)",
-            j_k < sample.jk_offset + sample.jk_slope * bp_rp,
+            ~(j_k >= sample.jk_offset + sample.jk_slope * bp_rp),  # one that lacks a band passes
             lambda i: f"J-K = {j_k[i]:.3f}, BP-RP = {bp_rp[i]:.3f}",
         )
     ]
     h_w2 = _difference(stars, "H", "w2mpro")
-    keep = flow.apply(f"H-W2 > {sample.hw2_min:g}", h_w2 > sample.hw2_min, lambda i: f"H-W2 = {h_w2[i]:.3f}")
+    keep = flow.apply(f"H-W2 > {sample.hw2_min:g}", ~(h_w2 <= sample.hw2_min), lambda i: f"H-W2 = {h_w2[i]:.3f}")
     return stars[keep]
 
 
@@ -240,6 +253,32 @@ def good_astrometry(stars, config):
     scaled[enough] = chi_squared[enough] / np.sqrt(n_obs[enough] - 5.0)  # not sqrt(chi2 / (n - 5))
     periods = np.asarray(stars["visibility_periods_used"])
     return (periods >= cuts.visibility_periods_min) & (scaled <= cuts.astrometric_chi2_max)
+
+
+def _blank(stars, band, error, good):
+    """Make a magnitude that is none, and its error, NaN."""
+    for name in (band, error):
+        values = np.asarray(stars[name])
+        stars[name] = np.where(good, values, values.dtype.type(np.nan))
+
+
+def _cut_missing(stars, flow, name, bands):
+    """Keep the stars that have these bands (dict of magnitude: error)."""
+    good = np.all([np.isfinite(np.asarray(stars[band])) for band in bands], axis=0)
+    return stars[flow.apply(name, good, _values_of(stars, *bands, *bands.values()))]
+
+
+def _cut_bands(stars, flow, bands_min):
+    """Keep the stars with enough bands that the others can be estimated, if there are stars that have them all."""
+    columns = [value for value, _ in MAGNITUDE_COLUMNS.values()]
+    n_bands = np.sum([np.isfinite(np.asarray(stars[name], dtype=np.float64)) for name in columns], axis=0)
+    n_complete = int(np.count_nonzero(n_bands == len(columns)))
+    enough = n_bands >= (bands_min if n_complete >= COMPLETE_MIN else len(columns))
+    stars = stars[flow.apply("photometry", enough, _values_of(stars, *columns))]
+    n_lacking = int(np.count_nonzero(n_bands[enough] < len(columns)))
+    if n_lacking:
+        flow.note(f"of them with estimated magnitudes: {n_lacking:,}")
+    return stars
 
 
 def _positive(values):

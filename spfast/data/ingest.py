@@ -306,8 +306,7 @@ def _write(out, stars, flow, results, config, provenance, threads, quiet, like_s
         provenance["pixel_mask"] = {"n_pixels": layout.n_pixels, "n_dropped": n_dropped}
         provenance["bad_pixels"] = None if factors is None else factors.to_dict()
         provenance["n_training"] = int(np.sum(stars["training_set"]))
-        basis = None if like_survey is None or like_survey.low_rank is None else like_survey.low_rank[0]
-        return writer.finish(stars, flow.rejected(), flow.counts, config, provenance, basis, threads, quiet)
+        return writer.finish(stars, flow.rejected(), flow.counts, config, provenance, like_survey, threads, quiet)
 
 
 def _take_after(path, config):

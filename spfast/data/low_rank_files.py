@@ -1,4 +1,4 @@
-"""The low-rank model in a survey folder: which pixels were not measured, the basis, and the coordinates of its stars."""
+"""The low-rank model in a survey folder: which pixels were not measured, the basis, the coordinates of its stars."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 
 from spfast.errors import BadInputError, reading
 from spfast.files import check_regular
-from spfast.model.low_rank import Coordinates, LowRankBasis, learn_basis
+from spfast.model.low_rank import SOME_SPECTRA, Coordinates, LowRankBasis, learn_basis
 from spfast.progress import Progress
 
 __all__ = ["LOW_RANK_FILES", "UNMEASURED", "open_unmeasured", "read_low_rank", "write_low_rank"]
@@ -17,6 +17,8 @@ UNMEASURED = "unmeasured.npy"
 _BASIS, _COORDINATES = "low_rank.npz", "coordinates.npy"
 #: Files of a survey folder that it can do without.
 LOW_RANK_FILES = (UNMEASURED, _BASIS, _COORDINATES)
+#: Passes that learning takes, about: over a part of the spectra, then over all of them.
+_PASSES_OVER_SOME, _PASSES_OVER_ALL = 10, 3
 _REBUILD = "build it again with `spfast ingest`"
 
 
@@ -26,9 +28,9 @@ def write_low_rank(
     features: np.ndarray,
     feature_errors: np.ndarray,
     rank: int,
-    basis: LowRankBasis | None = None,
     threads: int | None = None,
     quiet: bool = True,
+    basis: LowRankBasis | None = None,
 ) -> None:
     """Learn the low-rank model of a survey's spectra and write it, with the coordinates of all stars.
 
@@ -40,25 +42,24 @@ def write_low_rank(
     features, feature_errors : float32 array, shape (n_stars, n_features)
     rank : int
         The largest.
-    basis : LowRankBasis, optional
-        To take instead of one of these stars' own.
     threads : int, optional
     quiet : bool
+    basis : LowRankBasis, optional
+        To take instead of one of these stars' own.
     """
     first = layout.n_unpenalized
     unmeasured = open_unmeasured(folder, len(features), layout.n_pixels)
     spectra = features[:, first:], feature_errors[:, first:], unmeasured
     if basis is None:
-        with Progress("low rank", 100, quiet) as progress:
-            done = 0
+        # As many spectra as its passes will take, about.
+        total = _PASSES_OVER_SOME * min(SOME_SPECTRA, len(features)) + _PASSES_OVER_ALL * len(features)
+        with Progress("low rank", total, quiet) as progress:
 
-            def say(n_passes, n_most):
-                nonlocal done
-                progress.advance(100 * n_passes // n_most - done)
-                done = 100 * n_passes // n_most
+            def say(n_passes, n_spectra):
+                progress.advance(min(n_spectra, total - progress.done))
 
             basis = learn_basis(*spectra, rank=rank, grid=layout.pixels, threads=threads, say=say)
-            progress.advance(100 - done)
+            progress.advance(total - progress.done)
     if basis is None:
         return
     found = basis.coordinates(*spectra, threads)

@@ -13,7 +13,8 @@ import numpy as np
 import spfast
 from spfast.config import Config
 from spfast.data.columns import conform_rejected, conform_stars
-from spfast.data.low_rank_files import LOW_RANK_FILES, UNMEASURED, write_low_rank
+from spfast.data.low_rank_files import LOW_RANK_FILES, UNMEASURED, read_low_rank, write_low_rank
+from spfast.data.missing_bands import ERROR_MAX, estimate_magnitudes
 from spfast.data.survey import ARRAYS, FILES, SCHEMA, check_unique, open_survey
 from spfast.errors import BadInputError
 from spfast.files import BLANK_SEAL, file_sha256, put_on_disk, reserve, seal, writing
@@ -94,7 +95,7 @@ class SurveyWriter:
             shutil.rmtree(self.partial)
 
     def finish(
-        self, stars, rejected=None, cut_flow=(), config=None, provenance=None, basis=None, threads=None, quiet=True
+        self, stars, rejected=None, cut_flow=(), config=None, provenance=None, like=None, threads=None, quiet=True
     ):
         """Write the tables and survey.json, put everything on the disk and give the folder its name.
 
@@ -110,8 +111,8 @@ class SurveyWriter:
         config : Config, optional
         provenance : dict, optional
             More entries for survey.json: inputs and their hashes, continuum pixels, policies.
-        basis : LowRankBasis, optional
-            Of another survey, to take for these stars' coordinates; one is learned from their spectra by default.
+        like : Survey, optional
+            To take the low-rank basis from, and what magnitudes are estimated by; these stars' own by default.
         threads : int, optional
         quiet : bool
             No progress bar of the low-rank model.
@@ -129,15 +130,22 @@ class SurveyWriter:
             raise BadInputError(f"{self.path}: {len(stars)} stars for {len(self.features)} feature rows")
         check_unique(stars["APOGEE_ID"], self.path)
         with writing(self.path):
-            return self._finish(stars, rejected, cut_flow, config, provenance, (basis, threads, quiet))
+            return self._finish(stars, rejected, cut_flow, config, provenance, like, threads, quiet)
 
-    def _finish(self, stars, rejected, cut_flow, config, provenance, low_rank):
+    def _finish(self, stars, rejected, cut_flow, config, provenance, like, threads, quiet):
         shape = list(self.features.shape)
         for array in (self.features, self.feature_errors, self.unmeasured):
             array.flush()
         rank = (Config() if config is None else config).features.rank
         if rank:
-            write_low_rank(self.partial, self.layout, self.features, self.feature_errors, rank, *low_rank)
+            basis = None if like is None or like.low_rank is None else like.low_rank[0]
+            write_low_rank(self.partial, self.layout, self.features, self.feature_errors, rank, threads, quiet, basis)
+        error = self._estimate_magnitudes(like)
+        if error.any():
+            stars = stars.copy()
+            stars["training_set"] = np.asarray(stars["training_set"], dtype=bool) & (error <= ERROR_MAX)
+            if provenance and "n_training" in provenance:
+                provenance = provenance | {"n_training": int(np.sum(stars["training_set"]))}
         self.features = self.feature_errors = self.unmeasured = None
         conform_stars(stars).write(self.partial / "stars.fits", format="fits", overwrite=True)
         rejected = conform_rejected(rejected)
@@ -171,6 +179,21 @@ class SurveyWriter:
         clear_work(self.path)
         return open_survey(self.path)
 
+    def _estimate_magnitudes(self, like):
+        """Fill in the magnitudes that stars lack; the largest error of each star's estimates."""
+        inside, own = slice(1, self.layout.n_unpenalized), read_low_rank(self.partial, len(self.features))
+        magnitudes, errors = np.array(self.features[:, inside]), np.array(self.feature_errors[:, inside])
+        reference, coordinates = None, None if own is None else own[1].mean
+        if like is not None:
+            if coordinates is None or like.low_rank is None or not own[0].is_same(like.low_rank[0]):
+                reference, coordinates = (np.array(like.features[:, inside]), None), None
+            else:
+                reference = np.array(like.features[:, inside]), like.low_rank[1].mean
+        error = estimate_magnitudes(magnitudes, errors, coordinates, reference)
+        if error.any():
+            self.features[:, inside], self.feature_errors[:, inside] = magnitudes, errors
+        return error
+
 
 def clear_work(path):
     """Remove what the builder of a survey needed, now that it is whole."""
@@ -188,7 +211,12 @@ def clear_partial(path):
     partial = partial_path(path)
     if not partial.exists():
         return False
-    if not partial.is_dir() or not {child.name for child in partial.iterdir()} <= {WORK, TRUTH, *FILES, *LOW_RANK_FILES}:
+    if not partial.is_dir() or not {child.name for child in partial.iterdir()} <= {
+        WORK,
+        TRUTH,
+        *FILES,
+        *LOW_RANK_FILES,
+    }:
         raise BadInputError(f"{partial}: is in the way and no unfinished survey; remove it or choose another output")
     with writing(path):
         shutil.rmtree(partial)

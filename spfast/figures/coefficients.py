@@ -7,6 +7,7 @@ import numpy as np
 from spfast.errors import BadInputError
 from spfast.figures.style import COLOURS
 from spfast.model.fitted_model import FittedModel
+from spfast.model.layout import grid_wavelength
 
 __all__ = ["SPECTRAL_LINES", "plot_coefficients", "plot_magnitude_coefficients"]
 
@@ -62,7 +63,7 @@ def plot_coefficients(
         where, coef = _pixels(model)
         inside = (coef != 0.0) & (np.ones(where.size, bool) if wavelength is None else _within(where, wavelength))
         shown.append(coef[inside])
-        label = f"model {fold}: {model.n_nonzero:,} of {where.size:,} pixels"
+        label = f"model {fold}: {model.columns_used}"
         ax.vlines(where[inside] + shift, 0.0, coef[inside], color=colour, linewidth=0.7, label=label)
     if wavelength is not None:
         ax.set_xlim(*wavelength)
@@ -104,7 +105,8 @@ def plot_magnitude_coefficients(models: Mapping[str, FittedModel], ax) -> None:
 def _pixels(model):
     if model.layout is None:
         raise BadInputError("Figure 7: the model has no layout, so its coefficients have no wavelength")
-    return model.layout.wavelength[model.penalized], model.coef[model.penalized]
+    pixels, coef = model.pixel_coefficients
+    return grid_wavelength(pixels), coef
 
 
 def _within(values, limits):

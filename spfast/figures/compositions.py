@@ -10,6 +10,7 @@ from spfast.figures.figure_data import FigureData
 from spfast.figures.panel import finite_rows, values_of
 from spfast.figures.style import COLUMN_WIDTH, PAGE_WIDTH, new_axes, plain_text
 from spfast.figures.tuning import plot_tuning
+from spfast.model.layout import grid_wavelength
 
 __all__ = [
     "draw_clusters",
@@ -109,11 +110,11 @@ def draw_map(data: FigureData):
 
 def draw_coefficients(data: FigureData):
     """Figure 7: the models' coefficients on the three chips, and those of the magnitudes."""
-    layout = next(iter(data.models.values())).layout
-    if layout is None:
+    model = next(iter(data.models.values()))
+    if model.layout is None:
         raise BadInputError("Figure 7: the models have no layout, so their coefficients have no wavelength")
     figure, axes = new_axes(4, 1, PAGE_WIDTH, 8.0)
-    wavelength = layout.wavelength[layout.n_unpenalized :]
+    wavelength = grid_wavelength(model.pixel_coefficients[0])
     for ax, chip in zip(axes, np.split(wavelength, np.flatnonzero(np.diff(wavelength) > 50.0) + 1), strict=False):
         plot_coefficients(data.models, ax, (chip[0] - 2, chip[-1] + 2))
         ax.set_xlabel("")

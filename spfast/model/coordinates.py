@@ -164,8 +164,10 @@ class CoordinateLayout:
         """Rebuild a layout from `to_dict`'s dictionary."""
         try:
             rank, n_products = record["rank"], record["n_products"]
-            if type(rank) is not int or type(n_products) is not int or not all(
-                type(name) is str for name in record["magnitudes"]
+            if (
+                type(rank) is not int
+                or type(n_products) is not int
+                or not all(type(name) is str for name in record["magnitudes"])
             ):
                 raise TypeError
             weights = np.array(record["line_weights"], dtype=np.float64)

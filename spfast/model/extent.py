@@ -7,8 +7,8 @@ import numpy as np
 
 from spfast.errors import BadInputError
 from spfast.model import kinds
-from spfast.model.kinds import entry
 from spfast.model.coordinates import CoordinateLayout
+from spfast.model.kinds import entry
 from spfast.model.layout import FeatureLayout
 from spfast.model.predict import linear_predictors
 
@@ -83,6 +83,8 @@ class TrainingExtent:
         The same of the chips alone, the stars weighted as in the fit; the inverse scaled as `unlikeness` needs it.
     line_centre, line_scale : float
         Centre and scale of their lines' weakness.
+    misfit_limit : float or None
+        What low-rank coordinates leave of a spectrum (`Coordinates.misfit`), below which all but 1 in 1,000 are.
     """
 
     centre: list = entry(kinds.NUMBERS, repr=False)
@@ -92,6 +94,7 @@ class TrainingExtent:
     fitted_inverse: list | None = entry(kinds.INVERSE_COVARIANCE, default=None, repr=False)
     line_centre: float | None = entry(kinds.NUMBER, default=None)
     line_scale: float | None = entry(kinds.NOT_NEGATIVE, default=None)
+    misfit_limit: float | None = entry(kinds.NOT_NEGATIVE, default=None)
 
     def __post_init__(self):
         lengths = {"inverse_covariance": len(self.centre)}
@@ -104,7 +107,9 @@ class TrainingExtent:
             raise ValueError("line_scale stands without line_centre")
 
     @classmethod
-    def of(cls, where: Position, weights: np.ndarray | None = None) -> "TrainingExtent":
+    def of(
+        cls, where: Position, weights: np.ndarray | None = None, misfit: np.ndarray | None = None
+    ) -> "TrainingExtent":
         """Measure where training stars lie.
 
         Parameters
@@ -113,6 +118,8 @@ class TrainingExtent:
             Of the training stars.
         weights : float64 array, shape (n_rows,), optional
             What each training star weighs in the fit; the same by default.
+        misfit : float32 array, shape (n_rows,), optional
+            Of a low-rank model.
 
         Returns
         -------
@@ -135,6 +142,7 @@ class TrainingExtent:
             fitted_centre=fitted_centre.tolist(),
             fitted_inverse=(fitted_inverse / (size or 1.0)).tolist(),
             line_centre=float(line_centre),
+            misfit_limit=None if misfit is None else float(np.quantile(misfit, EXTENT_SHARE)),
             line_scale=float(np.sqrt(np.mean(np.maximum(lines - line_centre, 0.0) ** 2))),
         )
 

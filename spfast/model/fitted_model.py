@@ -109,6 +109,33 @@ class FittedModel:
         """Penalised columns with a coefficient other than zero."""
         return int(np.count_nonzero(self.coef[self.penalized]))
 
+    @property
+    def pixel_coefficients(self) -> tuple[np.ndarray, np.ndarray]:
+        """What each pixel's ln flux adds to ln parallax: the pixels' places on the grid, and the coefficients.
+
+        Those of a low-rank model are for its average star: of all with the same coordinates, the smallest.
+
+        Raises
+        ------
+        BadInputError
+            If the model has no layout.
+        """
+        if self.layout is None:
+            raise BadInputError("model: it has no layout, so its coefficients belong to no pixel")
+        if self.low_rank is None:
+            return np.asarray(self.layout.pixels, dtype=np.int64), self.coef[self.layout.n_unpenalized :]
+        slope = self.layout.gradient(self.coef, np.zeros((1, self.layout.rank)))[0]
+        factors = self.low_rank.factors[: self.layout.rank].astype(np.float64)
+        return self.low_rank.pixels, factors.T @ np.linalg.solve(factors @ factors.T, slope)
+
+    @property
+    def columns_used(self) -> str:
+        """How many of its penalised columns the model uses, in words (str)."""
+        if self.low_rank is None:
+            return f"{self.n_nonzero:,} of {int(self.penalized.sum()):,} pixels"
+        products = int(np.count_nonzero(self.coef[self.layout.n_unpenalized + self.layout.rank :]))
+        return f"{self.n_nonzero - products} coordinates and {products} of their products"
+
     def predict_ln(
         self, features: np.ndarray, rows: np.ndarray | None = None, threads: int | None = None
     ) -> np.ndarray:

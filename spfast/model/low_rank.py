@@ -1,29 +1,42 @@
 """A model of spectra of low rank: a few dozen coordinates a star instead of thousands of noisy pixels.
 
-Spectra of giants differ in a few dozen ways; noise differs in every pixel. The basis is found by maximum likelihood from
-spectra and their errors (`spfast.kernels.low_rank` has the model), never from a parallax, a label or a magnitude.
+Spectra of giants differ in a few dozen ways; noise differs in every pixel. The basis is found by maximum likelihood
+from spectra and their errors (`spfast.kernels.low_rank` has the model), never from a parallax, a label or a magnitude.
 """
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from scipy.linalg import eigh
 
 from spfast.errors import BadInputError
-from spfast.kernels.low_rank import PIXELS_A_PIECE, ROWS_A_PIECE, pair_products, pixel_weights, star_posteriors, symmetric
+from spfast.kernels.low_rank import (
+    PIXELS_A_PIECE,
+    ROWS_A_PIECE,
+    pair_products,
+    pixel_weights,
+    star_posteriors,
+    symmetric,
+)
 from spfast.kernels.team import Team
-from spfast.model.kinds import LARGEST
+from spfast.model import kinds
+from spfast.model.kinds import check_entries
 
-__all__ = ["RANK", "Coordinates", "LowRankBasis", "learn_basis"]
+__all__ = ["RANK", "SOME_SPECTRA", "Coordinates", "LowRankBasis", "learn_basis"]
 
 #: The largest rank, and the spectra that each coordinate needs.
 RANK, _SPECTRA_PER_FACTOR = 48, 12
+#: With fewer spectra there is no low-rank model.
+_SPECTRA_MIN = 60
 #: Stars that a basis is learned from, at most, and those of a pass that are taken together.
 N_SPECTRA, _BLOCK = 30_000, 16 * ROWS_A_PIECE
 #: Spectra of which the first basis is the principal components.
 _FIRST_SPECTRA = 1024
 #: Passes, at most; they end when ln likelihood a measured pixel grows by less than the second number.
 _PASSES, _GROWTH = 20, 1e-4
+#: Spectra of the passes before those over all of them.
+SOME_SPECTRA = 4000
 #: The least scatter of a pixel.
 _SCATTER_MIN = 1e-4
 #: Share of the stars that the basis does not see, at most so many: they tell the rank. Pixels that are hidden together.
@@ -34,6 +47,8 @@ _SHARES = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 1.0)
 _DEVIANT = 3.0
 #: Lags, in pixels, to which noise is looked at for correlation.
 _LAGS = 3
+#: Spectra that tell it.
+_CORRELATED = 256
 
 
 @dataclass(frozen=True)
@@ -75,21 +90,24 @@ class LowRankBasis:
         Largest first, orthogonal.
     inflation : float
         By what the variance of the noise is larger at the scale of lines than pixel by pixel.
-    n_spectra, n_passes : int
-        What it was learned from, and in how many reads of them.
+    n_spectra : int
+        What it was learned from.
+    n_reads : float
+        In how many reads of all the spectra that there are.
     pixels : int64 array, shape (n_pixels,)
         Their places on the spectra's grid.
     """
 
-    #: The arrays among the attributes, as a file holds them: name and type.
-    ARRAYS = {"mean": np.float32, "scatter": np.float32, "factors": np.float32, "pixels": np.int64}
+    #: The numbers and the arrays among the attributes, as a file holds them.
+    ENTRIES: ClassVar[dict] = {"inflation": kinds.POSITIVE, "n_spectra": kinds.COUNT, "n_reads": kinds.NOT_NEGATIVE}
+    ARRAYS: ClassVar[dict] = {"mean": np.float32, "scatter": np.float32, "factors": np.float32, "pixels": np.int64}
 
     mean: np.ndarray
     scatter: np.ndarray
     factors: np.ndarray
     inflation: float
     n_spectra: int
-    n_passes: int
+    n_reads: float
     pixels: np.ndarray
 
     def is_same(self, other: "LowRankBasis") -> bool:
@@ -100,7 +118,7 @@ class LowRankBasis:
 
     def entries(self) -> dict:
         """The numbers of the basis, for a file (dict)."""
-        return {"inflation": self.inflation, "n_spectra": self.n_spectra, "n_passes": self.n_passes}
+        return {name: getattr(self, name) for name in self.ENTRIES}
 
     @classmethod
     def from_file(cls, numbers: dict, arrays: dict) -> "LowRankBasis":
@@ -111,16 +129,12 @@ class LowRankBasis:
         ValueError
             If that does not fit together.
         """
-        inflation, counts = numbers["inflation"], [numbers["n_spectra"], numbers["n_passes"]]
-        if type(inflation) not in (int, float) or not 1.0 <= inflation <= LARGEST or not all(
-            type(count) is int and count >= 0 for count in counts
-        ):
-            raise ValueError("the numbers of its low-rank basis are damaged")
+        check_entries(numbers, cls.ENTRIES, "low_rank")
         for name, dtype in cls.ARRAYS.items():
             shape = (len(arrays["factors"]), arrays["mean"].size) if name == "factors" else (arrays["mean"].size,)
             if arrays[name].dtype != dtype or arrays[name].shape != shape or not np.isfinite(arrays[name]).all():
                 raise ValueError(f"the {name} of its low-rank basis is damaged")
-        return cls(inflation=float(inflation), n_spectra=counts[0], n_passes=counts[1], **arrays)
+        return cls(**{name: numbers[name] for name in cls.ENTRIES}, **arrays)
 
     @property
     def rank(self) -> int:
@@ -181,7 +195,7 @@ def learn_basis(
         Places of the pixels on their detector's grid: those next to each other may share noise.
     threads : int, optional
     say : callable, optional
-        Called with (passes done, passes at most).
+        Called after each pass, with its number and that of its spectra.
 
     Returns
     -------
@@ -192,20 +206,25 @@ def learn_basis(
     step = max(int(1 / _HELD_OUT), -(-len(sample) // _HELD_OUT_MAX))
     held_out = sample[::step]
     learned_from = np.delete(sample, np.s_[::step])
-    rank = min(rank, len(learned_from) // _SPECTRA_PER_FACTOR)
-    if rank < 1:
+    if len(sample) < _SPECTRA_MIN:
         return None
+    rank = min(rank, len(learned_from) // _SPECTRA_PER_FACTOR)
     grid = np.arange(flux.shape[1]) if grid is None else np.asarray(grid)
-    learning = _Learning(flux, errors, unmeasured, learned_from, grid, threads)
-    basis, before = learning.first(rank), -np.inf
-    for n_passes in range(1, _PASSES + 1):
-        basis, likelihood = learning.improve(basis)
-        if say is not None:
-            say(n_passes, _PASSES)
-        if likelihood - before < _GROWTH:
-            break
-        before = likelihood
-    basis = replace(_principal(basis), n_passes=n_passes)
+    # A part of the spectra is nearly as good and much faster; all of them have the last word.
+    some = learned_from[:: max(1, round(learned_from.size / SOME_SPECTRA))]
+    basis, done = None, 0.0
+    for rows in (some, learned_from)[: 1 if some.size == learned_from.size else 2]:
+        learning, before = _Learning(flux, errors, unmeasured, rows, grid, threads), -np.inf
+        basis = learning.first(rank) if basis is None else basis
+        for n_passes in range(1, _PASSES + 1):
+            basis, likelihood = learning.improve(basis)
+            done += rows.size / len(flux)
+            if say is not None:
+                say(n_passes, rows.size)
+            if likelihood - before < _GROWTH:
+                break
+            before = likelihood
+    basis = replace(_principal(basis), n_spectra=learned_from.size, n_reads=done)
     return basis.of_rank(_best_rank(basis, flux, errors, unmeasured, held_out, threads))
 
 
@@ -234,7 +253,7 @@ class _Learning:
             factors=np.ascontiguousarray(factors / np.sqrt(len(rows)), dtype=np.float32),
             inflation=1.0,
             n_spectra=self._rows.size,
-            n_passes=0,
+            n_reads=0.0,
             pixels=np.asarray(self._grid, dtype=np.int64),
         )
 
@@ -277,8 +296,7 @@ class _Learning:
                 moments += (symmetric(seconds, n_terms) * trust[:, None, None]).sum(axis=0)
                 likelihood += float(ln_likelihood.sum())
                 if start == 0:
-                    weights = pixel_weights(errors, unmeasured, basis.scatter, basis.inflation)
-                    correlation = self._correlation(weights, flux - basis.mean - found.mean @ basis.factors)
+                    correlation = self._correlation(flux, errors, unmeasured, basis, found)
         likelihood /= max(int(n_measured.sum()), 1)
         return self._maximised(basis, squares, products, totals, moments, correlation), likelihood
 
@@ -288,14 +306,18 @@ class _Learning:
         unmeasured = None if self._unmeasured is None else self._unmeasured[chosen]
         return self._flux[chosen], self._errors[chosen], unmeasured
 
-    def _correlation(self, weights, left):
-        """Sums of products of standardised residuals of pixels 0, 1, 2, ... apart."""
-        left = left * np.sqrt(weights)
-        sums = [np.einsum("np,np->", left, left, dtype=np.float64) / max(np.count_nonzero(weights), 1)]
-        for lag, at in enumerate(self._neighbours, start=1):
-            both = np.count_nonzero((weights[:, at] > 0) & (weights[:, at + lag] > 0))
-            sums.append(np.einsum("np,np->", left[:, at], left[:, at + lag], dtype=np.float64) / max(both, 1))
-        return np.array(sums)
+    def _correlation(self, flux, errors, unmeasured, basis, found):
+        """Means of products of standardised residuals of pixels 0, 1, 2, ... apart."""
+        some = slice(None, None, max(1, len(flux) // _CORRELATED))
+        bits = None if unmeasured is None else unmeasured[some]
+        weights = pixel_weights(errors[some], bits, basis.scatter, basis.inflation)
+        left = (flux[some] - basis.mean - found.mean[some] @ basis.factors) * np.sqrt(weights)
+        measured, means = weights > 0, []
+        for at, lag in ((slice(None), 0), *zip(self._neighbours, range(1, 1 + _LAGS), strict=True)):
+            beside = at if lag == 0 else at + lag
+            n_pairs = np.count_nonzero(measured[:, at] & measured[:, beside])
+            means.append(np.vdot(left[:, at], left[:, beside]) / max(n_pairs, 1))
+        return np.array(means)
 
     def _maximised(self, basis, squares, products, totals, moments, correlation):
         """The basis of the largest likelihood given the sums; coordinates get mean 0 and variance 1 again."""

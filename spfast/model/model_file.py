@@ -28,7 +28,7 @@ _SIZE_MAX = 256 << 20
 _HEADER = {
     "layout": kinds.DICTIONARY_OR_NONE,
     "budget?": kinds.DICTIONARY_OR_NONE,
-    "low_rank?": {"inflation": kinds.POSITIVE, "n_spectra": kinds.COUNT, "n_passes": kinds.COUNT},
+    "low_rank?": kinds.DICTIONARY,
     "penalty": kinds.NOT_NEGATIVE,
     "zero_point": kinds.NUMBER,
     "n_stars": kinds.COUNT,

@@ -130,7 +130,9 @@ def _simulate(out, n_stars, seed, config, threads, quiet, wrong_parallaxes, zero
             progress.advance(min(last * CHUNK, n_stars) - first * CHUNK)
             writer.release()
         truth_table(stars).write(writer.partial / TRUTH, overwrite=True)
-        return writer.finish(table, cut_flow=[("simulated", n_stars)], config=config, provenance=provenance, threads=threads, quiet=quiet)
+        return writer.finish(
+            table, cut_flow=[("simulated", n_stars)], config=config, provenance=provenance, threads=threads, quiet=quiet
+        )
 
 
 def _parent_sample(n_stars, seed, config, wrong_parallaxes=0.0, zero_point=MOCK_ZERO_POINT, clusters=()):

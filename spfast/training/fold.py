@@ -28,8 +28,8 @@ from spfast.selection.grid import scored_zero_point
 from spfast.selection.splits import Split, make_splits
 from spfast.selection.star_keys import encode_stars
 from spfast.training.coefficient_errors import SplitErrors
-from spfast.training.cross_validation import cross_validate
 from spfast.training.columns import choose_columns
+from spfast.training.cross_validation import cross_validate
 from spfast.training.error_budget import hold_out_like, measure_errors
 from spfast.training.inputs import survey_inputs
 from spfast.training.moments import refuse_parallaxes_alike
@@ -154,7 +154,9 @@ class FoldTraining:
         # 5. Where the training stars lie.
         stars = self._as_fitted(stars, model)
         in_fit = model.predict(stars.features, stars.rows, stars.threads) / stars.fit_error[stars.rows]
-        extent = TrainingExtent.of(model.position(stars.features, stars.rows, stars.threads), in_fit**2)
+        where = model.position(stars.features, stars.rows, stars.threads)
+        misfit = None if model.low_rank is None else stars.feature_errors.coordinates.misfit[stars.rows]
+        extent = TrainingExtent.of(where, in_fit**2, misfit)
         model = replace(model, extent=extent)
         # 6. The error budget.
         model = replace(model, budget=self._error_budget(stars, model, zero_point_error))

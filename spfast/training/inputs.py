@@ -1,13 +1,11 @@
 """What a model sees of a survey's stars: ln flux pixel by pixel, or the coordinates of a low-rank model."""
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 
 from spfast.config import FitConfig
 from spfast.data.survey import Survey
-from spfast.errors import SpfastWarning
 from spfast.model.coordinates import CoordinateErrors, CoordinateLayout
 from spfast.model.fitted_model import FittedModel
 from spfast.model.layout import FeatureLayout
@@ -56,11 +54,7 @@ def survey_inputs(survey: Survey, settings: FitConfig, threads: int | None = Non
     Returns
     -------
     Inputs
-
-    Warns
-    -----
-    SpfastWarning
-        If the survey has too few spectra for a low-rank model: its pixels are then taken as they are.
+        The pixels as they are if the survey has too few spectra for a low-rank model.
     """
     if settings.pixels == "low-rank":
         found = survey.low_rank or _learn(survey, threads)
@@ -68,8 +62,6 @@ def survey_inputs(survey: Survey, settings: FitConfig, threads: int | None = Non
             basis, coordinates = found
             most = MOST_PRODUCTS if settings.products < 0 else settings.products
             return _of_coordinates(survey, basis, coordinates, most)
-        text = f"{survey.path}: {survey.n_stars} spectra are too few for a low-rank model; the pixels are taken as they are"
-        warnings.warn(text, SpfastWarning, stacklevel=2)
     return Inputs(survey.features, survey.feature_errors, survey.layout)
 
 
@@ -121,7 +113,7 @@ def _spectra(survey, pixels):
     ours, pixels = np.asarray(survey.layout.pixels), np.asarray(pixels)
     if np.array_equal(ours, pixels):
         return flux, errors, survey.unmeasured
-    both, here, there = np.intersect1d(ours, pixels, return_indices=True)
+    _, here, there = np.intersect1d(ours, pixels, return_indices=True)
     on_grid = np.zeros((survey.n_stars, pixels.size), np.float32)
     of_grid = np.full_like(on_grid, np.inf)
     on_grid[:, there], of_grid[:, there] = flux[:, here], errors[:, here]

@@ -43,6 +43,7 @@ HEADER_COMMENTS = {
     **SURVEY_COMMENTS,
     "FOLDRULE": "how stars are split, one rule a repeat",
     "FOLDHASH": "SHA-256 of names and labels, one a repeat",
+    "COLUMNS": "coordinates and products of the low-rank model",
     "SCORE": "what was compared",
     "CHOICE": "how the choice was made",
     "PENALTY": "chosen L1 penalty",
@@ -118,7 +119,9 @@ def tune(
     given = {"score": score, "choice": choice}
     chosen_by = config.replace(tune={key: value for key, value in given.items() if value is not None}).tune
     fold_training = FoldTraining(survey, config, fold, threads, quiet)
-    stars, weights = fold_training.stars, None
+    (stars, columns), weights = fold_training.choose_columns(fold_training.stars), None
+    if say is not None and columns is not None:
+        say(columns)
     splits = make_splits(survey.stars, stars.rows, n_folds, repeats, config.folds)
     first = config.fit.penalty, fold_training.first_zero_point
     if config.fit.intrinsic_scatter:
@@ -143,6 +146,7 @@ def tune(
         "fold": fold,
         "tune": grid,
         "columns": list(POINT_COLUMNS),
+        "layout": None if columns is None else stars.layout.to_dict(),
     }
     store = PointStore(resume, identity, check=survey.check_length)
     if say is not None and store.n_resumed:
@@ -150,7 +154,7 @@ def tune(
     tuning = cross_validate(stars, splits.splits, **grid, store=store, say=say, quiet=quiet)
     if say is not None and tuning.undecided:
         say(tuning.undecided)
-    return tuning, _tune_table(tuning, fold_training, splits, weights, robust)
+    return tuning, _tune_table(tuning, fold_training, splits, columns, weights, robust)
 
 
 def _digest(stars: TrainingStars, splits: Sequence[Split]) -> str:
@@ -168,7 +172,7 @@ def _scatter_identity(fold_training: FoldTraining) -> dict:
     }
 
 
-def _tune_table(tuning: Tuning, fold_training: FoldTraining, splits: Splits, weights, robust) -> Table:
+def _tune_table(tuning: Tuning, fold_training: FoldTraining, splits: Splits, columns, weights, robust) -> Table:
     """Lay out the points of a tuning as a table whose header says what was chosen and how."""
     survey, table = fold_training.survey, Table()
     for name, (unit, description) in POINT_COLUMNS.items():
@@ -188,6 +192,8 @@ def _tune_table(tuning: Tuning, fold_training: FoldTraining, splits: Splits, wei
         "MINZP": tuning.minimum[1],
         "GREW": "; ".join(tuning.notes) or "nowhere",
     }
+    if columns is not None:
+        table.meta["COLUMNS"] = columns
     if weights is not None:
         table.meta["SCATTR"] = weights.intrinsic_scatter
     if robust is not None:

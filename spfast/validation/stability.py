@@ -92,7 +92,7 @@ def compare_models(
         first, second = models[one], models[two]
         magnitudes = [model.coef[1 : model.layout.n_unpenalized] for model in (first, second)]
         used = [set(pixels[name]) for name in (one, two)]
-        grid = np.array(sorted(set(first.layout.pixels) & set(second.layout.pixels)))
+        grid = np.intersect1d(first.pixel_coefficients[0], second.pixel_coefficients[0])
         union = sorted(used[0] | used[1])
         coefs = [[pixels[name].get(pixel, 0.0) for pixel in union] for name in (one, two)]
         near = [_share_near(which, used[1]) for which in (np.array(sorted(used[0])), grid)]
@@ -171,8 +171,8 @@ def _pixels_used(models):
             raise BadInputError(f"model {name}: it has no layout, so its pixels are unknown")
         if model.layout.magnitudes != next(iter(models.values())).layout.magnitudes:
             raise BadInputError(f"model {name}: its magnitudes are not those of the first model")
-        coef = model.coef[model.layout.n_unpenalized :]
-        used[name] = {pixel: float(c) for pixel, c in zip(model.layout.pixels, coef, strict=True) if c != 0.0}
+        pixels, coef = model.pixel_coefficients
+        used[name] = {pixel: c for pixel, c in zip(pixels.tolist(), coef.tolist(), strict=True) if c != 0.0}
     return used
 
 

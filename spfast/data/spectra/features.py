@@ -14,7 +14,14 @@ from spfast.errors import BadInputError
 from spfast.kernels.continuum import FEW_CONTINUUM_PIXELS, NOT_POSITIVE, OK, spectrum_row
 from spfast.model.layout import CHIPS, N_GRID
 
-__all__ = ["MAGNITUDE_COLUMNS", "PIXMASK_BAD", "SpectrumFeatures", "fill_features", "magnitude_features", "unmeasured_bits"]
+__all__ = [
+    "MAGNITUDE_COLUMNS",
+    "PIXMASK_BAD",
+    "SpectrumFeatures",
+    "fill_features",
+    "magnitude_features",
+    "unmeasured_bits",
+]
 
 #: APOGEE_PIXMASK bits 0-7 and 14: bad, cosmic ray, saturated, unfixable, bad dark, flat, error, no sky; not enough PSF.
 PIXMASK_BAD = 16639
