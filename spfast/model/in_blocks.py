@@ -18,7 +18,7 @@ from spfast.kernels.stop import raise_if_stopped
 __all__ = ["add_gram", "cholesky", "inverse", "product"]
 
 #: Multiplications of float64 numbers in one call.
-_MOST = 1 << 32
+_MOST = 1 << 30
 #: Columns that one step of a factorisation or a solution takes.
 _STEP = 256
 
@@ -134,14 +134,18 @@ def inverse(matrix: np.ndarray) -> np.ndarray:
     """
     matrix = np.asarray_chkfinite(matrix)
     n = len(matrix)
-    # LAPACK takes the transpose of a C-ordered array as it is. One step has the bits of LAPACK's own upper factor.
-    factor = cho_factor(matrix)[0] if n <= _STEP else cholesky(matrix).T
-    out, step = np.empty((n, n)), max(1, min(_STEP, _MOST // (2 * n * n or 1)))
-    for begin in range(0, n, step):
+    if n <= _STEP:
         raise_if_stopped()
-        unit = np.zeros((n, min(step, n - begin)), order="F")
-        unit[range(begin, begin + unit.shape[1]), range(unit.shape[1])] = 1.0
-        out[:, begin : begin + step] = cho_solve((factor, False), unit, overwrite_b=True, check_finite=False)
+        return cho_solve(cho_factor(matrix), np.eye(n))
+    # The inverse of the factor first, some rows at a time: (L L.T)^-1 = L^-T L^-1.
+    factor, lower, out = cholesky(matrix), np.zeros((n, n)), np.zeros((n, n))
+    for begin in range(0, n, _STEP):
+        end = min(begin + _STEP, n)
+        rest = -product(factor[begin:end, :begin], lower[:begin, :begin])
+        corner = factor[begin:end, begin:end]
+        lower[begin:end, :begin] = solve_triangular(corner, rest, lower=True, check_finite=False)
+        lower[begin:end, begin:end] = solve_triangular(corner, np.eye(end - begin), lower=True, check_finite=False)
+    add_gram(out, lower)
     return out
 
 
