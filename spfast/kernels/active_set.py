@@ -1,10 +1,10 @@
 """Active-set descent on ``q.d + d.G.d / 2 + sum penalties |coef + d|``, for columns that nearly depend on each other.
 
-The active columns have a Cholesky factor that grows and shrinks with them. A step leads to the minimum that the signs of
-their coefficients allow, or to the first coefficient that reaches zero, which then leaves. At the minimum the column that
-violates its condition most enters (Osborne, Presnell & Turlach 2000; Lee et al. 2006, "feature-sign search"). A column
-that depends on the active ones enters with a tiny pivot: the step runs along the direction that changes no prediction,
-until one of them leaves. So hardly more columns are active than ``G`` has ranks, and a step is cheap.
+The active columns have a Cholesky factor that grows and shrinks with them. A step leads to the minimum that the signs
+of their coefficients allow, or to the first coefficient that reaches zero, which then leaves. At the minimum the column
+that violates its condition most enters (Osborne, Presnell & Turlach 2000; Lee et al. 2006, "feature-sign search"). A
+column that depends on the active ones enters with a tiny pivot: the step runs along the direction that changes no
+prediction, until one of them leaves. So hardly more columns are active than the rank of ``G``, and a step is cheap.
 """
 
 import math
@@ -42,8 +42,8 @@ def descend_active_set(
     factor : float64 array, C order, shape (m, m)
         Room for the factor of m active columns.
     least_pivot : float
-        Smaller pivots, as shares of the diagonal element, are raised to this. Non-zeros with such a pivot are not active
-        from the start: they enter if they violate their condition.
+        Smaller pivots, as shares of the diagonal element, are raised to this. Non-zeros with such a pivot are not
+        active from the start: they enter if they violate their condition.
     max_steps : int
     tolerance : float
 
@@ -158,7 +158,7 @@ def append_row(
 
 @jit
 def drop_row(factor: np.ndarray, n: int, at: int) -> None:
-    """Take the column at place ``at`` out of a factor of ``n`` columns: rows move up, rotations restore the triangle."""
+    """Take the column at place ``at`` out of a factor of ``n`` columns: rotations restore the triangle."""
     for i in range(at, n - 1):
         for k in range(i + 2):
             factor[i, k] = factor[i + 1, k]

@@ -89,7 +89,7 @@ class WorkingGram:
         self.append(columns)
 
     def use_float64(self) -> None:
-        """Hold the matrix in float64 from now on: where columns nearly depend on each other, float32 rounding decides."""
+        """Hold the matrix in float64 from now on: float32 does not resolve columns that nearly depend on others."""
         if self._dtype != np.float64:
             self._dtype = np.dtype(np.float64)
             self._store = np.zeros((0, 0))

@@ -12,8 +12,8 @@ Each outer iteration
    theirs leave, and the Gram is rebuilt where its weights are too old;
 5. minimises the quadratic model plus the exact L1 term over the working set, the unpenalised columns eliminated: by
    coordinate descent or, once that crawls because columns nearly depend on each other, by an active-set method on a
-   Gram in float64. It takes the full step if the true objective falls, a shorter one otherwise. One pass gives the value
-   there and the gradient of every column;
+   Gram in float64. It takes the full step if the true objective falls, a shorter one otherwise. One pass gives the
+   value there and the gradient of every column;
 6. where no step lowers the objective, returns to Gauss-Newton derivatives, or raises the diagonal of the Gram until
    one does; full steps lower it again.
 """
