@@ -11,8 +11,8 @@ __all__ = ["MOST_ACTIVE", "minimize_on_active_set"]
 MOST_ACTIVE = 1000
 #: Least pivot of the active columns' factor, as a share of the diagonal: well above the rounding of float64 sums.
 _LEAST_PIVOT = 1e-8
-#: Steps for each column of the working set; a few tenths suffice, unless the model has no minimum.
-_STEPS_PER_COLUMN = 10
+#: Steps for each column of the working set at most; less than one suffices, unless the model has no minimum.
+_STEPS_PER_COLUMN = 4
 
 
 def minimize_on_active_set(

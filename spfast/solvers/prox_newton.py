@@ -81,7 +81,7 @@ class NewtonState:
         self.gram = WorkingGram(objective, self.eliminated)
         self.scratch = new_scratch()
         self.exact = False
-        # Whether columns nearly depend on each other, and with how many non-zeros that is asked at most.
+        # Whether coordinate descent has crawled; with more non-zeros than the second it may.
         self.is_collinear, self.most_active = False, MOST_ACTIVE
         self._end = None
 

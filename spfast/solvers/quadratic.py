@@ -15,8 +15,8 @@ __all__ = ["minimize_quadratic"]
 _RIDGE = 1e-6
 #: The support is taken to be singular if elimination leaves no more than this of a diagonal element: the ridge, mostly.
 _SINGULAR = 2 * _RIDGE
-#: Coordinate descent crawls if it leaves this share of the violation after all rounds.
-_CRAWLS = 0.5
+#: Coordinate descent crawls if it leaves more than this share of the violation after all rounds.
+_CRAWLS = 0.8
 #: Sweeps of one burst, and how many rounds of a burst and a Newton step one subproblem gets.
 _BURST_SWEEPS = 10
 _MAX_ROUNDS = 12
