@@ -14,8 +14,8 @@ from pathlib import Path
 from spfast.errors import BadInputError
 
 __all__ = [
-    *("BLANK_SEAL", "GUARDS", "RecordFile", "check_regular", "clear_leftovers", "file_sha256", "is_sealed"),
-    *("new_file", "new_folder", "put_on_disk", "reserve", "seal", "writing"),
+    *("BLANK_SEAL", "GUARDS", "RecordFile", "check_guard", "check_regular", "clear_leftovers", "file_sha256"),
+    *("is_sealed", "new_file", "new_folder", "put_on_disk", "reserve", "seal", "writing"),
 ]
 
 #: Stands in a file where its own sha256 will be; a text that no file is likely to hold otherwise.
@@ -115,7 +115,7 @@ def new_file(path):
             if target.exists():
                 partial.chmod(stat.S_IMODE(target.stat().st_mode))
             put_on_disk(partial)
-            _check_guard(path)
+            check_guard(path)
             os.replace(partial, target)
             put_on_disk(target.parent)
     finally:
@@ -144,7 +144,7 @@ def new_folder(path):
             yield partial / "new"
             if target.exists():
                 (partial / "new").chmod(stat.S_IMODE(target.stat().st_mode))
-            _check_guard(path)
+            check_guard(path)
             if target.exists():
                 os.replace(target, partial / "old")
             os.replace(partial / "new", target)
@@ -161,7 +161,13 @@ def _target(path):
 GUARDS = {}
 
 
-def _check_guard(path):
+def check_guard(path):
+    """Refuse to give a path its new content if its lock was taken away; without a lock nothing is asked.
+
+    Raises
+    ------
+    BadInputError
+    """
     GUARDS.get(os.path.abspath(path), lambda: None)()
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import stat
 import time
 import warnings
 from contextlib import contextmanager, suppress
@@ -17,6 +18,16 @@ except ImportError:  # Windows has none
     fcntl = None
 
 __all__ = ["hold"]
+
+#: What may lie where a lock file is made.
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISLNK, "a link"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 @contextmanager
@@ -102,13 +113,24 @@ def _acquire(lock, path):
 def _open(lock):
     """Open the lock file, made if need be; return its descriptor and whether we may write to it."""
     # No link is followed: through one that somebody left here, a file elsewhere would be overwritten.
-    no_link = getattr(os, "O_NOFOLLOW", 0)
+    no_link = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    _check_kind(lock)  # to open a device can do something, and to open a pipe can wait for ever
     try:
         return os.open(lock, os.O_RDWR | os.O_CREAT | no_link, 0o644), True
     except PermissionError:
         if not lock.exists():
             raise
         return os.open(lock, os.O_RDONLY | no_link), False
+
+
+def _check_kind(lock):
+    try:
+        mode = os.lstat(lock).st_mode
+    except OSError:
+        return
+    if not stat.S_ISREG(mode):
+        kind = next((kind for is_kind, kind in _KINDS if is_kind(mode)), "no file")
+        raise BadInputError(f"{lock}: is {kind}, expected a lock file; remove it or choose another output")
 
 
 def _lock(descriptor, path):

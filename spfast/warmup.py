@@ -17,6 +17,8 @@ __all__ = ["warm_up"]
 #: A problem just large enough for its fits to call every kernel: its support fills more than one panel of the factor.
 _N_STARS, _N_FREE, _N_FEATURES = 300, 3, 120
 _PENALTY = 0.1
+#: Of features that depend on each other: then coordinate descent gives way to the active set.
+_RANK = 5
 
 
 def warm_up(threads: int | None = None) -> tuple[float, float]:
@@ -45,6 +47,7 @@ def warm_up(threads: int | None = None) -> tuple[float, float]:
         for dtype in (np.float32, np.float64):
             for solver in SOLVERS:
                 _fit_and_predict(dtype, solver, threads)
+            _fit_dependent_columns(dtype, threads)
         _normalise()
     return time.perf_counter() - begin, compile_seconds() - before
 
@@ -59,6 +62,15 @@ def _fit_and_predict(dtype: type, solver: str, threads: int | None) -> None:
     penalized = np.arange(_N_FEATURES) >= _N_FREE
     model = fit(features, parallax, error, _PENALTY, penalized=penalized, solver=solver, threads=threads)
     model.predict_error(features, np.full_like(features, 0.01), threads=threads)
+
+
+def _fit_dependent_columns(dtype: type, threads: int | None) -> None:
+    rng = np.random.default_rng(1)
+    features = (rng.normal(size=(_N_STARS, _RANK)) @ rng.normal(size=(_RANK, _N_FEATURES))).astype(dtype)
+    features[:, 0] = 1.0
+    error = np.full(_N_STARS, 0.05)
+    parallax = np.exp(0.1 * features[:, : 2 * _N_FREE].sum(axis=1)) + error * rng.normal(size=_N_STARS)
+    fit(features, parallax, error, _PENALTY, penalized=np.arange(_N_FEATURES) >= _N_FREE, threads=threads)
 
 
 def _normalise() -> None:

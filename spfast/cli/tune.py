@@ -4,7 +4,7 @@ import importlib.util
 from contextlib import nullcontext
 
 from spfast.cli.options import TABLE_SUFFIXES, add_overwrite_option, add_solver_options, configuration, count
-from spfast.cli.outputs import output, say
+from spfast.cli.outputs import one_line, output, say
 from spfast.config import Config, TuneConfig
 from spfast.errors import BadInputError
 
@@ -87,4 +87,4 @@ def run(args):
             write_table(table, path, args.overwrite, HEADER_COMMENTS)
             resume.unlink()
             say(args, f"wrote {path}: {len(table):,} points")
-    print(tuning.summary)
+    print(one_line(tuning.summary))

@@ -17,7 +17,7 @@ from spfast.data.low_rank_files import LOW_RANK_FILES, UNMEASURED, read_low_rank
 from spfast.data.missing_bands import ERROR_MAX, estimate_magnitudes
 from spfast.data.survey import ARRAYS, FILES, SCHEMA, check_unique, open_survey
 from spfast.errors import BadInputError
-from spfast.files import BLANK_SEAL, file_sha256, put_on_disk, reserve, seal, writing
+from spfast.files import BLANK_SEAL, check_guard, file_sha256, put_on_disk, reserve, seal, writing
 
 __all__ = ["SurveyWriter", "clear_partial", "clear_work", "package_versions", "partial_path"]
 
@@ -59,7 +59,8 @@ class SurveyWriter:
             raise BadInputError(f"{self.path}: exists already; remove it or choose another output")
         if n_stars < 1:
             raise BadInputError(f"{self.path}: there is no star to write; check the cuts and the tables")
-        self._was_there = self.partial.exists()
+        # What was there is the caller's; what is there after our lock was taken away may be another process's.
+        self._ours = not self.partial.exists()
         try:
             with writing(self.path):
                 self.partial.mkdir(parents=True, exist_ok=True)
@@ -91,7 +92,7 @@ class SurveyWriter:
 
     def __exit__(self, exc_type, exc, traceback):
         self.features = self.feature_errors = self.unmeasured = None
-        if self.partial.exists() and not self._was_there:
+        if self.partial.exists() and self._ours:
             shutil.rmtree(self.partial)
 
     def finish(
@@ -173,6 +174,9 @@ class SurveyWriter:
         seal(self.partial / "survey.json")
         for name in (*FILES, *optional, "."):
             put_on_disk(self.partial / name)
+        ours, self._ours = self._ours, False
+        check_guard(self.path)
+        self._ours = ours
         os.replace(self.partial, self.path)
         put_on_disk(self.path.parent)
         # Only now: a build that ends before the folder has its name must find all that it needs to go on.

@@ -11,7 +11,15 @@ coordinates. BLAS makes them, on blocks of one shape: a star's coordinates have 
 
 import numpy as np
 
-__all__ = ["PIXELS_A_PIECE", "ROWS_A_PIECE", "pair_products", "pixel_weights", "star_posteriors", "symmetric"]
+__all__ = [
+    "PIXELS_A_PIECE",
+    "ROWS_A_PIECE",
+    "add_pixel_sums",
+    "pair_products",
+    "pixel_weights",
+    "star_posteriors",
+    "symmetric",
+]
 
 #: Stars in one product, and pixels whose sums are made together.
 ROWS_A_PIECE, PIXELS_A_PIECE = 128, 512
@@ -119,3 +127,41 @@ def star_posteriors(first, last, flux, errors, unmeasured, basis, pairs, coordin
         covariances[rows] = covariance[:n_rows, i, j]
         misfit[rows] = (left / np.maximum(np.count_nonzero(weights, axis=1), 1))[:n_rows]
         likelihood[rows] = 0.5 * (ln_weights + ln_volume - chi_squared + np.sum(projected * z, axis=1))[:n_rows]
+
+
+def add_pixel_sums(first, last, flux, errors, unmeasured, basis, trust, terms, seconds, sums, totals, n_measured):
+    """Add what the next basis follows from, over a block of stars, in the pieces ``first <= p < last`` of 512 pixels.
+
+    Parameters
+    ----------
+    first, last : int
+    flux, errors, unmeasured, basis
+        As in `star_posteriors`.
+    trust : float32 array, shape (n_stars,)
+        What each star's weights are multiplied by.
+    terms : float32 array, shape (n_stars, n_terms)
+        1 and the star's coordinates.
+    seconds : float32 array, shape (n_stars, n_terms (n_terms + 1) / 2)
+        Upper triangles of the mean of ``terms terms'``.
+    sums : tuple of float64 array, shapes (n_terms (n_terms + 1) / 2, n_pixels) and (n_terms, n_pixels)
+        Output: ``sum w terms terms'`` and ``sum w terms (x - mean)``.
+    totals : float64 array, shape (3, n_pixels)
+        Output: ``sum w``, ``sum w (x - mean)^2`` and ``sum w error^2``.
+    n_measured : int64 array, shape (n_pieces,)
+        Output: values with a weight.
+    """
+    squares, products = sums
+    for piece in range(first, last):
+        some = slice(piece * PIXELS_A_PIECE, min((piece + 1) * PIXELS_A_PIECE, flux.shape[1]))
+        bits = None if unmeasured is None else unmeasured[:, some.start // 8 : -(-some.stop // 8)]
+        weights = pixel_weights(errors[:, some], bits, basis.scatter[some], basis.inflation)
+        n_measured[piece] += np.count_nonzero(weights)
+        variance = np.where(weights > 0, errors[:, some], 0.0) ** 2
+        weights *= trust[:, None]
+        offset = flux[:, some] - basis.mean[some]
+        weighted = weights * offset
+        squares[:, some] += seconds.T @ weights
+        products[:, some] += terms.T @ weighted
+        totals[0, some] += weights.sum(axis=0, dtype=np.float64)
+        totals[1, some] += np.einsum("np,np->p", weighted, offset)
+        totals[2, some] += np.einsum("np,np->p", weights, variance)

@@ -76,7 +76,7 @@ def check_columns(design: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> 
             row, column = piece[i], columns[j]
             raise BadInputError(
                 f"features: row {row}, column {column} is {design[row, column]}, expected finite numbers "
-                f"(up to {_LARGEST_FEATURE:g}); clean the row or leave it out with rows="
+                f"(up to {_LARGEST_FEATURE:g}); clean the row, leave it out with rows=, or rescale the column"
             )
 
 

@@ -23,6 +23,7 @@ from spfast.kernels.stop import raise_if_stopped
 from spfast.model import kinds
 from spfast.model.arrays import check_design, resolve_rows
 from spfast.model.coordinates import CoordinateErrors
+from spfast.model.in_blocks import product
 from spfast.model.kinds import LARGEST, entry
 from spfast.model.predict import NO_NEIGHBOURS, noise_variance
 
@@ -256,8 +257,8 @@ def quadratic_form(left, right, columns, features, feature_errors, rows=None, th
     for start in range(0, rows.size, _BLOCK_ROWS):
         raise_if_stopped()
         part = features[rows[start : start + _BLOCK_ROWS]][:, columns].astype(np.float64)
-        one = part @ left
-        other = one if right is left else part @ right
+        one = product(part, left)
+        other = one if right is left else product(part, right)
         form[start : start + _BLOCK_ROWS] = np.sum(one * other, axis=1)
     if feature_errors is None:
         return form
@@ -285,6 +286,10 @@ def noise_of_covariance(left, right, columns, feature_errors, rows, threads=None
         return feature_errors.noise_of(diagonal, columns, rows)
     pairs, correlation = NO_NEIGHBOURS if neighbours is None else neighbours.pairs(columns)
     # Twice the symmetric part of C, at each pair.
-    beside = np.einsum("pr,pr->p", left[pairs[:, 0]], right[pairs[:, 1]])
-    beside += np.einsum("pr,pr->p", left[pairs[:, 1]], right[pairs[:, 0]])
+    beside = np.empty(len(pairs))
+    for start in range(0, len(pairs), _BLOCK_ROWS):
+        raise_if_stopped()
+        a, b = pairs[start : start + _BLOCK_ROWS].T
+        beside[start : start + _BLOCK_ROWS] = np.einsum("pr,pr->p", left[a], right[b])
+        beside[start : start + _BLOCK_ROWS] += np.einsum("pr,pr->p", left[b], right[a])
     return noise_variance(feature_errors, columns, diagonal, pairs, correlation * beside, rows, threads)

@@ -241,7 +241,7 @@ def _solve(data, solver, coef, state):
     """Run a solver from a start.
 
     A start whose predictions under- or overflow gives way to the photometric one, with a warning; features that are not
-    finite are refused.
+    finite are refused, and far too large ones if the fit does not converge.
     """
     objective = data.objective
     unit = objective.penalties.max(initial=0.0)
@@ -252,7 +252,10 @@ def _solve(data, solver, coef, state):
         unit = _UNPENALIZED_UNIT * (max(largest, 1.0) if np.isfinite(largest) else 1.0)
     for last in (False, True):
         try:
-            return solver.minimize(objective, coef, unit, state)
+            result = solver.minimize(objective, coef, unit, state)
+            if not result.converged:
+                data.refuse_features()  # a number that is far too large is why
+            return result
         except np.linalg.LinAlgError as error:
             data.refuse_features()
             raise BadInputError(f"features: no fit can be made ({error}); are their columns on like scales?") from None

@@ -53,6 +53,8 @@ ABOVE_ONE = _between(1 + 1e-9, LARGEST, "a number larger than 1")
 COUNT = Kind("a whole number, 0 or larger", lambda value: type(value) is int and 0 <= value < 1 << 63)
 TRUTH = Kind("true or false", lambda value: type(value) is bool)
 TEXT = Kind("text", lambda value: type(value) is str)
+#: What callers print: nothing in it moves a terminal's cursor.
+LINE = Kind("printable text", lambda value: type(value) is str and value.isprintable())
 #: What goes into cards of a FITS header.
 CARD = Kind("printable ASCII text", lambda value: type(value) is str and value.isascii() and value.isprintable())
 DICTIONARY = Kind("a dictionary", lambda value: type(value) is dict)

@@ -14,6 +14,7 @@ from spfast.errors import BadInputError
 from spfast.kernels.low_rank import (
     PIXELS_A_PIECE,
     ROWS_A_PIECE,
+    add_pixel_sums,
     pair_products,
     pixel_weights,
     star_posteriors,
@@ -278,21 +279,8 @@ class _Learning:
                 terms = np.hstack([np.ones((len(flux), 1), np.float32), found.mean])
                 seconds = terms[:, of_terms[0]] * terms[:, of_terms[1]]
                 seconds[:, inner] += found.covariance
-
-                def add(first, last):
-                    for piece in range(first, last):
-                        some = slice(piece * PIXELS_A_PIECE, min((piece + 1) * PIXELS_A_PIECE, n_pixels))
-                        w = _weights_of(basis, errors, unmeasured, some) * trust[:, None]
-                        x = flux[:, some] - basis.mean[some]
-                        wx = w * x
-                        n_measured[piece] += np.count_nonzero(w)
-                        squares[:, some] += seconds.T @ w
-                        products[:, some] += terms.T @ wx
-                        totals[0, some] += w.sum(axis=0)
-                        totals[1, some] += np.einsum("np,np->p", wx, x)
-                        totals[2, some] += np.einsum("np,np->p", w, np.where(w > 0, errors[:, some], 0.0) ** 2)
-
-                team.run(add, n_pieces)
+                stars = flux, errors, unmeasured, basis, trust, terms, seconds
+                team.run(add_pixel_sums, n_pieces, *stars, (squares, products), totals, n_measured)
                 moments += (symmetric(seconds, n_terms) * trust[:, None, None]).sum(axis=0)
                 likelihood += float(ln_likelihood.sum())
                 if start == 0:
@@ -344,12 +332,6 @@ class _Learning:
         )
 
 
-def _weights_of(basis, errors, unmeasured, some):
-    """Weights of some pixels; `some` begins at a whole byte of bits."""
-    bits = None if unmeasured is None else unmeasured[:, some.start // 8 : -(-some.stop // 8)]
-    return pixel_weights(errors[:, some], bits, basis.scatter[some], basis.inflation)
-
-
 def _posteriors(team, flux, errors, unmeasured, basis, pairs):
     """Coordinates of stars, and the ln likelihood of each spectrum."""
     n = len(flux)
@@ -364,7 +346,7 @@ def _posteriors(team, flux, errors, unmeasured, basis, pairs):
 
 def _principal(basis):
     """The same basis with orthogonal factors, the largest first."""
-    left, size, axes = np.linalg.svd(basis.factors.astype(np.float64), full_matrices=False)
+    _, size, axes = np.linalg.svd(basis.factors.astype(np.float64), full_matrices=False)
     sign = np.where(axes.sum(axis=1) < 0, -1.0, 1.0)[:, None]
     return replace(basis, factors=np.ascontiguousarray(sign * size[:, None] * axes, dtype=np.float32))
 

@@ -40,7 +40,7 @@ _HEADER = {
         "n_iterations": kinds.COUNT,
         "n_passes": kinds.COUNT,
         "seconds": kinds.NOT_NEGATIVE,
-        "message": kinds.TEXT,
+        "message": kinds.LINE,
     },
     "pixel_correlation?": kinds.NUMBERS,
     "metadata": {"zero_point_rule?": kinds.CARD},

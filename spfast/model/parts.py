@@ -38,7 +38,7 @@ class Provenance:
     spfast_version: str | None = entry(kinds.CARD, default=None)
     survey_hash: str | None = entry(kinds.CARD, default=None)
     fold: str | None = entry(kinds.CARD, default=None)
-    fold_rule: str | None = entry(kinds.TEXT, default=None)
+    fold_rule: str | None = entry(kinds.LINE, default=None)
     training_stars: str | None = entry(kinds.TEXT, default=None, repr=False)
     config: dict | None = entry(kinds.DICTIONARY, default=None, repr=False)
     survey_config: dict | None = entry(
@@ -103,7 +103,7 @@ class Tuned:
     inner_folds : int
     """
 
-    summary: str = entry(kinds.TEXT)
+    summary: str = entry(kinds.LINE)
     grid: list | None = entry(kinds.ANYTHING, default=None, repr=False)
     notes: list | None = entry(kinds.ANYTHING, default=None)
     inner_folds: int | None = entry(kinds.ANYTHING, default=None)

@@ -88,6 +88,13 @@ class WorkingGram:
         self._explained = np.empty((self._whiten.shape[1], 0), dtype=self._dtype)
         self.append(columns)
 
+    def use_float64(self) -> None:
+        """Hold the matrix in float64 from now on: float32 does not resolve columns that nearly depend on others."""
+        if self._dtype != np.float64:
+            self._dtype = np.dtype(np.float64)
+            self._store = np.zeros((0, 0))
+            self.reset(self.weights, self.columns)
+
     def append(self, columns: np.ndarray) -> None:
         """Add columns to the working set; one pass over the data computes the Gram's new rows and columns."""
         old, n_directions = self.n, self._whiten.shape[1]

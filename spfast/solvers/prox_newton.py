@@ -10,9 +10,10 @@ Each outer iteration
    optimum, where steps then converge quadratically;
 4. brings the working set and its Gram matrix up to date: columns that violate their condition enter, zeros well within
    theirs leave, and the Gram is rebuilt where its weights are too old;
-5. minimises the quadratic model plus the exact L1 term over the working set, the unpenalised columns eliminated, and
-   takes the full step if the true objective falls, a shorter one otherwise. One pass gives the value there and the
-   gradient of every column;
+5. minimises the quadratic model plus the exact L1 term over the working set, the unpenalised columns eliminated: by
+   coordinate descent or, once that crawls because columns nearly depend on each other, by an active-set method on a
+   Gram in float64. It takes the full step if the true objective falls, a shorter one otherwise. One pass gives the
+   value there and the gradient of every column;
 6. where no step lowers the objective, returns to Gauss-Newton derivatives, or raises the diagonal of the Gram until
    one does; full steps lower it again.
 """
@@ -23,6 +24,7 @@ from typing import ClassVar
 import numpy as np
 
 from spfast.kernels.l1 import kkt_violations
+from spfast.solvers.active_set import MOST_ACTIVE, minimize_on_active_set
 from spfast.solvers.base import Recorder, Solver, SolverResult, first_pass
 from spfast.solvers.damped_newton import damped_newton
 from spfast.solvers.gram import WorkingGram
@@ -79,6 +81,8 @@ class NewtonState:
         self.gram = WorkingGram(objective, self.eliminated)
         self.scratch = new_scratch()
         self.exact = False
+        # Whether coordinate descent has crawled; with more non-zeros than the second it may.
+        self.is_collinear, self.most_active = False, MOST_ACTIVE
         self._end = None
 
     def begin(self, objective, coef: np.ndarray, eta: np.ndarray, gradient: np.ndarray) -> float:
@@ -286,17 +290,7 @@ class _Iterate:
         """Minimise the quadratic model and move along the step as far as the objective falls; False if it does not."""
         self._worst_before = self.worst
         gram, objective, columns = self.gram, self.objective, self.gram.columns
-        with gram.damped(self.damping):
-            step, _ = minimize_quadratic(
-                gram.store,
-                gram.reduced_gradient(self.gradient),
-                self.coef[columns],
-                objective.penalties[columns],
-                _INNER_SHARE,
-                _INNER_SHARE * self.tolerance,
-                objective.team,
-                self.state.scratch,
-            )
+        step = self._model_step()
         if not np.isfinite(step).all():
             return False  # the exact model has no minimum here
         direction = np.zeros_like(self.coef)
@@ -309,6 +303,28 @@ class _Iterate:
         if self.full_step:
             self.damping = self.damping / _FALL if self.damping > _DAMPING else 0.0
         return True
+
+    def _model_step(self) -> np.ndarray:
+        """The step to the quadratic model's minimum over the working set (shape (n_working,)).
+
+        By coordinate descent, until that crawls; on the active set from then on, unless that grows too large.
+        """
+        state, gram, penalties = self.state, self.gram, self.objective.penalties[self.gram.columns]
+        here, inner = self.coef[gram.columns], (_INNER_SHARE, _INNER_SHARE * self.tolerance)
+        if not state.is_collinear:
+            with gram.damped(self.damping):
+                slope, team = gram.reduced_gradient(self.gradient), self.objective.team
+                step, _, crawls = minimize_quadratic(gram.store, slope, here, penalties, *inner, team, state.scratch)
+            if not crawls or np.count_nonzero(here + step) > state.most_active:
+                return step
+            state.is_collinear = True
+            gram.use_float64()
+        with gram.damped(self.damping):
+            step = minimize_on_active_set(gram.store, gram.reduced_gradient(self.gradient), here, penalties, *inner)
+        if step is None:
+            state.is_collinear, state.most_active = False, 0
+            return self._model_step()
+        return step
 
     def step_with_damping(self) -> bool:
         """Raise the damping until a step lowers the objective; False if none does."""

@@ -13,6 +13,10 @@ __all__ = ["minimize_quadratic"]
 
 #: Relative ridge on the support's Gram: float32 products leave eigenvalues uncertain at this level.
 _RIDGE = 1e-6
+#: The support is taken to be singular if elimination leaves no more than this of a diagonal element: the ridge, mostly.
+_SINGULAR = 2 * _RIDGE
+#: Coordinate descent crawls if it leaves more than this share of the violation after all rounds.
+_CRAWLS = 0.8
 #: Sweeps of one burst, and how many rounds of a burst and a Newton step one subproblem gets.
 _BURST_SWEEPS = 10
 _MAX_ROUNDS = 12
@@ -44,7 +48,7 @@ def minimize_quadratic(
     tolerance: float,
     team: Team,
     scratch: _Scratch | None = None,
-) -> tuple[np.ndarray, float]:
+) -> tuple[np.ndarray, float, bool]:
     """Minimise ``q.d + d.G.d / 2 + sum penalties |coef + d|`` over ``d``.
 
     Parameters
@@ -68,12 +72,15 @@ def minimize_quadratic(
     step : float64 array, shape (n,)
     violation : float
         The largest violation that was left, before the last burst if the rounds ran out.
+    crawls : bool
+        Whether the rounds ran out with a support that is singular, or with most of the violation left.
     """
     scratch = scratch or _Scratch()
     n = coef.size
     point = coef.copy()
     violations = np.empty(n)
     gram_times_step = np.empty(n)
+    is_singular = False
     for round_ in range(_MAX_ROUNDS):
         moved = np.flatnonzero(point != coef)
         team.run(multiply, -(-n // 64), store, moved, (point - coef)[moved], gram_times_step)
@@ -82,14 +89,16 @@ def minimize_quadratic(
         if not worst < _NO_MINIMUM:
             break  # the model is not convex
         if round_ == 0:
+            first = worst
             tolerance = max(tolerance, share * worst)
         if worst <= tolerance:
             break
         descent_gradient = current.astype(store.dtype)
         order = np.flatnonzero((point != 0.0) | (violations > 0.0))
         descend(store, descent_gradient, point, penalties, order, _BURST_SWEEPS, tolerance)
-        _newton_on_support(store, gradient, coef, point, penalties, team, scratch)
-    return point - coef, worst
+        is_singular = not _newton_on_support(store, gradient, coef, point, penalties, team, scratch)
+    crawls = tolerance < worst < _NO_MINIMUM and (is_singular or worst > _CRAWLS * first)
+    return point - coef, worst, crawls
 
 
 def new_scratch() -> _Scratch:
@@ -98,11 +107,11 @@ def new_scratch() -> _Scratch:
 
 
 def _newton_on_support(store, gradient, coef, point, penalties, team, scratch):
-    """One Newton step on the non-zero coefficients of ``point``, in place."""
+    """One Newton step on the non-zero coefficients of ``point``, in place; False if their Gram is singular."""
     support = np.flatnonzero(point)
     n = support.size
     if n == 0:
-        return
+        return True
     delta = point - coef
     moved = np.flatnonzero(delta)
     gram_times_step = np.empty(point.size)
@@ -111,11 +120,11 @@ def _newton_on_support(store, gradient, coef, point, penalties, team, scratch):
     target = slope + penalties[support] * np.sign(point[support])
     factor = factor_support(store, support, scratch, team)
     if factor is None:
-        return
+        return False
     direction = -target
     cholesky.solve_factored(factor, n, direction)
     if not np.isfinite(direction).all():
-        return
+        return False
     curvature = -float(direction @ target)
     step = exact_step(point[support], direction, penalties[support], float(slope @ direction), curvature)
     moved_to = point[support] + step * direction
@@ -123,16 +132,17 @@ def _newton_on_support(store, gradient, coef, point, penalties, team, scratch):
     crossed = np.abs(moved_to) <= 1e-12 * np.abs(step * direction)
     moved_to[crossed] = 0.0
     point[support] = moved_to
+    return True
 
 
 def factor_support(store: np.ndarray, support: np.ndarray, scratch: _Scratch, team: Team) -> np.ndarray | None:
-    """Factor the Gram matrix of the support; None if it is not positive definite."""
+    """Factor the Gram matrix of the support; None if it is singular."""
     n = support.size
     factor = scratch.square(n, store.dtype)
     team.run(cholesky.gather_square, -(-n // cholesky.PIECE), store, support, _RIDGE, factor)
     for begin in range(0, n, cholesky.STEP):
         end = min(begin + cholesky.STEP, n)
-        if not cholesky.factor_block(factor, begin, end, 0.0):
+        if not cholesky.factor_block(factor, begin, end, _SINGULAR):
             return None
         if end < n:
             team.run(cholesky.solve_panel, -(-(n - end) // cholesky.PIECE), factor, begin, end, n)

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 from scipy.special import chdtri
 
 from spfast.kernels.stop import raise_if_stopped
 from spfast.model.budget import quadratic_form
 from spfast.model.fitted_model import FittedModel
+from spfast.model.in_blocks import add_gram, cholesky, inverse, product
 from spfast.selection.splits import Split
 from spfast.training.held_out import fit_without
 from spfast.training.stars import TrainingStars
@@ -63,11 +63,9 @@ class CoefficientErrors:
         self._scale = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
         curvature /= np.outer(self._scale, self._scale)
         curvature[np.diag_indices(n)] += _RIDGE
-        raise_if_stopped()
-        factor = cho_factor(curvature, overwrite_a=True)
-        raise_if_stopped()
-        self._inverse = cho_solve(factor, np.eye(n))
+        self._inverse = inverse(curvature)
         for source, noise in self._noise.items():
+            raise_if_stopped()
             self._noise[source] = noise / np.outer(self._scale, self._scale)
 
     def terms(self, rows, noise_off=True):
@@ -87,7 +85,7 @@ class CoefficientErrors:
         stars, unscaled = self._stars, self._inverse / self._scale[:, None]
         return {
             source: quadratic_form(
-                unscaled @ noise,
+                product(unscaled, noise),
                 unscaled,
                 self.columns,
                 stars.features,
@@ -129,7 +127,7 @@ class CoefficientErrors:
         noise = gaia_inflation**2 * self._noise["gaia"] + self._noise["features"]
         noise = noise + intrinsic_scatter**2 * self._noise["intrinsic"]
         noise[np.diag_indices_from(noise)] *= 1.0 + _RIDGE
-        return (self._inverse @ np.linalg.cholesky(noise)) / self._scale[:, None]
+        return product(self._inverse, cholesky(noise)) / self._scale[:, None]
 
     def _weights(self):
         """Of every training star in H and in each M (float64 arrays)."""
@@ -223,5 +221,4 @@ class SplitErrors:
 
 def _add_gram(gram, part, weights):
     raise_if_stopped()
-    weighted = part * np.sqrt(weights)[:, None]
-    gram += weighted.T @ weighted
+    add_gram(gram, part * np.sqrt(weights)[:, None])

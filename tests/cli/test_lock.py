@@ -3,6 +3,8 @@
 import errno
 import os
 import signal
+import socket
+import stat
 import sys
 import tempfile
 from pathlib import Path
@@ -32,9 +34,29 @@ def test_lock_of_a_dead_process_locks_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "elsewhere").write_text("mine")
     (tmp_path / ".catalog.fits.lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(BadInputError, match="cannot be written"), hold(path):
+    with pytest.raises(BadInputError, match="lock: is a link"), hold(path):
         pass
     assert (tmp_path / "elsewhere").read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a folder", "a socket", "a device"])
+def test_lock_that_is_no_file_is_refused_at_once(tmp_path, kind):
+    path, lock = tmp_path / "out", tmp_path / ".out.lock"
+    if kind == "a pipe":
+        os.mkfifo(lock)
+    elif kind == "a folder":
+        lock.mkdir()
+    elif kind == "a socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(os.path.relpath(lock))  # absolute ones may be too long
+    else:
+        try:
+            os.mknod(lock, 0o600 | stat.S_IFCHR, os.makedev(1, 3))  # null
+        except PermissionError:
+            pytest.skip("only root can make a device")
+    with pytest.raises(BadInputError, match=rf"\.out\.lock: is {kind}, expected a lock file; remove it or"), hold(path):
+        pass
+    assert [child.name for child in tmp_path.iterdir()] == [".out.lock"]
 
 
 def test_file_system_without_locks_gives_a_warning(tmp_path, monkeypatch):

@@ -121,6 +121,9 @@ def test_text_is_no_formula_in_csv(tmp_path):
     assert [name[0] for name in names[:5]] == ["'"] * 5
     assert names[5:] == NASTY[5:]
     assert read_table(tmp_path / "t.csv")["x"].tolist() == (-np.arange(8.0)).tolist()
+    write_table(Table({name: [1] for name in NASTY}), tmp_path / "names.csv")
+    header = (tmp_path / "names.csv").read_text().splitlines()[0]
+    assert header.replace('"', "").split(",") == [f"'{name}" for name in NASTY[:5]] + NASTY[5:]
     write_table(Table({"name": NASTY}), tmp_path / "t.fits")
     assert read_table(tmp_path / "t.fits")["name"].tolist() == NASTY
 

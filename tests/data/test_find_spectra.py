@@ -6,6 +6,7 @@ import shutil
 import pytest
 from small_survey import TREES, star_ids, tree_path
 
+from spfast.data.spectra.choose import release_of
 from spfast.data.spectra.find import SpectrumFiles
 from spfast.errors import BadInputError
 
@@ -64,6 +65,17 @@ def test_neither_links_nor_names_lead_out_of_the_folder_of_spectra(tmp_path):
     assert files.find("A", str(outside / "apStar-x-A.fits")) == ""
     assert files.find("B", "/etc/apStar-x-B.fits") == "sub/apStar-x-B.fits"
     assert files.find("C") == "apStar-x-C.fits"
+
+
+@pytest.mark.parametrize("spell", [str.upper, str.lower, str.swapcase])
+def test_release_counts_in_names_of_any_case(tmp_path, spell):
+    names = [spell(f"apStar-{release}-2M10000000+2000000.fits") for release in ("dr16", "dr17")]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    (tmp_path / f"{names[1]}{spell('.gz')}").touch()
+    files = SpectrumFiles(tmp_path)
+    assert files.find("2M10000000+2000000", "apStar-dr17-2M10000000+2000000x.fits") == names[1]
+    assert release_of(names[0]) == "dr16"
 
 
 def test_a_folder_that_is_absent_or_holds_no_fits_file_is_refused(tmp_path):

@@ -19,6 +19,7 @@ from spfast.data.spectra.features import MAGNITUDE_COLUMNS, fill_features
 from spfast.data.survey import open_survey, verify_survey
 from spfast.data.write_survey import SurveyWriter
 from spfast.errors import BadInputError
+from spfast.lock import hold
 from spfast.model.layout import FeatureLayout
 
 LAYOUT = FeatureLayout((300, 301, 5000))
@@ -297,3 +298,23 @@ def test_survey_that_was_replaced_meanwhile_does_not_arrive(tmp_path):
     tiny_survey(tmp_path / "s", n_stars=40, seed=4)
     with pytest.raises(BadInputError, match="holds another survey than when this one was opened; open it again"):
         pickle.loads(content)
+
+
+@pytest.mark.parametrize("how", ["removed", "of another"])
+def test_lock_taken_away_is_noticed_before_the_survey_gets_its_name(tmp_path, how):
+    path, lock = tmp_path / "s", tmp_path / ".s.lock"
+    stars = star_table(3)
+
+    def build():
+        with hold(path), SurveyWriter(path, LAYOUT, 3) as writer:
+            writer.features[:, 0] = 1
+            lock.unlink()
+            if how == "of another":
+                lock.touch()
+            writer.finish(stars)
+
+    with pytest.raises(BadInputError, match=r"its lock \.s\.lock was removed, and another process may be writing"):
+        build()
+    # What is in the partial folder by now may be the other process's.
+    assert not path.exists()
+    assert (tmp_path / "s.partial").is_dir()

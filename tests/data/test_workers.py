@@ -3,18 +3,23 @@
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 import zlib
 
 import numpy as np
 import pytest
 
+from spfast import cli
 from spfast.data.ingest import ingest
 from spfast.data.spectra import workers
 from spfast.data.spectra.chunk import LN_FLUX, LN_FLUX_ERROR
 from spfast.data.spectra.workers import _Worker
-from spfast.errors import BadInputError
+from spfast.data.survey import open_survey
+from spfast.errors import BadInputError, SpfastError
 from spfast.files import RecordFile
 
 
@@ -30,6 +35,7 @@ def test_ingest_with_processes_works_in_a_script_without_a_guard(download, tmp_p
     script = f"""
 import spfast.data.spectra.workers as workers
 from spfast.config import load_config
+from spfast import cli
 from spfast.data.ingest import ingest
 workers.CHUNK, workers._CHUNKS_PER_PROCESS = 3, 1
 config = load_config(overrides={{"normalization": {{"continuum_file": {config.normalization.continuum_file!r}}}}})
@@ -43,11 +49,82 @@ print(ingest({str(download[0])!r}, {str(download[1])!r}, {str(download[2])!r}, {
 
 def test_a_worker_that_dies_is_noticed():
     worker = _Worker({})  # a job without a folder: the worker ends with an error of its own
-    with pytest.raises(RuntimeError, match="a worker process ended with code 1"):
+    with pytest.raises(SpfastError, match="a worker process ended with code 1"):
         worker.normalize(0, [])
-    with pytest.raises(RuntimeError, match="a worker process ended with code 1"):
+    with pytest.raises(SpfastError, match="a worker process ended with code 1"):
         worker.normalize(7, [])
     worker.close()
+
+
+@pytest.fixture
+def many_chunks(monkeypatch):
+    monkeypatch.setattr(workers, "CHUNK", 3)
+    monkeypatch.setattr(workers, "_CHUNKS_PER_PROCESS", 1)
+
+
+def test_killed_worker_ends_in_one_line_and_the_next_run_goes_on(
+    download, tmp_path, config, many_chunks, monkeypatch, capsys
+):
+    whole = ingest(*download, tmp_path / "whole", config=config, threads=1, quiet=True)
+    normalize, calls = _Worker.normalize, []
+
+    def kills_the_third(self, start, paths):
+        calls.append(start)
+        if len(calls) == 3:
+            os.kill(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        return normalize(self, start, paths)
+
+    words = [
+        "--allstar",
+        download[0],
+        "--spectra",
+        download[1],
+        "--gaia",
+        download[2],
+        "-o",
+        tmp_path / "out",
+        "--threads",
+        "2",
+    ]
+    (tmp_path / "c.toml").write_text(f"[normalization]\ncontinuum_file = {config.normalization.continuum_file!r}\n")
+    words = ["ingest", *map(str, words), "--quiet", "--config", str(tmp_path / "c.toml")]
+    with monkeypatch.context() as patch:
+        patch.setattr(_Worker, "normalize", kills_the_third)
+        assert cli.main(words) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("spfast: a worker process was ended by signal 9")
+    assert "run the same command again: it goes on from here, with fewer --threads" in said
+    assert said.count("\n") == 1
+    assert cli.main(words) == 0
+    assert "going on" not in capsys.readouterr().err
+    assert open_survey(tmp_path / "out").survey_hash == whole.survey_hash
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_does_not_wait_for_a_chunk(tmp_path, monkeypatch, number):
+    """A chunk that takes minutes, in workers that do not hear of Ctrl-C."""
+    program = "import sys, time; sys.stdin.readline(); time.sleep(600)"
+    popen, started = subprocess.Popen, []
+
+    def slow(words, **options):
+        started.append(popen([sys.executable, "-c", program], **options))
+        return started[-1]
+
+    monkeypatch.setattr(workers.subprocess, "Popen", slow)
+    monkeypatch.setattr(workers, "_CHUNKS_PER_PROCESS", 1)
+    before = signal.signal(number, signal.default_int_handler)
+    timer = threading.Timer(0.5, signal.pthread_kill, (threading.get_ident(), number))
+    try:
+        timer.start()
+        begin = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            list(workers._serve({}, [(0, []), (1, []), (2, [])], 2))
+        assert time.monotonic() - begin < 2.5
+    finally:
+        timer.cancel()
+        signal.signal(number, before)
+    assert [process.poll() for process in started] == [-signal.SIGKILL] * 2
 
 
 def test_a_journal_counts_only_with_both_raw_files(tmp_path):

@@ -12,6 +12,7 @@ from problems import small_problem
 import spfast
 from spfast.errors import BadInputError
 from spfast.model.arrays import check_design, resolve_rows, star_values
+from spfast.solvers import SOLVERS
 
 DOORS = {
     "fit": lambda x, p, e, **options: spfast.fit(x, p, e, 10.0, **options).coef,
@@ -213,6 +214,29 @@ def test_magnitudes_beyond_any_are_refused(problem, door):
     design[123, 5] = 1e30
     with pytest.raises(BadInputError, match="features: row 123, column 5 is 1"):
         door(design, problem.parallax, problem.error, **options(problem))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("where", ["a column", "a number"])
+def test_pixels_beyond_any_are_refused_with_the_column_and_what_to_do(problem, where, dtype, solver):
+    design = problem.design.astype(dtype)
+    if where == "a column":
+        design[:, 20] *= 1e30
+    else:
+        design[5, 20] = 1e30
+    text = r"features: row \d+, column 20 is .*expected finite numbers \(up to 1e\+10\); .* or rescale the column"
+    with pytest.raises(BadInputError, match=text):
+        spfast.fit(design, problem.parallax, problem.error, 10.0, **options(problem, solver=solver))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("columns", [[20], range(9, 39)], ids=["one", "all"])
+def test_columns_of_thousands_are_fitted(problem, columns, solver):
+    design = problem.design.copy()
+    design[:, columns] *= 1e3
+    model = spfast.fit(design, problem.parallax, problem.error, 10.0, **options(problem, solver=solver))
+    assert model.result.converged
 
 
 @each_door

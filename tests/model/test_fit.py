@@ -11,6 +11,7 @@ from problems import small_problem
 import spfast
 from spfast.errors import BadInputError
 from spfast.model.layout import FeatureLayout
+from spfast.model.parts import Provenance, Tuned
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +187,20 @@ def test_models_whose_parts_do_not_fit_are_refused(tmp_path, model):
         replace(model, **change).save(path)
         with pytest.raises(BadInputError, match=message):
             spfast.load_model(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: replace(m, tuned=Tuned("\x1b[2Jpenalty 5")),
+        lambda m: replace(m, provenance=Provenance(fold_rule="hash\x1b]0;x\x07")),
+        lambda m: replace(m, result=replace(m.result, message="converged\r")),
+    ],
+    ids=["summary", "fold rule", "message"],
+)
+def test_text_that_would_move_a_terminals_cursor_is_in_no_model(tmp_path, model, change):
+    with pytest.raises(BadInputError, match=r"not written \(header\..*, expected printable text\)"):
+        change(model).save(tmp_path / "model.npz")
 
 
 def test_what_a_model_lacks_is_said(problem, layout, model):

@@ -11,13 +11,13 @@ from spfast.errors import BadInputError
 __all__ = ["TELESCOPES", "choose_file", "release_of", "rows_with_own_file"]
 
 #: APOGEE's names of spectrum files: kind, then release. Kinds that SDSS-V writes have a version there.
-_NAME = re.compile(r"(?:apStar|asStar|aspcapStar)-([^-]+)-")
+_NAME = re.compile(r"(?:apStar|asStar|aspcapStar)-([^-]+)-", re.IGNORECASE)
 #: Folders of APOGEE's telescopes; before DR16 there is one for all.
 TELESCOPES = frozenset({"apo25m", "lco25m", "apo1m"})
 
 
 def release_of(name: str) -> str:
-    """Return the release in a spectrum file's name, empty if it tells none.
+    """Return the release in a spectrum file's name in small letters, empty if it tells none.
 
     Examples
     --------
@@ -26,7 +26,7 @@ def release_of(name: str) -> str:
     ('r8', '')
     """
     found = _NAME.match(name)
-    return found[1] if found else ""
+    return found[1].lower() if found else ""
 
 
 def choose_file(candidates, star, named, places, kind, telescopes, root):
@@ -63,7 +63,7 @@ def choose_file(candidates, star, named, places, kind, telescopes, root):
     left = _best(of_release or left, lambda path: kind(os.path.basename(path)))
     wanted = {place for place in places if place}
     left = sorted(_best(left, lambda path: -len(wanted.intersection(path.split(os.sep)[:-1]))))
-    left = [path for path in left if path.removesuffix(".gz") not in left or not path.endswith(".gz")]
+    left = [path for path in left if not path.lower().endswith(".gz") or path[: -len(".gz")] not in left]
     # Copies of one file are one file.
     for path in left[1:]:
         if not filecmp.cmp(os.path.join(root, left[0]), os.path.join(root, path), shallow=False):

@@ -17,7 +17,7 @@ import numpy as np
 import spfast
 from spfast.data.spectra.chunk import ANSWER, LN_FLUX, LN_FLUX_ERROR, ChunkNormalizer
 from spfast.data.spectra.continuum import chip_pixels
-from spfast.errors import BadInputError
+from spfast.errors import BadInputError, SpfastError
 from spfast.files import RecordFile, put_on_disk, reserve
 from spfast.progress import Progress
 
@@ -233,6 +233,8 @@ def _serve(job, chunks, threads):
         if not hasattr(local, "worker"):
             local.worker = _Worker(job)
             workers.append(local.worker)
+            if stop.is_set():  # meanwhile, and nobody else ends this one
+                return None
         return local.worker.normalize(*chunk)
 
     pool = ThreadPoolExecutor(threads)
@@ -243,6 +245,12 @@ def _serve(job, chunks, threads):
             for future in ready:
                 pending |= {pool.submit(run, chunk) for _, chunk in zip(range(1), queue, strict=False)}
                 yield future.result()
+    except BaseException:
+        # A chunk can take seconds. What it wrote is in no journal and will be written again.
+        stop.set()
+        for worker in workers:
+            worker.kill()
+        raise
     finally:
         stop.set()
         pool.shutdown(wait=True)
@@ -283,7 +291,7 @@ class _Worker:
         while line and not line.startswith(ANSWER):  # what the site's own start-up files print
             line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"a worker process ended with code {self._process.wait()} at spectrum {start}")
+            raise self._ended(f" at spectrum {start}")
         answer = json.loads(line.removeprefix(ANSWER))
         if "error" in answer:
             raise BadInputError(answer["error"])
@@ -294,7 +302,19 @@ class _Worker:
             self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise RuntimeError(f"a worker process ended with code {self._process.wait()}") from None
+            raise self._ended() from None
+
+    def _ended(self, where=""):
+        code = self._process.wait()
+        how, advice = f"ended with code {code}", ""
+        if code < 0:
+            how = f"was ended by signal {-code}"
+            advice = ", with fewer --threads if the machine ran out of memory"
+        return SpfastError(f"a worker process {how}{where}; run the same command again: it goes on from here{advice}")
+
+    def kill(self):
+        """End the process at once: nobody waits for what it does."""
+        self._process.kill()
 
     def close(self):
         with contextlib.suppress(BrokenPipeError):

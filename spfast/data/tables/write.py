@@ -80,7 +80,8 @@ def write_table(
 
     FITS keeps units, descriptions (``TCOMMn``), UCDs (``TUCDn``) and ``table.meta`` as header cards; ECSV, VOTable and
     Parquet keep them in their own ways. All four hold the hash of their own file (``SHA256``), which `verify_table`
-    checks. CSV keeps the values only, and puts an apostrophe before a text that a spreadsheet would run as a formula.
+    checks. CSV keeps the values only, and puts an apostrophe before a text or a column's name that a
+    spreadsheet would run as a formula.
 
     Parameters
     ----------
@@ -171,7 +172,7 @@ def _votable(table):
 
 
 def _without_formulas(table):
-    """The table with an apostrophe before every text that a spreadsheet would take for a formula."""
+    """The table with an apostrophe before every text and name that a spreadsheet would take for a formula."""
     table = Table(table, copy=False)
     for name in table.colnames:
         if table[name].dtype.kind in "SU":
@@ -179,6 +180,8 @@ def _without_formulas(table):
             is_formula = np.array([text.startswith(_FORMULA_STARTS) for text in texts], dtype=bool)
             if is_formula.any():
                 table[name] = np.where(is_formula, np.char.add("'", texts), texts)
+        if name.startswith(_FORMULA_STARTS):
+            table.rename_column(name, f"'{name}")
     return table
 
 
