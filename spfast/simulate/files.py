@@ -266,7 +266,7 @@ def _ap_star_header(star):
 
 
 def gaia_table(stars, release):
-    """Return what Gaia's archive gives for a join with 2MASS and AllWISE, one row for each star."""
+    """Return what Gaia's archive gives for a join with 2MASS and WISE, one row for each star."""
     table = Table()
     table["original_ext_source_id"] = np.char.replace(stars["APOGEE_ID"], "2M", "")
     table["source_id"] = stars["source_id"]
@@ -303,6 +303,9 @@ def gaia_table(stars, release):
             "astrometric_params_solved": ("params_solved", None),
             "ruwe": ("ruwe", None),
         }
+    for band in ("W1", "W2") if "W1_flux" in stars else ():
+        columns[f"{band.lower()}_flux"] = (f"{band}_flux", None)  # [Vega nanomaggies], as unWISE has it
+        columns[f"{band.lower()}_dflux"] = (f"{band}_flux_error", None)
     for name, (source, unit) in columns.items():
         table[name] = stars[source]
         table[name].unit = unit
