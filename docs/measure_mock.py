@@ -41,7 +41,7 @@ def overlaps(patterns):
     return both[first, second] / np.maximum(np.minimum(size[first], size[second]), 1.0)
 
 
-def high_pass(residuals, width=41):
+def high_pass(residuals, width=81):
     """Residuals less their running mean, along the last axis."""
     total = np.cumsum(np.pad(residuals, ((0, 0), (width // 2 + 1, width // 2)), mode="edge"), axis=1, dtype=float)
     return residuals - (total[:, width:] - total[:, :-width]) / width
@@ -86,7 +86,7 @@ def measure_noise(flux, error, mask, truth, snr):
     relative = (flux / truth - 1.0)[:, ON]
     relative_error, sky, bad = (error / truth)[:, ON], mask[:, ON] & SKY_LINE != 0, error[:, ON] > 1e3
     clean = ~sky & ~bad & (error[:, ON] > 0.0051) & (error[:, ON] < 5.0 / snr[:, None])
-    pulls = high_pass(np.where(bad, 0.0, relative)) / relative_error
+    pulls = high_pass(np.where(clean, relative, 0.0)) / relative_error
     good = np.where(clean, pulls, np.nan)[faint]
     good[np.abs(good) > 6.0] = np.nan
     variance = np.nanmean(good**2)

@@ -12,8 +12,10 @@ __all__ = ["BRANCH_STARS", "CLUSTER_STARS", "draw_members"]
 
 #: Members drawn for each cluster, before any cut.
 CLUSTER_STARS = 24
-#: Members drawn for each along its whole giant branch, evenly in absolute magnitude.
+#: Members drawn for each along its whole giant branch, evenly in absolute magnitude from near the brightest giants of
+#: metal-poor clusters, M_K = -6.5 [mag], down to the survey's largest log g.
 BRANCH_STARS = 36
+_BRIGHTEST, _LOWEST = -6.6, 2.18
 
 #: Below this [Fe/H] a cluster is a globular: old, alpha-rich, and with the velocity spread of one.
 _GLOBULAR_FE_H = -0.6
@@ -101,7 +103,10 @@ def _bright_giants(n, fe_h, age, alpha_fe, distance, rng, whole_branch):
     )
     h = stars["absolute_K"] + 0.1 + 5.0 * np.log10(100.0 * distance)
     rows = np.flatnonzero((h > _H_BRIGHT) & (h < _H_FAINT) & (stars["logg"] < _LOGG_MAX))
-    rows = _evenly(rows, stars["absolute_K"][rows], n) if whole_branch else rows[:n]
+    if whole_branch:
+        rows = rows[(stars["absolute_K"][rows] > _BRIGHTEST) & (stars["logg"][rows] < _LOWEST)]
+        rows = _evenly(rows, stars["absolute_K"][rows], n)
+    rows = rows[:n]
     return {name: values[rows] for name, values in stars.items()}
 
 
