@@ -160,15 +160,20 @@ def measure_lines(spectrograph):
     return result
 
 
-def measure_components(noise, n_stars=3000, seed=3, folder=None):
-    """Share of the variance of ln fluxes, each pixel scaled to unit variance, in the first principal components."""
-    with tempfile.TemporaryDirectory(dir=folder) as work:
+def components(survey):
+    """Share of the variance of ln fluxes, each pixel scaled to unit variance, in the first components [%]."""
+    flux = np.array(survey.features[:, survey.layout.n_unpenalized :])
+    flux -= flux.mean(axis=0)
+    flux /= flux.std(axis=0) + 1e-6
+    share = np.linalg.eigvalsh((flux @ flux.T).astype(float))[::-1]
+    return 100.0 * share[:3] / share.sum()
+
+
+def measure_components(noise, n_stars=3000, seed=3):
+    """`components` of a fresh survey."""
+    with tempfile.TemporaryDirectory() as work:
         survey = simulate_survey(Path(work) / "survey", n_stars, seed=seed, quiet=True, noise=noise)
-        flux = np.array(survey.features[:, survey.layout.n_unpenalized :])
-        flux -= flux.mean(axis=0)
-        flux /= flux.std(axis=0) + 1e-6
-        share = np.linalg.eigvalsh((flux @ flux.T).astype(float))[::-1]
-    return {"variance of components 1, 2, 3 [%]": 100.0 * share[:3] / share.sum()}
+        return {"variance of components 1, 2, 3 [%]": components(survey)}
 
 
 def measure_clusters(noise, seed=1):
