@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table, vstack
 
+from spfast.config import LINDEGREN
 from spfast.errors import BadInputError
 from spfast.files import new_folder
 from spfast.lock import hold
@@ -90,6 +91,8 @@ def simulate_download(
         raise BadInputError(f"release {release!r}: expected one of {', '.join(files.RELEASES)}")
     if spectra not in files.RELEASES[release]:
         raise BadInputError(f"spectra {spectra!r}: {release} has {', '.join(files.RELEASES[release])}")
+    if zero_point == LINDEGREN and release not in files.WITH_DR3:
+        raise BadInputError(f"zero point {LINDEGREN}: expected a release with Gaia DR3, {' or '.join(files.WITH_DR3)}")
     if n_stars < 1:
         raise BadInputError(f"stars is {n_stars}, expected at least 1")
     spectrograph = Spectrograph(noise)

@@ -9,6 +9,7 @@ from spfast.simulate.spectra import BAD_ERROR, DETECTORS
 
 __all__ = [
     "RELEASES",
+    "WITH_DR3",
     "allstar_table",
     "gaia_table",
     "spectrum_path",
@@ -35,6 +36,8 @@ RELEASES = {
         "apStar": "spectro/apogee/redux/1.3/stars/{telescope}/{group}/{healpix}/{prefix}-1.3-{telescope}-{id}.fits",
     },
 }
+#: Releases whose stars are matched with Gaia DR3.
+WITH_DR3 = ("dr17", "dr19")
 #: What APOGEE writes for a missing number.
 MISSING = -9999.0
 _HEADER = {"CRVAL1": GRID_LOG10_START, "CDELT1": GRID_LOG10_STEP, "CRPIX1": 1, "CTYPE1": "LOG-LINEAR"}
@@ -295,7 +298,7 @@ def gaia_table(stars, release):
         "w2mpro_error": ("W2_error", "mag"),
         "angular_distance": ("angular_distance", "arcsec"),
     }
-    if release in ("dr17", "dr19"):
+    if release in WITH_DR3:
         columns |= {
             "nu_eff_used_in_astrometry": ("nu_eff", "1 / um"),
             "pseudocolour": ("pseudocolour", "1 / um"),

@@ -103,7 +103,7 @@ class RealNoise:
 
     #: True noise over quoted error beside sky lines: 1.09 (DR17) to 1.16 (DR13). In lines with mask bit 12: 1.1 to 2,
     #: with a scatter from line to line (in ln) that puts some per cent of pixels beyond 4 sigma, as 2 to 16% are.
-    NOISE_OVER_ERROR, IN_SKY, IN_SKY_SCATTER = 1.12, 1.5, 0.35
+    NOISE_OVER_ERROR, IN_SKY, IN_SKY_SCATTER = 1.12, 1.5, 0.45
     #: Correlation of the noise of pixels 1, 2 and 3 apart. Farther ones follow from these, with the least information.
     CORRELATION = (0.43, -0.04, 0.12)
     #: The quoted error times S/N along each chip, at its start, middle and end, between which it is a parabola
@@ -116,15 +116,15 @@ class RealNoise:
     #: ASPCAP drops a sky line that is this bright, in units of the sky's median, beside a star of S/N 150; the limit
     #: goes as a power of S/N, up to a largest one, and varies from night to night (in ln). Fitted to the dropped
     #: lines of the 25 stars.
-    DROPPED_ABOVE, DROPPED_POWER, DROPPED_LARGEST, DROPPED_SCATTER = 55.0, 1.7, 110.0, 0.4
+    DROPPED_ABOVE, DROPPED_POWER, DROPPED_LARGEST, DROPPED_SCATTER = 55.0, 1.7, 95.0, 0.4
     #: Bit 12 is set within this many times the limit: 26 to 28 lines at S/N 140 to 190, 1.6 to 3.1% of the pixels.
     FLAGGED_ABOVE = 3.0
     #: Half the width of what is dropped: 19 pixels in most runs. More where the line is far above the limit, and in
     #: stars whose visits were in different seasons: the share of them and the mean of what they add [pixels].
-    HALF_WIDTH, HALF_WIDTH_MORE, SEASONS, SEASONS_ADD = 9, 0.9, 0.35, 2.5
+    HALF_WIDTH, HALF_WIDTH_MORE, SEASONS, SEASONS_ADD = 9, 0.7, 0.25, 2.0
     #: Groups of bad pixels in a star, their shortest and longest length: defects in both kinds of files, and what
     #: ASPCAP drops besides; few runs are longer.
-    DEFECTS, REJECTED, LONG_RUNS = (12.0, 3, 7), (24.0, 1, 6), (3.5, 19, 60)
+    DEFECTS, REJECTED, LONG_RUNS = (12.0, 3, 7), (24.0, 1, 6), (4.0, 19, 60)
     #: Pixels that ASPCAP drops at the beginning and end of each chip, in nearly all stars.
     CHIP_ENDS, CHIP_ENDS_SHARE = ((3, 0), (0, 20), (0, 20)), 0.97
     #: ASPCAP's error of dropped pixels, unless larger, and the smallest that it quotes.
@@ -174,7 +174,7 @@ class RealNoise:
         limit = limit * np.exp(self.DROPPED_SCATTER * rng.standard_normal(n))
         scale = self.IN_SKY * np.exp(self.IN_SKY_SCATTER * rng.standard_normal((n, self._centre.size)))
         air = self.TELLURIC_LEFT * rng.standard_normal(n)
-        observed = flux * self._continuum(n, rng)
+        observed = flux * self._continuum(n, kind, rng)
         observed[np.asarray(stars["telescope"]) == "lco25m"] *= 1.0 + self._south
         error, mask = np.empty_like(observed), np.zeros((n, N_GRID), np.int32)
         for i in range(n):
@@ -198,10 +198,10 @@ class RealNoise:
             error[dropped] = np.maximum(error[dropped], self.DROPPED_ERROR)
         return observed, error, mask
 
-    def _continuum(self, n, rng):
+    def _continuum(self, n, kind, rng):
         """Return what the continuum of a product leaves: waves, and offsets of the chips."""
-        weights = rng.standard_normal((n, len(self._waves)), dtype=np.float32)
-        left = weights @ self._waves
+        both = rng.standard_normal((2, n, len(self._waves)), dtype=np.float32)
+        left = both[int(kind == "aspcapStar")] @ self._waves
         left += 1.0
         return left
 

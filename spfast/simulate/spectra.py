@@ -105,12 +105,12 @@ class SaturatedSynthesis(Synthesis):
     #: Further change of ln(strength) of molecules with 5040 K / Teff.
     STEEPER = MappingProxyType({"OH": 1.0, "CO": 0.5, "CN": -1.0})
     #: Scatter of the abundances of elements [dex].
-    ELEMENT_SCATTER = 0.1
-    GROUP_SCATTER = MappingProxyType({"o_h": 0.1, "c_h": 0.1, "cn_h": 0.15})
+    ELEMENT_SCATTER = 0.12
+    GROUP_SCATTER = MappingProxyType({"o_h": 0.09, "c_h": 0.09, "cn_h": 0.13})
     #: Weight of the broadened spectrum: mean, by log g, scatter, and its range; and by how many pixels its two halves
     #: are moved apart. The scatter stands for all that makes lines sharp or broad together; it is what gives the second
     #: principal component of spectra the share that it has in real ones.
-    BROADENED, BROADENED_BY_LOGG, BROADENED_SCATTER, BROADENED_RANGE, APART = 0.25, -0.08, 0.25, (-0.35, 1.0), 3
+    BROADENED, BROADENED_BY_LOGG, BROADENED_SCATTER, BROADENED_RANGE, APART = 0.25, -0.08, 0.24, (-0.35, 1.0), 3
 
     def _central_depth(self, strength):
         return strength * (1.0 + self.STRONGER * strength)
