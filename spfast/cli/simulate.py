@@ -2,7 +2,8 @@
 
 from spfast.cli.options import configuration, count, number
 from spfast.cli.outputs import say
-from spfast.config import ZERO_POINT, warn_of_zero_point, zero_point_settings
+from spfast.config import LINDEGREN, ZERO_POINT, warn_of_zero_point, zero_point_settings
+from spfast.errors import BadInputError
 
 __all__ = ["HELP", "MOCK_CLUSTERS", "options", "run"]
 
@@ -13,6 +14,7 @@ MOCK_CLUSTERS = ("M67", "NGC 6791", "M71", "M107", "M13", "M92")
 #: Data releases whose layout of files is imitated, and their kinds of files: those of `spfast.simulate`, which is slow
 #: to import.
 RELEASES, SPECTRA = ("dr14", "dr16", "dr17", "dr19"), ("apStar", "aspcapStar")
+NOISE, WISE = ("real", "ideal"), ("allwise", "unwise")
 
 
 def options(parser):
@@ -35,11 +37,20 @@ def options(parser):
         help="write a survey folder directly, without FITS spectra; suits any number of stars",
     )
     parser.add_argument(
+        "--noise",
+        choices=NOISE,
+        default="real",
+        help="real: lines, noise, bad pixels and sky as in the releases' files; ideal: easier spectra, and white noise "
+        "of the size that the errors say (default: %(default)s)",
+    )
+    parser.add_argument("--wise", choices=WISE, default="allwise", help="survey of W1 and W2 (default: %(default)s)")
+    parser.add_argument(
         "--zero-point",
-        type=number,
+        type=_number_or_lindegren,
         default=ZERO_POINT,
-        metavar="MAS",
-        help="by how much Gaia's parallaxes are too small at G = 14 [mas] (default: %(default)s)",
+        metavar=f"MAS|{LINDEGREN}",
+        help="by how much Gaia's parallaxes are too small at G = 14 [mas] (default: %(default)s); "
+        f"{LINDEGREN}: by what they are in Gaia DR3, star by star (needs pip install 'spfast[zeropoint]')",
     )
     parser.add_argument(
         "--clusters",
@@ -65,12 +76,21 @@ def options(parser):
     )
 
 
+def _number_or_lindegren(text):
+    return text if text == LINDEGREN else number(text)
+
+
 def run(args):
     from spfast.simulate import simulate_download, simulate_survey
 
-    warn_of_zero_point(args.zero_point)
     common = {"seed": args.seed, "quiet": args.quiet, "wrong_parallaxes": args.wrong_parallaxes}
-    common["zero_point"] = (args.zero_point, args.zero_point_slope)
+    common |= {"noise": args.noise, "wise": args.wise, "zero_point": args.zero_point}
+    if args.zero_point == LINDEGREN:
+        if args.zero_point_slope:
+            raise BadInputError(f"--zero-point {LINDEGREN} has a slope of its own; leave out --zero-point-slope")
+    else:
+        warn_of_zero_point(args.zero_point)
+        common["zero_point"] = (args.zero_point, args.zero_point_slope)
     common["clusters"] = MOCK_CLUSTERS if args.clusters == [] else args.clusters or ()
     if args.survey:
         # The survey's configuration names the zero point that its parallaxes were made with.

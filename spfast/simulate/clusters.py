@@ -8,10 +8,14 @@ from spfast.data.literature_clusters import literature_clusters
 from spfast.errors import BadInputError
 from spfast.simulate.population import FIELDS, dust_density, giant_labels, measure, place_at
 
-__all__ = ["CLUSTER_STARS", "draw_members"]
+__all__ = ["BRANCH_STARS", "CLUSTER_STARS", "draw_members"]
 
 #: Members drawn for each cluster, before any cut.
 CLUSTER_STARS = 24
+#: Members drawn for each along its whole giant branch, evenly in absolute magnitude from near the brightest giants of
+#: metal-poor clusters, M_K = -6.5 [mag], down to the survey's largest log g.
+BRANCH_STARS = 36
+_BRIGHTEST, _LOWEST = -6.6, 2.18
 
 #: Below this [Fe/H] a cluster is a globular: old, alpha-rich, and with the velocity spread of one.
 _GLOBULAR_FE_H = -0.6
@@ -27,7 +31,7 @@ _H_BRIGHT, _H_FAINT, _LOGG_MAX = 6.0, 13.7, 2.25
 _PER_YEAR = 1.0 / 4.740470463
 
 
-def draw_members(names, seed):
+def draw_members(names, seed, whole_branch=False):
     """Draw members of literature clusters.
 
     Parameters
@@ -35,11 +39,14 @@ def draw_members(names, seed):
     names : sequence of str
         Clusters of `literature_clusters`, by either name.
     seed : int
+    whole_branch : bool
+        Draw them evenly in M_K up to the tip of the branch, so that a slope along it can be measured in each cluster,
+        in place of as many as evolution leaves at each height.
 
     Returns
     -------
     stars : dict of arrays
-        Those of `draw_population`, and ``cluster``; there are `CLUSTER_STARS` for each name.
+        Those of `draw_population`, and ``cluster``; there are `CLUSTER_STARS` for each name, or `BRANCH_STARS`.
 
     Raises
     ------
@@ -61,15 +68,15 @@ def draw_members(names, seed):
         if name not in place:
             raise BadInputError(f"cluster {name!r}: expected one of {', '.join(map(str, clusters['cluster']))}")
         number = place[name]
-        drawn.append(_draw(clusters[number], number, np.random.default_rng([seed, 8, number])))
+        drawn.append(_draw(clusters[number], number, np.random.default_rng([seed, 8, number]), whole_branch))
     return {column: np.concatenate([stars[column] for stars in drawn]) for column in drawn[0]}
 
 
-def _draw(centre, number, rng):
-    n, distance = CLUSTER_STARS, float(centre["distance"])
+def _draw(centre, number, rng, whole_branch):
+    n, distance = BRANCH_STARS if whole_branch else CLUSTER_STARS, float(centre["distance"])
     age, alpha_fe, spread = _GLOBULAR if centre["fe_h"] < _GLOBULAR_FE_H else _OPEN
     a_v = _dust(centre) * np.exp(rng.normal(0.0, _DUST_SPREAD, n))
-    stars = _bright_giants(n, centre["fe_h"], age, alpha_fe, distance, rng)
+    stars = _bright_giants(n, centre["fe_h"], age, alpha_fe, distance, rng, whole_branch)
     stars["component"] = np.full(n, 2 if age == _GLOBULAR[0] else 0, np.int16)
     stars["cluster"] = np.full(n, str(centre["cluster"]))
     stars["FIELD"], stars["field_number"] = stars["cluster"].astype("U24"), np.full(n, FIELDS + number)
@@ -88,15 +95,31 @@ def _draw(centre, number, rng):
     return stars
 
 
-def _bright_giants(n, fe_h, age, alpha_fe, distance, rng):
+def _bright_giants(n, fe_h, age, alpha_fe, distance, rng, whole_branch):
     """Draw giants of one age and composition that APOGEE would observe at this distance."""
     count = 200 * n
     stars = giant_labels(
         np.full(count, age), fe_h + rng.normal(0.0, _FE_H_SPREAD, count), np.full(count, alpha_fe), rng
     )
     h = stars["absolute_K"] + 0.1 + 5.0 * np.log10(100.0 * distance)
-    rows = np.flatnonzero((h > _H_BRIGHT) & (h < _H_FAINT) & (stars["logg"] < _LOGG_MAX))[:n]
+    rows = np.flatnonzero((h > _H_BRIGHT) & (h < _H_FAINT) & (stars["logg"] < _LOGG_MAX))
+    if whole_branch:
+        rows = rows[(stars["absolute_K"][rows] > _BRIGHTEST) & (stars["logg"][rows] < _LOWEST)]
+        rows = _evenly(rows, stars["absolute_K"][rows], n)
+    rows = rows[:n]
     return {name: values[rows] for name, values in stars.items()}
+
+
+def _evenly(rows, magnitude, n):
+    """Choose n rows whose magnitudes are as far apart as they can be: for each of n even steps the nearest left."""
+    left = list(rows[np.argsort(magnitude)])
+    values = list(np.sort(magnitude))
+    chosen = []
+    for wanted in np.linspace(values[0], values[-1], n):
+        nearest = int(np.argmin(np.abs(np.array(values) - wanted)))
+        chosen.append(left.pop(nearest))
+        values.pop(nearest)
+    return np.array(chosen)
 
 
 def _within(radius, n, rng):

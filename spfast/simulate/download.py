@@ -7,13 +7,22 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table, vstack
 
+from spfast.config import LINDEGREN
 from spfast.errors import BadInputError
 from spfast.files import new_folder
 from spfast.lock import hold
 from spfast.progress import Progress
 from spfast.simulate import files
-from spfast.simulate.spectra import Synthesis, observe
-from spfast.simulate.stars import CHUNK, MOCK_ZERO_POINT, draw_chunk, draw_cluster_stars, measured_labels, truth_table
+from spfast.simulate.spectrograph import Spectrograph
+from spfast.simulate.stars import (
+    ALLWISE,
+    CHUNK,
+    MOCK_ZERO_POINT,
+    draw_chunk,
+    draw_cluster_stars,
+    measured_labels,
+    truth_table,
+)
 
 __all__ = ["simulate_download"]
 
@@ -32,8 +41,10 @@ def simulate_download(
     spectra: str = "aspcapStar",
     quiet: bool = False,
     wrong_parallaxes: float = 0.0,
-    zero_point: tuple[float, float] = MOCK_ZERO_POINT,
+    zero_point: tuple[float, float] | str = MOCK_ZERO_POINT,
     clusters: Sequence[str] = (),
+    noise: str = "real",
+    wise: str = ALLWISE,
 ) -> Path:
     """Write allStar, a tree of spectra, a Gaia table and the truth, in the formats of a release.
 
@@ -54,10 +65,16 @@ def simulate_download(
     quiet : bool
     wrong_parallaxes : float
         Share of the stars whose parallax is wrong; ``truth.fits`` marks them.
-    zero_point : tuple of two float [mas], [mas/mag]
-        What Gaia's parallaxes are too small by at G = 14, and by how much more for each magnitude of measured G.
+    zero_point : tuple of two float [mas], [mas/mag], or "lindegren2021"
+        What Gaia's parallaxes are too small by at G = 14, and by how much more for each magnitude of measured G; or
+        by what they are in Gaia DR3, star by star (Lindegren et al. 2021), as the columns of dr17 and dr19 have it.
     clusters : sequence of str
         Literature clusters whose members come first among the stars; ``truth.fits`` names the cluster of each.
+    noise : str
+        "real": lines, noise and faults as in the releases' files, and cluster members along their whole giant branch;
+        "ideal": easier spectra with white noise of the size that the errors say.
+    wise : str
+        "allwise" or "unwise": whose W1 and W2. The table has them under AllWISE's names; unWISE's fluxes beside.
 
     Returns
     -------
@@ -74,12 +91,17 @@ def simulate_download(
         raise BadInputError(f"release {release!r}: expected one of {', '.join(files.RELEASES)}")
     if spectra not in files.RELEASES[release]:
         raise BadInputError(f"spectra {spectra!r}: {release} has {', '.join(files.RELEASES[release])}")
+    if zero_point == LINDEGREN and release not in files.WITH_DR3:
+        raise BadInputError(f"zero point {LINDEGREN}: expected a release with Gaia DR3, {' or '.join(files.WITH_DR3)}")
     if n_stars < 1:
         raise BadInputError(f"stars is {n_stars}, expected at least 1")
+    spectrograph = Spectrograph(noise)
+    gaia = {"zero_point": zero_point, "wise": wise}
     with hold(out):
         _check_empty(out)
         with new_folder(out) as partial:
-            _write(partial, n_stars, seed, release, spectra, quiet, wrong_parallaxes, zero_point, clusters)
+            stars = _draw(n_stars, seed, wrong_parallaxes, clusters, noise != "ideal", gaia)
+            _write(partial, stars, seed, release, spectra, quiet, spectrograph)
     return out
 
 
@@ -88,22 +110,23 @@ def _check_empty(out):
         raise BadInputError(f"{out}: exists and is not empty; remove it or choose another output")
 
 
-def _write(root, n_stars, seed, release, kind, quiet, wrong_parallaxes, zero_point, clusters):
-    n_chunks = -(-n_stars // CHUNK)
-    chunks = [draw_cluster_stars(clusters, seed, zero_point)] if clusters else []
-    chunks += [draw_chunk(seed, chunk, wrong_parallaxes, zero_point) for chunk in range(n_chunks)]
-    stars = {name: np.concatenate([chunk[name] for chunk in chunks])[:n_stars] for name in chunks[0]}
+def _draw(n_stars, seed, wrong_parallaxes, clusters, whole_branch, gaia):
+    """Draw cluster members, then chunks of stars of the field."""
+    chunks = [draw_cluster_stars(clusters, seed, whole_branch=whole_branch, **gaia)] if clusters else []
+    chunks += [draw_chunk(seed, chunk, wrong_parallaxes, **gaia) for chunk in range(-(-n_stars // CHUNK))]
+    return {name: np.concatenate([chunk[name] for chunk in chunks])[:n_stars] for name in chunks[0]}
+
+
+def _write(root, stars, seed, release, kind, quiet, spectrograph):
+    n_stars = stars["ra"].size
     rng = np.random.default_rng([seed, 6])
     stars["random_index"] = rng.permutation(4 * n_stars)[:n_stars].astype(np.int64)
-    stars["pseudocolour"] = np.where(stars["params_solved"] == 95, stars["nu_eff"], np.nan)
-    stars["ecl_lat"] = _ecliptic_latitude(stars)
     stars["angular_distance"] = np.abs(rng.normal(0.0, 0.12, n_stars))
     rows = _allstar_rows(stars, rng, release)
     observations = [(np.arange(n_stars), rows, 1), _observed_again(rows, rng, release)]
     without = rng.random(n_stars) < _NO_SPECTRUM
     luminous = np.flatnonzero(~without & (stars["logg"] < 2.0))  # the cut on log g must not hide the damaged file
     cut_short = int(rng.choice(luminous)) if n_stars > 10 and luminous.size else -1
-    synthesis = Synthesis()
     with Progress("simulate", sum(len(members) for members, _, _ in observations), quiet) as progress:
         for members, rows, stream in observations:
             paths = _paths(rows, release, kind)
@@ -114,8 +137,8 @@ def _write(root, n_stars, seed, release, kind, quiet, wrong_parallaxes, zero_poi
                 batch = members[first : first + CHUNK]
                 part = {name: values[batch] for name, values in stars.items()}
                 part["snr"] = rows["SNR"][first : first + CHUNK]
-                model = synthesis.flux(part, noise)
-                flux, error, mask = observe(model, part, noise)
+                part["telescope"] = rows["TELESCOPE"][first : first + CHUNK]
+                flux, error, mask, model = spectrograph.observe(part, noise, kind)
                 for i, n in enumerate(batch):
                     if not without[n]:
                         row = {name: values[first + i] for name, values in rows.items()}
@@ -148,7 +171,7 @@ def _allstar_rows(stars, rng, release):
     n = stars["teff"].size
     teff, logg, fe_h = measured_labels(stars)
     nothing = rng.random(n) < _NO_LABELS
-    south = stars["dec"] < -20.0
+    south = stars["telescope"] == "lco25m"
     small = (stars["H"] < 8.0) & (rng.random(n) < 0.3) & ~south
     telescope = np.where(south, "lco25m", np.where(small, "apo1m", "apo25m"))
     if release == "dr14":
@@ -216,9 +239,3 @@ def _untidy_gaia(table, rng):
     for name, unit in units.items():
         table[name].unit = unit
     return Table(table, copy=False)
-
-
-def _ecliptic_latitude(stars):
-    """Return the ecliptic latitude [deg], with an obliquity of 23.4393 deg."""
-    tilt, ra, dec = np.radians(23.4393), np.radians(stars["ra"]), np.radians(stars["dec"])
-    return np.degrees(np.arcsin(np.sin(dec) * np.cos(tilt) - np.cos(dec) * np.sin(tilt) * np.sin(ra)))

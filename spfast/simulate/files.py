@@ -9,6 +9,7 @@ from spfast.simulate.spectra import BAD_ERROR, DETECTORS
 
 __all__ = [
     "RELEASES",
+    "WITH_DR3",
     "allstar_table",
     "gaia_table",
     "spectrum_path",
@@ -35,6 +36,8 @@ RELEASES = {
         "apStar": "spectro/apogee/redux/1.3/stars/{telescope}/{group}/{healpix}/{prefix}-1.3-{telescope}-{id}.fits",
     },
 }
+#: Releases whose stars are matched with Gaia DR3.
+WITH_DR3 = ("dr17", "dr19")
 #: What APOGEE writes for a missing number.
 MISSING = -9999.0
 _HEADER = {"CRVAL1": GRID_LOG10_START, "CDELT1": GRID_LOG10_STEP, "CRPIX1": 1, "CTYPE1": "LOG-LINEAR"}
@@ -266,7 +269,7 @@ def _ap_star_header(star):
 
 
 def gaia_table(stars, release):
-    """Return what Gaia's archive gives for a join with 2MASS and AllWISE, one row for each star."""
+    """Return what Gaia's archive gives for a join with 2MASS and WISE, one row for each star."""
     table = Table()
     table["original_ext_source_id"] = np.char.replace(stars["APOGEE_ID"], "2M", "")
     table["source_id"] = stars["source_id"]
@@ -295,7 +298,7 @@ def gaia_table(stars, release):
         "w2mpro_error": ("W2_error", "mag"),
         "angular_distance": ("angular_distance", "arcsec"),
     }
-    if release in ("dr17", "dr19"):
+    if release in WITH_DR3:
         columns |= {
             "nu_eff_used_in_astrometry": ("nu_eff", "1 / um"),
             "pseudocolour": ("pseudocolour", "1 / um"),
@@ -303,6 +306,9 @@ def gaia_table(stars, release):
             "astrometric_params_solved": ("params_solved", None),
             "ruwe": ("ruwe", None),
         }
+    for band in ("W1", "W2") if "W1_flux" in stars else ():
+        columns[f"{band.lower()}_flux"] = (f"{band}_flux", None)  # [Vega nanomaggies], as unWISE has it
+        columns[f"{band.lower()}_dflux"] = (f"{band}_flux_error", None)
     for name, (source, unit) in columns.items():
         table[name] = stars[source]
         table[name].unit = unit

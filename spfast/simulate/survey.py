@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from spfast.config import Config
+from spfast.config import LINDEGREN, Config
 from spfast.data.cuts import training_set
 from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
 from spfast.data.spectra.continuum import chip_pixels, find_continuum_pixels
@@ -21,13 +21,24 @@ from spfast.lock import hold
 from spfast.model.layout import FeatureLayout
 from spfast.progress import Progress
 from spfast.simulate.population import BANDS
-from spfast.simulate.spectra import Synthesis, observe
-from spfast.simulate.stars import CHUNK, MOCK_ZERO_POINT, draw_chunk, draw_cluster_stars, measured_labels, truth_table
+from spfast.simulate.spectrograph import Spectrograph
+from spfast.simulate.stars import (
+    ALLWISE,
+    CHUNK,
+    DR3_NAMES,
+    MOCK_ZERO_POINT,
+    draw_chunk,
+    draw_cluster_stars,
+    measured_labels,
+    truth_table,
+)
 
 __all__ = ["simulate_survey"]
 
 #: Reference spectra from which the continuum pixels are found.
 _REFERENCE_STARS = 512
+#: A pixel with a larger error, of a continuum near 1, is not measured.
+_NOT_MEASURED = 1.0
 
 
 def simulate_survey(
@@ -38,8 +49,10 @@ def simulate_survey(
     threads: int | None = None,
     quiet: bool = False,
     wrong_parallaxes: float = 0.0,
-    zero_point: tuple[float, float] = MOCK_ZERO_POINT,
+    zero_point: tuple[float, float] | str = MOCK_ZERO_POINT,
     clusters: Sequence[str] = (),
+    noise: str = "real",
+    wise: str = ALLWISE,
 ) -> Survey:
     """Write a survey folder of any size, without writing spectra as FITS first.
 
@@ -59,10 +72,16 @@ def simulate_survey(
     quiet : bool
     wrong_parallaxes : float
         Share of the stars whose parallax is wrong; ``truth.fits`` marks them.
-    zero_point : tuple of two float [mas], [mas/mag]
-        What Gaia's parallaxes are too small by at G = 14, and by how much more for each magnitude of measured G.
+    zero_point : tuple of two float [mas], [mas/mag], or "lindegren2021"
+        What Gaia's parallaxes are too small by at G = 14, and by how much more for each magnitude of measured G; or
+        by what they are in Gaia DR3, star by star (Lindegren et al. 2021).
     clusters : sequence of str
         Literature clusters whose members come first among the stars; ``truth.fits`` names the cluster of each.
+    noise : str
+        "real": lines, noise and faults as in the releases' files, and cluster members along their whole giant branch;
+        "ideal": easier spectra with white noise of the size that the errors say.
+    wise : str
+        "allwise" or "unwise": whose W1 and W2.
 
     Returns
     -------
@@ -76,29 +95,25 @@ def simulate_survey(
     if n_stars < 1:
         raise BadInputError(f"stars is {n_stars}, expected at least 1")
     config = Config() if config is None else config
+    draw = {"wrong_parallaxes": wrong_parallaxes, "zero_point": zero_point, "clusters": clusters, "wise": wise}
     with hold(out):
         if Path(out).exists():  # before the stars are drawn; the writer checks again
             raise BadInputError(f"{out}: exists already; remove it or choose another output")
         clear_partial(out)
-        return _simulate(out, n_stars, seed, config, threads, quiet, wrong_parallaxes, zero_point, clusters)
+        return _simulate(out, n_stars, seed, config, threads, quiet, noise, draw)
 
 
-def _simulate(out, n_stars, seed, config, threads, quiet, wrong_parallaxes, zero_point, clusters):
-    stars = _parent_sample(n_stars, seed, config, wrong_parallaxes, zero_point, clusters)
-    synthesis = Synthesis()
-    continuum = _continuum_pixels(stars, synthesis, seed, config)
-    pixels, factors = _usable_pixels(stars, synthesis, continuum, seed, config)
+def _simulate(out, n_stars, seed, config, threads, quiet, noise, draw):
+    spectrograph = Spectrograph(noise)
+    stars = _parent_sample(n_stars, seed, config, whole_branch=noise != "ideal", **draw)
+    continuum = _continuum_pixels(stars, spectrograph, seed, config)
+    pixels, factors = _usable_pixels(stars, spectrograph, continuum, seed, config)
     layout = FeatureLayout(pixels)
-    table = _star_table(stars, config)
+    table = _star_table(stars, config, with_dr3=draw["zero_point"] == LINDEGREN)
     table["n_bad_pixels"] = np.zeros(n_stars, np.int32)
     n_blocks = -(-n_stars // CHUNK)
     provenance = {
-        "simulated": {
-            "seed": int(seed),
-            "wrong_parallaxes": float(wrong_parallaxes),
-            "zero_point": list(zero_point),
-            "clusters": list(clusters),
-        },
+        "simulated": {"seed": int(seed), **_told(noise, **draw)},
         "continuum": {"source": "found from the survey's spectra", "pixels": [int(p) for p in continuum]},
         "pixel_mask": {"n_pixels": layout.n_pixels, "n_dropped": int(chip_pixels().size - layout.n_pixels)},
         "bad_pixels": None if factors is None else factors.to_dict(),
@@ -118,7 +133,7 @@ def _simulate(out, n_stars, seed, config, threads, quiet, wrong_parallaxes, zero
                 for block in range(first + begin, first + end):
                     rows = slice(block * CHUNK, min((block + 1) * CHUNK, n_stars))
                     part = {name: values[rows] for name, values in stars.items()}
-                    ln_flux, ln_error, n_bad, failures = _normalized(part, synthesis, maker, [seed, 1, block])
+                    ln_flux, ln_error, n_bad, failures = _normalized(part, spectrograph, maker, [seed, 1, block])
                     assert not any(failures), failures
                     unmeasured[rows] = unmeasured_bits(layout, ln_error, config.features.flux_error_max)
                     if factors is not None:
@@ -135,12 +150,27 @@ def _simulate(out, n_stars, seed, config, threads, quiet, wrong_parallaxes, zero
         )
 
 
-def _parent_sample(n_stars, seed, config, wrong_parallaxes=0.0, zero_point=MOCK_ZERO_POINT, clusters=()):
+def _told(noise, wise, wrong_parallaxes, zero_point, clusters):
+    """Return what the survey says about its making; what is as in the first surveys is not said, for the same bytes."""
+    told = {
+        "wrong_parallaxes": float(wrong_parallaxes),
+        "zero_point": zero_point if isinstance(zero_point, str) else list(zero_point),
+        "clusters": list(clusters),
+    }
+    told |= {"noise": noise} if noise != "ideal" else {}
+    return told | ({"wise": wise} if wise != ALLWISE else {})
+
+
+def _parent_sample(n_stars, seed, config, clusters=(), whole_branch=False, **draw):
     """Draw cluster members, then chunks, until enough stars pass the Parent Sample's cuts; sort them by identifier."""
     kept, count = [], 0
     sample = config.sample
-    chunks = (draw_chunk(seed, chunk, wrong_parallaxes, zero_point) for chunk in itertools.count())
-    for stars in itertools.chain([draw_cluster_stars(clusters, seed, zero_point)] if clusters else [], chunks):
+    chunks = (draw_chunk(seed, chunk, **draw) for chunk in itertools.count())
+    members = []
+    if clusters:
+        shared = {name: value for name, value in draw.items() if name != "wrong_parallaxes"}
+        members = [draw_cluster_stars(clusters, seed, whole_branch=whole_branch, **shared)]
+    for stars in itertools.chain(members, chunks):
         jk, bprp = stars["J"] - stars["K"], stars["BP"] - stars["RP"]
         logg = measured_labels(stars)[1]
         good = (logg > sample.logg_min) & (logg <= sample.logg_max)
@@ -158,9 +188,9 @@ def _parent_sample(n_stars, seed, config, wrong_parallaxes=0.0, zero_point=MOCK_
     return stars
 
 
-def _normalized(stars, synthesis, maker, seed):
+def _normalized(stars, spectrograph, maker, seed):
     rng = np.random.default_rng(seed)
-    flux, error, mask = observe(synthesis.flux(stars, rng), stars, rng)
+    flux, error, mask, _ = spectrograph.observe(stars, rng)
     return maker.rows(flux, error, mask, normalized=True)
 
 
@@ -171,36 +201,36 @@ def _reference(stars, count):
     return {name: values[rows] for name, values in stars.items()}
 
 
-def _continuum_pixels(stars, synthesis, seed, config):
+def _continuum_pixels(stars, spectrograph, seed, config):
     """Find continuum pixels by the criterion of ingest, from other drawn stars if the survey has too few."""
     norm = config.normalization
     if stars["teff"].size < _REFERENCE_STARS:
         stars = _parent_sample(_REFERENCE_STARS, seed, config)
     stars = _reference(stars, _REFERENCE_STARS)
     rng = np.random.default_rng([seed, 3])
-    flux, _, mask = observe(synthesis.flux(stars, rng), stars, rng)
-    flux = np.where((mask & PIXMASK_BAD) | (flux <= 0.0), np.nan, flux)[:, chip_pixels()]
+    flux, error, mask, _ = spectrograph.observe(stars, rng)
+    flux = np.where((mask & PIXMASK_BAD) | (flux <= 0.0) | (error > _NOT_MEASURED), np.nan, flux)[:, chip_pixels()]
     labels = np.column_stack([stars["teff"], stars["logg"], stars["fe_h"]])
     return find_continuum_pixels(flux, labels, norm.chebyshev_degree, norm.continuum_share)
 
 
-def _usable_pixels(stars, synthesis, continuum, seed, config):
+def _usable_pixels(stars, spectrograph, continuum, seed, config):
     """Find pixels that are good in at least one star of a sample, and the sample's factors; ingest asks all stars."""
     maker = SpectrumFeatures(continuum, config)
-    ln_flux, ln_error, _, _ = _normalized(_reference(stars, N_SPECTRA), synthesis, maker, [seed, 4])
+    ln_flux, ln_error, _, _ = _normalized(_reference(stars, N_SPECTRA), spectrograph, maker, [seed, 4])
     estimated = config.features.bad_pixels == "estimated"
     factors = SpectrumFactors.of(ln_flux, ln_error, config.features.flux_error_max) if estimated else None
     return chip_pixels()[maker.usable], factors
 
 
-def _star_table(stars, config):
+def _star_table(stars, config, with_dr3=False):
     """Return the survey's star table, made from the simulator's columns."""
     table = Table()
     for name in ("APOGEE_ID", "source_id", "ra", "dec", "glon", "glat", "FIELD", "pmra", "pmdec", "parallax"):
         table[name] = stars[name]
     teff, logg, fe_h = measured_labels(stars)
     n = len(table)
-    table["TELESCOPE"] = np.where(stars["dec"] < -20.0, "lco25m", "apo25m")
+    table["TELESCOPE"] = stars["telescope"]
     table["SNR"], table["TEFF"], table["LOGG"], table["FE_H"] = stars["snr"], teff, logg, fe_h
     table["ALPHA_M"], table["VHELIO_AVG"] = stars["alpha_fe"], stars["radial_velocity"]
     table["STARFLAG"], table["ASPCAPFLAG"] = np.zeros(n, np.int64), np.zeros(n, np.int64)
@@ -218,5 +248,7 @@ def _star_table(stars, config):
         "random_index",
     ):
         table[name] = stars[name]
+    for name, column in DR3_NAMES.items() if with_dr3 else ():
+        table[name] = stars[column]
     table["training_set"] = training_set(table, config)
     return table

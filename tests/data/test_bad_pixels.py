@@ -138,7 +138,7 @@ def surveys(tmp_path_factory):
     folder, made = tmp_path_factory.mktemp("surveys"), []
     for rule in ("estimated", "one"):
         config = load_config(overrides={"features": {"bad_pixels": rule}})
-        made.append(simulate_survey(folder / rule, 150, seed=11, config=config, threads=1, quiet=True))
+        made.append(simulate_survey(folder / rule, 150, seed=11, config=config, threads=1, quiet=True, noise="ideal"))
     return made
 
 
@@ -162,7 +162,7 @@ def test_bad_pixels_of_a_simulated_survey_are_estimated_from_its_lines(surveys):
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("download") / "apogee"
-    simulate_download(folder, 100, seed=5, quiet=True)
+    simulate_download(folder, 100, seed=5, quiet=True, noise="ideal")
     return folder / "allStar-dr17.fits", folder, folder / "gaia.fits"
 
 

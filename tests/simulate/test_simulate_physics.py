@@ -14,8 +14,9 @@ from spfast.model.layout import grid_wavelength
 from spfast.simulate import simulate_survey
 from spfast.simulate.clusters import CLUSTER_STARS
 from spfast.simulate.lines import SPECIES, line_list
+from spfast.simulate.noise import IdealNoise
 from spfast.simulate.population import BANDS
-from spfast.simulate.spectra import BAD_ERROR, DETECTORS, Synthesis, observe
+from spfast.simulate.spectra import BAD_ERROR, DETECTORS, SaturatedSynthesis, Synthesis
 from spfast.simulate.stars import CHUNK, draw_chunk, draw_cluster_stars, measured_labels
 from spfast.validation.cluster_members import members_from_table, select_members
 
@@ -46,9 +47,9 @@ def training(stars, parent):
     return parent["all"] & good & (stars["visibility_periods_used"] >= cuts.visibility_periods_min)
 
 
-@pytest.fixture(scope="module")
-def synthesis():
-    return Synthesis()
+@pytest.fixture(scope="module", params=[Synthesis, SaturatedSynthesis])
+def synthesis(request):
+    return request.param()
 
 
 def some(stars, rows):
@@ -240,7 +241,7 @@ def test_noise_is_what_the_error_says_and_the_sky_leaves_traces(stars, synthesis
     part = some(stars, slice(0, 200))
     flux = synthesis.flux(part, rng)
     before = flux.copy()
-    observed, error, mask = observe(flux, part, rng)
+    observed, error, mask = IdealNoise().observe(flux, part, rng)
     assert np.array_equal(flux, before)
     good = (mask == 0) & (error < 1e9)
     pull = ((observed - flux) / error)[good]
