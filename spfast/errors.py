@@ -36,7 +36,7 @@ class LockWarning(SpfastWarning):
 
 @contextmanager
 def reading(path, failure, advice="is it whole?"):
-    """Turn whatever a parser raises on a file into one line that names the file, and silence its warnings.
+    """Turn whatever a parser raises on a file into one line that names the file, and silence warnings that are not ours.
 
     Other people's parsers may raise anything for bytes that nobody foresaw, even MemoryError and RecursionError. Wrap
     only the parsing: a fault in what is done with the values afterwards must not hide here.
@@ -67,6 +67,7 @@ def reading(path, failure, advice="is it whole?"):
             # Archives seldom keep to the letter of a standard, and warnings of that help nobody; truncation matters.
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message=".*truncated")
+            warnings.filterwarnings("always", category=SpfastWarning)
             yield
     except Exception as error:
         text = getattr(error, "strerror", None) or str(error)

@@ -6,6 +6,9 @@ import numpy as np
 from astropy import units
 from astropy.table import Column, MaskedColumn, Table
 
+from spfast.data.tables.values import NO, YES
+from spfast.errors import BadInputError
+
 __all__ = ["MASK_SUFFIX", "UNREAD", "StoredTable", "UnreadType", "make_column"]
 
 #: Entry of ``table.meta`` that names the columns that could not be read, with their types.
@@ -92,7 +95,13 @@ class StoredTable:
             return None
         values = np.ma.filled(self._column(self.names.index(name + MASK_SUFFIX)))
         if values.dtype.kind in "SU":
-            return np.char.lower(values.astype("U")) == "true"
+            values = np.char.lower(np.char.strip(values.astype("U")))
+            unknown = values[~np.isin(values, (*YES, *NO))]
+            if unknown.size:
+                raise BadInputError(
+                    f"column {name}{MASK_SUFFIX}, a mask, has {str(unknown[0])[:30]!a}, expected yes or no; correct it"
+                )
+            return np.isin(values, YES)
         return values.astype(bool)
 
 
