@@ -281,7 +281,7 @@ def load_config(path: str | Path | None = None, preset: str | None = None, overr
         with reading(path, "cannot read the configuration", "check the path"):
             text = Path(path).read_bytes()
         with reading(path, "not valid TOML", "correct the file"):
-            values = tomllib.loads(text.decode("utf-8"))
+            values = tomllib.loads(text.decode("utf-8-sig"))
     file_preset = values.pop("preset", "default")
     preset = preset or file_preset
     if not isinstance(preset, str) or preset not in PRESETS:

@@ -36,7 +36,7 @@ class LockWarning(SpfastWarning):
 
 @contextmanager
 def reading(path, failure, advice="is it whole?"):
-    """Turn whatever a parser raises on a file into one line that names the file, and silence warnings that are not ours.
+    """Turn whatever a parser raises on a file into one line that names the file, and silence its warnings.
 
     Other people's parsers may raise anything for bytes that nobody foresaw, even MemoryError and RecursionError. Wrap
     only the parsing: a fault in what is done with the values afterwards must not hide here.

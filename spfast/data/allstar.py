@@ -42,6 +42,8 @@ _COLUMNS = {
     "K": ("K", "K_MAG"),
     "K_ERR": ("K_ERR", "E_K_MAG"),
 }
+#: Bytes of the integers in which earlier releases keep flags.
+_SIGNED_BYTES = 4
 _REQUIRED = ("APOGEE_ID", "SNR", "LOGG", "J", "J_ERR", "H", "H_ERR", "K", "K_ERR")
 
 #: Galactic coordinates as the summary files since DR19 name them: both or none, for B is a magnitude elsewhere.
@@ -94,6 +96,13 @@ def read_allstar(path: str | os.PathLike) -> Table:
         if ours in columns:
             kind = "i8" if ours == "LOCATION_ID" else "f8"  # it is in no survey
             table[ours] = star_column(columns[ours], ours, f"{path}: column {columns[ours].name}", kind)
+    for ours in ("STARFLAG", "ASPCAPFLAG"):
+        if ours in columns and columns[ours].dtype.kind == "i" and columns[ours].dtype.itemsize == _SIGNED_BYTES:
+            # Bit 31 is the sign there. -1 is "no such flag".
+            table[ours] = np.where(table[ours] < -1, table[ours] + (1 << 8 * _SIGNED_BYTES), table[ours])
+    unit = columns["LOGG"].unit
+    if isinstance(unit, units.UnitBase) and unit.is_equivalent("m s-2"):
+        raise BadInputError(f"{path}: column LOGG is in {unit}, expected its logarithm (dex); correct its unit or it")
     if not set(_GALACTIC) & set(table.colnames):
         _add_galactic(table, columns, path)
     check_plausible(table, path)

@@ -10,9 +10,9 @@ from spfast.errors import BadInputError
 __all__ = ["match_names", "one_of_each", "source_ids", "star_names", "tmass_key", "unmatched"]
 
 #: What tables write where a star has no name, without blanks and in upper case.
-_NO_NAME = ("", "0", "-1", "-9999", "NAN", "NONE", "NULL", "<NA>", "N/A", "NA", "--", r"\N")
+_NO_NAME = ("", "0", "-1", "-999", "-9999", "NAN", "NONE", "NULL", "<NA>", "N/A", "NA", "-", "--", r"\N")
 #: A name may begin with these, in this order; what remains is the designation.
-_PREFIXES = ("2MASSX", "2MASS", "2M", "J")
+_PREFIXES = ("2MASSX", "2MASX", "2MASS", "2M", "J")
 #: What a source_id written as text may begin with, without blanks and in upper case.
 _RELEASES = ("GAIADR1", "GAIADR2", "GAIAEDR3", "GAIADR3", "GAIADR4", "GAIADR5", "GAIA")
 
@@ -54,11 +54,13 @@ def tmass_key(names: Iterable) -> np.ndarray:
 
 
 def _key(name):
+    name = name.strip("'\"")
     key = name.upper()
-    if key in _NO_NAME:
+    if key.removesuffix(".0") in _NO_NAME:
         return ""
     for prefix in _PREFIXES:
         rest = key.removeprefix(prefix)
+        rest = key if rest == key else rest.lstrip("_-:")
         # "J" alone begins other names as well.
         if prefix != "J" or rest[:1].isdigit():
             key = rest
@@ -187,8 +189,10 @@ def _check_digits(numbers, where):
     share = 0.5**dropped
     excess, sigma = exact.sum() - share.sum(), np.sqrt(np.sum(share * (1 - share)))
     some = excess > _CHANCE_SIGMA * sigma + 2 and excess > _CHANCE_SHARE * numbers.size
-    if some or (exact.all() and dropped.sum() > _CHANCE_BITS):
+    # A float32 leaves few numbers distinct, and far more zero bits.
+    zeros = np.log2((numbers & -numbers).astype(float)).min(initial=63) - _COMPONENT_BITS if exact.all() else 0
+    if some or (exact.all() and max(dropped.sum(), zeros * numbers.size) > _CHANCE_BITS):
         raise BadInputError(
             f"{where}: {exact.sum():,} of {numbers.size:,} large numbers end in zero bits ({share.sum():,.0f} by "
-            "chance), they went through a float64 and digits are lost; get the identifiers again, as integers or text"
+            "chance), they went through a float and digits are lost; get the identifiers again, as integers or text"
         )
