@@ -123,10 +123,12 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
         continuum = read_continuum_file(norm.continuum_file, norm.chebyshev_degree)
     stars, flow = parent_sample(allstar, spectra, gaia, wise, config)
     if like is None and not np.any(stars["training_set"]):
-        text = (
-            f"none of the {len(stars):,} stars passes the cuts of the Training Set (e.g. {example_of_training(stars)})"
+        warnings.warn(
+            f"none of the {len(stars):,} stars passes the cuts of the Training Set (e.g. "
+            f"{example_of_training(stars)}); check the Gaia table and [training]",
+            SpfastWarning,
+            stacklevel=3,
         )
-        warnings.warn(f"{text}; check the Gaia table and [training]", SpfastWarning, stacklevel=3)
     inputs = {role: {"path": str(path), "sha256": file_sha256(path)} for role, path in inputs.items()}
     for path, state in before.items():
         if _state(path) != state:

@@ -11,6 +11,7 @@ from astropy.table import Table
 from spfast.data.identifiers import match_names, unmatched
 from spfast.data.literature_clusters import cluster_key, literature_clusters
 from spfast.data.tables.names import find_name
+from spfast.data.tables.stored import refuse_unread
 from spfast.data.tables.values import column_values, float_column
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.validation.read_catalog import find_column
@@ -99,6 +100,7 @@ def members_from_table(names: Sequence[str], membership: Table) -> dict[str, np.
     SpfastWarning
         If stars are left out by their probability, or a column looks like one and is not used.
     """
+    refuse_unread(membership, lambda name: name.lower() in ("cluster", "distance"), _TABLE)
     cluster = _cluster_names(membership)
     listed = listed_names(membership)
     rows = match_names(listed, names)

@@ -9,7 +9,7 @@ from astropy.table import Table
 
 from spfast.config import BEST_SNR, ZERO_POINT, zero_point_in_mas
 from spfast.data.identifiers import match_names, one_of_each, star_names, unmatched
-from spfast.data.tables.stored import UNREAD
+from spfast.data.tables.stored import refuse_unread
 from spfast.data.tables.values import NO, YES, column_values, float_column, refuse_two_units
 from spfast.errors import BadInputError, MismatchWarning
 
@@ -270,10 +270,6 @@ def find_column(table: Table, name: str, what: str) -> str:
     own_name = _find(table, name, what)
     if own_name is not None:
         return own_name
-    unread = table.meta.get(UNREAD, {})
-    kind = next((kind for column, kind in unread.items() if _normalise_name(column) in _SPELLINGS[name]), None)
-    if kind is not None:
-        raise BadInputError(f"{what} has a column {name} {kind}, expected one number or text a row; convert it")
     raise BadInputError(f"{what} has no column {name}; it has {', '.join(table.colnames)}")
 
 
@@ -290,6 +286,7 @@ def _find(table, name, what):
             raise BadInputError(f"{what} has the columns {' and '.join(alike)}; name the one that is meant {name}")
         if alike:
             return alike[0]
+    refuse_unread(table, lambda column: _normalise_name(column) in _SPELLINGS[name], what)
     return None
 
 

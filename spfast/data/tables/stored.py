@@ -9,7 +9,7 @@ from astropy.table import Column, MaskedColumn, Table
 from spfast.data.tables.values import NO, YES
 from spfast.errors import BadInputError
 
-__all__ = ["MASK_SUFFIX", "UNREAD", "StoredTable", "UnreadType", "make_column"]
+__all__ = ["MASK_SUFFIX", "UNREAD", "StoredTable", "UnreadType", "make_column", "refuse_unread"]
 
 #: Entry of ``table.meta`` that names the columns that could not be read, with their types.
 UNREAD = "__unread__"
@@ -103,6 +103,27 @@ class StoredTable:
                 )
             return np.isin(values, YES)
         return values.astype(bool)
+
+
+def refuse_unread(table: Table, is_meant: Callable[[str], bool], where: str) -> None:
+    """Refuse a table whose wanted column is of a type that is not read: it is there, and must not be called absent.
+
+    Parameters
+    ----------
+    table : astropy Table
+        Of `StoredTable.read`.
+    is_meant : callable
+        From a column's name to whether it is the wanted one.
+    where : str
+        File or table, for messages.
+
+    Raises
+    ------
+    BadInputError
+    """
+    for name, kind in table.meta.get(UNREAD, {}).items():
+        if is_meant(name):
+            raise BadInputError(f"{where} has a column {name} {kind}, expected one number or text a row; convert it")
 
 
 def _blank(column):
