@@ -69,7 +69,7 @@ def test_a_wise_row_that_is_elsewhere_than_its_star_is_left_out(tmp_path, gaia, 
 def test_wise_keys_that_slipped_by_a_row_are_refused(tmp_path, gaia):
     wise = gaia[["tmass_id", "ra", "dec", *WISE]].copy()
     wise["tmass_id"] = np.roll(wise["tmass_id"], 1)
-    with pytest.raises(BadInputError, match="Gaia and WISE table: the 12 matched stars are .* deg apart"):
+    with pytest.raises(BadInputError, match=r"Gaia and WISE table: the 12 matched stars are .* deg apart"):
         joined(tmp_path, wise)
 
 

@@ -1,4 +1,4 @@
-"""Tables as people meet them: rows cut short, words in numbers, packed files, units and masks where other writers put them."""
+"""Tables as people meet them: rows cut short, words in numbers, packed files, odd units and masks."""
 
 import bz2
 import io
@@ -259,3 +259,33 @@ def test_a_scaled_column_knows_its_missing_value_before_scaling(tmp_path, gaia):
     errors = read_gaia(path)["w1mpro_error"]
     np.testing.assert_allclose(errors[:-1], 0.02, rtol=1e-6)
     assert np.isnan(errors[-1])
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ["mas\t\t---", "-----\t---\t---"],  # VizieR
+        ["mas\t\t"],
+        ["mas\tdeg\t-"],
+    ],
+)
+def test_a_row_of_units_below_the_header_gives_the_units(tmp_path, rows):
+    path = write(tmp_path / "t.tsv", "\n".join(["# from VizieR", "a\tb\tname", *rows, "1\t2\tx", "3\t4\ty"]) + "\n")
+    table = read_table(path)
+    assert (table["a"].tolist(), table["name"].tolist(), table["a"].unit) == ([1, 3], ["x", "y"], units.mas)
+
+
+def test_a_row_of_units_is_honoured_in_a_gaia_table(tmp_path, gaia):
+    expected = gaia["parallax"].copy()
+    for name in ("parallax", "parallax_error"):
+        gaia[name] = np.asarray(gaia[name]) / 1000
+    gaia.write(tmp_path / "gaia.csv")
+    head, *rows = (tmp_path / "gaia.csv").read_text().splitlines()
+    given = ",".join("arcsec" if name.startswith("parallax") else "" for name in head.split(","))
+    write(tmp_path / "gaia.csv", "\n".join([head, given, *rows]) + "\n")
+    np.testing.assert_allclose(read_gaia(tmp_path / "gaia.csv")["parallax"], expected)
+
+
+@pytest.mark.parametrize("row", ["2M1,A", "x,M67", "name,"])
+def test_a_first_row_of_text_is_no_row_of_units(tmp_path, row):
+    assert len(read_table(write(tmp_path / "t.csv", f"a,b\n{row}\n2M2,B\n"))) == 2

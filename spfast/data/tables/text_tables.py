@@ -4,6 +4,7 @@ import contextlib
 import csv
 import re
 
+from astropy import units
 from astropy.io import ascii as astropy_text
 
 from spfast.data.tables.values import NO_VALUE
@@ -48,7 +49,10 @@ def read_text(path, content, kind):
     lines = _decoded(path, content).split("\n")
     if kind == "csv":
         lines, delimiter = _csv_lines(path, lines)
+        lines, column_units = _without_unit_row(lines, delimiter)
         table = astropy_text.read(lines, format="csv", delimiter=delimiter, fill_values=_fill_values())
+        for column, unit in zip(table.itercols(), column_units, strict=False):
+            column.unit = unit
         names = _fields(lines[0], delimiter)
         return table, names if len(names) == len(table.colnames) else None
     if kind == "ecsv":
@@ -117,6 +121,22 @@ def _csv_lines(path, lines):
         kept.append((number, line))
     _check_lengths(path, kept, delimiter)
     return [line for _, line in kept], delimiter
+
+
+def _without_unit_row(lines, delimiter):
+    """The lines without a row of units and a row of dashes below the header, as VizieR has them; and the units."""
+    rows = [_fields(line, delimiter) for line in lines[1:3]]
+    dashes = [bool("".join(row)) and not "".join(row).strip("-") for row in rows]
+    if dashes[:1] == [True]:
+        return [lines[0], *lines[2:]], []
+    if not rows or _has_number(lines[1], delimiter) or not "".join(rows[0]):
+        return lines, []
+    found = [units.Unit(text, parse_strict="silent") if text.strip("-") else None for text in rows[0]]
+    if dashes[1:] == [True]:
+        return [lines[0], *lines[3:]], found
+    if any(isinstance(unit, units.UnrecognizedUnit) for unit in found):
+        return lines, []
+    return [lines[0], *lines[2:]], found
 
 
 def _check_lengths(path, numbered, delimiter):
