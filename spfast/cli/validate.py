@@ -34,7 +34,6 @@ def options(parser):
     parser.add_argument(
         "--law",
         default=LAWS[0],
-        choices=LAWS,
         metavar="LAW",
         help=f"extinction law for the test of reddening: {' or '.join(LAWS)} (default: %(default)s)",
     )

@@ -40,6 +40,8 @@ __all__ = ["ingest"]
 
 #: The sections of the configuration that a survey depends on.
 _SECTIONS = ("sample", "training", "normalization", "features")
+#: Fewer stars than these are hardly meant to train a model.
+_ENOUGH_TO_TRAIN = 10
 #: Stars copied at a time when the survey's arrays are written.
 _BLOCK = 256
 
@@ -122,7 +124,7 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
     if norm.continuum_file:
         continuum = read_continuum_file(norm.continuum_file, norm.chebyshev_degree)
     stars, flow = parent_sample(allstar, spectra, gaia, wise, config)
-    if like is None and not np.any(stars["training_set"]):
+    if like is None and len(stars) >= _ENOUGH_TO_TRAIN and not np.any(stars["training_set"]):
         warnings.warn(
             f"none of the {len(stars):,} stars passes the cuts of the Training Set (e.g. "
             f"{example_of_training(stars)}); check the Gaia table and [training]",

@@ -144,13 +144,6 @@ def test_zero_points_of_python_are_one_number_or_a_rule(zero_point):
         resolve_config(zero_point=zero_point)
 
 
-def test_an_unknown_extinction_law_is_refused_even_where_no_check_needs_it(capsys):
-    with pytest.raises(SystemExit) as leaving:
-        parsed("validate", "catalog.fits", "--law", "fitzpatrick")
-    assert leaving.value.code == 2
-    assert "invalid choice: 'fitzpatrick'" in capsys.readouterr().err
-
-
 def test_a_configuration_with_windows_byte_order_mark_is_read(tmp_path):
     path = tmp_path / "settings.toml"
     path.write_bytes(b"\xef\xbb\xbf[fit]\r\npenalty = 7.0\r\n")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from small_survey import spectra, tables
 
+from spfast.data.allstar import read_allstar
 from spfast.data.gaia import read_gaia, read_wise
 from spfast.data.identifiers import match_names, source_ids, tmass_key
 from spfast.data.match import join_wise
@@ -30,7 +31,7 @@ IDS = np.array([4295806720123456789 + i * 12345678901 for i in range(30)])
 
 @pytest.mark.parametrize("n", [5, 30])
 def test_identifiers_that_went_through_single_precision_are_refused(n):
-    with pytest.raises(BadInputError, match="went through a float and digits are lost"):
+    with pytest.raises(BadInputError, match=r"went through a float\d\d and digits are lost"):
         source_ids(IDS[:n].astype("f4").astype("i8"), "gaia.fits: column source_id")
     assert source_ids(IDS[:n], "gaia.fits: column source_id").tolist() == IDS[:n].tolist()
 
@@ -77,3 +78,14 @@ def test_a_wise_table_without_places_is_joined_by_key_alone(tmp_path, gaia):
     wise = gaia[["tmass_id", *WISE]].copy()
     wise["tmass_id"][:2] = wise["tmass_id"][[1, 0]]
     assert joined(tmp_path, wise)["w1mpro"][0] == pytest.approx(gaia["w1mpro"][1])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(STAR, f"2M{STAR}"), (f"2MASS J{STAR}", f"2M{STAR}"), (f"2M{STAR}", f"2M{STAR}"), ("AP123", "AP123"), ("", "")],
+)
+def test_allstars_names_get_the_prefix_that_spectrum_files_have(tmp_path, given, expected):
+    allstar = tables(spectra(12)[0])[0]
+    allstar["APOGEE_ID"] = np.array([given, *allstar["APOGEE_ID"][1:]])
+    allstar.write(tmp_path / "allStar.fits")
+    assert read_allstar(tmp_path / "allStar.fits")["APOGEE_ID"][0] == expected

@@ -7,6 +7,7 @@ from mock_catalog import mock
 
 from spfast.data.tables.read import read_table
 from spfast.errors import BadInputError, MismatchWarning, SpfastWarning
+from spfast.validation.checks import run_checks
 from spfast.validation.cluster_members import listed_members, members_from_table
 from spfast.validation.comparison import compare_catalogs
 from spfast.validation.coverage import calibration
@@ -120,3 +121,8 @@ def test_a_column_of_a_type_that_is_not_read_is_not_called_absent(tmp_path, cata
     parquet.write_table(pyarrow.table(columns), tmp_path / "catalog.parquet")
     with pytest.raises(BadInputError, match="has a column spec_parallax_err_total of the Parquet type list"):
         validate(read_table(tmp_path / "catalog.parquet"))
+
+
+def test_an_unknown_extinction_law_is_refused_even_where_no_check_needs_it(catalog):
+    with pytest.raises(BadInputError, match="extinction law 'fitzpatrick': expected one of"):
+        run_checks(catalog, law="fitzpatrick")
