@@ -13,7 +13,7 @@ from spfast.files import check_regular
 
 __all__ = [
     *("AUTO", "CONSTANT", "FITTED", "LINDEGREN", "OWN_ZERO_POINT", "COVARIATES", "ZERO_POINT", "BEST_SNR"),
-    "SMALLEST_PARALLAX_ERROR",
+    *("MISSING_NUMBERS", "SMALLEST_PARALLAX_ERROR"),
     *(
         "Config",
         "LATER",
@@ -40,6 +40,8 @@ COVARIATES = {"G": "mag", "BP-RP": "mag", "ecl_lat": "deg"}
 ZERO_POINT = 0.0483
 #: "Best" stars: raw Gaia parallax over error at least this (Hogg, Eilers & Rix 2019).
 BEST_SNR = 20.0
+#: What surveys write for "no value", as single precision may round them; -9999.99 and the like besides.
+MISSING_NUMBERS = (-999.0, -999.9, -999.99, -999.999, -9999.0, -99999.0)
 #: An error below this is none that Gaia can have [mas]: its best are near 0.01.
 SMALLEST_PARALLAX_ERROR = 1e-3
 #: A zero point beyond this is none that Gaia can have [mas]: its largest are near 0.1.
@@ -287,7 +289,7 @@ def load_config(path: str | Path | None = None, preset: str | None = None, overr
         with reading(path, "cannot read the configuration", "check the path"):
             text = Path(path).read_bytes()
         with reading(path, "not valid TOML", "correct the file"):
-            values = tomllib.loads(text.decode("utf-8"))
+            values = tomllib.loads(text.decode("utf-8-sig"))
     file_preset = values.pop("preset", "default")
     preset = preset or file_preset
     if not isinstance(preset, str) or preset not in PRESETS:

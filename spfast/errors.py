@@ -67,6 +67,7 @@ def reading(path, failure, advice="is it whole?"):
             # Archives seldom keep to the letter of a standard, and warnings of that help nobody; truncation matters.
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message=".*truncated")
+            warnings.filterwarnings("always", category=SpfastWarning)
             yield
     except Exception as error:
         text = getattr(error, "strerror", None) or str(error)

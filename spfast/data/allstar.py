@@ -1,6 +1,7 @@
 """APOGEE's allStar table, of any release: the columns that spfast uses, under its own names."""
 
 import os
+import re
 import warnings
 
 import numpy as np
@@ -8,6 +9,7 @@ from astropy import units
 from astropy.table import Table
 
 from spfast.data.columns import closest_names
+from spfast.data.identifiers import tmass_key
 from spfast.data.tables.names import no_column
 from spfast.data.tables.read import read_columns
 from spfast.data.tables.values import check_plausible, star_column
@@ -42,6 +44,10 @@ _COLUMNS = {
     "K": ("K", "K_MAG"),
     "K_ERR": ("K_ERR", "E_K_MAG"),
 }
+#: What a 2MASS designation looks like.
+_DESIGNATION = re.compile(r"\d{8}[-+]\d{7}$")
+#: Bytes of the integers in which earlier releases keep flags.
+_SIGNED_BYTES = 4
 _REQUIRED = ("APOGEE_ID", "SNR", "LOGG", "J", "J_ERR", "H", "H_ERR", "K", "K_ERR")
 
 #: Galactic coordinates as the summary files since DR19 name them: both or none, for B is a magnitude elsewhere.
@@ -94,10 +100,26 @@ def read_allstar(path: str | os.PathLike) -> Table:
         if ours in columns:
             kind = "i8" if ours == "LOCATION_ID" else "f8"  # it is in no survey
             table[ours] = star_column(columns[ours], ours, f"{path}: column {columns[ours].name}", kind)
+    table["APOGEE_ID"] = _with_prefix(table["APOGEE_ID"])
+    for ours in ("STARFLAG", "ASPCAPFLAG"):
+        if ours in columns and columns[ours].dtype.kind == "i" and columns[ours].dtype.itemsize == _SIGNED_BYTES:
+            # Bit 31 is the sign there. -1 is "no such flag".
+            table[ours] = np.where(table[ours] < -1, table[ours] + (1 << 8 * _SIGNED_BYTES), table[ours])
+    unit = columns["LOGG"].unit
+    if isinstance(unit, units.UnitBase) and unit.is_equivalent("m s-2"):
+        raise BadInputError(f"{path}: column LOGG is in {unit}, expected its logarithm (dex); correct its unit or it")
     if not set(_GALACTIC) & set(table.colnames):
         _add_galactic(table, columns, path)
     check_plausible(table, path)
     return table
+
+
+def _with_prefix(names):
+    """Names with the 2M that APOGEE's files have, where a table leaves it out or writes 2MASS J."""
+    keys = tmass_key(names)
+    bare = [not name.upper().startswith("2M") or name.upper().startswith("2MASS") for name in names]
+    is_tmass = [_DESIGNATION.match(key) is not None for key in keys]
+    return np.where(np.array(bare, bool) & np.array(is_tmass, bool), np.char.add("2M", keys), names)
 
 
 def _has_aspcap_results(columns, path):

@@ -16,6 +16,7 @@ __all__ = [
     "CutFlow",
     "cut_apogee",
     "cut_photometry",
+    "example_of_training",
     "good_astrometry",
     "training_set",
 ]
@@ -230,6 +231,18 @@ def training_set(stars, config):
         & (np.asarray(stars["parallax_error"]) < config.training.parallax_error_max)
         & good_astrometry(stars, config)
     )
+
+
+def example_of_training(stars: Table) -> str:
+    """Say what the cuts of the Training Set look at, of the first star (str)."""
+    names = (
+        "parallax",
+        "parallax_error",
+        "visibility_periods_used",
+        "astrometric_chi2_al",
+        "astrometric_n_good_obs_al",
+    )
+    return f"{stars['APOGEE_ID'][0]}: {_values_of(stars, *names)(0)}"
 
 
 def good_astrometry(stars, config):

@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+from astropy import units
 from astropy.table import Table
 
 from spfast.data.columns import DR3_COLUMNS, VARIABLE_FLAGS, closest_names
@@ -12,12 +13,13 @@ from spfast.data.tables.read import read_columns
 from spfast.data.tables.values import check_plausible, column_values, star_column
 from spfast.errors import BadInputError
 
-__all__ = ["read_gaia", "read_wise"]
+__all__ = ["WISE_COLUMNS", "read_gaia", "read_wise"]
 
 #: Names that the column of 2MASS keys may have; the first match wins.
 _KEY_NAMES = ("tmass_id", "original_ext_source_id", "apogee_id")
 _BANDS = ("g", "bp", "rp")
-_WISE = ("w1mpro", "w1mpro_error", "w2mpro", "w2mpro_error")
+#: WISE's columns, in a table of its own or in Gaia's.
+WISE_COLUMNS = ("w1mpro", "w1mpro_error", "w2mpro", "w2mpro_error")
 #: AllWISE's own names of the errors.
 _ALIASES = {"w1mpro_error": ("w1sigmpro",), "w2mpro_error": ("w2sigmpro",)}
 _FLUXES = tuple(f"phot_{band}_mean_{kind}" for band in _BANDS for kind in ("flux", "flux_error"))
@@ -33,7 +35,7 @@ _REQUIRED = (
     "astrometric_n_good_obs_al",
     "phot_variable_flag",
 )
-_OPTIONAL = ("ra", "dec", "pmra", "pmdec", "random_index", "angular_distance", *_WISE, *DR3_COLUMNS)
+_OPTIONAL = ("ra", "dec", "pmra", "pmdec", "random_index", "angular_distance", *WISE_COLUMNS, *DR3_COLUMNS)
 
 
 def read_gaia(path: str | os.PathLike) -> Table:
@@ -60,6 +62,12 @@ def read_gaia(path: str | os.PathLike) -> Table:
     for name in (*_REQUIRED, *_OPTIONAL):
         if name in _REQUIRED or name in columns:
             result[name] = _values(columns, name, names, path)
+    for band in _BANDS:
+        flux, error = (columns[f"phot_{band}_mean_{kind}"] for kind in ("flux", "flux_error"))
+        if not any(isinstance(column.unit, units.UnrecognizedUnit | None) for column in (flux, error)):
+            # Only their ratio is used: any unit will do that both have.
+            where = f"{path}: column {error.name}"
+            result[f"phot_{band}_mean_flux_error"] = column_values(error, "f8", where, error.unit, flux.unit)
     check_plausible(result, path)
     return result
 
@@ -75,20 +83,22 @@ def read_wise(path: str | os.PathLike) -> Table:
     Returns
     -------
     table : astropy Table
-        ``key`` or ``source_id``, then w1mpro, w1mpro_error, w2mpro, w2mpro_error [mag].
+        ``key`` or ``source_id``, then w1mpro, w1mpro_error, w2mpro, w2mpro_error [mag], and ``ra`` and ``dec`` if the
+        file has them.
 
     Raises
     ------
     BadInputError
         As `read_gaia`.
     """
-    columns, names = _read(path, "source_id", *_WISE)
+    columns, names = _read(path, "source_id", *WISE_COLUMNS, "ra", "dec")
     if "key" in columns:
         result = Table({"key": _key(columns, names, path)})
     else:
         result = Table({"source_id": _values(columns, "source_id", names, path)})
-    for name in _WISE:
-        result[name] = _values(columns, name, names, path)
+    for name in (*WISE_COLUMNS, "ra", "dec"):
+        if name in WISE_COLUMNS or name in columns:
+            result[name] = _values(columns, name, names, path)
     check_plausible(result, path)
     return result
 

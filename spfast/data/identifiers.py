@@ -10,9 +10,9 @@ from spfast.errors import BadInputError
 __all__ = ["match_names", "one_of_each", "source_ids", "star_names", "tmass_key", "unmatched"]
 
 #: What tables write where a star has no name, without blanks and in upper case.
-_NO_NAME = ("", "0", "-1", "-9999", "NAN", "NONE", "NULL", "<NA>", "N/A", "NA", "--", r"\N")
+_NO_NAME = ("", "0", "-1", "-999", "-9999", "NAN", "NONE", "NULL", "<NA>", "N/A", "NA", "-", "--", r"\N")
 #: A name may begin with these, in this order; what remains is the designation.
-_PREFIXES = ("2MASSX", "2MASS", "2M", "J")
+_PREFIXES = ("2MASSX", "2MASX", "2MASS", "2M", "J")
 #: What a source_id written as text may begin with, without blanks and in upper case.
 _RELEASES = ("GAIADR1", "GAIADR2", "GAIAEDR3", "GAIADR3", "GAIADR4", "GAIADR5", "GAIA")
 
@@ -23,6 +23,8 @@ _MANTISSA_BITS = 53
 #: Numbers that all end in zero bits, more than these in sum, were rounded; so were some of them, if those that do are
 #: more than chance makes by so many sigma and by this share of all (no more is known of how Gaia counts sources).
 _CHANCE_BITS, _CHANCE_SIGMA, _CHANCE_SHARE = 30, 6.0, 0.1
+#: A float32 drops more than so many bits, beyond those of the components; a float64 drops three at most.
+_SINGLE_BITS = 20
 
 
 def star_names(column: Iterable) -> list[str]:
@@ -54,11 +56,13 @@ def tmass_key(names: Iterable) -> np.ndarray:
 
 
 def _key(name):
+    name = name.strip("'\"")
     key = name.upper()
-    if key in _NO_NAME:
+    if key.removesuffix(".0") in _NO_NAME:
         return ""
     for prefix in _PREFIXES:
         rest = key.removeprefix(prefix)
+        rest = key if rest == key else rest.lstrip("_-:")
         # "J" alone begins other names as well.
         if prefix != "J" or rest[:1].isdigit():
             key = rest
@@ -179,16 +183,20 @@ def _from_text(texts, where):
 
 def _check_digits(numbers, where):
     """Refuse numbers whose last bits are 0 more often than chance makes them so."""
-    numbers = np.unique(numbers[numbers > 0])
+    numbers, n_rows = np.unique(numbers[numbers > 0], return_counts=True)
     # How many bits a double drops, beyond those that are 0 anyway.
     dropped = np.floor(np.log2(numbers.astype(float))).astype(int) + 1 - _MANTISSA_BITS - _COMPONENT_BITS
-    numbers, dropped = numbers[dropped > 0], dropped[dropped > 0]
+    numbers, n_rows, dropped = numbers[dropped > 0], n_rows[dropped > 0], dropped[dropped > 0]
     exact = numbers == numbers.astype(float).astype(np.int64)
     share = 0.5**dropped
     excess, sigma = exact.sum() - share.sum(), np.sqrt(np.sum(share * (1 - share)))
     some = excess > _CHANCE_SIGMA * sigma + 2 and excess > _CHANCE_SHARE * numbers.size
-    if some or (exact.all() and dropped.sum() > _CHANCE_BITS):
+    # A float32 leaves few numbers distinct, and far more zero bits.
+    zeros = np.log2((numbers & -numbers).astype(float)) - _COMPONENT_BITS
+    is_single = n_rows.sum() > 1 and zeros.min() > _SINGLE_BITS
+    if some or is_single or (exact.all() and dropped.sum() > _CHANCE_BITS):
         raise BadInputError(
             f"{where}: {exact.sum():,} of {numbers.size:,} large numbers end in zero bits ({share.sum():,.0f} by "
-            "chance), they went through a float64 and digits are lost; get the identifiers again, as integers or text"
+            f"chance), they went through a float{32 if is_single else 64} and digits are lost; get the identifiers "
+            "again, as integers or text"
         )

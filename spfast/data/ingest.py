@@ -14,6 +14,7 @@ import spfast
 from spfast.blas import one_blas_thread
 from spfast.config import Config
 from spfast.data.apogee import fits_library, spectrum_reader
+from spfast.data.cuts import example_of_training
 from spfast.data.match import POLICIES
 from spfast.data.parent_sample import parent_sample
 from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
@@ -39,6 +40,8 @@ __all__ = ["ingest"]
 
 #: The sections of the configuration that a survey depends on.
 _SECTIONS = ("sample", "training", "normalization", "features")
+#: Fewer stars than these are hardly meant to train a model.
+_ENOUGH_TO_TRAIN = 10
 #: Stars copied at a time when the survey's arrays are written.
 _BLOCK = 256
 
@@ -121,6 +124,13 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
     if norm.continuum_file:
         continuum = read_continuum_file(norm.continuum_file, norm.chebyshev_degree)
     stars, flow = parent_sample(allstar, spectra, gaia, wise, config)
+    if like is None and len(stars) >= _ENOUGH_TO_TRAIN and not np.any(stars["training_set"]):
+        warnings.warn(
+            f"none of the {len(stars):,} stars passes the cuts of the Training Set (e.g. "
+            f"{example_of_training(stars)}); check the Gaia table and [training]",
+            SpfastWarning,
+            stacklevel=3,
+        )
     inputs = {role: {"path": str(path), "sha256": file_sha256(path)} for role, path in inputs.items()}
     for path, state in before.items():
         if _state(path) != state:

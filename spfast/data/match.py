@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 
+from spfast.data.gaia import WISE_COLUMNS
 from spfast.data.identifiers import tmass_key, unmatched
 from spfast.errors import BadInputError, SpfastWarning
 
@@ -84,14 +85,19 @@ def match_gaia(apogee_id, gaia):
     return _lookup(tmass_key(apogee_id), tmass_key(gaia["key"][rows]), rows)
 
 
-def check_places(stars, gaia):
+def check_places(stars, others, names=("allStar", "Gaia"), consequence="are rejected"):
     """Say which stars are at one place in two tables; refuse hours for degrees, and keys of other stars.
 
     Parameters
     ----------
-    stars, gaia : astropy Table
-        The same stars, row by row; ``ra`` and ``dec`` [deg] are compared if both tables have them. Gaia's ``pmra`` and
-        ``pmdec`` [mas/yr] say how far a star may have moved between the tables' epochs.
+    stars, others : astropy Table
+        The same stars, row by row, named in the first column of ``stars``; ``ra`` and ``dec`` [deg] are compared if
+        both tables have them. The ``pmra`` and ``pmdec`` [mas/yr] of either say how far a star may have moved between
+        the tables' epochs.
+    names : tuple of str
+        What messages call the tables.
+    consequence : str
+        What the message says becomes of stars that are elsewhere.
 
     Returns
     -------
@@ -103,9 +109,9 @@ def check_places(stars, gaia):
     BadInputError
         If half of the stars are more than a minute of arc apart; proper motion moves a star by seconds at most.
     """
-    if any(name not in table.colnames for table in (stars, gaia) for name in ("ra", "dec")):
+    if any(name not in table.colnames for table in (stars, others) for name in ("ra", "dec")):
         return np.ones(len(stars), bool)
-    ra, dec, other_ra, other_dec = (np.radians(table[name]) for table in (stars, gaia) for name in ("ra", "dec"))
+    ra, dec, other_ra, other_dec = (np.radians(table[name]) for table in (stars, others) for name in ("ra", "dec"))
     # The haversine formula: exact for small angles.
     cosines = np.cos(dec) * np.cos(other_dec)
     square = np.sin((dec - other_dec) / 2) ** 2 + cosines * np.sin((ra - other_ra) / 2) ** 2
@@ -113,21 +119,22 @@ def check_places(stars, gaia):
     known = apart[np.isfinite(apart)]
     if known.size and np.median(known) > _APART_MAX:
         raise BadInputError(
-            f"allStar and Gaia table: the {known.size} matched stars are {np.median(known):.3g} deg apart (median), "
-            "expected seconds of arc; is ra in hours, or are the 2MASS keys those of other stars?"
+            f"{names[0]} and {names[1]} table: the {known.size} matched stars are {np.median(known):.3g} deg apart "
+            "(median), expected seconds of arc; is ra in hours, or are the 2MASS keys those of other stars?"
         )
     limit = np.full(len(stars), _APART_MAX)
-    if {"pmra", "pmdec"} <= set(gaia.colnames):
-        moved = np.hypot(np.asarray(gaia["pmra"], dtype=float), np.asarray(gaia["pmdec"], dtype=float))  # [mas/yr]
+    moving = next((table for table in (others, stars) if {"pmra", "pmdec"} <= set(table.colnames)), None)
+    if moving is not None:
+        moved = np.hypot(np.asarray(moving["pmra"], dtype=float), np.asarray(moving["pmdec"], dtype=float))  # [mas/yr]
         moved = _MATCH_RADIUS + _EPOCHS_APART * moved / 3.6e6
         limit = np.where(np.isfinite(moved), moved, limit)
     same = ~(apart > limit)
     if not same.all():
         first = int(np.flatnonzero(~same)[0])
         warnings.warn(
-            f"{np.count_nonzero(~same):,} of {len(stars):,} matched stars are rejected, their Gaia source is elsewhere "
-            f"(the first: {stars['APOGEE_ID'][first]}, {apart[first]:.3g} deg away); are the 2MASS keys of some rows "
-            "those of other stars?",
+            f"{np.count_nonzero(~same):,} of {len(stars):,} matched stars {consequence}, their {names[1]} source is "
+            f"elsewhere (the first: {stars[stars.colnames[0]][first]}, {apart[first]:.3g} deg away); are the 2MASS "
+            "keys of some rows those of other stars?",
             SpfastWarning,
             stacklevel=3,
         )
@@ -136,6 +143,8 @@ def check_places(stars, gaia):
 
 def join_wise(gaia, wise):
     """Add the WISE columns of another table to a Gaia table in place, matched by 2MASS key or else by source_id.
+
+    Where both tables have places, a WISE row that is elsewhere than the star is another's and left out.
 
     Parameters
     ----------
@@ -159,7 +168,10 @@ def join_wise(gaia, wise):
             f"WISE table: none of its {len(wise)} rows matches a Gaia row by {by}; check both "
             f"({unmatched(wise[by], gaia[by])})"
         )
-    for name in wise.colnames[1:]:
+    rows = np.flatnonzero(matched >= 0)
+    same = check_places(gaia[rows], wise[matched[rows]], ("Gaia", "WISE"), "have no WISE photometry")
+    matched[rows[~same]] = -1
+    for name in WISE_COLUMNS:
         gaia[name] = np.where(matched >= 0, np.asarray(wise[name])[matched], np.nan).astype(np.float32)
 
 

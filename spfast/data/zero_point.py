@@ -8,6 +8,8 @@ from astropy.coordinates import BarycentricMeanEcliptic, SkyCoord
 from astropy.table import Table
 
 from spfast.config import CONSTANT, COVARIATES, FITTED, LINDEGREN
+from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
+from spfast.data.tables.values import float_column
 from spfast.errors import BadInputError
 
 __all__ = ["added_to_parallax", "lindegren_zero_point", "zero_point_covariates"]
@@ -114,7 +116,7 @@ def _covariate(stars, name):
         lacking = [each for each in names if each not in stars.colnames]
         if lacking:
             raise BadInputError(f"zero point covariate {name}: the survey has no column {lacking[0]}; leave it out")
-        return [np.ma.filled(np.ma.asarray(stars[each]).astype(np.float64), np.nan) for each in names]
+        return [float_column(stars, each, {**STAR_COLUMNS, **DR3_COLUMNS}[each].unit) for each in names]
 
     if name == "G":
         return column("phot_g_mean_mag")[0]
@@ -168,7 +170,7 @@ def lindegren_zero_point(stars: Table) -> tuple[np.ndarray, np.ndarray]:
             f"the zero point lindegren2021 needs {', '.join(missing)}, which the survey lacks; ingest a Gaia DR3 table"
         )
     g, nu_eff, pseudocolour, latitude = (
-        np.ma.filled(np.ma.asarray(stars[name]).astype(np.float64), np.nan)
+        float_column(stars, name, {**STAR_COLUMNS, **DR3_COLUMNS}[name].unit)
         for name in ("phot_g_mean_mag", *_NEEDED[:3])
     )
     solved = np.ma.filled(np.ma.asarray(stars["astrometric_params_solved"]), -1)

@@ -3,11 +3,13 @@
 import numpy as np
 from astropy import units
 
+from spfast.config import MISSING_NUMBERS
 from spfast.errors import BadInputError
 
 __all__ = [
     "check_columns",
     "check_design",
+    "parallaxes_and_errors",
     "penalized_mask",
     "refuse_features",
     "refuse_stars",
@@ -117,6 +119,26 @@ def _is_mask_of_integers(rows):
         return False
     n_zeros, n_ones = np.count_nonzero(rows == 0), np.count_nonzero(rows == 1)
     return n_zeros + n_ones == rows.size and max(n_zeros, n_ones) > 1
+
+
+def parallaxes_and_errors(parallax, parallax_error, n_stars: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return parallaxes and their errors (two float64 arrays, shape (n_stars,) [mas]), each as `star_values`.
+
+    Numbers that surveys write for "no value" become NaN.
+
+    Raises
+    ------
+    BadInputError
+        As `star_values`; or if one has a unit other than mas and the other none.
+    """
+    given = {"parallax": _unit(parallax), "parallax_error": _unit(parallax_error)}
+    values, errors = (
+        star_values(each, name, n_stars) for each, name in zip((parallax, parallax_error), given, strict=True)
+    )
+    for name, other in zip(given, reversed(given), strict=True):
+        if given[other] is None and given[name] not in (None, units.mas):
+            raise BadInputError(f"{name}: unit {given[name]}, and {other} has none; give both their units, or none")
+    return np.where(np.isin(values, MISSING_NUMBERS), np.nan, values), errors
 
 
 def star_values(values, name: str, n_stars: int) -> np.ndarray:

@@ -9,11 +9,11 @@ from spfast.errors import BadInputError
 from spfast.model.arrays import (
     check_columns,
     check_design,
+    parallaxes_and_errors,
     penalized_mask,
     refuse_features,
     refuse_stars,
     resolve_rows,
-    star_values,
 )
 from spfast.model.layout import MAGNITUDE, MAGNITUDE_SUM
 from spfast.model.objective import Objective
@@ -49,8 +49,7 @@ class FitData:
         self.rows = resolve_rows(rows, n_stars)
         if self.rows.size == 0:
             raise BadInputError("rows: no star is selected for training; loosen the cuts or check the fold")
-        raw = star_values(parallax, "parallax", n_stars)[self.rows]
-        error = star_values(parallax_error, "parallax_error", n_stars)[self.rows]
+        raw, error = (v[self.rows] for v in parallaxes_and_errors(parallax, parallax_error, n_stars))
         refuse_stars("parallax", ~np.isfinite(raw), self.rows, "a finite number in mas")
         refuse_stars("parallax_error", ~(error > 0), self.rows, "a positive number in mas")
         self._refuse_tiny_errors(error)

@@ -37,7 +37,7 @@ from spfast.config import COVARIATES, FITTED, ZERO_POINT, split_names, zero_poin
 from spfast.data.survey import Survey
 from spfast.data.zero_point import added_to_parallax, zero_point_covariates
 from spfast.errors import BadInputError, SpfastWarning
-from spfast.model.arrays import check_design, resolve_rows, star_values
+from spfast.model.arrays import check_design, parallaxes_and_errors, resolve_rows
 from spfast.model.fitted_model import FittedModel
 from spfast.model.layout import FeatureLayout
 from spfast.model.options import FitOptions
@@ -145,8 +145,7 @@ def fit_zero_point(
     label = np.arange(rows.size) % n_folds
     splits = [Split(0, str(k), rows[label != k], rows[label == k]) for k in range(n_folds)]
     exact = layout is not None and bool(layout.magnitudes)
-    parallax = star_values(parallax, "parallax", len(features))
-    error = star_values(parallax_error, "parallax_error", len(features))
+    parallax, error = parallaxes_and_errors(parallax, parallax_error, len(features))
     of_each = replace(options, robust=None, exact_distance_modulus=exact)
     stars = TrainingStars(features, None, layout, parallax, error, error, rows, of_each, penalized)
     return fit_offsets(stars, splits, penalty, covariates=covariates, first=first, robust=options.robust)

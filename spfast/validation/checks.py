@@ -18,7 +18,7 @@ from spfast.validation.coverage import CALIBRATION, COVERAGE, calibration, cover
 from spfast.validation.material import Material
 from spfast.validation.measures import MEASURES, format_validation, validate
 from spfast.validation.read_catalog import read_catalog
-from spfast.validation.reddening import REDDENING, reddening_test
+from spfast.validation.reddening import REDDENING, reddening_test, resolve_law
 from spfast.validation.stability import (
     STABILITY,
     WAVELENGTHS,
@@ -259,6 +259,7 @@ def run_checks(
     BadInputError
         As each check, or if the survey's files became shorter meanwhile.
     """
+    resolve_law(law)  # before any work, and where no check needs it
     material = Material(truth, survey, models, other, members, zero_point, law, threads)
     tables = {check.name: check.compute(catalog, material) for check in CHECKS if check.is_possible(material)}
     if survey is not None:

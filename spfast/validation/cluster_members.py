@@ -11,6 +11,7 @@ from astropy.table import Table
 from spfast.data.identifiers import match_names, unmatched
 from spfast.data.literature_clusters import cluster_key, literature_clusters
 from spfast.data.tables.names import find_name
+from spfast.data.tables.stored import refuse_unread
 from spfast.data.tables.values import column_values, float_column
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.validation.read_catalog import find_column
@@ -30,6 +31,8 @@ _CRITERIA = (
 
 #: Units of the columns of the clusters' centres, which have [Fe/H] besides.
 _CENTRE_UNITS = {"ra": "deg", "dec": "deg", "radius": "deg", "pmra": "mas/yr", "pmdec": "mas/yr", "velocity": "km/s"}
+#: What tables of a survey write where a star is in no cluster, beside the words for "no value".
+_NO_CLUSTER = ("-", "0", "-1", "-999", "-9999", "-9999.0")
 #: What messages call the user's table.
 _TABLE = "the table of cluster members"
 #: Probabilities of OCCAM (Donor et al. 2020, AJ 159, 199), whose members have all above this, three sigma.
@@ -50,6 +53,10 @@ def listed_members(names: Sequence[str], membership: Table) -> Members:
     members = members_from_table(names, membership)
     column = find_name(membership.colnames, ("distance",), _TABLE)
     if column is None:
+        alike = [name for name in membership.colnames if name.lower().startswith("dist")]
+        if alike:
+            text = f"{_TABLE} has a column {alike[0]}, which is not used; name the clusters' distances [kpc] distance"
+            warnings.warn(text, SpfastWarning, stacklevel=2)
         return Members(members)
     distances = float_column(membership, column, "kpc")
     keys = np.array([cluster_key(name) for name in _cluster_names(membership)], dtype="U")
@@ -86,13 +93,14 @@ def members_from_table(names: Sequence[str], membership: Table) -> dict[str, np.
     Raises
     ------
     BadInputError
-        If a column is missing, or no listed star is in the catalog.
+        If a column is missing, or no listed star is in the catalog and in a cluster.
 
     Warns
     -----
     SpfastWarning
         If stars are left out by their probability, or a column looks like one and is not used.
     """
+    refuse_unread(membership, lambda name: name.lower() in ("cluster", "distance"), _TABLE)
     cluster = _cluster_names(membership)
     listed = listed_names(membership)
     rows = match_names(listed, names)
@@ -101,8 +109,14 @@ def members_from_table(names: Sequence[str], membership: Table) -> dict[str, np.
             f"none of the {len(membership)} listed cluster members is in the catalog; check the names "
             f"({unmatched(listed, names)})"
         )
-    used = (rows >= 0) & (np.char.str_len(cluster) > 0) & _probable(membership)
     keys = np.array([cluster_key(name) for name in cluster], dtype="U")
+    used = (rows >= 0) & (keys != "") & _probable(membership)
+    if not used.any():
+        first = int(np.argmax(rows >= 0))
+        raise BadInputError(
+            f"no star of the catalog is listed as a member of a cluster (e.g. {listed[first]}, whose cluster is "
+            f"{str(cluster[first])[:30]!a}); check {_TABLE}"
+        )
     members = {}
     for key in dict.fromkeys(keys[used].tolist()):
         name = str(cluster[np.flatnonzero(keys == key)[0]])
@@ -122,7 +136,8 @@ def _cluster_names(membership):
         raise BadInputError(
             f"{_TABLE} has columns {', '.join(membership.colnames[:8])}; expected 2MASS_ID (or APOGEE_ID) and cluster"
         )
-    return np.char.strip(column_values(membership[column], "U", "cluster members: column cluster"))
+    names = np.char.strip(column_values(membership[column], "U", "cluster members: column cluster"))
+    return np.where(np.isin(names, _NO_CLUSTER), "", names)
 
 
 def _probable(membership):

@@ -146,7 +146,8 @@ def match_catalogs(catalog: Table, other: Table) -> MatchedStars:
         raise BadInputError(f"the two catalogs have no star in common; their 2MASS names differ ({seen})")
     matched = np.where(in_both, other_spec[other_rows], np.nan)
     matched_error = np.where(in_both, other_error[other_rows], np.nan)
-    rows = np.flatnonzero((spec > 0) & (matched > 0) & np.isfinite(error) & np.isfinite(matched_error))
+    # No value compares as False.
+    rows = np.flatnonzero((spec > 0) & (matched > 0) & (error >= 0) & (matched_error >= 0))
     if not rows.size:
         raise BadInputError("the stars that are in both catalogs have no parallax or error in one; check their values")
     return MatchedStars(first[rows], spec[rows], error[rows], matched[rows], matched_error[rows])

@@ -6,7 +6,7 @@ from astropy.table import Table
 from spfast.config import BEST_SNR
 from spfast.errors import BadInputError
 from spfast.validation.columns import Column, described_table
-from spfast.validation.read_catalog import read_catalog, true_parallaxes
+from spfast.validation.read_catalog import read_catalog, refuse_ratio, true_parallaxes
 from spfast.validation.terminal import lay_out
 
 __all__ = ["MEASURES", "format_validation", "validate"]
@@ -91,6 +91,7 @@ def validate(catalog: Table, truth: Table | None = None, zero_point: float | Non
     references = [("gaia", gaia, np.hypot(gaia_error, spec_error), both, spec_error < gaia_error)]
     if truth is not None:
         true = true_parallaxes(stars.names, truth)
+        refuse_ratio(spec, true, stars.has_spec & (true > 0) & (spec > 0), "spec_parallax", "true_parallax")
         nearer = ~(np.abs(spec - true) >= np.abs(gaia - true))  # a star without a Gaia parallax counts as nearer
         references.append(("truth", true, spec_error, np.isfinite(true) & stars.has_spec, nearer))
 

@@ -9,8 +9,8 @@ from astropy.table import Table
 
 from spfast.config import BEST_SNR, ZERO_POINT, zero_point_in_mas
 from spfast.data.identifiers import match_names, one_of_each, star_names, unmatched
-from spfast.data.tables.stored import UNREAD
-from spfast.data.tables.values import column_values, float_column
+from spfast.data.tables.stored import refuse_unread
+from spfast.data.tables.values import NO, YES, column_values, float_column, refuse_two_units
 from spfast.errors import BadInputError, MismatchWarning
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "find_column",
     "read_catalog",
     "refuse_other_unit",
+    "refuse_ratio",
     "total_error_column",
     "true_parallaxes",
 ]
@@ -60,9 +61,8 @@ _PLAUSIBLE_PARALLAX, _PLAUSIBLE_GAIA_ERROR = (2e-3, 1e3), (2e-3, 50.0)
 #: Two parallaxes of the same stars are in different units if their median ratio is beyond this, or below one over it;
 #: asked of stars with a parallax of at least so many times its error, if there are a few.
 _LARGEST_RATIO, _CLEAR, _FEW = 100.0, 5.0, 5
-#: How tables write "yes" and "no", in lower case.
-_TRUE = ("1", "1.0", "true", "t", "yes", "y")
-_FALSE = ("0", "0.0", "false", "f", "no", "n")
+#: The median of spec_parallax_err over spec_parallax: beyond these the two are in different units.
+_FRACTIONS = (1e-4, 30.0)
 _FOLDS = ("A", "B")
 
 
@@ -85,7 +85,7 @@ class CatalogArrays:
     training, best : bool array
         In the training set; and there with a raw Gaia parallax of at least `spfast.config.BEST_SNR` times its error.
     has_gaia, has_spec : bool array
-        Whether value and error can be used.
+        Whether value and error can be used: of a star's rows in one alone.
     """
 
     names: list[str]
@@ -127,7 +127,7 @@ def read_catalog(catalog: Table, zero_point: float | None = None) -> CatalogArra
     Warns
     -----
     MismatchWarning
-        If the catalog is ours and has no header.
+        If the catalog is ours and has no header, or has several rows of a star.
     """
     columns = {name: find_column(catalog, name, "the catalog") for name in TABLE_1}
     gaia, gaia_error, spec, spec_error = (float_column(catalog, columns[name], "mas") for name in TABLE_1[1:5])
@@ -140,24 +140,37 @@ def read_catalog(catalog: Table, zero_point: float | None = None) -> CatalogArra
             stacklevel=2,
         )
     has_gaia = _measured(gaia) & _measured(gaia_error) & (gaia_error > _ERROR_MIN)
-    training = _one_of(catalog, columns["training_set"], str.lower, (*_TRUE, *_FALSE), "yes or no (or 1 or 0)")
-    training = np.isin(training, _TRUE)
+    training = _one_of(catalog, columns["training_set"], str.lower, (*YES, *NO), "yes or no (or 1 or 0)")
+    training = np.isin(training, YES)
     fold = _one_of(catalog, columns["sample"], str.upper, _FOLDS, "A or B")
     refuse_other_unit("the catalog", columns["Gaia_parallax_err"], gaia_error, _PLAUSIBLE_GAIA_ERROR)
     refuse_other_unit("the catalog", columns["spec_parallax"], spec)
     clear = has_gaia & (gaia > _CLEAR * gaia_error) & (spec > 0)
-    if clear.sum() >= _FEW:
-        ratio = np.median(spec[clear] / gaia[clear])
-        if not 1.0 / _LARGEST_RATIO < ratio < _LARGEST_RATIO:
-            raise BadInputError(
-                f"the catalog: {columns['spec_parallax']} is {ratio:.3g} times {columns['Gaia_parallax']} in the "
-                "median, expected near 1; are both in mas?"
-            )
+    refuse_ratio(spec, gaia, clear, columns["spec_parallax"], columns["Gaia_parallax"])
+    refuse_two_units(gaia[has_gaia], gaia_error[has_gaia], "the catalog")
+    has_spec = _measured(spec) & _measured(spec_error) & (spec_error >= 0)
+    positive = has_spec & (spec_error > 0) & (spec > 0)
+    fractions = spec_error[positive] / spec[positive]
+    if fractions.size and not _FRACTIONS[0] < np.median(fractions) < _FRACTIONS[1]:
+        raise BadInputError(
+            f"the catalog: {columns['spec_parallax_err']} is {np.median(fractions):.3g} times "
+            f"{columns['spec_parallax']} in the median, expected near 0.1; are both in mas?"
+        )
+    names = star_names(_text(catalog, columns["2MASS_ID"]))
+    once = np.isin(np.arange(len(names)), one_of_each(names, spec_error, spec))
+    if not once.all():
+        warnings.warn(
+            f"the catalog has {np.count_nonzero(~once):,} more rows than stars (e.g. of {names[np.argmin(once)]}): of "
+            f"each star the row of smallest {columns['spec_parallax_err']} counts",
+            MismatchWarning,
+            stacklevel=2,
+        )
+        has_gaia, has_spec = has_gaia & once, has_spec & once
     raw = gaia - _zero_points(catalog, fold, zero_point)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         best = training & has_gaia & (raw / gaia_error >= BEST_SNR)
     return CatalogArrays(
-        names=star_names(_text(catalog, columns["2MASS_ID"])),
+        names=names,
         gaia=gaia,
         gaia_error=gaia_error,
         spec=spec,
@@ -169,7 +182,7 @@ def read_catalog(catalog: Table, zero_point: float | None = None) -> CatalogArra
         training=training,
         best=best,
         has_gaia=has_gaia,
-        has_spec=_measured(spec) & _measured(spec_error) & (spec_error >= 0),
+        has_spec=has_spec,
     )
 
 
@@ -195,6 +208,30 @@ def refuse_other_unit(
         raise BadInputError(
             f"{what}: column {name} has the median {np.median(positive):.3g}, expected {bounds[0]:g} to {bounds[1]:g} "
             "mas; is it in arcsec? Convert it or give it its unit"
+        )
+
+
+def refuse_ratio(values: np.ndarray, others: np.ndarray, chosen: np.ndarray, name: str, other_name: str) -> None:
+    """Refuse two parallaxes of the same stars that are in different units.
+
+    Parameters
+    ----------
+    values, others : float array, shape (n_stars,)
+    chosen : bool array, shape (n_stars,)
+        The stars to ask; of very few nothing is said.
+    name, other_name : str
+        What the message calls the two.
+
+    Raises
+    ------
+    BadInputError
+    """
+    if np.count_nonzero(chosen) < _FEW:
+        return
+    ratio = np.median(values[chosen] / others[chosen])
+    if not 1.0 / _LARGEST_RATIO < ratio < _LARGEST_RATIO:
+        raise BadInputError(
+            f"the catalog: {name} is {ratio:.3g} times {other_name} in the median, expected near 1; are both in mas?"
         )
 
 
@@ -233,10 +270,6 @@ def find_column(table: Table, name: str, what: str) -> str:
     own_name = _find(table, name, what)
     if own_name is not None:
         return own_name
-    unread = table.meta.get(UNREAD, {})
-    kind = next((kind for column, kind in unread.items() if _normalise_name(column) in _SPELLINGS[name]), None)
-    if kind is not None:
-        raise BadInputError(f"{what} has a column {name} {kind}, expected one number or text a row; convert it")
     raise BadInputError(f"{what} has no column {name}; it has {', '.join(table.colnames)}")
 
 
@@ -253,6 +286,7 @@ def _find(table, name, what):
             raise BadInputError(f"{what} has the columns {' and '.join(alike)}; name the one that is meant {name}")
         if alike:
             return alike[0]
+    refuse_unread(table, lambda column: _normalise_name(column) in _SPELLINGS[name], what)
     return None
 
 

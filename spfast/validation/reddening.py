@@ -14,7 +14,7 @@ from spfast.selection.star_keys import seen_in_training
 from spfast.training.inputs import model_inputs
 from spfast.validation.columns import Column, described_table
 
-__all__ = ["LAWS", "REDDENING", "reddening_test"]
+__all__ = ["LAWS", "REDDENING", "reddening_test", "resolve_law"]
 
 #: Extinction in each band in units of A_K. wang2019: Wang & Chen (2019, ApJ 877, 116, Table 3), from red clump stars.
 #: yuan2013: Yuan, Liu & Xiang (2013, MNRAS 430, 2188, Table 2) for 2MASS and WISE, Casagrande & VandenBerg (2018,
@@ -86,7 +86,7 @@ def reddening_test(
     BadInputError
         For an unknown law, or if no star of low extinction is left for a model.
     """
-    law_name, per_band = _resolve_law(law)
+    law_name, per_band = resolve_law(law)
     stars = survey.stars
     extinction = _RJCE_SLOPE * (float_column(stars, "H") - float_column(stars, "w2mpro") - _RJCE_ZERO)
     bands = [band for band in MAGNITUDES if band in survey.layout.magnitudes]
@@ -121,8 +121,14 @@ def reddening_test(
     return described_table(rows, REDDENING)
 
 
-def _resolve_law(law):
-    """Its name, and each band's extinction in units of A_K."""
+def resolve_law(law):
+    """Return an extinction law's name, and its extinction in each band in units of that in K (dict).
+
+    Raises
+    ------
+    BadInputError
+        If the name is unknown, or a band is missing.
+    """
     if isinstance(law, str):
         if law not in LAWS:
             raise BadInputError(f"extinction law {law!r}: expected one of {', '.join(LAWS)}")

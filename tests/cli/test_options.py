@@ -142,3 +142,9 @@ def test_zero_points_with_the_sign_or_the_unit_of_a_paper_are_warned_of(tmp_path
 def test_zero_points_of_python_are_one_number_or_a_rule(zero_point):
     with pytest.raises(BadInputError, match="zero"):
         resolve_config(zero_point=zero_point)
+
+
+def test_a_configuration_with_windows_byte_order_mark_is_read(tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_bytes(b"\xef\xbb\xbf[fit]\r\npenalty = 7.0\r\n")
+    assert configured(*FIT, "--config", path).fit.penalty == 7.0

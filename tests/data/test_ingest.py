@@ -371,3 +371,10 @@ def test_apstar_without_masks_are_ingested(tmp_path, config):
     replace_files(folder, edit=lambda images: [*map(fits.ImageHDU, images[:2])])
     survey = ingest(allstar, folder, gaia, tmp_path / "out", config=config, quiet=True)
     np.testing.assert_array_equal(survey.features, plain.features)  # no pixel was masked
+
+
+def test_a_survey_without_a_training_star_is_warned_of_with_an_example(download, tmp_path, config):
+    edit(download[2], lambda table: table.replace_column("visibility_periods_used", [2] * 12))
+    with pytest.warns(SpfastWarning, match=r"none of the 12 stars passes .* \(e\.g\. 2M.*visibility_periods_used = 2"):
+        survey = ingest(*download, tmp_path / "out", config=config, quiet=True)
+    assert survey.info["n_training"] == 0

@@ -193,7 +193,7 @@ def test_csv_in_latin_1_is_read_and_in_utf_16_is_refused(tmp_path):
 def test_csv_that_is_cut_or_has_another_header_in_the_middle_is_refused(tmp_path):
     for text, message in (
         ("a,b,c\n1,2,3\n4,5\n", r"its last row has 2 values, expected 3"),
-        ("a,b,c\n1,2,3\nb,a,c\n4,5,6\n", r"row 2 is a second header, and not the same"),
+        ("a,b,c\n1,2,3\nb,a,c\n4,5,6\n", r"line 3 is a second header, and not the same"),
         ("# nothing\n", "has no line but comments"),
     ):
         (tmp_path / "t.csv").write_text(text)

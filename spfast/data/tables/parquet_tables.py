@@ -15,6 +15,8 @@ __all__ = ["need_pyarrow", "stored_parquet"]
 
 #: Keys of a file's metadata: ours, astropy's, and that of the VOParquet convention (IVOA Note, 2025).
 _OURS, _ASTROPY, _VOTABLE = b"spfast", b"table_meta_yaml", b"IVOA.VOTable-Parquet.content"
+#: Other keys of a field's metadata for what we call unit and description, in lower case.
+_NOTES = {"unit": "unit", "units": "unit", "tunit": "unit", "description": "description"}
 
 
 def need_pyarrow(path):
@@ -50,7 +52,10 @@ def stored_parquet(path, file):
     def read(number):
         field = schema.field(number)
         values, missing = _values(_chunks(stored, field))
-        own = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+        own = {
+            _NOTES.get(key.decode().lower(), key.decode()): value.decode()
+            for key, value in (field.metadata or {}).items()
+        }
         return make_column(field.name, values, missing, {**notes.get(field.name, {}), **own})
 
     return StoredTable(schema.names, stored.metadata.num_rows, read, json.loads(metadata.get(_OURS, b"{}")))

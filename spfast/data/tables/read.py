@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from spfast.data.tables.names import find_name
 from spfast.data.tables.parquet_tables import need_pyarrow, stored_parquet
 from spfast.data.tables.stored import UNREAD, StoredTable
 from spfast.data.tables.text_tables import ECSV_START, read_text
+from spfast.data.tables.values import NO_VALUE
 from spfast.data.untrusted import GZIP_START, check_file
-from spfast.errors import BadInputError, reading
+from spfast.errors import BadInputError, SpfastWarning, reading
 from spfast.files import check_regular
 
 __all__ = ["is_table", "need_pyarrow", "read_columns", "read_table"]
@@ -23,13 +25,14 @@ __all__ = ["is_table", "need_pyarrow", "read_columns", "read_table"]
 _FITS, _VOTABLE, _PARQUET, _ECSV, _CSV = "FITS", "VOTable", "Parquet", "ECSV", "CSV"
 #: Format of each suffix, in any case; ".gz" may follow.
 _FORMATS = {
-    **dict.fromkeys((".fits", ".fit"), _FITS),
+    **dict.fromkeys((".fits", ".fit", ".fts"), _FITS),
     **dict.fromkeys((".vot", ".votable", ".xml"), _VOTABLE),
     ".ecsv": _ECSV,
-    ".csv": _CSV,
+    **dict.fromkeys((".csv", ".tsv"), _CSV),
     ".mrt": "MRT",
     ".txt": "ASCII",
     ".dat": "ASCII",
+    ".tbl": "ASCII",
     ".parquet": _PARQUET,
 }
 #: What formats begin with that say what they are, whatever the suffix.
@@ -48,13 +51,13 @@ def is_table(path: str | os.PathLike) -> bool:
 
 
 def read_table(path: str | os.PathLike, columns: Sequence[str] = ()) -> Table:
-    """Read a table: FITS, ECSV, VOTable, CSV, Parquet or a plain text table.
+    """Read a table: FITS, ECSV, VOTable, CSV, Parquet, IPAC or a plain text table.
 
     Parameters
     ----------
     path : path-like
-        ``.fits``, ``.fit``, ``.vot``, ``.votable``, ``.xml``, ``.ecsv``, ``.csv``, ``.mrt``, ``.txt``, ``.dat`` or
-        ``.parquet``, in any case; each may end in ``.gz``.
+        ``.fits``, ``.fit``, ``.fts``, ``.vot``, ``.votable``, ``.xml``, ``.ecsv``, ``.csv``, ``.tsv``, ``.mrt``,
+        ``.txt``, ``.dat``, ``.tbl`` or ``.parquet``, in any case; each may end in ``.gz``.
     columns : sequence of str, optional
         Of several tables in a file, that with most of these is read; by default the first that has a row.
 
@@ -125,6 +128,7 @@ def _open(path):
     if not path.exists():
         raise BadInputError(f"{path}: no such file; check the path")
     if not is_table(path):
+        check_file(path)  # it may be packed
         raise BadInputError(f"{path}: unknown suffix {path.suffix!r}; expected one of {', '.join(_FORMATS)}")
     kind = _format(path)
     check_file(path, votable=kind == _VOTABLE)
@@ -161,8 +165,18 @@ def _unpacked(file):
 
 
 def _votables(path, file):
-    document = votable.parse(file, verify="ignore")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always", votable.exceptions.W30)  # of text that is no number, and would be missing
+        document = votable.parse(file, verify="warn")
+    for warning in seen:
+        text = str(warning.message).partition("Invalid literal for float ")[2].partition("'.")[0].strip("' ")
+        if text.lower() not in NO_VALUE:
+            raise BadInputError(f"{path}: has {text[:40]!a} in a column of numbers, expected a number; correct it")
     infos = {info.name: info.value for resource in document.resources[:1] for info in resource.infos}
+    status = {str(info.value).upper(): info.content for info in document.iter_info() if info.name == "QUERY_STATUS"}
+    if "OVERFLOW" in status:
+        text = "the service cut its answer at a limit of rows (OVERFLOW), so stars may be missing; ask for the rest too"
+        warnings.warn(f"{path}: {text}", SpfastWarning, stacklevel=2)
     tables = []
     for number, element in enumerate(document.iter_tables(), start=1):
         table = element.to_table(use_names_over_ids=True)
@@ -170,7 +184,10 @@ def _votables(path, file):
         names = [field.name for field in element.fields]
         tables.append(StoredTable.of(table, names if len(names) == len(table.colnames) else None, f"table {number}"))
     if not tables:
-        raise BadInputError(f"{path}: has no table; expected a VOTable with one")
+        said = " ".join((status.get("ERROR") or "").split())[:80]
+        raise BadInputError(
+            f"{path}: has no table{f' (the service says: {said})' if said else ''}; expected a VOTable with one"
+        )
     return tables
 
 

@@ -6,7 +6,10 @@ import numpy as np
 from astropy import units
 from astropy.table import Column, MaskedColumn, Table
 
-__all__ = ["MASK_SUFFIX", "UNREAD", "StoredTable", "UnreadType", "make_column"]
+from spfast.data.tables.values import NO, YES
+from spfast.errors import BadInputError
+
+__all__ = ["MASK_SUFFIX", "UNREAD", "StoredTable", "UnreadType", "make_column", "refuse_unread"]
 
 #: Entry of ``table.meta`` that names the columns that could not be read, with their types.
 UNREAD = "__unread__"
@@ -92,8 +95,35 @@ class StoredTable:
             return None
         values = np.ma.filled(self._column(self.names.index(name + MASK_SUFFIX)))
         if values.dtype.kind in "SU":
-            return np.char.lower(values.astype("U")) == "true"
+            values = np.char.lower(np.char.strip(values.astype("U")))
+            unknown = values[~np.isin(values, (*YES, *NO))]
+            if unknown.size:
+                raise BadInputError(
+                    f"column {name}{MASK_SUFFIX}, a mask, has {str(unknown[0])[:30]!a}, expected yes or no; correct it"
+                )
+            return np.isin(values, YES)
         return values.astype(bool)
+
+
+def refuse_unread(table: Table, is_meant: Callable[[str], bool], where: str) -> None:
+    """Refuse a table whose wanted column is of a type that is not read: it is there, and must not be called absent.
+
+    Parameters
+    ----------
+    table : astropy Table
+        Of `StoredTable.read`.
+    is_meant : callable
+        From a column's name to whether it is the wanted one.
+    where : str
+        File or table, for messages.
+
+    Raises
+    ------
+    BadInputError
+    """
+    for name, kind in table.meta.get(UNREAD, {}).items():
+        if is_meant(name):
+            raise BadInputError(f"{where} has a column {name} {kind}, expected one number or text a row; convert it")
 
 
 def _blank(column):

@@ -1,7 +1,10 @@
 """Tables of text: CSV as people write, paste and edit it, ECSV, and the tables that astropy guesses."""
 
 import contextlib
+import csv
+import re
 
+from astropy import units
 from astropy.io import ascii as astropy_text
 
 from spfast.data.tables.values import NO_VALUE
@@ -15,6 +18,8 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 #: UTF-8's byte-order mark.
 _MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 _DELIMITERS = ",;\t|"
+#: The line with which Excel is told the delimiter.
+_TELLS_DELIMITER = re.compile(r'"?sep=.?"?$', re.IGNORECASE)
 
 
 def read_text(path, content, kind):
@@ -38,19 +43,29 @@ def read_text(path, content, kind):
     Raises
     ------
     BadInputError
-        If it is in UTF-16, its last row is cut, or a header that differs from the first is pasted into it.
+        If it is in UTF-16, a row has more or fewer values than the header, or a header that differs from the first is
+        pasted into it.
     """
     lines = _decoded(path, content).split("\n")
     if kind == "csv":
         lines, delimiter = _csv_lines(path, lines)
+        lines, column_units = _without_unit_row(lines, delimiter)
         table = astropy_text.read(lines, format="csv", delimiter=delimiter, fill_values=_fill_values())
+        for column, unit in zip(table.itercols(), column_units, strict=False):
+            column.unit = unit
         names = _fields(lines[0], delimiter)
         return table, names if len(names) == len(table.colnames) else None
     if kind == "ecsv":
         return astropy_text.read(lines, format="ecsv", fill_values=_fill_values()), None
     if kind == "mrt":
         return astropy_text.read(lines, format="mrt"), None
-    return astropy_text.read(lines, fill_values=_fill_values()), None
+    try:
+        return astropy_text.read(lines, fill_values=_fill_values()), None
+    except astropy_text.InconsistentTableError:  # its text lists every layout that astropy tried
+        raise BadInputError(
+            f"{path}: has no layout that astropy knows: rows of as many values as the header, IPAC, fixed width or the "
+            "like; is it whole? Save it as CSV"
+        ) from None
 
 
 def _fill_values():
@@ -74,19 +89,25 @@ def _decoded(path, content):
 
 def _csv_lines(path, lines):
     """The lines of a CSV table without comments, blank lines and repeated headers, and its delimiter."""
-    lines = [line for line in (line.lstrip(_MARK) for line in lines) if line.strip()]
-    first = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    comment, lines = lines[first - 1].lstrip("# ") if first else "", lines[first:]
-    if not lines:
+    numbered = [(number, line.lstrip(_MARK)) for number, line in enumerate(lines, start=1)]
+    numbered = [(number, line) for number, line in numbered if line.strip()]
+    if numbered and _TELLS_DELIMITER.match(numbered[0][1].strip()):
+        numbered = numbered[1:]
+    first = next((place for place, (_, line) in enumerate(numbered) if not line.startswith("#")), len(numbered))
+    comment, numbered = numbered[first - 1][1].lstrip("# ") if first else "", numbered[first:]
+    if not numbered:
         raise BadInputError(f"{path}: has no line but comments, expected a header and a line a row; make it again")
-    delimiter = max(_DELIMITERS, key=lines[0].count)
-    if comment.count(delimiter) == lines[0].count(delimiter) and _has_number(lines[0], delimiter):
-        lines.insert(0, comment)  # numpy's writers mark the header as a comment
-    header = _fields(lines[0], delimiter)
-    kept = lines[:1]
-    for number, line in enumerate(lines[1:], start=1):
+    start = numbered[0][1]
+    delimiter = max(_DELIMITERS, key=start.count)
+    if comment.count(delimiter) == start.count(delimiter) and _has_number(start, delimiter):
+        numbered.insert(0, (0, comment))  # numpy's writers mark the header as a comment
+    header = _fields(numbered[0][1], delimiter)
+    kept = numbered[:1]
+    for number, line in numbered[1:]:
         if line.startswith("#") and line.count(delimiter) != len(header) - 1:
             continue
+        if not line.replace(delimiter, "").strip():
+            continue  # spreadsheets write empty rows so
         # Files are pasted one below the other: then their headers and comments are in the middle.
         if header[0] in line or line.split(delimiter, 1)[0].strip('" ') in header:
             fields = _fields(line, delimiter)
@@ -94,15 +115,46 @@ def _csv_lines(path, lines):
                 continue
             if len(set(fields) & set(header)) > len(header) / 2:
                 raise BadInputError(
-                    f"{path}: row {number} is a second header, and not the same as the first; "
+                    f"{path}: line {number} is a second header, and not the same as the first; "
                     "paste only tables that have the same columns in the same order"
                 )
-        kept.append(line)
-    if len(kept) > 1 and '"' not in kept[-1] and kept[-1].count(delimiter) < len(header) - 1:
-        raise BadInputError(
-            f"{path}: its last row has {kept[-1].count(delimiter) + 1} values, expected {len(header)}; is it whole?"
-        )
-    return kept, delimiter
+        kept.append((number, line))
+    _check_lengths(path, kept, delimiter)
+    return [line for _, line in kept], delimiter
+
+
+def _without_unit_row(lines, delimiter):
+    """The lines without a row of units and a row of dashes below the header, as VizieR has them; and the units."""
+    rows = [_fields(line, delimiter) for line in lines[1:3]]
+    dashes = [bool("".join(row)) and not "".join(row).strip("-") for row in rows]
+    if dashes[:1] == [True]:
+        return [lines[0], *lines[2:]], []
+    if not rows or _has_number(lines[1], delimiter) or not "".join(rows[0]):
+        return lines, []
+    found = [units.Unit(text, parse_strict="silent") if text.strip("-") else None for text in rows[0]]
+    if dashes[1:] == [True]:
+        return [lines[0], *lines[3:]], found
+    if any(isinstance(unit, units.UnrecognizedUnit) for unit in found):
+        return lines, []
+    return [lines[0], *lines[2:]], found
+
+
+def _check_lengths(path, numbered, delimiter):
+    """Refuse a row with more or fewer values than the header, as the parser would fill it up.
+
+    Text in quotes may hold delimiters and line ends: such rows are counted by Python's parser.
+    """
+    if any('"' in line for _, line in numbered):
+        rows = csv.reader((line + "\n" for _, line in numbered), delimiter=delimiter, skipinitialspace=True)
+        lengths = [(numbered[min(rows.line_num, len(numbered)) - 1][0], len(row)) for row in rows]
+    else:
+        lengths = [(number, line.count(delimiter) + 1) for number, line in numbered]
+    for number, length in lengths[1:]:
+        if length != lengths[0][1]:
+            row = "its last row" if number == numbered[-1][0] else f"line {number}"
+            raise BadInputError(
+                f"{path}: {row} has {length} values, expected {lengths[0][1]} as in the header; is it whole?"
+            )
 
 
 def _has_number(line, delimiter):

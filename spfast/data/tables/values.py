@@ -1,15 +1,25 @@
 """Columns of other people's tables, brought to a survey's types, units and missing values; nonsense is refused."""
 
+import re
 import warnings
 
 import numpy as np
 from astropy import units
 
-from spfast.config import SMALLEST_PARALLAX_ERROR
+from spfast.config import MISSING_NUMBERS, SMALLEST_PARALLAX_ERROR
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
 from spfast.errors import BadInputError, SpfastWarning
 
-__all__ = ["NO_VALUE", "check_plausible", "column_values", "float_column", "star_column"]
+__all__ = [
+    "NO",
+    "NO_VALUE",
+    "YES",
+    "check_plausible",
+    "column_values",
+    "float_column",
+    "refuse_two_units",
+    "star_column",
+]
 
 #: Words for "no value", in lower case: of databases (null, \\N), pandas (None, <NA>, NaN), astropy (--), people.
 NO_VALUE = frozenset(
@@ -32,14 +42,27 @@ NO_VALUE = frozenset(
         "\\n",
     )
 )
-#: What surveys write for "no value" (-9999, -9999.99) is in this range.
+#: How tables write "yes" and "no", in lower case.
+YES = ("1", "1.0", "true", "t", "yes", "y")
+NO = ("0", "0.0", "false", "f", "no", "n")
+
+#: Fortran writes the exponent of a double with D: 1.234D+02.
+_FORTRAN = re.compile(r"([-+]?\d*\.?\d+\.?)[dD]([-+]?\d+)$")
+#: Writers of tables for people set a true minus sign.
+_MINUS = "\N{MINUS SIGN}"
+
+#: What surveys write for "no value" (-9999, -9999.99) is in this range, or among `MISSING_NUMBERS`; of integers only
+#: those of them that are whole.
 _MISSING_RANGE = (-1e4, -9990.0)
-#: They also write these, as single precision may round them; of integers only those that are whole.
-_MISSING_NUMBERS = (-999.0, -999.9, -999.99, -999.999, -99999.0)
 #: Magnitudes of this size or more, up to 100, are 99, 99.99, 99.999, -99, -99.99, ...: no star has them.
 _MISSING_MAGNITUDE = 90.0
 #: Errors of such magnitudes are 9.9, 9.99, 9.999, ...
 _MISSING_ERROR = (9.9, 10.0)
+
+#: The noise of parallaxes alone makes half the width of their distribution (16 to 84%) as large as their errors: below
+#: this share of the median error they are in another unit than it; so they are if their median is this many times it,
+#: for the nearest star's is a few times ten thousand. Asked of so many stars.
+_NARROWEST, _CLEAREST, _ENOUGH = 0.1, 5e3, 10
 
 #: Bounds of a column's median, and its unit: a column beyond them is in another unit, which its table does not state.
 _PLAUSIBLE = {
@@ -185,7 +208,7 @@ def _stand_for_none(numbers, kind, unit):
     low, high = _MISSING_RANGE
     with np.errstate(invalid="ignore", over="ignore"):
         none = (numbers > low) & (numbers <= high)
-        for number in _MISSING_NUMBERS:
+        for number in MISSING_NUMBERS:
             none |= np.isclose(numbers, number, rtol=1e-7, atol=0.0) if kind.startswith("f") else numbers == number
         if unit == "mag":
             none |= (np.abs(numbers) >= _MISSING_MAGNITUDE) & (np.abs(numbers) < 100.0)
@@ -211,11 +234,12 @@ def _text(values, where):
             values = np.char.decode(values, "latin-1")
     # NUL pads text in FITS, and is in no name.
     values = np.char.strip(np.char.replace(values.astype("U"), "\0", ""))
-    # pandas writes bytes so in text.
-    for quote in "'\"":
-        written = np.char.startswith(values, f"b{quote}") & np.char.endswith(values, quote)
+    # pandas writes bytes so in text, and people who want no number of it in a spreadsheet the last.
+    for start, quote in (("b'", "'"), ('b"', '"'), ('="', '"')):
+        written = np.char.startswith(values, start) & np.char.endswith(values, quote)
         if written.any():
             values[written] = [text[2:-1].strip() for text in values[written]]
+    values = np.char.replace(values, _MINUS, "-")
     plain = np.char.str_len(values) == np.char.str_len(np.char.encode(values, "ascii", "ignore"))
     if not plain.all():
         row = np.flatnonzero(~plain)[0]
@@ -230,13 +254,16 @@ def _one_text(value):
 def _numbers(values, where):
     """The values as float64 or integers."""
     if values.dtype.kind == "U":
-        for kind in ("i8", "f8"):
-            try:
-                return values.astype(kind)
-            except (ValueError, OverflowError):
-                continue
+        for texts in (values, [_FORTRAN.sub(r"\1e\2", value) for value in values.tolist()]):
+            for kind in ("i8", "f8"):
+                try:
+                    return np.array(texts, dtype="U").astype(kind)
+                except (ValueError, OverflowError):
+                    continue
         row = next(row for row, value in enumerate(values) if not _is_number(value))
-        raise BadInputError(f"{where} has {str(values[row])[:40]!r} in row {row}, expected numbers; correct the table")
+        text = str(values[row])[:40]
+        point = "write decimal points and no commas" if "," in text else "correct the table"
+        raise BadInputError(f"{where} has {text!r} in row {row}, expected numbers; {point}")
     if values.dtype.kind not in "iuf":
         raise BadInputError(f"{where} is {values.dtype.name}, expected numbers; correct the table")
     return values.astype(values.dtype.newbyteorder("=")) if values.dtype.kind in "iu" else values.astype("f8")
@@ -244,7 +271,7 @@ def _numbers(values, where):
 
 def _is_number(text):
     try:
-        float(text)
+        float(_FORTRAN.sub(r"\1e\2", text))
     except ValueError:
         return False
     return True
@@ -271,16 +298,46 @@ def _unit_factor(given, expected, where):
         return 1.0
     given = units.Unit(given, parse_strict="silent")
     if isinstance(given, units.UnrecognizedUnit):
+        given = units.Unit(str(given).lower(), parse_strict="silent")
+    if isinstance(given, units.UnrecognizedUnit):
         if expected != "dex":  # of those there is no other scale, and surveys write them in many ways
             text = f"{where} is in {str(given)[:40]!a}, a unit that is unknown: taken as {expected}; correct it if not"
             warnings.warn(text, SpfastWarning, stacklevel=4)
         return 1.0
     try:
-        return given.to(units.Unit(expected))
+        if isinstance(given, units.UnitBase):  # a logarithm, such as dex(mas), has no factor
+            return given.to(units.Unit(expected))
+        raise units.UnitsError
     except (units.UnitsError, TypeError):
         raise BadInputError(
             f"{where} is in {given}, expected {expected} or a unit like it; convert it or correct its unit"
         ) from None
+
+
+def refuse_two_units(values, errors, where):
+    """Refuse parallaxes that are in another unit than their errors, which no table states.
+
+    Parameters
+    ----------
+    values, errors : float array, shape (n_stars,)
+    where : str
+        File or table, for messages.
+
+    Raises
+    ------
+    BadInputError
+        If half the width of the parallaxes' distribution is far below the median error, or their median far above it.
+    """
+    known = np.isfinite(values) & (errors > 0) & np.isfinite(errors)
+    if np.count_nonzero(known) < _ENOUGH:
+        return
+    low, median, high = np.percentile(values[known], [16.0, 50.0, 84.0])
+    error, width = np.median(errors[known]), (high - low) / 2
+    if 0 < width < _NARROWEST * error or median > _CLEAREST * error:
+        raise BadInputError(
+            f"{where}: the parallaxes have the median {median:.3g} and spread by {width:.3g}, their errors have the "
+            f"median {error:.3g}; are both in mas? Convert the columns or give them their units"
+        )
 
 
 def check_plausible(table, path):
@@ -296,7 +353,7 @@ def check_plausible(table, path):
     Raises
     ------
     BadInputError
-        If the median of a magnitude, or of the parallax errors, is one that no survey has.
+        If the median of a magnitude, or of the parallax errors, is one that no survey has; or as `refuse_two_units`.
 
     Warns
     -----
@@ -329,3 +386,5 @@ def check_plausible(table, path):
                 stacklevel=3,
             )
             table[name] = np.where(off, values.dtype.type(np.nan), values)
+    if {"parallax", "parallax_error"} <= set(table.colnames):
+        refuse_two_units(np.asarray(table["parallax"]), np.asarray(table["parallax_error"]), path)
