@@ -1,5 +1,6 @@
-"""The low-rank model in a survey folder: which pixels were not measured, the basis, the coordinates of its stars."""
+"""The low-rank model in a survey folder: which pixels were not measured, the model, the coordinates of its stars."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -7,18 +8,19 @@ import numpy as np
 
 from spfast.errors import BadInputError, reading
 from spfast.files import check_regular
-from spfast.model.low_rank import SOME_SPECTRA, Coordinates, LowRankBasis, learn_basis
+from spfast.model.learn_low_rank import SOME_SPECTRA, learn_low_rank
+from spfast.model.low_rank import Coordinates, LowRankModel
 from spfast.progress import Progress
 
 __all__ = ["LOW_RANK_FILES", "UNMEASURED", "open_unmeasured", "read_low_rank", "write_low_rank"]
 
 #: Bits of the pixels that were not measured and are estimates, one row a star.
 UNMEASURED = "unmeasured.npy"
-_BASIS, _COORDINATES = "low_rank.npz", "coordinates.npy"
+_LOW_RANK, _COORDINATES = "low_rank.npz", "coordinates.npy"
 #: Files of a survey folder that it can do without.
-LOW_RANK_FILES = (UNMEASURED, _BASIS, _COORDINATES)
+LOW_RANK_FILES = (UNMEASURED, _LOW_RANK, _COORDINATES)
 #: Passes that learning takes, about: over a part of the spectra, then over all of them.
-_PASSES_OVER_SOME, _PASSES_OVER_ALL = 10, 3
+_PASSES_OVER_SOME, _PASSES_OVER_ALL = 20, 6
 _REBUILD = "build it again with `spfast ingest`"
 
 
@@ -30,7 +32,7 @@ def write_low_rank(
     rank: int,
     threads: int | None = None,
     quiet: bool = True,
-    basis: LowRankBasis | None = None,
+    low_rank: LowRankModel | None = None,
 ) -> None:
     """Learn the low-rank model of a survey's spectra and write it, with the coordinates of all stars.
 
@@ -44,29 +46,28 @@ def write_low_rank(
         The largest.
     threads : int, optional
     quiet : bool
-    basis : LowRankBasis, optional
+    low_rank : LowRankModel, optional
         To take instead of one of these stars' own.
     """
     first = layout.n_unpenalized
     unmeasured = open_unmeasured(folder, len(features), layout.n_pixels)
     spectra = features[:, first:], feature_errors[:, first:], unmeasured
-    if basis is None:
+    if low_rank is None:
         # As many spectra as its passes will take, about.
         total = _PASSES_OVER_SOME * min(SOME_SPECTRA, len(features)) + _PASSES_OVER_ALL * len(features)
         with Progress("low rank", total, quiet) as progress:
 
-            def say(n_passes, n_spectra):
+            def say(n_spectra):
                 progress.advance(min(n_spectra, total - progress.done))
 
-            basis = learn_basis(*spectra, rank=rank, grid=layout.pixels, threads=threads, say=say)
+            low_rank = learn_low_rank(*spectra, pixels=layout.pixels, rank=rank, threads=threads, say=say)
             progress.advance(total - progress.done)
-    if basis is None:
+    if low_rank is None:
         return
-    found = basis.coordinates(*spectra, threads)
-    arrays = {name: getattr(basis, name) for name in LowRankBasis.ARRAYS}
-    with open(folder / _BASIS, "wb") as file:
-        np.savez(file, header=np.array(json.dumps(basis.entries())), **arrays)
-    np.save(folder / _COORDINATES, np.hstack([found.misfit[:, None], found.mean, found.covariance]))
+    found = low_rank.coordinates(*spectra, threads)
+    with open(folder / _LOW_RANK, "wb") as file:
+        np.savez(file, header=np.array(json.dumps(low_rank.entries())), **low_rank.arrays())
+    np.save(folder / _COORDINATES, np.hstack([found.misfit[:, None], found.mean, *found.covariances]))
 
 
 def open_unmeasured(folder: Path, n_stars: int, n_pixels: int) -> np.ndarray | None:
@@ -82,28 +83,30 @@ def open_unmeasured(folder: Path, n_stars: int, n_pixels: int) -> np.ndarray | N
     return bits
 
 
-def read_low_rank(folder: Path, n_stars: int) -> tuple[LowRankBasis, Coordinates] | None:
-    """Read the basis and map the coordinates of all stars; None without them.
+def read_low_rank(folder: Path, n_stars: int) -> tuple[LowRankModel, Coordinates] | None:
+    """Read the model and map the coordinates of all stars; None without them.
 
     Raises
     ------
     BadInputError
         If they are damaged or do not fit together.
     """
-    paths = [Path(folder) / name for name in (_BASIS, _COORDINATES)]
+    paths = [Path(folder) / name for name in (_LOW_RANK, _COORDINATES)]
     if not all(path.exists() for path in paths):
         return None
     for path in paths:
         check_regular(path)
     with reading(paths[0], "damaged", _REBUILD), np.load(paths[0], allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in LowRankBasis.ARRAYS}
-        basis = LowRankBasis.from_file(json.loads(str(archive["header"])), arrays)
+        arrays = {name: archive[name] for name in archive.files if name != "header"}
+        low_rank = LowRankModel.from_file(json.loads(str(archive["header"])), arrays)
     with reading(paths[1], "damaged", _REBUILD):
         values = np.lib.format.open_memmap(paths[1], mode="r")
-    n_columns = 1 + basis.rank + basis.rank * (basis.rank + 1) // 2
-    if values.dtype != np.float32 or values.shape != (n_stars, n_columns) or not values.flags.c_contiguous:
+    ranks = low_rank.n_broad, low_rank.fine.rank
+    bounds = np.cumsum([0, 1, low_rank.rank, *(n * (n + 1) // 2 for n in ranks)])
+    if values.dtype != np.float32 or values.shape != (n_stars, bounds[-1]) or not values.flags.c_contiguous:
         raise BadInputError(
-            f"{paths[1]}: {values.dtype} of shape {values.shape}, expected float32 of ({n_stars}, {n_columns}); "
+            f"{paths[1]}: {values.dtype} of shape {values.shape}, expected float32 of ({n_stars}, {bounds[-1]}); "
             f"{_REBUILD}"
         )
-    return basis, Coordinates(values[:, 1 : 1 + basis.rank], values[:, 1 + basis.rank :], values[:, 0])
+    misfit, mean, *covariances = (values[:, a:b] for a, b in itertools.pairwise(bounds))
+    return low_rank, Coordinates(mean, tuple(covariances), misfit[:, 0])

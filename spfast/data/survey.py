@@ -17,7 +17,7 @@ from spfast.data.untrusted import check_file
 from spfast.errors import BadInputError, reading
 from spfast.files import check_regular, file_sha256, is_sealed
 from spfast.model.layout import FeatureLayout
-from spfast.model.low_rank import Coordinates, LowRankBasis
+from spfast.model.low_rank import Coordinates, LowRankModel
 
 __all__ = ["Survey", "open_survey", "verify_survey"]
 
@@ -79,14 +79,14 @@ class Survey:
         return self._unmeasured
 
     @property
-    def low_rank(self) -> tuple[LowRankBasis, Coordinates] | None:
+    def low_rank(self) -> tuple[LowRankModel, Coordinates] | None:
         """The low-rank model of the spectra and its coordinates of all stars, if the folder has them."""
         if self._low_rank == _UNREAD:
             whole = _is_whole_map(self.features, "features.npy")
             self._low_rank = read_low_rank(self.path, self.n_stars) if whole else None
         return self._low_rank
 
-    def keep_low_rank(self, found: tuple[LowRankBasis, Coordinates] | None) -> None:
+    def keep_low_rank(self, found: tuple[LowRankModel, Coordinates] | None) -> None:
         """Keep, as long as the survey is open, the low-rank model of a folder that has none."""
         self._low_rank = found
 

@@ -113,7 +113,7 @@ class SurveyWriter:
         provenance : dict, optional
             More entries for survey.json: inputs and their hashes, continuum pixels, policies.
         like : Survey, optional
-            To take the low-rank basis from, and what magnitudes are estimated by; these stars' own by default.
+            To take the low-rank model from, and what magnitudes are estimated by; these stars' own by default.
         threads : int, optional
         quiet : bool
             No progress bar of the low-rank model.
@@ -139,8 +139,10 @@ class SurveyWriter:
             array.flush()
         rank = (Config() if config is None else config).features.rank
         if rank:
-            basis = None if like is None or like.low_rank is None else like.low_rank[0]
-            write_low_rank(self.partial, self.layout, self.features, self.feature_errors, rank, threads, quiet, basis)
+            low_rank = None if like is None or like.low_rank is None else like.low_rank[0]
+            write_low_rank(
+                self.partial, self.layout, self.features, self.feature_errors, rank, threads, quiet, low_rank
+            )
         error = self._estimate_magnitudes(like)
         if error.any():
             stars = stars.copy()

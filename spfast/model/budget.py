@@ -2,7 +2,7 @@
 
 The error of ln parallax of a star that the model did not see has four parts::
 
-    sigma_features^2 + sigma_coef^2 + s^2 (1 + growth (u - 1) + weak_line_growth (w - 1)) [+ offset^2]
+    f^2 sigma_features^2 + sigma_coef^2 + s^2 (1 + growth (u - 1) + weak_line_growth (w - 1)) [+ offset^2]
 
 with the errors of the features propagated (Hogg, Eilers & Rix 2019, Eq. 5), the sampling error of the coefficients, an
 intrinsic scatter s that grows with u, how unlike the training stars a star's spectrum is, and with w, how weak its
@@ -70,6 +70,8 @@ class ErrorBudget:
         spread (`offset_basis`), and what one and what the square of a standardised unit adds to ln parallax.
     subtracted : bool
         Whether the offset is subtracted from predictions; else its square is part of their variance.
+    feature_inflation : float
+        By what the errors from the features are too small.
     zero_point_error : float [mas] or None
         Of the zero point that the model was fitted with, which is in ``factor`` then; None for one that was given.
     """
@@ -84,6 +86,7 @@ class ErrorBudget:
     factor: np.ndarray = field(repr=False)
     offset: np.ndarray = field(repr=False)
     subtracted: bool = entry(kinds.TRUTH)
+    feature_inflation: float = entry(kinds.POSITIVE, default=1.0)
     zero_point_error: float | None = entry(kinds.NOT_NEGATIVE, default=None)
 
     #: The arrays among the attributes.
@@ -165,7 +168,7 @@ class ErrorBudget:
         )
         u, w = unlikeness.T
         scatter = self.intrinsic_scatter**2 * (1.0 + self.growth * (u - 1.0) + self.weak_line_growth * (w - 1.0))
-        variance = from_features**2 + coefficients + scatter
+        variance = (self.feature_inflation * from_features) ** 2 + coefficients + scatter
         if not self.subtracted:
             variance += self.ln_offset(dust_colour(model.layout, features, rows), ln_parallax) ** 2
         return np.sqrt(variance)

@@ -217,14 +217,16 @@ class CoordinateErrors:
         """
         rows = resolve_rows(rows, len(self.magnitude_errors))
         first = self.layout.n_unpenalized
-        i, j = np.triu_indices(self.layout.rank)
-        twice = np.where(i == j, 1.0, 2.0)
         variance = np.empty(rows.size)
         for start in range(0, rows.size, _BLOCK_ROWS):
             some = rows[start : start + _BLOCK_ROWS]
             slope = self.layout.gradient(coef, self.coordinates.mean[some])
-            products = slope[:, i] * slope[:, j] * twice
-            of_spectrum = np.einsum("nq,nq->n", products, self.coordinates.covariance[some])
+            of_spectrum, column = 0.0, 0
+            for n, covariance in zip(self.coordinates.ranks, self.coordinates.covariances, strict=True):
+                i, j = np.triu_indices(n)
+                products = slope[:, column + i] * slope[:, column + j] * np.where(i == j, 1.0, 2.0)
+                of_spectrum = of_spectrum + np.einsum("nq,nq->n", products, covariance[some])
+                column += n
             of_magnitudes = (self.magnitude_errors[some].astype(np.float64) ** 2) @ coef[1:first] ** 2
             variance[start : start + _BLOCK_ROWS] = np.maximum(of_spectrum, 0.0) + of_magnitudes
         return variance

@@ -12,7 +12,7 @@ from spfast.model.coordinates import CoordinateErrors, CoordinateLayout, layout_
 from spfast.model.extent import Position, TrainingExtent, position
 from spfast.model.kinds import LARGEST, to_entries
 from spfast.model.layout import FeatureLayout
-from spfast.model.low_rank import LowRankBasis
+from spfast.model.low_rank import LowRankModel
 from spfast.model.model_file import SCHEMAS, read_model_file, write_model_file
 from spfast.model.parts import (
     FittedZeroPoint,
@@ -47,7 +47,7 @@ class FittedModel:
     result : SolverResult
     layout : FeatureLayout, CoordinateLayout or None
         What the columns are, if the caller said so.
-    low_rank : LowRankBasis or None
+    low_rank : LowRankModel or None
         From which the coordinates of a `CoordinateLayout` come.
     metadata : dict
         Notes of the caller's: anything JSON can hold, saved with the model. spfast itself looks at none.
@@ -78,7 +78,7 @@ class FittedModel:
     n_stars: int
     result: SolverResult = field(repr=False)
     layout: FeatureLayout | CoordinateLayout | None = field(default=None, repr=False)
-    low_rank: LowRankBasis | None = field(default=None, repr=False)
+    low_rank: LowRankModel | None = field(default=None, repr=False)
     metadata: dict = field(default_factory=dict, repr=False)
     budget: ErrorBudget | None = field(default=None, repr=False)
     pixel_correlation: tuple = ()
@@ -125,8 +125,7 @@ class FittedModel:
         if self.low_rank is None:
             return np.asarray(self.layout.pixels, dtype=np.int64), self.coef[self.layout.n_unpenalized :]
         slope = self.layout.gradient(self.coef, np.zeros((1, self.layout.rank)))[0]
-        factors = self.low_rank.factors[: self.layout.rank].astype(np.float64)
-        return self.low_rank.pixels, factors.T @ np.linalg.solve(factors @ factors.T, slope)
+        return self.low_rank.pixels, self.low_rank.pixel_coefficients(slope)
 
     @property
     def columns_used(self) -> str:
@@ -378,7 +377,7 @@ class FittedModel:
             arrays |= {f"budget_{name}": getattr(self.budget, name) for name in ErrorBudget.ARRAYS}
         if self.low_rank is not None:
             header["low_rank"] = self.low_rank.entries()
-            arrays |= {f"low_rank_{name}": getattr(self.low_rank, name) for name in LowRankBasis.ARRAYS}
+            arrays |= {f"low_rank_{name}": array for name, array in self.low_rank.arrays().items()}
         write_model_file(path, header, arrays, check=read_parts)
 
     @classmethod
@@ -409,12 +408,13 @@ class FittedModel:
             raise ValueError("its layout does not fit its coefficients")
         low_rank = None
         if "low_rank" in header:
-            stored = {name: arrays[f"low_rank_{name}"] for name in LowRankBasis.ARRAYS}
-            low_rank = LowRankBasis.from_file(header["low_rank"], stored)
+            names = [name for name in arrays if name.startswith("low_rank_")]
+            stored = {name.removeprefix("low_rank_"): arrays[name] for name in names}
+            low_rank = LowRankModel.from_file(header["low_rank"], stored)
         if (low_rank is not None) != isinstance(layout, CoordinateLayout) or (
             low_rank is not None and layout.rank > low_rank.rank
         ):
-            raise ValueError("its layout does not fit its low-rank basis")
+            raise ValueError("its layout does not fit its low-rank model")
         budget, numbers = None, header.get("budget")
         if numbers is not None and header["schema"] == SCHEMAS[-1]:  # older ones had another, which is not used
             numbers = {spec.name: numbers[spec.name] for spec in fields(ErrorBudget) if spec.name in numbers}

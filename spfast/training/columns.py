@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from spfast.config import FitConfig
-from spfast.selection.grid import SCORES
 from spfast.selection.splits import Split
 from spfast.training.cross_validation import score_held_out
 from spfast.training.inputs import MOST_PRODUCTS, Inputs
@@ -13,8 +12,8 @@ from spfast.training.stars import TrainingStars
 
 __all__ = ["choose_columns"]
 
-#: Ranks that are tried, as shares of the basis's.
-_SHARES = (1 / 4, 1 / 2, 1.0)
+#: Coordinates of the fine basis that are tried, as shares of all of them; those of the broad basis are always there.
+_SHARES = (0.0, 1 / 4, 1 / 2, 1.0)
 #: Numbers of coordinates with products that are tried.
 _PRODUCTS = (0, 4, 8, MOST_PRODUCTS)
 #: Training stars that each column needs.
@@ -26,10 +25,12 @@ def choose_columns(
     stars: TrainingStars,
     splits: Sequence[Split],
     settings: FitConfig,
-    score: str,
     zero_point: float,
 ) -> tuple[Inputs, str]:
-    """Choose rank and number of products, first the one and then the other, at the configuration's penalty.
+    """Choose the number of products and then the rank, at the configuration's penalty.
+
+    Products are for stars unlike most: few of them have a parallax that tells. So as many are taken as do not cost the
+    stars held out more than all products together gain them. The rank is that of the best score, minus ln likelihood.
 
     Parameters
     ----------
@@ -39,8 +40,6 @@ def choose_columns(
     splits : sequence of Split
     settings : FitConfig
         Its ``rank`` and ``products`` are taken as they are, unless they are to be chosen.
-    score : str
-        As in `spfast.selection.grid.choose`.
     zero_point : float [mas]
 
     Returns
@@ -49,41 +48,42 @@ def choose_columns(
         With the columns chosen.
     summary : str
     """
-    most = inputs.layout.rank
-    ranks = [min(settings.rank, most)] if settings.rank else sorted({max(1, round(s * most)) for s in _SHARES})
-    scores = {}
+    most, scores = inputs.layout.rank, {}
 
-    def best(candidates):
-        for candidate in candidates:
+    def scored(candidates):
+        candidates = _affordable(candidates, inputs, splits)
+        for candidate in candidates if len(candidates) > 1 else ():
             if candidate not in scores:
-                scores[candidate] = _score(inputs.within(*candidate), stars, splits, settings, score, zero_point)
-        return min(candidates, key=scores.get)
+                scores[candidate] = _score(inputs.within(*candidate), stars, splits, settings, zero_point)
+        return candidates
 
-    products = [n for n in _PRODUCTS if n <= inputs.layout.n_products] if settings.products < 0 else [settings.products]
-    start = products[len(products) // 2]
-    candidates = _affordable([(rank, min(start, rank)) for rank in ranks], inputs, splits)
-    rank = candidates[0][0] if len(candidates) == 1 else best(candidates)[0]
-    candidates = _affordable([(rank, n) for n in sorted({min(n, rank) for n in products})], inputs, splits)
-    chosen = candidates[0] if len(candidates) == 1 else best(candidates)
+    rank = min(settings.rank, most) if settings.rank else most
+    products = _PRODUCTS if settings.products < 0 else (settings.products,)
+    candidates = scored([(rank, n) for n in sorted({min(n, inputs.layout.n_products, rank) for n in products})])
+    none = scores.get(candidates[0])
+    chosen = max((c for c in candidates if len(candidates) == 1 or scores[c] <= none), key=lambda c: c[1])
+    if not settings.rank:
+        n_broad = inputs.low_rank.n_broad
+        ranks = sorted({n_broad + round(share * (most - n_broad)) for share in _SHARES})
+        candidates = scored([(n, min(chosen[1], n)) for n in ranks])
+        chosen = candidates[0] if len(candidates) == 1 else min(candidates, key=scores.get)
     text = f"{chosen[0]} of {most} coordinates, products of {chosen[1]}"
     if chosen in scores:
-        text += f": minimum of held-out {score}, {scores[chosen]:.6g}, among {len(scores)}"
+        text += f", by stars held out: likelihood {scores[chosen]:.6g}, without products {none:.6g}"
     return inputs.within(*chosen), text
 
 
 def _affordable(candidates, inputs, splits):
     """Those that have enough training stars for their columns; the smallest at least."""
     n_stars = min(split.train.size for split in splits)
-    few = [c for c in candidates if inputs.layout.within(*c).size * _STARS_PER_COLUMN <= n_stars]
-    return few or candidates[:1]
+    enough = [c for c in candidates if inputs.layout.within(*c).size * _STARS_PER_COLUMN <= n_stars]
+    return enough or candidates[:1]
 
 
-def _score(inputs, stars, splits, settings, score, zero_point):
-    """Mean score of the stars held out."""
+def _score(inputs, stars, splits, settings, zero_point):
+    """Mean minus ln likelihood of the stars held out."""
     stars = stars.with_inputs(inputs)
     points = [
         score_held_out(stars, split, stars.fit_part(settings.penalty, zero_point, split.train)) for split in splits
     ]
-    points = [point for point in points if point[score] is not None]
-    weights = [point[SCORES[score]] for point in points]
-    return float(np.average([point[score] for point in points], weights=weights)) if sum(weights) else np.inf
+    return float(np.average([point["likelihood"] for point in points], weights=[point["n_test"] for point in points]))

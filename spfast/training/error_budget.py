@@ -35,9 +35,9 @@ __all__ = ["Misfit", "coefficient_terms", "fit_misfit", "hold_out_like", "measur
 #: Residuals of the outlier component have this many times the others' standard deviation; as a robust fit says, if any.
 _OUTLIER_WIDTH = 5.0
 #: Where the search begins, and what may be found: ln k, logit of the share of outliers, ln of the three parts of s^2,
-#: and the four coefficients of the offset.
-_START = (0.0, logit(0.005), *[np.log(0.08**2 / 3.0)] * 3, 0.0, 0.0, 0.0, 0.0)
-_BOUNDS = ((-1.0, 1.5), (-12.0, -1.5), *[(-16.0, 1.0)] * 3, *[(-0.5, 0.5)] * 4)
+#: the four coefficients of the offset, and ln of the features' inflation.
+_START = (0.0, logit(0.005), *[np.log(0.08**2 / 3.0)] * 3, 0.0, 0.0, 0.0, 0.0, 0.0)
+_BOUNDS = ((-1.0, 1.5), (-12.0, -1.5), *[(-16.0, 1.0)] * 3, *[(-0.5, 0.5)] * 4, (-0.7, 1.0))
 #: k and s with which the share of the coefficients' errors is first looked up, and how often both are found in turn.
 _FIRST, _ROUNDS = (1.0, 0.1), 2
 #: Training stars between these quantiles tell where an offset is followed to.
@@ -56,12 +56,15 @@ class Misfit(NamedTuple):
     outlier_share : float
     offset : float64 array, shape (4,)
         Of ln parallax, for each column of the basis.
+    feature_inflation : float
+        By what the errors from the features are too small.
     """
 
     gaia_inflation: float
     variance: np.ndarray
     outlier_share: float
     offset: np.ndarray
+    feature_inflation: float
 
 
 def measure_errors(
@@ -128,6 +131,7 @@ def measure_errors(
         growth=growth,
         weak_line_growth=weak_line_growth,
         gaia_inflation=k,
+        feature_inflation=found.feature_inflation,
         outlier_share=found.outlier_share,
         n_held_out=int(rows.size),
         columns=coefficients.columns,
@@ -211,14 +215,18 @@ def fit_misfit(
         raise_if_stopped()
         k2, share = np.exp(2.0 * parameters[0]), expit(parameters[1])
         same, with_u, with_w = np.exp(parameters[2:5])
-        predicted = np.exp(ln_parallax - basis @ parameters[5:])
+        predicted = np.exp(ln_parallax - basis @ parameters[5:9])
         coefficients = k2 * terms["gaia"] + terms["features"] + (same + with_u + with_w) * terms["intrinsic"]
-        of_ln = from_features + np.maximum(coefficients, 0.0) + same + with_u * u + with_w * w
+        of_ln = (
+            from_features * np.exp(2.0 * parameters[9]) + np.maximum(coefficients, 0.0) + same + with_u * u + with_w * w
+        )
         variance = k2 * gaia_error**2 + predicted**2 * of_ln
         return Mixture(share, outlier_width, 0.0).minus_ln_likelihood(parallax - predicted, variance)
 
     found = minimize(minus_ln_likelihood, _START, method="L-BFGS-B", bounds=_BOUNDS, options={"maxiter": 500}).x
-    return Misfit(float(np.exp(found[0])), np.exp(found[2:5]), float(expit(found[1])), found[5:])
+    return Misfit(
+        float(np.exp(found[0])), np.exp(found[2:5]), float(expit(found[1])), found[5:9], float(np.exp(found[9]))
+    )
 
 
 def _followed(x):

@@ -204,9 +204,7 @@ class FoldTraining:
             return stars, None
         settings = self.config.fit
         calm = self.with_robust_weights(stars, settings.penalty, self.first_zero_point)[0]
-        inputs, summary = choose_columns(
-            self.inputs, calm, self.splits, settings, self.config.tune.score, self.first_zero_point
-        )
+        inputs, summary = choose_columns(self.inputs, calm, self.splits, settings, self.first_zero_point)
         return stars.with_inputs(inputs), summary
 
     def choose(self, stars: TrainingStars) -> Choice:

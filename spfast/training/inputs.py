@@ -9,7 +9,8 @@ from spfast.data.survey import Survey
 from spfast.model.coordinates import CoordinateErrors, CoordinateLayout
 from spfast.model.fitted_model import FittedModel
 from spfast.model.layout import FeatureLayout
-from spfast.model.low_rank import RANK, Coordinates, LowRankBasis, learn_basis
+from spfast.model.learn_low_rank import learn_low_rank
+from spfast.model.low_rank import Coordinates, LowRankModel
 
 __all__ = ["MOST_PRODUCTS", "Inputs", "model_inputs", "survey_inputs"]
 
@@ -25,14 +26,14 @@ class Inputs(NamedTuple):
     features : float32 array, shape (n_stars, n_features)
     errors : float32 array of the same shape, or CoordinateErrors
     layout : FeatureLayout or CoordinateLayout
-    low_rank : LowRankBasis or None
+    low_rank : LowRankModel or None
         That the coordinates are of.
     """
 
     features: np.ndarray
     errors: np.ndarray | CoordinateErrors
     layout: FeatureLayout | CoordinateLayout
-    low_rank: LowRankBasis | None = None
+    low_rank: LowRankModel | None = None
 
     def within(self, rank: int, n_products: int) -> "Inputs":
         """The inputs of a smaller layout: the first coordinates, and the products of fewer of them."""
@@ -59,9 +60,9 @@ def survey_inputs(survey: Survey, settings: FitConfig, threads: int | None = Non
     if settings.pixels == "low-rank":
         found = survey.low_rank or _learn(survey, threads)
         if found is not None:
-            basis, coordinates = found
+            low_rank, coordinates = found
             most = MOST_PRODUCTS if settings.products < 0 else settings.products
-            return _of_coordinates(survey, basis, coordinates, most)
+            return _of_coordinates(survey, low_rank, coordinates, most)
     return Inputs(survey.features, survey.feature_errors, survey.layout)
 
 
@@ -79,35 +80,35 @@ def model_inputs(survey: Survey, model: FittedModel, threads: int | None = None)
     Inputs
         Pixels that the survey lacks count as not measured in the coordinates of a low-rank model.
     """
-    basis, layout = model.low_rank, model.layout
-    if basis is None:
+    low_rank, layout = model.low_rank, model.layout
+    if low_rank is None:
         return Inputs(survey.features, survey.feature_errors, survey.layout)
-    if survey.low_rank is not None and basis.is_same(survey.low_rank[0]):
+    if survey.low_rank is not None and low_rank.is_same(survey.low_rank[0]):
         coordinates = survey.low_rank[1]
     else:
-        coordinates = basis.coordinates(*_spectra(survey, basis.pixels), threads)
-    return _of_coordinates(survey, basis, coordinates.first(layout.rank), layout.n_products, layout)
+        coordinates = low_rank.coordinates(*_spectra(survey, low_rank.pixels), threads)
+    return _of_coordinates(survey, low_rank, coordinates.first(layout.rank), layout.n_products, layout)
 
 
-def _of_coordinates(survey, basis, coordinates, most_products, layout=None):
+def _of_coordinates(survey, low_rank, coordinates, most_products, layout=None):
     if layout is None:
-        weights = tuple(basis.factors.mean(axis=1, dtype=np.float64).tolist())
-        layout = CoordinateLayout(basis.rank, min(most_products, basis.rank), weights, survey.layout.magnitudes)
+        most_products = min(most_products, low_rank.n_broad)
+        layout = CoordinateLayout(low_rank.rank, most_products, low_rank.line_weights, survey.layout.magnitudes)
     columns = [survey.layout.names.index(name) for name in layout.magnitudes]
     features = layout.design(survey.features[:, columns], coordinates.mean)
-    return Inputs(features, CoordinateErrors(layout, coordinates, survey.feature_errors[:, columns]), layout, basis)
+    return Inputs(features, CoordinateErrors(layout, coordinates, survey.feature_errors[:, columns]), layout, low_rank)
 
 
-def _learn(survey, threads) -> tuple[LowRankBasis, Coordinates] | None:
+def _learn(survey, threads) -> tuple[LowRankModel, Coordinates] | None:
     """The low-rank model of a survey that was built without one."""
     spectra = _spectra(survey, survey.layout.pixels)
-    basis = learn_basis(*spectra, rank=RANK, grid=survey.layout.pixels, threads=threads)
-    survey.keep_low_rank(None if basis is None else (basis, basis.coordinates(*spectra, threads)))
+    low_rank = learn_low_rank(*spectra, pixels=survey.layout.pixels, threads=threads)
+    survey.keep_low_rank(None if low_rank is None else (low_rank, low_rank.coordinates(*spectra, threads)))
     return survey.low_rank
 
 
 def _spectra(survey, pixels):
-    """ln flux, its errors and the bits of unmeasured pixels on a basis's pixels."""
+    """ln flux, its errors and the bits of unmeasured pixels on a low_rank's pixels."""
     first = survey.layout.n_unpenalized
     flux, errors = survey.features[:, first:], survey.feature_errors[:, first:]
     ours, pixels = np.asarray(survey.layout.pixels), np.asarray(pixels)
