@@ -20,8 +20,6 @@ __all__ = ["COORDINATE", "PRODUCT", "CoordinateErrors", "CoordinateLayout", "lay
 COORDINATE, PRODUCT = "coordinate", "product"
 #: Products are not followed beyond this many standard deviations of a coordinate: too few stars are there.
 _REACH = 4.0
-#: Coordinates that say where a star is among the others.
-_POSITION = 8
 #: Stars taken together.
 _BLOCK_ROWS = 1024
 
@@ -38,12 +36,15 @@ class CoordinateLayout:
         Products of two of the first ``n_products`` coordinates are columns, and of three of the first half of these.
     line_weights : tuple of float, length rank
         What each coordinate adds to the mean ln flux of a spectrum: how weak lines are.
+    n_broad : int
+        Coordinates that are of the broad basis.
     magnitudes : tuple of str
     """
 
     rank: int
     n_products: int
     line_weights: tuple
+    n_broad: int
     magnitudes: tuple = MAGNITUDES
 
     def __post_init__(self):
@@ -100,11 +101,16 @@ class CoordinateLayout:
         return np.full(self.n_features, -1)
 
     def position_coefs(self, coef: np.ndarray, penalized: np.ndarray) -> list:
-        """What `spfast.model.extent` projects stars on: the first coordinates, and the weakness of lines."""
-        first, after = self.n_unpenalized, self.n_unpenalized + self.rank
+        """What `spfast.model.extent` projects stars on.
+
+        The parts of ln parallax from broad coordinates, fine coordinates and products, and the weakness of lines.
+        """
+        at, first, after = np.arange(self.n_features), self.n_unpenalized, self.n_unpenalized + self.rank
+        fine = first + min(self.n_broad, self.rank)
         lines = np.zeros(self.n_features)
         lines[first:after] = self.line_weights
-        return [*np.eye(self.n_features)[first : first + min(self.rank, _POSITION)], lines]
+        bounds = ((first, fine), (fine, after), (after, self.n_features))
+        return [*(np.where((begin <= at) & (at < end), coef, 0.0) for begin, end in bounds), lines]
 
     def within(self, rank: int, n_products: int) -> np.ndarray:
         """The columns that a smaller layout has as well (int array)."""
@@ -156,6 +162,7 @@ class CoordinateLayout:
             "rank": self.rank,
             "n_products": self.n_products,
             "line_weights": list(self.line_weights),
+            "n_broad": self.n_broad,
             "magnitudes": list(self.magnitudes),
         }
 
@@ -163,17 +170,15 @@ class CoordinateLayout:
     def from_dict(cls, record: dict) -> "CoordinateLayout":
         """Rebuild a layout from `to_dict`'s dictionary."""
         try:
-            rank, n_products = record["rank"], record["n_products"]
-            if (
-                type(rank) is not int
-                or type(n_products) is not int
-                or not all(type(name) is str for name in record["magnitudes"])
-            ):
-                raise TypeError
+            counts = record["rank"], record["n_products"], record["n_broad"]
             weights = np.array(record["line_weights"], dtype=np.float64)
+            texts = all(type(name) is str for name in record["magnitudes"])
+            if not all(type(n) is int and n >= 0 for n in counts) or not texts:
+                raise TypeError
             if weights.ndim != 1 or not np.isfinite(weights).all():
                 raise ValueError
-            return cls(rank, n_products, tuple(weights), tuple(record["magnitudes"]))
+            rank, n_products, n_broad = counts
+            return cls(rank, n_products, tuple(weights), n_broad, tuple(record["magnitudes"]))
         except (KeyError, TypeError, ValueError):
             raise BadInputError("layout: the stored coordinates are damaged; build the model again") from None
 

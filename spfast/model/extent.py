@@ -24,7 +24,7 @@ class Position(NamedTuple):
     Attributes
     ----------
     points : float64 array, shape (n_rows, n_magnitudes + n_parts)
-        Magnitudes, then what each chip adds to ln parallax (of a low-rank model: coordinates, pairs and triples).
+        Magnitudes, then what each chip adds to ln parallax (of a low-rank model: each of its three parts).
     lines : float64 array, shape (n_rows,)
         Mean ln flux of the pixels that the model uses, weighted with the sizes of their coefficients.
     """

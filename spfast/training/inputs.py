@@ -1,5 +1,6 @@
 """What a model sees of a survey's stars: ln flux pixel by pixel, or the coordinates of a low-rank model."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ class Inputs(NamedTuple):
 
     def within(self, rank: int, n_products: int) -> "Inputs":
         """The inputs of a smaller layout: the first coordinates, and the products of fewer of them."""
-        layout = CoordinateLayout(rank, n_products, self.layout.line_weights[:rank], self.layout.magnitudes)
+        layout = replace(self.layout, rank=rank, n_products=n_products, line_weights=self.layout.line_weights[:rank])
         features = np.ascontiguousarray(self.features[:, self.layout.within(rank, n_products)])
         errors = CoordinateErrors(layout, self.errors.coordinates.first(rank), self.errors.magnitude_errors)
         return Inputs(features, errors, layout, self.low_rank)
@@ -93,7 +94,9 @@ def model_inputs(survey: Survey, model: FittedModel, threads: int | None = None)
 def _of_coordinates(survey, low_rank, coordinates, most_products, layout=None):
     if layout is None:
         most_products = min(most_products, low_rank.n_broad)
-        layout = CoordinateLayout(low_rank.rank, most_products, low_rank.line_weights, survey.layout.magnitudes)
+        layout = CoordinateLayout(
+            low_rank.rank, most_products, low_rank.line_weights, low_rank.n_broad, survey.layout.magnitudes
+        )
     columns = [survey.layout.names.index(name) for name in layout.magnitudes]
     features = layout.design(survey.features[:, columns], coordinates.mean)
     return Inputs(features, CoordinateErrors(layout, coordinates, survey.feature_errors[:, columns]), layout, low_rank)
