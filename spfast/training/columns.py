@@ -60,8 +60,8 @@ def choose_columns(
     rank = min(settings.rank, most) if settings.rank else most
     products = _PRODUCTS if settings.products < 0 else (settings.products,)
     candidates = scored([(rank, n) for n in sorted({min(n, inputs.layout.n_products, rank) for n in products})])
-    none = scores.get(candidates[0])
-    chosen = max((c for c in candidates if len(candidates) == 1 or scores[c] <= none), key=lambda c: c[1])
+    fewest = candidates[0]
+    chosen = max((c for c in candidates if c == fewest or scores[c] <= scores[fewest]), key=lambda c: c[1])
     if not settings.rank:
         n_broad = inputs.low_rank.n_broad
         ranks = sorted({n_broad + round(share * (most - n_broad)) for share in _SHARES})
@@ -69,7 +69,8 @@ def choose_columns(
         chosen = candidates[0] if len(candidates) == 1 else min(candidates, key=scores.get)
     text = f"{chosen[0]} of {most} coordinates, products of {chosen[1]}"
     if chosen in scores:
-        text += f", by stars held out: likelihood {scores[chosen]:.6g}, without products {none:.6g}"
+        text += f", by stars held out: minus ln likelihood {scores[chosen]:.6g}"
+        text += f", {scores[fewest]:.6g} for products of {fewest[1]}" if fewest in scores else ""
     return inputs.within(*chosen), text
 
 
