@@ -157,15 +157,6 @@ def add_fit_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="with --zero-point fit: let the zero point depend linearly on some of %(choices)s (default: none)",
     )
-    setting(
-        parser,
-        "fit",
-        "products",
-        type=_most_products,
-        metavar="N|auto",
-        help="take products of the first N coordinates of a spectrum as well: squares of N, cubes of half of them "
-        "(default: auto, by cross-validation within the model's own training stars)",
-    )
     add_solver_options(parser)
 
 
@@ -195,6 +186,15 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         type=_most_coordinates,
         metavar="N|auto",
         help="how many coordinates (default: auto, by cross-validation within the model's own training stars)",
+    )
+    setting(
+        parser,
+        "fit",
+        "products",
+        type=_most_products,
+        metavar="N|auto",
+        help="take products of the first N coordinates of a spectrum as well: squares of N, cubes of half of them "
+        "(default: auto, by cross-validation within the model's own training stars)",
     )
     setting(
         parser,

@@ -17,6 +17,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
+from spfast.blas import one_blas_thread
 from spfast.errors import BadInputError
 from spfast.kernels.low_rank import ROWS_A_PIECE, pair_products, star_posteriors
 from spfast.kernels.team import Team
@@ -157,6 +158,7 @@ class LowRankModel:
         same = self.n_broad == other.n_broad and np.array_equal(self.pixels, other.pixels)
         return same and self.broad.is_same(other.broad) and self.fine.is_same(other.fine)
 
+    @one_blas_thread()
     def coordinates(
         self,
         flux: np.ndarray,

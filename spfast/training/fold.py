@@ -282,7 +282,6 @@ class FoldTraining:
         survey, config, fold = self.survey, self.config, self.fold
         if fold not in (None, *FOLDS):
             raise BadInputError(f"fold is {fold!r}, expected one of {', '.join(FOLDS)}")
-        survey.check_values()
         settings = config.fit
         parallax, parallax_error = (float_column(survey.stars, name) for name in ("parallax", "parallax_error"))
         if settings.zero_point_rule not in OWN_ZERO_POINT:

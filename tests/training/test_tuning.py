@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiny import ZERO_POINT, tiny_survey
+from tiny import RAW, ZERO_POINT, tiny_survey
 
 from spfast import cli
 from spfast.catalog.make import make_catalog
