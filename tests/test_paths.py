@@ -13,9 +13,9 @@ from spfast.data.allstar import read_allstar
 from spfast.data.apogee import fits_library, spectrum_reader
 from spfast.data.gaia import read_gaia, read_wise
 from spfast.data.ingest import ingest
+from spfast.data.low_rank_files import LOW_RANK_FILES
 from spfast.data.spectra.continuum import read_continuum_file
 from spfast.data.spectra.workers import Journal
-from spfast.data.low_rank_files import LOW_RANK_FILES
 from spfast.data.survey import open_survey, verify_survey
 from spfast.data.tables.read import read_table
 from spfast.data.tables.write import verify_table

@@ -358,7 +358,8 @@ class FittedModel:
         lacking = lacking or ([] if np.isin(self.low_rank.pixels, layout.pixels).any() else ["every pixel"])
         if lacking:
             raise BadInputError(
-                f"model: the survey lacks {lacking[0]}, which the model uses; ingest it with the same release and pixels"
+                f"model: the survey lacks {lacking[0]}, which the model uses; ingest it with the same release and "
+                "pixels"
             )
 
     def save(self, path: str | Path) -> None:

@@ -20,8 +20,8 @@ __all__ = ["Tuning", "cross_validate", "score_held_out"]
 
 #: A grid grows by one value at a time, at most this often.
 _MAX_GROWTH = 12
-#: It does not grow towards smaller penalties where the last one gained less of the mean score: a low-rank model may need
-#: all of its few columns, and then the smaller the penalty the better, by ever less.
+#: It does not grow towards smaller penalties where the last one gained less of the mean score: a low-rank model may
+#: need all of its few columns, and then the smaller the penalty the better, by ever less.
 _GAIN_MIN = 1e-4
 
 

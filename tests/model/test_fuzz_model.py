@@ -183,7 +183,7 @@ FORGERIES = {
     ("layout", "line_weights"): [0.1],
     ("layout", "rank"): -1,
     ("low_rank", "broad", "inflation"): 0.0,
-    ("low_rank", "n_broad"): 1000,
+    ("low_rank", "n_broad"): 4.0,
 }
 #: Those of one kind of model alone.
 OF_KIND = {("layout", "features"): "raw", ("layout", "rank"): "low-rank", ("layout", "line_weights"): "low-rank"}
