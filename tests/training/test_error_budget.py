@@ -11,7 +11,7 @@ from tiny import RAW, tiny_survey
 
 from spfast.catalog.make import make_catalog
 from spfast.catalog.predict import predict_survey
-from spfast.config import resolve_config
+from spfast.config import Config, resolve_config
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.files import BLANK_SEAL, seal
 from spfast.model.budget import coefficient_variance, dust_colour
@@ -21,7 +21,7 @@ from spfast.model.options import FitOptions
 from spfast.selection.splits import Split
 from spfast.training.coefficient_errors import CoefficientErrors, SplitErrors
 from spfast.training.error_budget import coefficient_terms, fit_misfit, hold_out_like, measure_errors
-from spfast.training.fold import FoldTraining, fit_folds
+from spfast.training.fold import FoldTraining, fit_folds, fit_stars
 from spfast.training.stars import TrainingStars
 from spfast.training.tune import tune
 
@@ -396,6 +396,15 @@ def test_a_budget_follows_its_columns_to_another_layout(tmp_path):
     names, wide_names = survey.layout.names, wider.layout.names
     assert [wide_names[j] for j in wider.budget.columns] == [names[j] for j in model.budget.columns]
     np.testing.assert_array_equal(wider.budget.factor, model.budget.factor)
+
+
+def test_a_correlation_of_pixels_is_refused_where_a_model_has_none(tmp_path):
+    survey, _ = tiny_survey(tmp_path / "survey", n_stars=60)
+    config = Config().replace(errors={"pixel_correlation": [0.4, 0.1]})
+    with pytest.raises(BadInputError, match=r"pixel correlation 0.4, 0.1: only with --pixels raw"):
+        fit_stars(survey, config, threads=1)
+    few, _ = tiny_survey(tmp_path / "few", n_stars=59)  # too few for a low-rank model: pixels as they are
+    assert fit_stars(few, config, threads=1).pixel_correlation == (0.4, 0.1)
 
 
 def test_correlated_pixels_make_larger_errors(tmp_path):
