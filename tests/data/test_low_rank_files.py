@@ -44,6 +44,17 @@ def test_files_that_became_shorter_are_refused(damaged, name):
         survey.check_length()
 
 
+def test_no_parallax_has_a_say_in_the_model_or_the_coordinates(survey, tmp_path):
+    def poison(stars):
+        stars["parallax"] += 5.0
+        stars["parallax_error"] *= 2.0
+        stars["training_set"] = ~stars["training_set"]
+
+    tiny_survey(tmp_path / "survey", n_stars=80, edit=poison)
+    for name in ("low_rank.npz", "coordinates.npy", "unmeasured.npy", "features.npy", "feature_errors.npy"):
+        assert (tmp_path / "survey" / name).read_bytes() == (survey.path / name).read_bytes(), name
+
+
 def test_what_is_read_when_it_is_first_asked_for_can_be_asked_for_again(survey):
     for one in (survey, pickle.loads(pickle.dumps(survey))):
         for _ in range(2):

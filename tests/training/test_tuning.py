@@ -259,9 +259,19 @@ def test_auto_chooses_inside_the_training_fold(survey, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:zero point .* scores as well")
-@pytest.mark.parametrize("scatter", [False, True])
-def test_auto_does_not_let_a_poisoned_parallax_touch_its_own_prediction(survey, tmp_path, scatter):
-    config = AUTO.replace(fit={"intrinsic_scatter": scatter})
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"intrinsic_scatter": True},
+        {"intrinsic_scatter": True, "robust": True, "zero_point_rule": "fit", "zero_point_covariates": "ecl_lat"},
+        {"pixels": "raw"},
+        {"pixels": "raw", "intrinsic_scatter": True},
+    ],
+    ids=lambda more: "-".join(map(str, more.values())) or "default",
+)
+def test_auto_does_not_let_a_poisoned_parallax_touch_its_own_prediction(survey, tmp_path, more):
+    config = AUTO.replace(fit=more)
     catalog = make_catalog(survey, config=config, threads=1)
     star = int(np.flatnonzero(catalog["training_set"] == 1)[7])
 
@@ -273,6 +283,10 @@ def test_auto_does_not_let_a_poisoned_parallax_touch_its_own_prediction(survey, 
     for name in ("spec_parallax", "spec_parallax_err", "spec_parallax_err_total", "distance", "distance_16"):
         np.testing.assert_array_equal(poisoned[name][same_fold], catalog[name][same_fold])
     assert np.all(poisoned["spec_parallax"][~same_fold] != catalog["spec_parallax"][~same_fold])
+    # What was chosen for the model that predicts the star: its columns, its penalty and its zero point.
+    other = "B" if catalog["sample"][star] == "A" else "A"
+    assert poisoned.meta[f"TUNED_{other}"] == catalog.meta[f"TUNED_{other}"]
+    assert ("coordinates, products of" in catalog.meta[f"TUNED_{other}"]) == (config.fit.pixels == "low-rank")
 
 
 def test_names_of_rules(survey, tmp_path):
