@@ -34,7 +34,7 @@ SETTINGS = {
     "intrinsic_scatter": ("default", {"fit": AUTO["fit"] | {"intrinsic_scatter": True}}),
     "exact-distance-modulus": ("default", {"fit": AUTO["fit"] | {"exact_distance_modulus": True}}),
     "zero-point fit": ("default", {"fit": AUTO["fit"] | {"zero_point_rule": "fit"}}),
-    "pixel_correlation": ("default", {"errors": {"pixel_correlation": [0.4, 0.1]}}),
+    "pixel_correlation": ("default", {"fit": {"pixels": "raw"}, "errors": {"pixel_correlation": [0.4, 0.1]}}),
     "splits": ("default", {"errors": {"coefficients": "splits"}}),
     "robust": ("default", {"fit": {"robust": True}}),
     f"{WRONG} default": ("default", {}),

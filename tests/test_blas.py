@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import scipy.linalg  # noqa: F401  its BLAS is another one than numpy's
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -13,6 +14,7 @@ from tiny import tiny_survey
 import spfast
 from spfast.blas import one_blas_thread
 from spfast.kernels.team import side_by_side
+from spfast.model.learn_low_rank import learn_low_rank
 
 VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -55,6 +57,16 @@ def test_the_last_context_to_leave_restores_blas(two):
 
 def test_blas_has_one_thread_in_jobs_side_by_side(two):
     assert all(set(found) == {1} for found in side_by_side([lambda threads: blas_threads()] * 2, 2))
+    assert blas_threads() == two
+
+
+def test_blas_has_one_thread_while_spectra_are_learned(two):
+    rng, found = np.random.default_rng(0), []
+    flux, errors = rng.normal(size=(2, 80, 30)).astype(np.float32)
+    low_rank = learn_low_rank(flux, np.abs(errors), rank=2, say=lambda n: found.append(blas_threads()))
+    assert found
+    assert all(set(threads) == {1} for threads in found)
+    assert low_rank is not None
     assert blas_threads() == two
 
 

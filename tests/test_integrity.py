@@ -41,7 +41,11 @@ def flips(path, seed):
 
 
 @pytest.mark.parametrize(
-    "name", ["features.npy", "feature_errors.npy", "stars.fits", "rejected.ecsv", "survey.json", "the hashes"]
+    "name",
+    [
+        *("features.npy", "feature_errors.npy", "unmeasured.npy", "low_rank.npz", "coordinates.npy"),
+        *("stars.fits", "rejected.ecsv", "survey.json", "the hashes"),
+    ],
 )
 def test_a_flipped_bit_in_a_survey_is_noticed(work, name):
     path = work / "survey" / ("survey.json" if name == "the hashes" else name)

@@ -13,6 +13,7 @@ from spfast.data.allstar import read_allstar
 from spfast.data.apogee import fits_library, spectrum_reader
 from spfast.data.gaia import read_gaia, read_wise
 from spfast.data.ingest import ingest
+from spfast.data.low_rank_files import LOW_RANK_FILES
 from spfast.data.spectra.continuum import read_continuum_file
 from spfast.data.spectra.workers import Journal
 from spfast.data.survey import open_survey, verify_survey
@@ -92,6 +93,18 @@ def test_odd_file_in_a_survey_is_refused_at_once(tmp_path, monkeypatch, name, pu
     path.unlink()
     put(path)
     refused(lambda path: open_survey(path.parent), path, what)
+    refused(lambda path: verify_survey(path.parent), path, what)
+
+
+@odd_paths
+@pytest.mark.parametrize("name", LOW_RANK_FILES)
+def test_odd_file_in_a_survey_is_refused_at_once_when_it_is_first_asked_for(tmp_path, monkeypatch, name, put, what):
+    monkeypatch.chdir(tmp_path)
+    survey, _ = tiny_survey(tmp_path / "s", n_stars=60)
+    path = tmp_path / "s" / name
+    path.unlink()
+    put(path)
+    refused(lambda _: (survey.unmeasured, survey.low_rank), path, what)
     refused(lambda path: verify_survey(path.parent), path, what)
 
 

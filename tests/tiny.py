@@ -1,13 +1,22 @@
-"""A survey folder small enough to fit in a blink, and the truth it was drawn from."""
+"""A survey folder small enough to fit in a blink, and the truth it was drawn from.
+
+Its pixels vary each for itself and its parallaxes follow eight of them: a model of pixels as they are finds the truth,
+one of a few coordinates cannot. What a test claims of pixels, or of good predictions, it claims of `RAW`.
+"""
 
 import numpy as np
 from astropy.table import Table
 
 from spfast.config import Config
+from spfast.data.spectra.features import MAGNITUDE_COLUMNS
 from spfast.data.write_survey import SurveyWriter
 from spfast.model.layout import MAGNITUDES, FeatureLayout
 
 N_PIXELS = 60
+#: Pixels as they are; the default is a low-rank model.
+RAW = Config().replace(fit={"pixels": "raw"})
+#: Of the low-rank model: a small one is learned in no time.
+RANK = 4
 #: Added to the true parallaxes, as by Gaia [mas].
 ZERO_POINT = -0.0483
 
@@ -51,11 +60,13 @@ def tiny_survey(path, n_stars=400, seed=3, edit=None):
             "STARFLAG": np.zeros(n_stars, dtype=np.int64),
             "ASPCAPFLAG": np.zeros(n_stars, dtype=np.int64),
             "n_bad_pixels": np.zeros(n_stars, dtype=np.int32),
+            **{column: features[:, 1 + MAGNITUDES.index(band)] for band, (column, _) in MAGNITUDE_COLUMNS.items()},
         }
     )
     if edit is not None:
         edit(stars)
+    config = Config().replace(features={"rank": RANK})
     with SurveyWriter(path, layout, n_stars) as writer:
         writer.features[:], writer.feature_errors[:] = features, errors
-        survey = writer.finish(stars, cut_flow=[("rows of allStar", n_stars)], config=Config())
+        survey = writer.finish(stars, cut_flow=[("rows of allStar", n_stars)], config=config)
     return survey, Table({"APOGEE_ID": stars["APOGEE_ID"], "true_parallax": true})

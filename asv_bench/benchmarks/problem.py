@@ -68,13 +68,16 @@ def make_survey(n_train: int, n_folds: int = 1, folder: Path | None = None) -> P
     Path
         The survey folder; its name contains the number of stars and the seed.
     """
+    from spfast.config import Config
     from spfast.simulate import simulate_survey
 
     n_stars = int(np.ceil(_STARS_PER_TRAINING_STAR * n_train * n_folds / 100.0)) * 100 + 100
     path = Path(folder or data_folder()) / f"stars-{n_stars}-seed-{SEED}"
     if not (path / "survey.json").exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        simulate_survey(path, n_stars, seed=SEED, quiet=True)
+        # The mock of all measurements so far; fits of pixels need no low-rank model.
+        config = Config().replace(features={"rank": 0})
+        simulate_survey(path, n_stars, seed=SEED, config=config, noise="ideal", quiet=True)
     return path
 
 

@@ -157,15 +157,6 @@ def add_fit_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="with --zero-point fit: let the zero point depend linearly on some of %(choices)s (default: none)",
     )
-    setting(
-        parser,
-        "fit",
-        "products",
-        type=_most_products,
-        metavar="N|auto",
-        help="take products of the first N coordinates of a spectrum as well: squares of N, cubes of half of them "
-        "(default: auto, by cross-validation within the model's own training stars)",
-    )
     add_solver_options(parser)
 
 
@@ -199,6 +190,15 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
     setting(
         parser,
         "fit",
+        "products",
+        type=_most_products,
+        metavar="N|auto",
+        help="take products of the first N coordinates of a spectrum as well: squares of N, cubes of half of them "
+        "(default: auto, by cross-validation within the model's own training stars)",
+    )
+    setting(
+        parser,
+        "fit",
         "robust",
         help="allow for outliers, stars with a wrong parallax, by a component of their own (default: no outliers)",
     )
@@ -213,7 +213,7 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         "errors",
         "pixel_correlation",
         metavar="RHO",
-        help="correlation between the errors of pixels 1, 2, ... apart, e.g. 0.4 0.1 (default: none)",
+        help="with --pixels raw: correlation between the errors of pixels 1, 2, ... apart, e.g. 0.4 0.1 (default: none)",
     )
     setting(parser, "fit", "solver", help="minimiser to use (default: %(default)s)")
     setting(

@@ -14,7 +14,10 @@ __all__ = ["one_line", "output", "outputs", "say"]
 _LONGEST = 600
 #: Attributes of a command's arguments that name what it reads, and the files of the folders among them.
 _INPUTS = ("allstar", "catalog", "clusters", "compare", "config", "gaia", "model", "survey", "truth", "tune", "wise")
-_FILES_INSIDE = ("features.npy", "feature_errors.npy", "stars.fits", "rejected.ecsv", "survey.json")
+_FILES_INSIDE = (
+    *("features.npy", "feature_errors.npy", "unmeasured.npy", "low_rank.npz", "coordinates.npy"),
+    *("stars.fits", "rejected.ecsv", "survey.json"),
+)
 
 
 def one_line(text: object) -> str:

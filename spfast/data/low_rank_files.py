@@ -12,13 +12,15 @@ from spfast.model.learn_low_rank import SOME_SPECTRA, learn_low_rank
 from spfast.model.low_rank import Coordinates, LowRankModel
 from spfast.progress import Progress
 
-__all__ = ["LOW_RANK_FILES", "UNMEASURED", "open_unmeasured", "read_low_rank", "write_low_rank"]
+__all__ = ["COORDINATES", "LOW_RANK_FILES", "UNMEASURED", "open_unmeasured", "read_low_rank", "write_low_rank"]
 
 #: Bits of the pixels that were not measured and are estimates, one row a star.
 UNMEASURED = "unmeasured.npy"
-_LOW_RANK, _COORDINATES = "low_rank.npz", "coordinates.npy"
+#: Misfits, coordinates and their covariances, one row a star.
+COORDINATES = "coordinates.npy"
+_LOW_RANK = "low_rank.npz"
 #: Files of a survey folder that it can do without.
-LOW_RANK_FILES = (UNMEASURED, _LOW_RANK, _COORDINATES)
+LOW_RANK_FILES = (UNMEASURED, _LOW_RANK, COORDINATES)
 #: Passes that learning takes, about: over a part of the spectra, then over all of them.
 _PASSES_OVER_SOME, _PASSES_OVER_ALL = 20, 6
 _REBUILD = "build it again with `spfast ingest`"
@@ -67,7 +69,7 @@ def write_low_rank(
     found = low_rank.coordinates(*spectra, threads)
     with open(folder / _LOW_RANK, "wb") as file:
         np.savez(file, header=np.array(json.dumps(low_rank.entries())), **low_rank.arrays())
-    np.save(folder / _COORDINATES, np.hstack([found.misfit[:, None], found.mean, *found.covariances]))
+    np.save(folder / COORDINATES, np.hstack([found.misfit[:, None], found.mean, *found.covariances]))
 
 
 def open_unmeasured(folder: Path, n_stars: int, n_pixels: int) -> np.ndarray | None:
@@ -91,7 +93,7 @@ def read_low_rank(folder: Path, n_stars: int) -> tuple[LowRankModel, Coordinates
     BadInputError
         If they are damaged or do not fit together.
     """
-    paths = [Path(folder) / name for name in (_LOW_RANK, _COORDINATES)]
+    paths = [Path(folder) / name for name in (_LOW_RANK, COORDINATES)]
     if not all(path.exists() for path in paths):
         return None
     for path in paths:

@@ -12,7 +12,7 @@ from astropy.table import Table
 
 from spfast.config import LATER
 from spfast.data.columns import STAR_COLUMNS
-from spfast.data.low_rank_files import LOW_RANK_FILES, open_unmeasured, read_low_rank
+from spfast.data.low_rank_files import COORDINATES, LOW_RANK_FILES, UNMEASURED, open_unmeasured, read_low_rank
 from spfast.data.untrusted import check_file
 from spfast.errors import BadInputError, reading
 from spfast.files import check_regular, file_sha256, is_sealed
@@ -28,7 +28,7 @@ SCHEMA = 1
 ARRAYS = ("features", "feature_errors")
 #: The five files of the folder.
 FILES = {*(f"{name}.npy" for name in ARRAYS), "stars.fits", "rejected.ecsv", "survey.json"}
-#: Of parts that are read when they are first asked for.
+#: In place of parts that are read when they are first asked for; no part is a text.
 _UNREAD = "unread"
 #: Rows of which the constant is looked at when a survey is opened; each costs a page of the disk.
 _CHECKED_ROWS = 256
@@ -73,7 +73,7 @@ class Survey:
     @property
     def unmeasured(self) -> np.ndarray | None:
         """Bits of the pixels that were not measured (uint8 memmap, shape (n_stars, ceil(n_pixels / 8))), if known."""
-        if self._unmeasured == _UNREAD:
+        if isinstance(self._unmeasured, str):
             whole = _is_whole_map(self.features, "features.npy")
             self._unmeasured = open_unmeasured(self.path, self.n_stars, self.layout.n_pixels) if whole else None
         return self._unmeasured
@@ -81,7 +81,7 @@ class Survey:
     @property
     def low_rank(self) -> tuple[LowRankModel, Coordinates] | None:
         """The low-rank model of the spectra and its coordinates of all stars, if the folder has them."""
-        if self._low_rank == _UNREAD:
+        if isinstance(self._low_rank, str):
             whole = _is_whole_map(self.features, "features.npy")
             self._low_rank = read_low_rank(self.path, self.n_stars) if whole else None
         return self._low_rank
@@ -163,7 +163,19 @@ class Survey:
                     )
         if not self._checked:
             self.check_constant(slice(None))
+            self._check_coordinates()
         self._checked = True
+
+    def _check_coordinates(self):
+        found = None if self.low_rank is None else self.low_rank[1]
+        for array in () if found is None else (found.mean, found.misfit, *found.covariances):
+            good = np.isfinite(array).reshape(self.n_stars, -1).all(axis=1)
+            if not good.all():
+                row = int(np.argmin(good))
+                raise BadInputError(
+                    f"{self.path / COORDINATES}: row {row} ({self.stars['APOGEE_ID'][row]}) has a value that is not "
+                    f"finite; the survey is damaged: {_REBUILD}"
+                )
 
     def check_constant(self, rows: slice | np.ndarray) -> None:
         """Refuse arrays whose first column is not the constant 1 without an error, in the rows given.
@@ -190,10 +202,15 @@ class Survey:
         ------
         BadInputError
         """
-        for name, array in (("features", self.features), ("feature_errors", self.feature_errors)):
-            path = self.path / f"{name}.npy"
+        arrays = {f"{name}.npy": getattr(self, name) for name in ARRAYS}
+        if isinstance(self._unmeasured, np.memmap):
+            arrays[UNMEASURED] = self._unmeasured
+        if isinstance(self._low_rank, tuple):
+            arrays[COORDINATES] = self._low_rank[1].mean
+        for name, array in arrays.items():
+            path = self.path / name
             # A file that is gone was replaced or removed: what was opened is still whole.
-            if path.exists() and path.stat().st_size < array.offset + array.nbytes:
+            if path.exists() and path.stat().st_size < _end_of_map(array):
                 raise BadInputError(f"{path}: became shorter while it was read; put the whole file back or {_REBUILD}")
 
     @property
@@ -203,6 +220,13 @@ class Survey:
 
     def __repr__(self):
         return f"<Survey {str(self.path)!r}: {self.n_stars} stars x {self.n_features} features>"
+
+
+def _end_of_map(array):
+    """Where an array, or the file's array that it is a part of, ends in its file; 0 if it is in no file."""
+    while isinstance(array, np.memmap) and isinstance(array.base, np.memmap):
+        array = array.base
+    return array.offset + array.nbytes if isinstance(array, np.memmap) else 0
 
 
 def verify_survey(path: str | os.PathLike) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import spfast
+from spfast.blas import one_blas_thread
 from spfast.config import Config
 from spfast.data.columns import conform_rejected, conform_stars
 from spfast.data.low_rank_files import LOW_RANK_FILES, UNMEASURED, read_low_rank, write_low_rank
@@ -95,6 +96,7 @@ class SurveyWriter:
         if self.partial.exists() and self._ours:
             shutil.rmtree(self.partial)
 
+    @one_blas_thread()
     def finish(
         self, stars, rejected=None, cut_flow=(), config=None, provenance=None, like=None, threads=None, quiet=True
     ):

@@ -328,7 +328,10 @@ class FittedModel:
             raise BadInputError(
                 "model: it was fitted without a layout, so its columns cannot be found in another survey"
             )
-        if layout == self.layout or self.low_rank is not None:  # which takes any pixels
+        if layout == self.layout:
+            return self
+        if self.low_rank is not None:
+            self._check_low_rank(layout)
             return self
         position = {name: j for j, name in enumerate(layout.names)}
         names = self.layout.names
@@ -348,6 +351,16 @@ class FittedModel:
             columns = np.array([position[names[j]] for j in budget.columns[there]], dtype=np.int64)
             budget = replace(budget, columns=columns, factor=budget.factor[there])
         return replace(self, coef=coef, penalized=layout.penalized, layout=layout, budget=budget)
+
+    def _check_low_rank(self, layout):
+        """Refuse a layout that lacks a magnitude, or all of the pixels; single pixels count as not measured."""
+        lacking = [name for name in self.layout.magnitudes if name not in layout.magnitudes]
+        lacking = lacking or ([] if np.isin(self.low_rank.pixels, layout.pixels).any() else ["every pixel"])
+        if lacking:
+            raise BadInputError(
+                f"model: the survey lacks {lacking[0]}, which the model uses; ingest it with the same release and "
+                "pixels"
+            )
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file (numpy's ``.npz``, no pickle), whole or not at all.

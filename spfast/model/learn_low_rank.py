@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import eigh
 
+from spfast.blas import one_blas_thread
 from spfast.kernels.low_rank import (
     PIXELS_A_PIECE,
     add_pixel_sums,
@@ -47,6 +48,7 @@ _LAGS = 3
 _CORRELATED = 256
 
 
+@one_blas_thread()
 def learn_low_rank(
     flux: np.ndarray,
     errors: np.ndarray,

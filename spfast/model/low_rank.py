@@ -17,6 +17,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
+from spfast.blas import one_blas_thread
 from spfast.errors import BadInputError
 from spfast.kernels.low_rank import ROWS_A_PIECE, pair_products, star_posteriors
 from spfast.kernels.team import Team
@@ -157,6 +158,7 @@ class LowRankModel:
         same = self.n_broad == other.n_broad and np.array_equal(self.pixels, other.pixels)
         return same and self.broad.is_same(other.broad) and self.fine.is_same(other.fine)
 
+    @one_blas_thread()
     def coordinates(
         self,
         flux: np.ndarray,
@@ -243,7 +245,8 @@ class LowRankModel:
         pixels, bases = arrays["pixels"], {}
         if pixels.dtype != np.int64 or pixels.ndim != 1 or np.any(np.diff(pixels) <= 0):
             raise ValueError("the pixels of its low-rank model are damaged")
-        check_entries(entries, dict.fromkeys(cls.BASES, LowRankBasis.ENTRIES), "low_rank")
+        expected = dict.fromkeys(cls.BASES, LowRankBasis.ENTRIES) | {"n_broad": kinds.COUNT}
+        check_entries(entries, expected, "low_rank")
         for name in cls.BASES:
             parts = {key: arrays[f"{name}_{key}"] for key in LowRankBasis.ARRAYS}
             for key, array in parts.items():

@@ -20,6 +20,9 @@ __all__ = ["Tuning", "cross_validate", "score_held_out"]
 
 #: A grid grows by one value at a time, at most this often.
 _MAX_GROWTH = 12
+#: It does not grow towards smaller penalties where the last one gained less of the mean score: a low-rank model may
+#: need all of its few columns, and then the smaller the penalty the better, by ever less.
+_GAIN_MIN = 1e-4
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,9 @@ def cross_validate(
             # No pixel is used there: a larger penalty is the same model. None anywhere: a smaller one is needed.
             taken = penalties[:1] if _all_zero(wanted, penalties[0]) else [p for p in taken if p != penalties[-1]]
         penalty = grow(penalties, taken, geometric=True)
+        if penalty is not None and penalty < penalties[0] and not _all_zero(wanted, penalties[0]):
+            gain = means[penalties[1], minimum[1]] - means[penalties[0], minimum[1]]
+            penalty = None if gain < _GAIN_MIN else penalty
         zero_point = grow(zero_points, (chosen[1], minimum[1]), geometric=False)
         if penalty is None and zero_point is None:
             break

@@ -121,7 +121,12 @@ class FoldTraining:
         self.robust = None
         if settings.robust:
             self.robust = RobustSettings(settings.outlier_share or None, settings.outlier_width or None)
-        self.inputs = survey_inputs(survey, settings, threads)
+        self.inputs, correlation = survey_inputs(survey, settings, threads), self.config.errors.pixel_correlation
+        if self.inputs.low_rank is not None and correlation:
+            raise BadInputError(
+                f"pixel correlation {', '.join(f'{rho:g}' for rho in correlation)}: only with --pixels raw; the "
+                "low-rank model finds by itself how noise correlates"
+            )
         self.stars = self._training_stars(threads)
         self.splits = self.inner_splits()
 
@@ -282,7 +287,6 @@ class FoldTraining:
         survey, config, fold = self.survey, self.config, self.fold
         if fold not in (None, *FOLDS):
             raise BadInputError(f"fold is {fold!r}, expected one of {', '.join(FOLDS)}")
-        survey.check_values()
         settings = config.fit
         parallax, parallax_error = (float_column(survey.stars, name) for name in ("parallax", "parallax_error"))
         if settings.zero_point_rule not in OWN_ZERO_POINT:

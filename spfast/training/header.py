@@ -73,6 +73,9 @@ _BUDGET_CARDS = {
     "INFLAT": _ModelCard(
         "factor k on Gaia's errors, from {}", lambda model: float(model.budget.gaia_inflation), "INFLAT"
     ),
+    "FEATIN": _ModelCard(
+        "factor on errors from features, {}", lambda model: float(model.budget.feature_inflation), "FEATIN"
+    ),
     "NHELD": _ModelCard("stars held out to measure them, {}", lambda model: int(model.budget.n_held_out)),
 }
 

@@ -57,7 +57,13 @@ def survey_inputs(survey: Survey, settings: FitConfig, threads: int | None = Non
     -------
     Inputs
         The pixels as they are if the survey has too few spectra for a low-rank model.
+
+    Raises
+    ------
+    BadInputError
+        If the survey holds numbers that no build writes.
     """
+    survey.check_values()
     if settings.pixels == "low-rank":
         found = survey.low_rank or _learn(survey, threads)
         if found is not None:

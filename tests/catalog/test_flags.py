@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tiny import tiny_survey
+from tiny import RAW, tiny_survey
 
 from spfast import load_model
 from spfast.catalog.columns import FLAGS, pack_flags
@@ -20,6 +20,7 @@ from spfast.data.zero_point import added_to_parallax, lindegren_zero_point
 from spfast.errors import BadInputError
 from spfast.model.extent import TrainingExtent
 from spfast.training.fold import fit_folds, fit_stars
+from spfast.training.inputs import model_inputs
 from spfast.validation.measures import validate
 
 
@@ -101,7 +102,7 @@ def test_clipped_pixels_are_counted(survey):
 
 
 def test_extrapolation(survey, tmp_path):
-    model = fit_stars(survey, resolve_config(penalty=20.0), "A", threads=1)
+    model = fit_stars(survey, resolve_config(RAW, penalty=20.0), "A", threads=1)
     training = np.asarray(survey.stars["training_set"])
     outside = model.extent.excludes(model.position(survey.features))
     assert outside.mean() < 0.03
@@ -135,7 +136,8 @@ def test_extrapolation_in_the_catalog(survey):
     bit = 1 << list(FLAGS).index("extrapolation")
     for fold, other in (("A", "B"), ("B", "A")):
         own = np.asarray(catalog["sample"] == fold)
-        expected = models[other].extent.excludes(models[other].position(survey.features, own))
+        features = model_inputs(survey, models[other]).features
+        expected = models[other].extent.excludes(models[other].position(features, own))
         np.testing.assert_array_equal((catalog["flags"][own] & bit) > 0, expected)
     assert catalog.meta["FLAG7"].startswith("extrapolation: ")
 

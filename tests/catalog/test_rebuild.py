@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from tiny import tiny_survey
+from tiny import RAW, tiny_survey
 
 from spfast import cli
 from spfast.catalog.compatibility import check_catalog
 from spfast.catalog.predict import predict_survey
 from spfast.catalog.rebuild import rebuild_catalog
-from spfast.config import load_config
+from spfast.config import load_config, resolve_config
 from spfast.data.survey import open_survey
 from spfast.data.tables.read import read_table
 from spfast.data.tables.write import write_table
@@ -124,8 +124,11 @@ def test_a_model_is_refused_where_its_features_are_others(tmp_path):
         other = edited_survey(tmp_path / name, lambda info, s=section, k=key, v=value: info["config"][s].update({k: v}))
         with pytest.raises(BadInputError, match=rf"\[{section}\] {key} = .*, .* with {value}"):
             predict_survey(model, other)
+    other = edited_survey(tmp_path / "layout", lambda info: swap_pixel(info, here.layout.names[-1]))
+    assert len(predict_survey(model, other)) == 60  # coordinates do not need every pixel
+    model = fit_stars(here, resolve_config(RAW, penalty=20.0))
     pixels = [name for name, c in zip(here.layout.names, model.coef, strict=True) if c != 0 and "pixel" in name]
-    other = edited_survey(tmp_path / "layout", lambda info: swap_pixel(info, pixels[0]))
+    other = edited_survey(tmp_path / "raw", lambda info: swap_pixel(info, pixels[0]))
     with pytest.raises(BadInputError, match=rf"lacks 1 of the .* columns that the model uses \(first: {pixels[0]}\)"):
         predict_survey(model, other)
 

@@ -27,16 +27,16 @@ TIMES = 2
 
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory):
-    """Ingest of 24 stars in chunks of 4, tune and catalog of 400."""
+    """Ingest of 64 stars in chunks of 12, enough for a low-rank model; tune and catalog of 400."""
     folder = tmp_path_factory.mktemp("crash")
     (folder / "pixels.txt").write_text("\n".join(map(str, range(0, 8575, 3))))
     (folder / "mine.toml").write_text(f"[normalization]\ncontinuum_file = '{folder / 'pixels.txt'}'\n")
-    allstar, spectra, gaia = write_download(folder, n=24)
+    allstar, spectra, gaia = write_download(folder, n=64)
     survey, _ = tiny_survey(folder / "survey")
     ingest = ["--allstar", allstar, "--spectra", spectra, "--gaia", gaia, "--config", folder / "mine.toml"]
-    grid = ["--penalties", 100, 20, "--zero-points", 0.03, 0.06]
+    grid = ["--penalties", 100, 20, "--zero-points", 0.03, 0.06, "--rank", 4, "--products", 0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers, "CHUNK", 4)
+        patch.setattr(workers, "CHUNK", 12)
         patch.setattr(workers, "_SYNC_INTERVAL", 0.0)
         made = [
             crash_runs.Case("ingest", ingest, folder, "out", [allstar]),

@@ -39,6 +39,7 @@ def content(folder):
     [
         ("catalog", "survey", "-o", "survey/stars.fits"),
         ("catalog", "survey", "-o", "link.fits"),
+        ("fit", "survey", "-o", "survey/low_rank.npz"),
         ("validate", "catalog.fits", "-o", "catalog.fits"),
         ("validate", "catalog.fits", "--truth", "truth.fits", "-o", "truth.fits"),
         ("validate", "catalog.fits", "--compare", "other.fits", "-o", "./other.fits"),

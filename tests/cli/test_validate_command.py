@@ -4,8 +4,9 @@ from spfast.data.tables.read import read_table
 
 
 def test_validate_compares_with_the_truth(work, tmp_path, capsys, run):
-    out = tmp_path / "validation.ecsv"
-    assert run("validate", work / "catalog.fits", "--truth", work / "truth.fits", "-o", out) == 0
+    out, catalog = tmp_path / "validation.ecsv", tmp_path / "catalog.fits"
+    assert run("catalog", work / "survey", "-o", catalog, "--penalty", 20, "--pixels", "raw", "--quiet") == 0
+    assert run("validate", catalog, "--truth", work / "truth.fits", "-o", out) == 0
     printed = capsys.readouterr().out
     assert "against the true ones" in printed
     scores = read_table(out)

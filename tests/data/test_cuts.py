@@ -18,6 +18,10 @@ GOOD = {
 }  # fmt: skip
 
 
+#: Stars that lack a band are cut.
+REJECTED = Config().replace(sample={"missing_bands": "rejected"})
+
+
 def stars(**changes):
     """A good star, then one with each change."""
     rows = [GOOD] + [{**GOOD, name: value} for name, values in changes.items() for value in np.atleast_1d(values)]
@@ -54,9 +58,16 @@ def test_log_g_is_cut_above_its_lower_and_at_its_upper_limit():
 
 
 def test_stars_without_2mass_photometry_are_cut():
-    flow = left(cut_apogee, stars(K=[0.0, -5.0, np.nan], J=[-9999.0, np.nan], H_ERR=[0.0, np.nan, -1.0], J_ERR=0.5))
+    table = stars(K=[0.0, -5.0, np.nan], J=[-9999.0, np.nan], H_ERR=[0.0, np.nan, -1.0], J_ERR=0.5)
+    flow = left(cut_apogee, table.copy(), REJECTED)
     assert flow.rows.tolist() == [0, 9]
     assert set(flow.rejected()["reason"]) == {"2MASS photometry"}
+    # If bands are estimated they stay, and the other cuts say whether there are bands enough.
+    flow = CutFlow([f"s{i}" for i in range(len(table))])
+    kept = cut_apogee(table, flow, Config())
+    assert flow.rows.tolist() == list(range(10))
+    lacking = {band: np.flatnonzero(np.isnan(kept[band]) & np.isnan(kept[f"{band}_ERR"])).tolist() for band in "JHK"}
+    assert lacking == {"J": [4, 5], "H": [6, 7, 8], "K": [1, 2, 3]}
 
 
 def test_flags_are_cut_only_if_asked():
@@ -82,10 +93,31 @@ def test_flags_are_cut_only_if_asked():
 def test_each_photometric_cut_rejects_its_star_with_its_reason(changes, reason):
     flow = left(cut_photometry, stars(**changes))
     assert flow.rows.tolist() == [0]
+    assert set(flow.rejected()["reason"]) == {"photometry" if reason.endswith("photometry") else reason}
+    assert [name for name, _ in flow.counts[1:]] == [
+        "photometry", "not variable", "J-K < 0.4 + 0.45 (BP-RP)", "H-W2 > -0.05",
+    ]  # fmt: skip
+    flow = left(cut_photometry, stars(**changes), REJECTED)
+    assert flow.rows.tolist() == [0]
     assert set(flow.rejected()["reason"]) == {reason}
     assert [name for name, _ in flow.counts[1:]] == [
         "Gaia photometry", "WISE photometry", "not variable", "J-K < 0.4 + 0.45 (BP-RP)", "H-W2 > -0.05",
     ]  # fmt: skip
+
+
+def test_stars_with_enough_bands_stay_where_stars_that_have_all_tell_the_others():
+    lacking = {"phot_g_mean_mag": np.nan, "w1mpro": np.nan, "w2mpro": np.nan, "phot_bp_mean_mag": np.nan}
+    three, four = {**GOOD, **lacking, "J": np.nan}, {**GOOD, **lacking}
+    table = Table(rows=[three, four] + [GOOD] * 50, names=list(GOOD))
+    flow = left(cut_photometry, table.copy())
+    assert flow.rows.tolist() == [*range(1, 52)]
+    assert flow.counts[:3] == [
+        ("rows in allStar", 52), ("photometry", 51), ("of them with estimated magnitudes: 1", 51)
+    ]  # fmt: skip
+    assert left(cut_photometry, table[:51].copy()).rows.tolist() == [*range(2, 51)]  # too few have all
+    assert left(cut_photometry, table.copy(), REJECTED).rows.tolist() == [*range(2, 52)]
+    strict = Config().replace(sample={"bands_min": 5})
+    assert left(cut_photometry, table, strict).rows.tolist() == [*range(2, 52)]
 
 
 def test_variable_stars_stay_if_asked():
@@ -141,7 +173,7 @@ def test_stars_exactly_at_the_limits_of_the_cuts():
     errors = stars(phot_g_mean_mag_error=[10.0, 9.9375], w2mpro_error=[10.0625, 9.0])
     assert left(cut_photometry, errors).rows.tolist() == [0, 2, 4]
     twomass = stars(J=[-100.0, -99.9375, -100.5], K=[0.0, 0.0625])
-    assert left(cut_apogee, twomass).rows.tolist() == [0, 2, 5]
+    assert left(cut_apogee, twomass, REJECTED).rows.tolist() == [0, 2, 5]
     few = stars(astrometric_n_good_obs_al=[5, 6], astrometric_chi2_al=35.0)
     few["astrometric_chi2_al"] = 35.0
     few["astrometric_n_good_obs_al"][0] = 6

@@ -8,6 +8,7 @@ from fuzzing import HOW, changed_json, command, damaged, edited, fuzz, miswritte
 from hypothesis import strategies as st
 from tiny import tiny_survey
 
+from spfast.data.low_rank_files import LOW_RANK_FILES
 from spfast.data.survey import open_survey
 
 
@@ -27,7 +28,9 @@ def test_survey(folder, survey, data):
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(folder / "whole", path)
     name = data.draw(
-        st.sampled_from(("survey.json", "survey.json", "stars.fits", "features.npy", "feature_errors.npy"))
+        st.sampled_from(
+            ("survey.json", "survey.json", "stars.fits", "features.npy", "feature_errors.npy", *LOW_RANK_FILES)
+        )
     )
     file, how = path / name, data.draw(HOW)
     if name == "stars.fits" and how == "columns":
@@ -42,6 +45,7 @@ def test_survey(folder, survey, data):
     if opened is not None:
         assert opened.features.shape == opened.feature_errors.shape == (len(opened.stars), opened.layout.n_features)
         assert opened.stars.colnames[: len(survey.stars.colnames)] == survey.stars.colnames
-        assert command("info", path) == 0
+        low_rank = outcome(lambda _: opened.low_rank, path)
+        assert command("info", path) == (2 if low_rank is None else 0)
     if file.read_bytes() != (folder / "whole" / name).read_bytes():
         assert command("info", path, "--verify") == 2

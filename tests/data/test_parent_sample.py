@@ -66,7 +66,14 @@ def test_stars_of_untidy_tables_are_cut_each_for_its_reason(tmp_path, config):
     flux[2000:6300] = np.nan
     write_aspcap_star(files[14], flux, error)
 
+    after = [["not variable", 9], ["J-K < 0.4 + 0.45 (BP-RP)", 8], ["H-W2 > -0.05", 7], ["spectrum readable", 5]]
+    before = [["rows in allStar", 18], ["spectrum file", 17], ["one row a star", 15], ["0 < log g <= 2.2", 14]]
+    # Too few stars have all bands for those of others to be estimated.
+    estimated = ingest(*download, tmp_path / "estimated", config=config, quiet=True)
+    assert estimated.info["cut_flow"] == [*before, ["Gaia source", 13], ["photometry", 10], *after]
+    config = config.replace(sample={"missing_bands": "rejected"})
     survey = ingest(*download, tmp_path / "out", config=config, quiet=True)
+    assert estimated.features.tobytes() == survey.features.tobytes()
     assert survey.info["cut_flow"] == [
         ["rows in allStar", 18],
         ["spectrum file", 17],

@@ -45,6 +45,7 @@ def test_numbers_go_into_headers_without_the_arrays():
         "outlier_share": 0.01,
         "n_held_out": 50,
         "subtracted": False,
+        "feature_inflation": 1.0,
     }
     assert [name for name in ("columns", "factor", "offset") if name in repr(BUDGET)] == []
     assert "growth=0.3" in repr(BUDGET)

@@ -36,7 +36,11 @@ EVERYTHING = {
         "intrinsic_scatter": True,
     },
     "tune": {"penalties": (10.0, 30.0)},
-    "errors": {"pixel_correlation": (0.4, 0.1)},
+}
+#: Of pixels as they are, and of a low-rank model; the first with the one more thing that it can have.
+KINDS = {
+    "raw": {"fit": {"pixels": "raw"}, "errors": {"pixel_correlation": (0.4, 0.1)}},
+    "low-rank": {"fit": {"pixels": "low-rank"}},
 }
 #: Of the header, whose other parts are mostly the layout.
 _INSIDE = [
@@ -50,6 +54,8 @@ _INSIDE = [
     ("metadata", "survey_config"),
     ("budget",),
     ("result",),
+    ("low_rank",),
+    ("layout",),
 ]
 
 
@@ -57,12 +63,17 @@ def _with_dust(stars):
     stars["H"], stars["w2mpro"] = np.full(len(stars), 10.0), np.full(len(stars), 9.9)
 
 
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, kind):
     """A survey, its catalog and the two models."""
     folder = tmp_path_factory.mktemp("fuzz")
     survey, _ = tiny_survey(folder / "survey", n_stars=150, edit=_with_dust)
-    config = Config().replace(**EVERYTHING)
+    config = Config().replace(**EVERYTHING).replace(**KINDS[kind])
     models = fit_folds(survey, config, 1)
     write_table(make_catalog(survey, config=config, models=models, threads=1), folder / "catalog.fits")
     (folder / "models").mkdir()
@@ -112,7 +123,9 @@ def test_model_that_was_written_wrong(folder, data):
         if name not in parts:
             continue
         if name == "header":
-            parts[name] = np.array(data.draw(changed_json(str(parts[name]), _INSIDE)))
+            text = str(parts[name])
+            inside = [place for place in _INSIDE if place[0] in json.loads(text)]
+            parts[name] = np.array(data.draw(changed_json(text, inside)))
             break
         how = data.draw(st.sampled_from(("lose", "shape", "value", "value")))
         if how == "lose":
@@ -167,11 +180,20 @@ FORGERIES = {
     ("metadata", "weights", "intrinsic_scatter"): None,
     ("metadata", "zero_point_fit", "offsets"): [0.05],
     ("metadata", "zero_point_fit"): None,
+    ("layout", "line_weights"): [0.1],
+    ("layout", "rank"): -1,
+    ("low_rank", "broad", "inflation"): 0.0,
+    ("low_rank", "n_broad"): 4.0,
 }
+#: Those of one kind of model alone.
+OF_KIND = {("layout", "features"): "raw", ("layout", "rank"): "low-rank", ("layout", "line_weights"): "low-rank"}
+OF_KIND |= {place: "low-rank" for place in FORGERIES if place[0] == "low_rank"}
 
 
 @pytest.mark.parametrize("place", FORGERIES, ids=".".join)
-def test_nonsense_in_a_header(folder, place):
+def test_nonsense_in_a_header(folder, kind, place):
+    if OF_KIND.get(place, kind) != kind:
+        pytest.skip(f"no {'.'.join(place)} in a model of this kind")
     path, parts = folder / "models" / "model_A.npz", parts_of(folder / "model_A.npz")
     header = json.loads(str(parts["header"]))
     inner = header

@@ -5,12 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from problems import small_problem
-from tiny import tiny_survey
+from tiny import RAW, tiny_survey
 
 import spfast
 from spfast.catalog.make import make_catalog
 from spfast.cli import main
-from spfast.config import Config
 from spfast.data.tables.read import read_table
 from spfast.errors import BadInputError, ConvergenceWarning
 from spfast.model import robust
@@ -19,7 +18,7 @@ from spfast.model.robust import RobustSettings
 from spfast.training.tune import tune
 
 PENALTY = 20.0
-ROBUST = Config().replace(fit={"robust": True, "penalty": PENALTY}, tune={"penalties": [100.0, 20.0], "inner_folds": 3})
+ROBUST = RAW.replace(fit={"robust": True, "penalty": PENALTY}, tune={"penalties": [100.0, 20.0], "inner_folds": 3})
 
 
 def fit(problem, parallax=None, **options):
@@ -231,7 +230,15 @@ def test_catalog_of_a_survey_with_wrong_parallaxes(survey, catalog):
         assert catalog.meta[f"INFLAT_{fold}"] == pytest.approx(1.0, abs=0.15)
 
 
-@pytest.mark.parametrize("more", [{}, {"penalty_rule": "auto", "intrinsic_scatter": True}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"pixels": "low-rank"},
+        {"penalty_rule": "auto", "intrinsic_scatter": True},
+        {"penalty_rule": "auto", "intrinsic_scatter": True, "pixels": "low-rank"},
+    ],
+)
 def test_a_poisoned_parallax_does_not_touch_its_own_prediction(survey, catalog, tmp_path, more):
     config = ROBUST.replace(fit=more)
     before = make_catalog(survey[0], config=config, threads=1) if more else catalog

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from problems import small_problem
-from tiny import tiny_survey
+from tiny import RAW, tiny_survey
 
 from spfast.catalog.make import make_catalog
 from spfast.catalog.predict import predict_survey
-from spfast.config import resolve_config
+from spfast.config import Config, resolve_config
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.files import BLANK_SEAL, seal
 from spfast.model.budget import coefficient_variance, dust_colour
@@ -21,7 +21,7 @@ from spfast.model.options import FitOptions
 from spfast.selection.splits import Split
 from spfast.training.coefficient_errors import CoefficientErrors, SplitErrors
 from spfast.training.error_budget import coefficient_terms, fit_misfit, hold_out_like, measure_errors
-from spfast.training.fold import FoldTraining, fit_folds
+from spfast.training.fold import FoldTraining, fit_folds, fit_stars
 from spfast.training.stars import TrainingStars
 from spfast.training.tune import tune
 
@@ -118,7 +118,7 @@ def test_an_offset_counts_as_an_error(training):
 
 def test_weak_lines_are_found(scattered):
     survey, _ = scattered
-    model = fit_folds(survey, resolve_config(penalty=20.0))["A"]
+    model = fit_folds(survey, resolve_config(RAW, penalty=20.0))["A"]
     brighter = np.array(survey.features[:50])
     brighter[:, survey.layout.n_unpenalized :] += 0.3
     found = model.extent.unlikeness(model.position(brighter))[:, 1]
@@ -194,7 +194,7 @@ def test_budget_of_a_model_that_is_right(training):
 
 def test_catalog_errors_are_true(scattered):
     survey, true = scattered
-    catalog = make_catalog(survey, penalty=20.0)
+    catalog = make_catalog(survey, penalty=20.0, config=RAW)
     for fold in "AB":
         assert catalog.meta[f"SCATTR_{fold}"] == pytest.approx(SCATTER, abs=0.03)
         assert catalog.meta[f"INFLAT_{fold}"] == pytest.approx(INFLATION, abs=0.12)
@@ -210,12 +210,12 @@ def test_catalog_errors_are_true(scattered):
 
 def test_scatter_in_the_weights_helps_where_there_is_scatter(scattered):
     survey, true = scattered
-    config = resolve_config(penalty=20.0).replace(fit={"intrinsic_scatter": True})
+    config = resolve_config(RAW, penalty=20.0).replace(fit={"intrinsic_scatter": True})
     models = fit_folds(survey, config)
     for model in models.values():
         assert model.scatter_weights.intrinsic_scatter == pytest.approx(SCATTER, abs=0.03)
     weighted = make_catalog(survey, config=config, models=models)
-    plain = make_catalog(survey, penalty=20.0)
+    plain = make_catalog(survey, penalty=20.0, config=RAW)
     spread = [np.std(np.log(catalog["spec_parallax"] / true)) for catalog in (weighted, plain)]
     assert spread[0] < spread[1]
     pull = (np.asarray(weighted["ln_spec_parallax"]) - np.log(true)) / weighted["ln_spec_parallax_err"]
@@ -226,7 +226,7 @@ def test_scatter_in_the_weights_helps_where_there_is_scatter(scattered):
 
 def test_tune_has_the_scatter_in_its_weights_too(scattered):
     survey, _ = scattered
-    config = resolve_config(penalty=20.0)
+    config = resolve_config(RAW, penalty=20.0)
     points = {"penalties": [20.0], "zero_points": [0.0483], "threads": 1}
     (plain, other), (weighted, table) = (
         tune(survey, config=config.replace(fit={"intrinsic_scatter": scatter}), **points) for scatter in (False, True)
@@ -243,7 +243,7 @@ def test_tune_has_the_scatter_in_its_weights_too(scattered):
 
 def test_unlikeness_is_one_in_the_mean(scattered):
     survey, _ = scattered
-    config = resolve_config(penalty=20.0)
+    config = resolve_config(RAW, penalty=20.0)
     model = fit_folds(survey, config)["A"]
     rows = FoldTraining(survey, config, "A").stars.rows
     where = model.position(survey.features, rows)
@@ -318,10 +318,19 @@ def test_repeated_splits_agree_with_the_sandwich(training):
     assert 1.0 < np.median(errors[1] / errors[0]) < 1.35
 
 
-@pytest.mark.parametrize("errors", [{}, {"pixel_correlation": [0.4, 0.1]}, {"coefficients": "splits", "repeats": 2}])
-def test_predictions_have_the_errors_of_the_catalog(tmp_path, errors):
+@pytest.mark.parametrize(
+    ("pixels", "errors"),
+    [
+        ("low-rank", {}),
+        ("low-rank", {"coefficients": "splits", "repeats": 2}),
+        ("raw", {}),
+        ("raw", {"pixel_correlation": [0.4, 0.1]}),
+        ("raw", {"coefficients": "splits", "repeats": 2}),
+    ],
+)
+def test_predictions_have_the_errors_of_the_catalog(tmp_path, pixels, errors):
     survey, _ = tiny_survey(tmp_path / "survey", n_stars=900)
-    config = resolve_config(penalty=20.0).replace(errors=errors)
+    config = resolve_config(penalty=20.0).replace(errors=errors, fit={"pixels": pixels})
     models = fit_folds(survey, config)
     catalog = make_catalog(survey, config=config, models=models)
     models["A"].save(tmp_path / "model.npz")
@@ -344,7 +353,7 @@ def test_an_old_model_says_what_is_missing(tmp_path):
     assert "spec_parallax_err_total" not in predictions.colnames
     assert predictions.meta["ERRCOL"] == "spec_parallax_err"
     # A catalog from such models measures their budgets anew: the same numbers.
-    new, anew = make_catalog(survey, models=models, penalty=20.0), make_catalog(survey, models=old, penalty=20.0)
+    new, anew = (make_catalog(survey, models=some, penalty=20.0) for some in (models, old))
     np.testing.assert_array_equal(new["spec_parallax_err_total"], anew["spec_parallax_err_total"])
 
 
@@ -381,7 +390,7 @@ def test_a_damaged_budget_is_refused(tmp_path):
 
 def test_a_budget_follows_its_columns_to_another_layout(tmp_path):
     survey, _ = tiny_survey(tmp_path / "survey", n_stars=400)
-    model = fit_folds(survey, resolve_config(penalty=20.0))["A"]
+    model = fit_folds(survey, resolve_config(RAW, penalty=20.0))["A"]
     pixels = tuple(sorted({*survey.layout.pixels, 100, 5000}))
     wider = model.for_layout(FeatureLayout(pixels))
     names, wide_names = survey.layout.names, wider.layout.names
@@ -389,9 +398,18 @@ def test_a_budget_follows_its_columns_to_another_layout(tmp_path):
     np.testing.assert_array_equal(wider.budget.factor, model.budget.factor)
 
 
+def test_a_correlation_of_pixels_is_refused_where_a_model_has_none(tmp_path):
+    survey, _ = tiny_survey(tmp_path / "survey", n_stars=60)
+    config = Config().replace(errors={"pixel_correlation": [0.4, 0.1]})
+    with pytest.raises(BadInputError, match=r"pixel correlation 0.4, 0.1: only with --pixels raw"):
+        fit_stars(survey, config, threads=1)
+    few, _ = tiny_survey(tmp_path / "few", n_stars=59)  # too few for a low-rank model: pixels as they are
+    assert fit_stars(few, config, threads=1).pixel_correlation == (0.4, 0.1)
+
+
 def test_correlated_pixels_make_larger_errors(tmp_path):
     survey, _ = tiny_survey(tmp_path / "survey", n_stars=400)
-    model = fit_folds(survey, resolve_config(penalty=20.0))["A"]
+    model = fit_folds(survey, resolve_config(RAW, penalty=20.0))["A"]
     plain = model.predict_ln_error(survey.feature_errors)
     correlated = replace(model, pixel_correlation=(0.4, 0.1)).predict_ln_error(survey.feature_errors)
     assert np.all(correlated > plain)  # the eight true coefficients lie side by side, all of one sign

@@ -1,13 +1,15 @@
 """Models compared two by two, on coefficients that are made up and on those of two folds."""
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from spfast.errors import BadInputError
+from spfast.model.fitted_model import FittedModel
 from spfast.model.layout import MAGNITUDE_SUM, FeatureLayout, grid_wavelength
 from spfast.model.parts import Provenance
+from spfast.training.inputs import model_inputs
 from spfast.validation.residuals import half_width
 from spfast.validation.stability import compare_models, surviving_pixels
 
@@ -18,7 +20,7 @@ def fake_model(pixels, coefs, magnitudes, layout=None, **origin):
     coef[1:9] = magnitudes
     for pixel, c in zip(pixels, coefs, strict=True):
         coef[9 + pixel - 1000] = c
-    return SimpleNamespace(coef=coef, layout=layout, provenance=Provenance(**origin))
+    return FittedModel(coef, layout.penalized, 1.0, 0.0, 0, result=None, layout=layout, provenance=Provenance(**origin))
 
 
 def test_models_are_compared_by_their_pixels_and_coefficients():
@@ -50,9 +52,8 @@ def test_models_are_compared_by_their_pixels_and_coefficients():
     assert len(surviving_pixels({"A": none})) == 0
     with pytest.raises(BadInputError, match="it takes two"):
         compare_models({"A": first})
-    first.layout = None
     with pytest.raises(BadInputError, match="model A: it has no layout"):
-        compare_models({"A": first, "B": second})
+        compare_models({"A": replace(first, layout=None), "B": second})
 
 
 def test_models_are_compared_on_stars_that_neither_was_trained_on(survey, models):
@@ -60,7 +61,8 @@ def test_models_are_compared_on_stars_that_neither_was_trained_on(survey, models
     unseen = ~np.asarray(survey.stars["training_set"])
     assert row["unseen"]
     assert row["n"] == unseen.sum()
-    lns = [models[fold].predict_ln(survey.features) - models[fold].predict_offset(survey.features) for fold in "AB"]
+    features = {fold: model_inputs(survey, models[fold]).features for fold in "AB"}
+    lns = [models[fold].predict_ln(features[fold]) - models[fold].predict_offset(features[fold]) for fold in "AB"]
     first, second = (ln[unseen] for ln in lns)
     assert row["corr_predictions"] == pytest.approx(np.corrcoef(first, second)[0, 1])
     assert row["scatter"] == pytest.approx(half_width(first - second))
