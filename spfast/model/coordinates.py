@@ -5,6 +5,7 @@ can. Products are Hermite polynomials, orthonormal for coordinates of unit varia
 """
 
 import itertools
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -71,7 +72,9 @@ class CoordinateLayout:
     @property
     def n_features(self) -> int:
         """All columns."""
-        return self.n_unpenalized + self.rank + len(self.products)
+        # Counted, not listed: a damaged file may ask for more than there is memory for.
+        n_products = math.comb(self.n_products + 1, 2) + math.comb(self.n_products // 2 + 2, 3)
+        return self.n_unpenalized + self.rank + n_products
 
     @property
     def names(self) -> list:
@@ -172,13 +175,14 @@ class CoordinateLayout:
         try:
             counts = record["rank"], record["n_products"], record["n_broad"]
             weights = np.array(record["line_weights"], dtype=np.float64)
-            texts = all(type(name) is str for name in record["magnitudes"])
-            if not all(type(n) is int and n >= 0 for n in counts) or not texts:
+            names = record["magnitudes"]
+            texts = isinstance(names, list) and all(type(name) is str for name in names)
+            if not all(type(n) is int and n >= 0 for n in counts) or not texts or len(set(names)) < len(names):
                 raise TypeError
             if weights.ndim != 1 or not np.isfinite(weights).all():
                 raise ValueError
             rank, n_products, n_broad = counts
-            return cls(rank, n_products, tuple(weights), n_broad, tuple(record["magnitudes"]))
+            return cls(rank, n_products, tuple(weights), n_broad, tuple(names))
         except (KeyError, TypeError, ValueError):
             raise BadInputError("layout: the stored coordinates are damaged; build the model again") from None
 
