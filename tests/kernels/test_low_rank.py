@@ -54,7 +54,11 @@ def sums(basis, flux, errors, unmeasured, trust, z, covariances, threads=1):
     seconds = terms[:, i] * terms[:, j]
     seconds[:, i > 0] += covariances
     n_pieces = -(-n_pixels // PIXELS_A_PIECE)
-    out = (np.zeros((i.size, n_pixels)), np.zeros((n_terms, n_pixels))), np.zeros((3, n_pixels)), np.zeros(n_pieces, int)
+    out = (
+        (np.zeros((i.size, n_pixels)), np.zeros((n_terms, n_pixels))),
+        np.zeros((3, n_pixels)),
+        np.zeros(n_pieces, int),
+    )
     with one_blas_thread(), Team(threads) as team:
         team.run(add_pixel_sums, n_pieces, flux, errors, unmeasured, basis, trust, terms, seconds, *out)
     return out
