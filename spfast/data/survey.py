@@ -73,7 +73,7 @@ class Survey:
     @property
     def unmeasured(self) -> np.ndarray | None:
         """Bits of the pixels that were not measured (uint8 memmap, shape (n_stars, ceil(n_pixels / 8))), if known."""
-        if self._unmeasured == _UNREAD:
+        if isinstance(self._unmeasured, str):
             whole = _is_whole_map(self.features, "features.npy")
             self._unmeasured = open_unmeasured(self.path, self.n_stars, self.layout.n_pixels) if whole else None
         return self._unmeasured
@@ -81,7 +81,7 @@ class Survey:
     @property
     def low_rank(self) -> tuple[LowRankModel, Coordinates] | None:
         """The low-rank model of the spectra and its coordinates of all stars, if the folder has them."""
-        if self._low_rank == _UNREAD:
+        if isinstance(self._low_rank, str):
             whole = _is_whole_map(self.features, "features.npy")
             self._low_rank = read_low_rank(self.path, self.n_stars) if whole else None
         return self._low_rank
@@ -151,8 +151,15 @@ class Survey:
         BadInputError
             It names the array and the first such row.
         """
-        for name, array, low in (("features", self.features, -np.inf), ("feature_errors", self.feature_errors, 0.0)):
-            for start in range(0, 0 if self._checked else self.n_stars, _BLOCK):
+        if self._checked:
+            return
+        arrays = [("features", self.features, -np.inf), ("feature_errors", self.feature_errors, 0.0)]
+        if self.low_rank is not None:
+            _, found = self.low_rank
+            arrays += [("coordinates", part, -np.inf) for part in (found.mean, *found.covariances)]
+            arrays += [("coordinates", found.misfit[:, None], 0.0)]
+        for name, array, low in arrays:
+            for start in range(0, self.n_stars if array.shape[1] else 0, _BLOCK):
                 block = array[start : start + _BLOCK]
                 # NaN and infinities show in the extremes, which cost one read.
                 if not (np.isfinite(block.min()) and np.isfinite(block.max()) and block.min() >= low):
@@ -161,8 +168,7 @@ class Survey:
                         f"{self.path / name}.npy: row {row} ({self.stars['APOGEE_ID'][row]}) has a value that is not "
                         f"finite{' or below 0' if low == 0 else ''}; the survey is damaged: {_REBUILD}"
                     )
-        if not self._checked:
-            self.check_constant(slice(None))
+        self.check_constant(slice(None))
         self._checked = True
 
     def check_constant(self, rows: slice | np.ndarray) -> None:

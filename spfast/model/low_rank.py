@@ -243,7 +243,8 @@ class LowRankModel:
         pixels, bases = arrays["pixels"], {}
         if pixels.dtype != np.int64 or pixels.ndim != 1 or np.any(np.diff(pixels) <= 0):
             raise ValueError("the pixels of its low-rank model are damaged")
-        check_entries(entries, dict.fromkeys(cls.BASES, LowRankBasis.ENTRIES), "low_rank")
+        numbers = {**dict.fromkeys(cls.BASES, LowRankBasis.ENTRIES), "n_broad": kinds.COUNT}
+        check_entries(entries, numbers, "low_rank")
         for name in cls.BASES:
             parts = {key: arrays[f"{name}_{key}"] for key in LowRankBasis.ARRAYS}
             for key, array in parts.items():

@@ -104,6 +104,7 @@ def _of_coordinates(survey, low_rank, coordinates, most_products, layout=None):
 
 def _learn(survey, threads) -> tuple[LowRankModel, Coordinates] | None:
     """The low-rank model of a survey that was built without one."""
+    survey.check_values()
     spectra = _spectra(survey, survey.layout.pixels)
     low_rank = learn_low_rank(*spectra, pixels=survey.layout.pixels, threads=threads)
     survey.keep_low_rank(None if low_rank is None else (low_rank, low_rank.coordinates(*spectra, threads)))
