@@ -69,7 +69,8 @@ def choose_columns(
         chosen = candidates[0] if len(candidates) == 1 else min(candidates, key=scores.get)
     text = f"{chosen[0]} of {most} coordinates, products of {chosen[1]}"
     if chosen in scores:
-        text += f", by stars held out: likelihood {scores[chosen]:.6g}, without products {none:.6g}"
+        text += f", by stars held out: likelihood {scores[chosen]:.6g}"
+        text += "" if none is None else f", without products {none:.6g}"
     return inputs.within(*chosen), text
 
 
