@@ -236,7 +236,8 @@ class CoordinateErrors:
                 products = slope[:, column + i] * slope[:, column + j] * np.where(i == j, 1.0, 2.0)
                 of_spectrum = of_spectrum + np.einsum("nq,nq->n", products, covariance[some])
                 column += n
-            of_magnitudes = (self.magnitude_errors[some].astype(np.float64) ** 2) @ coef[1:first] ** 2
+            # No product of BLAS: a star's error has the same bits in any company.
+            of_magnitudes = np.sum((self.magnitude_errors[some].astype(np.float64) * coef[1:first]) ** 2, axis=1)
             variance[start : start + _BLOCK_ROWS] = np.maximum(of_spectrum, 0.0) + of_magnitudes
         return variance
 
@@ -248,4 +249,4 @@ class CoordinateErrors:
         """
         at = np.flatnonzero((columns > 0) & (columns < self.layout.n_unpenalized))
         errors = self.magnitude_errors[rows][:, columns[at] - 1].astype(np.float64)
-        return errors**2 @ diagonal[at]
+        return np.sum(errors**2 * diagonal[at], axis=1)

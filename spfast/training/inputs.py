@@ -7,6 +7,7 @@ import numpy as np
 
 from spfast.config import FitConfig
 from spfast.data.survey import Survey
+from spfast.errors import BadInputError
 from spfast.model.coordinates import CoordinateErrors, CoordinateLayout
 from spfast.model.fitted_model import FittedModel
 from spfast.model.layout import FeatureLayout
@@ -97,7 +98,14 @@ def _of_coordinates(survey, low_rank, coordinates, most_products, layout=None):
         layout = CoordinateLayout(
             low_rank.rank, most_products, low_rank.line_weights, low_rank.n_broad, survey.layout.magnitudes
         )
-    columns = [survey.layout.names.index(name) for name in layout.magnitudes]
+    names = survey.layout.names
+    missing = [name for name in layout.magnitudes if name not in names]
+    if missing:
+        raise BadInputError(
+            f"model: the survey lacks {len(missing)} of the {len(layout.magnitudes)} magnitudes that the model uses "
+            f"(first: {missing[0]}); ingest it with the same bands"
+        )
+    columns = [names.index(name) for name in layout.magnitudes]
     features = layout.design(survey.features[:, columns], coordinates.mean)
     return Inputs(features, CoordinateErrors(layout, coordinates, survey.feature_errors[:, columns]), layout, low_rank)
 

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from low_rank_survey import low_rank_stars, low_rank_survey, write_low_rank_survey
+from small_survey import write_download
 
 from spfast.config import Config, resolve_config
 from spfast.data.ingest import ingest
@@ -241,8 +242,6 @@ def test_another_survey_takes_the_model_of_the_one_it_is_like(survey, tmp_path):
 
 
 def test_ingest_like_takes_the_model_of_the_other_survey(tmp_path, config):
-    from small_survey import write_download
-
     (tmp_path / "in").mkdir()
     download = write_download(tmp_path / "in", n=64)
     config = config.replace(features={"rank": 4})
