@@ -15,6 +15,7 @@ from spfast.config import Config
 from spfast.data.columns import conform_rejected, conform_stars
 from spfast.data.low_rank_files import LOW_RANK_FILES, UNMEASURED, read_low_rank, write_low_rank
 from spfast.data.missing_bands import ERROR_MAX, estimate_magnitudes
+from spfast.data.spectra.features import magnitude_features
 from spfast.data.survey import ARRAYS, FILES, SCHEMA, check_unique, open_survey
 from spfast.errors import BadInputError
 from spfast.files import BLANK_SEAL, check_guard, file_sha256, put_on_disk, reserve, seal, writing
@@ -191,10 +192,13 @@ class SurveyWriter:
         magnitudes, errors = np.array(self.features[:, inside]), np.array(self.feature_errors[:, inside])
         reference, coordinates = None, None if own is None else own[1].mean
         if like is not None:
+            # Its own estimates are no measurements to learn from.
+            measured = np.isfinite(magnitude_features(like.stars, like.layout.magnitudes)[0])
+            reference = np.where(measured, like.features[:, inside], np.float32(np.nan)), None
             if coordinates is None or like.low_rank is None or not own[0].is_same(like.low_rank[0]):
-                reference, coordinates = (np.array(like.features[:, inside]), None), None
+                coordinates = None
             else:
-                reference = np.array(like.features[:, inside]), like.low_rank[1].mean
+                reference = reference[0], like.low_rank[1].mean
         error = estimate_magnitudes(magnitudes, errors, coordinates, reference)
         if error.any():
             self.features[:, inside], self.feature_errors[:, inside] = magnitudes, errors
