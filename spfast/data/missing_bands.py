@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from spfast.data.spectra.features import MAGNITUDE_COLUMNS
+from spfast.data.tables.values import float_column
 from spfast.errors import BadInputError
 
-__all__ = ["COMPLETE_MIN", "ERROR_MAX", "estimate_magnitudes"]
+__all__ = ["COMPLETE_MIN", "ERROR_MAX", "estimate_magnitudes", "lacking_magnitudes"]
 
 #: Stars with all bands that estimates need.
 COMPLETE_MIN = 50
@@ -18,6 +20,26 @@ _STARS_PER_BAND = 3
 _CLIP, _ROUNDS = 4.0, 3
 #: Stars taken together.
 _BLOCK = 4096
+
+
+def lacking_magnitudes(stars, magnitudes):
+    """Say which magnitudes a survey's stars lack, whose estimates stand in the features.
+
+    Parameters
+    ----------
+    stars : astropy Table
+        Of the survey.
+    magnitudes : sequence of str
+        Of its layout.
+
+    Returns
+    -------
+    bool array, shape (n_stars, n_magnitudes)
+    """
+    lacking = np.zeros((len(stars), len(magnitudes)), bool)
+    for column, name in enumerate(magnitudes):
+        lacking[:, column] = ~np.isfinite(float_column(stars, MAGNITUDE_COLUMNS[name][0]))
+    return lacking
 
 
 def estimate_magnitudes(magnitudes, errors, coordinates=None, reference=None):

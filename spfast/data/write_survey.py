@@ -14,8 +14,7 @@ import spfast
 from spfast.config import Config
 from spfast.data.columns import conform_rejected, conform_stars
 from spfast.data.low_rank_files import LOW_RANK_FILES, UNMEASURED, read_low_rank, write_low_rank
-from spfast.data.missing_bands import ERROR_MAX, estimate_magnitudes
-from spfast.data.spectra.features import magnitude_features
+from spfast.data.missing_bands import ERROR_MAX, estimate_magnitudes, lacking_magnitudes
 from spfast.data.survey import ARRAYS, FILES, SCHEMA, check_unique, open_survey
 from spfast.errors import BadInputError
 from spfast.files import BLANK_SEAL, check_guard, file_sha256, put_on_disk, reserve, seal, writing
@@ -193,8 +192,8 @@ class SurveyWriter:
         reference, coordinates = None, None if own is None else own[1].mean
         if like is not None:
             # Its own estimates are no measurements to learn from.
-            measured = np.isfinite(magnitude_features(like.stars, like.layout.magnitudes)[0])
-            reference = np.where(measured, like.features[:, inside], np.float32(np.nan)), None
+            lacking = lacking_magnitudes(like.stars, like.layout.magnitudes)
+            reference = np.where(lacking, np.float32(np.nan), like.features[:, inside]), None
             if coordinates is None or like.low_rank is None or not own[0].is_same(like.low_rank[0]):
                 coordinates = None
             else:

@@ -213,11 +213,14 @@ class CoordinateErrors:
     layout : CoordinateLayout
     coordinates : Coordinates
     magnitude_errors : float32 array, shape (n_stars, n_magnitudes) [mag]
+    estimated : bool array of the same shape, or None
+        Magnitudes that were not measured: estimates from others; None: there is none.
     """
 
     layout: CoordinateLayout
     coordinates: Coordinates
     magnitude_errors: np.ndarray
+    estimated: np.ndarray | None = None
 
     def variance(self, coef: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """Variance of ``features . coef`` of stars (float64 array, shape (n_rows,)).
@@ -244,9 +247,11 @@ class CoordinateErrors:
     def noise_of(self, diagonal: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """What the noise of measured features adds to a quadratic form with this diagonal in these columns.
 
-        Coordinates are means given the spectrum: they have less variance than the truth, not more, so that the noise of
-        magnitudes alone is in the form.
+        Coordinates are means given the spectrum: they have less variance than the truth, not more, and so have
+        estimates of magnitudes, so that the noise of measured magnitudes alone is in the form.
         """
         at = np.flatnonzero((columns > 0) & (columns < self.layout.n_unpenalized))
         errors = self.magnitude_errors[rows][:, columns[at] - 1].astype(np.float64)
+        if self.estimated is not None:
+            errors[self.estimated[rows][:, columns[at] - 1]] = 0.0
         return np.sum(errors**2 * diagonal[at], axis=1)

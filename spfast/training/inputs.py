@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from spfast.config import FitConfig
+from spfast.data.missing_bands import lacking_magnitudes
 from spfast.data.survey import Survey
 from spfast.errors import BadInputError
 from spfast.model.coordinates import CoordinateErrors, CoordinateLayout
@@ -41,7 +42,7 @@ class Inputs(NamedTuple):
         """The inputs of a smaller layout: the first coordinates, and the products of fewer of them."""
         layout = replace(self.layout, rank=rank, n_products=n_products, line_weights=self.layout.line_weights[:rank])
         features = np.ascontiguousarray(self.features[:, self.layout.within(rank, n_products)])
-        errors = CoordinateErrors(layout, self.errors.coordinates.first(rank), self.errors.magnitude_errors)
+        errors = replace(self.errors, layout=layout, coordinates=self.errors.coordinates.first(rank))
         return Inputs(features, errors, layout, self.low_rank)
 
 
@@ -107,7 +108,9 @@ def _of_coordinates(survey, low_rank, coordinates, most_products, layout=None):
         )
     columns = [names.index(name) for name in layout.magnitudes]
     features = layout.design(survey.features[:, columns], coordinates.mean)
-    return Inputs(features, CoordinateErrors(layout, coordinates, survey.feature_errors[:, columns]), layout, low_rank)
+    estimated = lacking_magnitudes(survey.stars, layout.magnitudes)
+    errors = CoordinateErrors(layout, coordinates, survey.feature_errors[:, columns], estimated)
+    return Inputs(features, errors, layout, low_rank)
 
 
 def _learn(survey, threads) -> tuple[LowRankModel, Coordinates] | None:

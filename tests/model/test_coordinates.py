@@ -220,3 +220,11 @@ def test_noise_of_measured_features_is_that_of_magnitudes_alone():
     columns = np.array([0, 2, 5, 15])
     noise = errors.noise_of(np.array([7.0, 3.0, 5.0, 2.0]), columns, np.array([0, 4]))
     np.testing.assert_allclose(noise, 3.0 * 0.2**2, rtol=1e-6)
+
+
+def test_estimates_of_magnitudes_have_no_noise_to_take_off():
+    estimated = np.zeros((6, 2), bool)
+    estimated[4, 1] = True
+    errors = CoordinateErrors(LAYOUT, coordinates(), np.array([[0.1, 0.2]] * 6, np.float32), estimated)
+    noise = errors.noise_of(np.array([3.0, 5.0]), np.array([1, 2]), np.array([0, 4]))
+    np.testing.assert_allclose(noise, [3.0 * 0.01 + 5.0 * 0.04, 3.0 * 0.01], rtol=1e-6)
