@@ -12,8 +12,10 @@ from low_rank_survey import low_rank_stars, low_rank_survey, write_low_rank_surv
 from spfast.catalog.columns import FLAGS
 from spfast.catalog.make import make_catalog
 from spfast.catalog.predict import predict_survey
+from spfast.cli import main
 from spfast.config import Config
 from spfast.data.survey import open_survey
+from spfast.data.tables.read import read_table
 from spfast.errors import BadInputError
 from spfast.files import BLANK_SEAL, seal
 from spfast.model.fitted_model import load_model
@@ -264,3 +266,12 @@ def test_a_model_that_the_robust_fit_made_predicts_as_well(survey, tmp_path):
 def test_an_error_budget_that_a_low_rank_model_lacks_is_measured_again(survey, models, catalog):
     without = {fold: replace(model, budget=None) for fold, model in models.items()}
     assert_same(make_catalog(survey, models=without, threads=1), catalog)
+
+
+def test_the_command_predicts_what_the_catalog_says(survey, models, catalog, tmp_path):
+    models["B"].save(tmp_path / "model_B.npz")
+    arguments = ["predict", tmp_path / "model_B.npz", survey.path, "-o", tmp_path / "out.fits", "--threads", "1"]
+    assert main(list(map(str, arguments))) == 0
+    table, rows = read_table(tmp_path / "out.fits"), np.asarray(catalog["sample"]) == "A"
+    for name in ("spec_parallax", "spec_parallax_err", "spec_parallax_err_total"):
+        np.testing.assert_array_equal(table[name][rows], catalog[name][rows])
