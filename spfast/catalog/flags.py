@@ -5,7 +5,7 @@ import numpy as np
 from spfast.catalog.columns import CLIPPED_SHARE, MASKED_SHARE
 from spfast.config import Config
 from spfast.data.cuts import BAD_BITS, STARFLAG_BAD, good_astrometry
-from spfast.data.spectra.features import MAGNITUDE_COLUMNS
+from spfast.data.missing_bands import lacking_magnitudes
 from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
 from spfast.errors import BadInputError
@@ -41,6 +41,8 @@ def star_flags(survey: Survey) -> dict:
     bits = survey.info.get("aspcapflag_bits", "ASPCAPFLAG")
     if bits not in BAD_BITS:
         raise BadInputError(f"{survey.path}: ASPCAPFLAG holds {str(bits)[:30]!a}, expected {' or '.join(BAD_BITS)}")
+    bands = survey.layout.magnitudes
+    lacking = lacking_magnitudes(stars, bands)
     return {
         "starflag_bad": starflag & STARFLAG_BAD != 0,
         "aspcapflag_bad": aspcapflag & BAD_BITS[bits] != 0,
@@ -48,20 +50,13 @@ def star_flags(survey: Survey) -> dict:
         "clipped_flux": clipped_share(survey) > CLIPPED_SHARE,
         "starflag_warning": starflag & STARFLAG_WARNING != 0,
         "aspcapflag_warning": aspcapflag & _WARNING_BITS[bits] != 0,
-        **{f"estimated_{band}": missing for band, missing in _missing_bands(survey).items()},
+        **{f"estimated_{band}": lacks for band, lacks in zip(bands, lacking.T, strict=True)},
         "gaia_quality": np.isfinite(float_column(stars, "parallax")) & ~good_astrometry(stars, config),
     }
 
 
 #: -1 in these is a survey's "no such flag", not all bits set.
 _PIPELINE_FLAGS = ("STARFLAG", "ASPCAPFLAG")
-
-
-def _missing_bands(survey):
-    """Which stars lack a magnitude of the survey's, whose estimate stands in the features (dict of bool arrays)."""
-    return {
-        band: ~np.isfinite(float_column(survey.stars, MAGNITUDE_COLUMNS[band][0])) for band in survey.layout.magnitudes
-    }
 
 
 def _survey_config(survey):

@@ -2,7 +2,11 @@
 
 import numpy as np
 
-__all__ = ["COMPLETE_MIN", "ERROR_MAX", "estimate_magnitudes"]
+from spfast.data.spectra.features import MAGNITUDE_COLUMNS
+from spfast.data.tables.values import float_column
+from spfast.errors import BadInputError
+
+__all__ = ["COMPLETE_MIN", "ERROR_MAX", "estimate_magnitudes", "lacking_magnitudes"]
 
 #: Stars with all bands that estimates need.
 COMPLETE_MIN = 50
@@ -10,10 +14,32 @@ COMPLETE_MIN = 50
 ERROR_MAX = 0.1
 #: Coordinates that take part, at most, and complete stars that each column of the regression needs.
 _COORDINATES, _STARS_PER_COLUMN = 16, 10
+#: With fewer complete stars for each band, some of `COMPLETE_MIN` cut later, nothing is estimated.
+_STARS_PER_BAND = 3
 #: A complete star whose residual exceeds so many scatters does not count when they are found again.
 _CLIP, _ROUNDS = 4.0, 3
 #: Stars taken together.
 _BLOCK = 4096
+
+
+def lacking_magnitudes(stars, magnitudes):
+    """Say which magnitudes a survey's stars lack, whose estimates stand in the features.
+
+    Parameters
+    ----------
+    stars : astropy Table
+        Of the survey.
+    magnitudes : sequence of str
+        Of its layout.
+
+    Returns
+    -------
+    bool array, shape (n_stars, n_magnitudes)
+    """
+    lacking = np.zeros((len(stars), len(magnitudes)), bool)
+    for column, name in enumerate(magnitudes):
+        lacking[:, column] = ~np.isfinite(float_column(stars, MAGNITUDE_COLUMNS[name][0]))
+    return lacking
 
 
 def estimate_magnitudes(magnitudes, errors, coordinates=None, reference=None):
@@ -35,6 +61,11 @@ def estimate_magnitudes(magnitudes, errors, coordinates=None, reference=None):
     -------
     float32 array, shape (n_stars,) [mag]
         The largest error of a star's estimates; 0 for a star that lacks nothing.
+
+    Raises
+    ------
+    BadInputError
+        If hardly a star has them all.
     """
     missing = ~(np.isfinite(magnitudes) & np.isfinite(errors))
     largest = np.zeros(len(magnitudes), np.float32)
@@ -42,6 +73,12 @@ def estimate_magnitudes(magnitudes, errors, coordinates=None, reference=None):
         return largest
     known, known_coordinates = (magnitudes, coordinates) if reference is None else reference
     complete = np.flatnonzero(np.isfinite(known).all(axis=1))
+    if complete.size < _STARS_PER_BAND * known.shape[1]:
+        raise BadInputError(
+            f"magnitudes: {np.count_nonzero(missing.any(axis=1)):,} stars lack some and {complete.size:,} have all of "
+            f"them, expected {_STARS_PER_BAND * known.shape[1]} or more to estimate them from; set missing_bands = "
+            '"rejected"'
+        )
     rank = 0
     if coordinates is not None:
         rank = min(_COORDINATES, coordinates.shape[1], complete.size // _STARS_PER_COLUMN - known.shape[1])

@@ -151,8 +151,15 @@ class Survey:
         BadInputError
             It names the array and the first such row.
         """
-        for name, array, low in (("features", self.features, -np.inf), ("feature_errors", self.feature_errors, 0.0)):
-            for start in range(0, 0 if self._checked else self.n_stars, _BLOCK):
+        if self._checked:
+            return
+        arrays = [("features", self.features, -np.inf), ("feature_errors", self.feature_errors, 0.0)]
+        if self.low_rank is not None:
+            _, found = self.low_rank
+            arrays += [("coordinates", part, -np.inf) for part in (found.mean, *found.covariances)]
+            arrays += [("coordinates", found.misfit[:, None], 0.0)]
+        for name, array, low in arrays:
+            for start in range(0, self.n_stars if array.shape[1] else 0, _BLOCK):
                 block = array[start : start + _BLOCK]
                 # NaN and infinities show in the extremes, which cost one read.
                 if not (np.isfinite(block.min()) and np.isfinite(block.max()) and block.min() >= low):
@@ -161,21 +168,8 @@ class Survey:
                         f"{self.path / name}.npy: row {row} ({self.stars['APOGEE_ID'][row]}) has a value that is not "
                         f"finite{' or below 0' if low == 0 else ''}; the survey is damaged: {_REBUILD}"
                     )
-        if not self._checked:
-            self.check_constant(slice(None))
-            self._check_coordinates()
+        self.check_constant(slice(None))
         self._checked = True
-
-    def _check_coordinates(self):
-        found = None if self.low_rank is None else self.low_rank[1]
-        for array in () if found is None else (found.mean, found.misfit, *found.covariances):
-            good = np.isfinite(array).reshape(self.n_stars, -1).all(axis=1)
-            if not good.all():
-                row = int(np.argmin(good))
-                raise BadInputError(
-                    f"{self.path / COORDINATES}: row {row} ({self.stars['APOGEE_ID'][row]}) has a value that is not "
-                    f"finite; the survey is damaged: {_REBUILD}"
-                )
 
     def check_constant(self, rows: slice | np.ndarray) -> None:
         """Refuse arrays whose first column is not the constant 1 without an error, in the rows given.

@@ -15,7 +15,7 @@ from spfast.blas import one_blas_thread
 from spfast.config import Config
 from spfast.data.columns import conform_rejected, conform_stars
 from spfast.data.low_rank_files import LOW_RANK_FILES, UNMEASURED, read_low_rank, write_low_rank
-from spfast.data.missing_bands import ERROR_MAX, estimate_magnitudes
+from spfast.data.missing_bands import ERROR_MAX, estimate_magnitudes, lacking_magnitudes
 from spfast.data.survey import ARRAYS, FILES, SCHEMA, check_unique, open_survey
 from spfast.errors import BadInputError
 from spfast.files import BLANK_SEAL, check_guard, file_sha256, put_on_disk, reserve, seal, writing
@@ -193,10 +193,13 @@ class SurveyWriter:
         magnitudes, errors = np.array(self.features[:, inside]), np.array(self.feature_errors[:, inside])
         reference, coordinates = None, None if own is None else own[1].mean
         if like is not None:
+            # Its own estimates are no measurements to learn from.
+            lacking = lacking_magnitudes(like.stars, like.layout.magnitudes)
+            reference = np.where(lacking, np.float32(np.nan), like.features[:, inside]), None
             if coordinates is None or like.low_rank is None or not own[0].is_same(like.low_rank[0]):
-                reference, coordinates = (np.array(like.features[:, inside]), None), None
+                coordinates = None
             else:
-                reference = np.array(like.features[:, inside]), like.low_rank[1].mean
+                reference = reference[0], like.low_rank[1].mean
         error = estimate_magnitudes(magnitudes, errors, coordinates, reference)
         if error.any():
             self.features[:, inside], self.feature_errors[:, inside] = magnitudes, errors

@@ -71,7 +71,8 @@ def pixel_weights(errors, unmeasured, scatter, inflation):
     -------
     float32 array, shape (n_stars, n_pixels)
     """
-    weights = 1.0 / ((errors * errors + scatter * scatter) * np.float32(inflation))
+    with np.errstate(over="ignore"):  # an error whose square overflows weighs nothing
+        weights = 1.0 / ((errors * errors + scatter * scatter) * np.float32(inflation))
     if unmeasured is not None:
         weights[np.unpackbits(unmeasured, axis=1, count=errors.shape[1]).view(bool)] = 0.0
     return weights

@@ -5,6 +5,7 @@ can. Products are Hermite polynomials, orthonormal for coordinates of unit varia
 """
 
 import itertools
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -71,7 +72,9 @@ class CoordinateLayout:
     @property
     def n_features(self) -> int:
         """All columns."""
-        return self.n_unpenalized + self.rank + len(self.products)
+        # Counted, not listed: a damaged file may ask for more than there is memory for.
+        n_products = math.comb(self.n_products + 1, 2) + math.comb(self.n_products // 2 + 2, 3)
+        return self.n_unpenalized + self.rank + n_products
 
     @property
     def names(self) -> list:
@@ -172,13 +175,14 @@ class CoordinateLayout:
         try:
             counts = record["rank"], record["n_products"], record["n_broad"]
             weights = np.array(record["line_weights"], dtype=np.float64)
-            texts = all(type(name) is str for name in record["magnitudes"])
-            if not all(type(n) is int and n >= 0 for n in counts) or not texts:
+            names = record["magnitudes"]
+            texts = isinstance(names, list) and all(type(name) is str for name in names)
+            if not all(type(n) is int and n >= 0 for n in counts) or not texts or len(set(names)) < len(names):
                 raise TypeError
             if weights.ndim != 1 or not np.isfinite(weights).all():
                 raise ValueError
             rank, n_products, n_broad = counts
-            return cls(rank, n_products, tuple(weights), n_broad, tuple(record["magnitudes"]))
+            return cls(rank, n_products, tuple(weights), n_broad, tuple(names))
         except (KeyError, TypeError, ValueError):
             raise BadInputError("layout: the stored coordinates are damaged; build the model again") from None
 
@@ -209,11 +213,14 @@ class CoordinateErrors:
     layout : CoordinateLayout
     coordinates : Coordinates
     magnitude_errors : float32 array, shape (n_stars, n_magnitudes) [mag]
+    estimated : bool array of the same shape, or None
+        Magnitudes that were not measured: estimates from others; None: there is none.
     """
 
     layout: CoordinateLayout
     coordinates: Coordinates
     magnitude_errors: np.ndarray
+    estimated: np.ndarray | None = None
 
     def variance(self, coef: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """Variance of ``features . coef`` of stars (float64 array, shape (n_rows,)).
@@ -232,16 +239,19 @@ class CoordinateErrors:
                 products = slope[:, column + i] * slope[:, column + j] * np.where(i == j, 1.0, 2.0)
                 of_spectrum = of_spectrum + np.einsum("nq,nq->n", products, covariance[some])
                 column += n
-            of_magnitudes = (self.magnitude_errors[some].astype(np.float64) ** 2) @ coef[1:first] ** 2
+            # No product of BLAS: a star's error has the same bits in any company.
+            of_magnitudes = np.sum((self.magnitude_errors[some].astype(np.float64) * coef[1:first]) ** 2, axis=1)
             variance[start : start + _BLOCK_ROWS] = np.maximum(of_spectrum, 0.0) + of_magnitudes
         return variance
 
     def noise_of(self, diagonal: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """What the noise of measured features adds to a quadratic form with this diagonal in these columns.
 
-        Coordinates are means given the spectrum: they have less variance than the truth, not more, so that the noise of
-        magnitudes alone is in the form.
+        Coordinates are means given the spectrum: they have less variance than the truth, not more, and so have
+        estimates of magnitudes, so that the noise of measured magnitudes alone is in the form.
         """
         at = np.flatnonzero((columns > 0) & (columns < self.layout.n_unpenalized))
         errors = self.magnitude_errors[rows][:, columns[at] - 1].astype(np.float64)
-        return errors**2 @ diagonal[at]
+        if self.estimated is not None:
+            errors[self.estimated[rows][:, columns[at] - 1]] = 0.0
+        return np.sum(errors**2 * diagonal[at], axis=1)

@@ -30,8 +30,11 @@ _SPECTRA_MIN = 60
 _SPECTRA_MAX = 30_000
 #: Spectra of which the first basis is the principal components.
 _FIRST_SPECTRA = 1024
-#: Passes, at most; they end when ln likelihood a measured pixel grows by less than the second number.
-_PASSES, _GROWTH = 20, 1e-4
+#: Passes, at most; they end when ln likelihood a measured pixel changes by less than the second number. It grows, but
+#: falls as long as the passes find that noise is correlated, or that some spectra are deviant.
+_PASSES, _CHANGE = 20, 1e-4
+#: Passes in which the inflation of the noise is found, too.
+_SETTLED = 4
 #: Spectra of the passes before those over all of them.
 SOME_SPECTRA = 4000
 #: The least scatter of a pixel.
@@ -105,7 +108,7 @@ def _learn_basis(spectra, rank, is_fine, threads, say):
             n_reads += rows.size / n_stars
             if say is not None:
                 say(rows.size)
-            if likelihood - before < _GROWTH:
+            if abs(likelihood - before) < _CHANGE:
                 break
             before = likelihood
     basis = replace(_principal(basis), n_spectra=int(learned_from.size), n_reads=n_reads)
@@ -237,7 +240,7 @@ def _best_rank(basis, spectra, rows, is_fine, threads):
     flux, errors, unmeasured = spectra.take(rows, is_fine)
     weights = pixel_weights(errors, unmeasured, basis.scatter, basis.inflation)
     hidden = (np.arange(flux.shape[1]) // _HIDDEN) % 2 == 1
-    if not weights[:, hidden].any():
+    if not (weights[:, hidden].any() and weights[:, ~hidden].any()):
         return basis.rank
     shown = np.where(hidden, np.inf, errors).astype(np.float32)
     ranks = sorted({max(1, round(share * basis.rank)) for share in _SHARES})

@@ -6,7 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from spfast.config import FitConfig
+from spfast.data.missing_bands import lacking_magnitudes
 from spfast.data.survey import Survey
+from spfast.errors import BadInputError
 from spfast.model.coordinates import CoordinateErrors, CoordinateLayout
 from spfast.model.fitted_model import FittedModel
 from spfast.model.layout import FeatureLayout
@@ -40,7 +42,7 @@ class Inputs(NamedTuple):
         """The inputs of a smaller layout: the first coordinates, and the products of fewer of them."""
         layout = replace(self.layout, rank=rank, n_products=n_products, line_weights=self.layout.line_weights[:rank])
         features = np.ascontiguousarray(self.features[:, self.layout.within(rank, n_products)])
-        errors = CoordinateErrors(layout, self.errors.coordinates.first(rank), self.errors.magnitude_errors)
+        errors = replace(self.errors, layout=layout, coordinates=self.errors.coordinates.first(rank))
         return Inputs(features, errors, layout, self.low_rank)
 
 
@@ -103,13 +105,23 @@ def _of_coordinates(survey, low_rank, coordinates, most_products, layout=None):
         layout = CoordinateLayout(
             low_rank.rank, most_products, low_rank.line_weights, low_rank.n_broad, survey.layout.magnitudes
         )
-    columns = [survey.layout.names.index(name) for name in layout.magnitudes]
+    names = survey.layout.names
+    missing = [name for name in layout.magnitudes if name not in names]
+    if missing:
+        raise BadInputError(
+            f"model: the survey lacks {len(missing)} of the {len(layout.magnitudes)} magnitudes that the model uses "
+            f"(first: {missing[0]}); ingest it with the same bands"
+        )
+    columns = [names.index(name) for name in layout.magnitudes]
     features = layout.design(survey.features[:, columns], coordinates.mean)
-    return Inputs(features, CoordinateErrors(layout, coordinates, survey.feature_errors[:, columns]), layout, low_rank)
+    estimated = lacking_magnitudes(survey.stars, layout.magnitudes)
+    errors = CoordinateErrors(layout, coordinates, survey.feature_errors[:, columns], estimated)
+    return Inputs(features, errors, layout, low_rank)
 
 
 def _learn(survey, threads) -> tuple[LowRankModel, Coordinates] | None:
     """The low-rank model of a survey that was built without one."""
+    survey.check_values()
     spectra = _spectra(survey, survey.layout.pixels)
     low_rank = learn_low_rank(*spectra, pixels=survey.layout.pixels, threads=threads)
     survey.keep_low_rank(None if low_rank is None else (low_rank, low_rank.coordinates(*spectra, threads)))
