@@ -76,6 +76,8 @@ def test_bits_are_for_ever():
         "seen_in_training",
     ]
     assert pack_flags({"zero_point_out_of_range": [True]}, 1).tolist() == [1 << 12]
+    assert pack_flags({"strange_spectrum": [True], "estimated_G": [True]}, 1).tolist() == [3 << 13]
+    assert list(FLAGS)[14:] == [f"estimated_{band}" for band in ("G", "BP", "RP", "J", "H", "K", "W1", "W2")]
 
 
 def test_pipeline_and_astrometry(survey):
