@@ -22,7 +22,7 @@ _LOW_RANK = "low_rank.npz"
 #: Files of a survey folder that it can do without.
 LOW_RANK_FILES = (UNMEASURED, _LOW_RANK, COORDINATES)
 #: Passes that learning takes, about: over a part of the spectra, then over all of them.
-_PASSES_OVER_SOME, _PASSES_OVER_ALL = 20, 6
+_PASSES_OVER_SOME, _PASSES_OVER_ALL = 26, 8
 _REBUILD = "build it again with `spfast ingest`"
 
 

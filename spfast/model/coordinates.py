@@ -225,7 +225,8 @@ class CoordinateErrors:
     def variance(self, coef: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """Variance of ``features . coef`` of stars (float64 array, shape (n_rows,)).
 
-        The coordinates' covariance is that of the truth given the spectrum; products follow them to first order.
+        The coordinates' covariance is that of the truth given the spectrum, times the star's misfit; products follow
+        them to first order.
         """
         rows = resolve_rows(rows, len(self.magnitude_errors))
         first = self.layout.n_unpenalized
@@ -241,7 +242,10 @@ class CoordinateErrors:
                 column += n
             # No product of BLAS: a star's error has the same bits in any company.
             of_magnitudes = np.sum((self.magnitude_errors[some].astype(np.float64) * coef[1:first]) ** 2, axis=1)
-            variance[start : start + _BLOCK_ROWS] = np.maximum(of_spectrum, 0.0) + of_magnitudes
+            # A star's errors are right up to a factor: what its coordinates leave of the spectrum tells it.
+            misfit = self.coordinates.misfit[some].astype(np.float64)
+            of_spectrum = np.maximum(of_spectrum, 0.0) * np.where(misfit > 0.0, misfit, 1.0)
+            variance[start : start + _BLOCK_ROWS] = of_spectrum + of_magnitudes
         return variance
 
     def noise_of(self, diagonal: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:

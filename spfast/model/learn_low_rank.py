@@ -30,11 +30,9 @@ _SPECTRA_MIN = 60
 _SPECTRA_MAX = 30_000
 #: Spectra of which the first basis is the principal components.
 _FIRST_SPECTRA = 1024
-#: Passes, at most; they end when ln likelihood a measured pixel changes by less than the second number. It grows, but
-#: falls as long as the passes find that noise is correlated, or that some spectra are deviant.
-_PASSES, _CHANGE = 20, 1e-4
-#: Passes in which the inflation of the noise is found, too.
-_SETTLED = 4
+#: Passes, at most, over a part of the spectra and over all; they end when ln likelihood a measured pixel changes by
+#: less. It grows, but falls as long as the passes find that noise is correlated, or that some spectra are deviant.
+_PASSES, _CHANGE = (14, 4), 1e-4
 #: Spectra of the passes before those over all of them.
 SOME_SPECTRA = 4000
 #: The least scatter of a pixel.
@@ -100,10 +98,11 @@ def _learn_basis(spectra, rank, is_fine, threads, say):
     # A part of the spectra is nearly as good and much faster; all of them have the last word.
     some = learned_from[:: max(1, round(learned_from.size / SOME_SPECTRA))]
     basis, n_reads = None, 0.0
-    for rows in (some, learned_from)[: 1 if some.size == learned_from.size else 2]:
+    stages = zip((some, learned_from), _PASSES, strict=True)
+    for rows, most in [*stages][: 1 if some.size == learned_from.size else 2]:
         learning, before = _Learning(spectra, rows, is_fine, threads), -np.inf
         basis = learning.first(rank) if basis is None else basis
-        for _ in range(_PASSES):
+        for _ in range(most):
             basis, likelihood = learning.improve(basis)
             n_reads += rows.size / n_stars
             if say is not None:

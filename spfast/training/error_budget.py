@@ -37,7 +37,7 @@ _OUTLIER_WIDTH = 5.0
 #: Where the search begins, and what may be found: ln k, logit of the share of outliers, ln of the three parts of s^2,
 #: the four coefficients of the offset, and ln of the features' inflation.
 _START = (0.0, logit(0.005), *[np.log(0.08**2 / 3.0)] * 3, 0.0, 0.0, 0.0, 0.0, 0.0)
-_BOUNDS = ((-1.0, 1.5), (-12.0, -1.5), *[(-16.0, 1.0)] * 3, *[(-0.5, 0.5)] * 4, (-0.2, 1.0))
+_BOUNDS = ((-1.0, 1.5), (-12.0, -1.5), *[(-16.0, 1.0)] * 3, *[(-0.5, 0.5)] * 4, (-0.7, 1.0))
 #: k and s with which the share of the coefficients' errors is first looked up, and how often both are found in turn.
 _FIRST, _ROUNDS = (1.0, 0.1), 2
 #: Training stars between these quantiles tell where an offset is followed to.

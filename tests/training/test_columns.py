@@ -43,7 +43,7 @@ def test_products_that_help_are_found(survey):
     # Absolute magnitudes have a term in the square of the first coordinate.
     layout, summary, _ = chosen(survey)
     assert layout.n_products >= 2
-    assert "by stars held out: likelihood" in summary
+    assert "by stars held out: minus ln likelihood" in summary
     assert "without products" in summary
 
 
