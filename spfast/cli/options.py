@@ -213,7 +213,7 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         "errors",
         "pixel_correlation",
         metavar="RHO",
-        help="with --pixels raw: correlation between the errors of pixels 1, 2, ... apart, e.g. 0.4 0.1 (default: none)",
+        help="with --pixels raw: correlation of the errors of pixels 1, 2, ... apart, e.g. 0.4 0.1 (default: none)",
     )
     setting(parser, "fit", "solver", help="minimiser to use (default: %(default)s)")
     setting(
