@@ -231,7 +231,7 @@ def test_catalog_of_a_survey_with_wrong_parallaxes(survey, catalog):
 
 
 # Of the few columns of a low-rank model penalties of 0.01 are tried, whose tolerance is below float32's rounding.
-@pytest.mark.filterwarnings("ignore:. of .* fits for held-out stars did not converge")
+@pytest.mark.filterwarnings("ignore::spfast.errors.ConvergenceWarning")
 @pytest.mark.parametrize(
     "more",
     [
