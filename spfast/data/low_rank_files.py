@@ -98,7 +98,12 @@ def read_low_rank(folder: Path, n_stars: int) -> tuple[LowRankModel, Coordinates
         return None
     for path in paths:
         check_regular(path)
-    with reading(paths[0], "damaged", _REBUILD), np.load(paths[0], allow_pickle=False) as archive:
+    # numpy leaves a file open that it was given by name and cannot read.
+    with (
+        reading(paths[0], "damaged", _REBUILD),
+        open(paths[0], "rb") as file,
+        np.load(file, allow_pickle=False) as archive,
+    ):
         arrays = {name: archive[name] for name in archive.files if name != "header"}
         low_rank = LowRankModel.from_file(json.loads(str(archive["header"])), arrays)
     with reading(paths[1], "damaged", _REBUILD):

@@ -1,5 +1,6 @@
 """The low-rank model of a survey folder is independent of parallaxes, and damaged values of it are refused."""
 
+import gc
 import pickle
 
 import numpy as np
@@ -27,10 +28,18 @@ def damaged(tmp_path):
 def test_coordinates_that_are_not_finite_are_refused(damaged, column):
     path, coordinates = damaged
     coordinates[7, column] = np.nan
-    with pytest.raises(
-        BadInputError, match=r"coordinates.npy: row 7 \(2M00000007.* not finite.*; the survey is damaged"
-    ):
+    with pytest.raises(BadInputError, match=r"coordinates.npy: row 7 \(2M00000007.* not finite.*; the survey is damaged"):
         spfast.make_catalog(open_survey(path), threads=1)
+
+
+def test_a_low_rank_model_that_is_no_archive_is_refused_and_its_file_closed(damaged):
+    path, _ = damaged
+    whole = (path / "low_rank.npz").read_bytes()
+    for content in (whole[:-100], b"PK\x03\x04" + whole[4:-30], b"none"):
+        (path / "low_rank.npz").write_bytes(content)
+        with pytest.raises(BadInputError, match=r"low_rank\.npz: damaged"):
+            _ = open_survey(path).low_rank
+    gc.collect()  # an open file would warn now
 
 
 @pytest.mark.parametrize("name", ["coordinates.npy", "unmeasured.npy"])
