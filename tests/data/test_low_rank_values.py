@@ -28,7 +28,9 @@ def damaged(tmp_path):
 def test_coordinates_that_are_not_finite_are_refused(damaged, column):
     path, coordinates = damaged
     coordinates[7, column] = np.nan
-    with pytest.raises(BadInputError, match=r"coordinates.npy: row 7 \(2M00000007.* not finite.*; the survey is damaged"):
+    with pytest.raises(
+        BadInputError, match=r"coordinates.npy: row 7 \(2M00000007.* not finite.*; the survey is damaged"
+    ):
         spfast.make_catalog(open_survey(path), threads=1)
 
 
