@@ -22,14 +22,26 @@ from spfast.errors import SpfastWarning
 from spfast.simulate import simulate_survey
 from spfast.training.fold import fit_folds
 
-#: Ways of fitting: preset and settings of section fit. The first has a survey of its own.
+#: Ways of fitting: preset and what else the configuration has. Ways that differ in the features have their own surveys.
 WAYS = {
     "hogg2019": ("hogg2019", {}),
-    "raw": ("default", {"pixels": "raw"}),
-    "raw, penalty auto": ("default", {"pixels": "raw", "penalty_rule": "auto"}),
-    "low rank": ("default", {"products": 0}),
+    "raw": ("default", {"fit": {"pixels": "raw"}}),
+    "raw, penalty auto": ("default", {"fit": {"pixels": "raw", "penalty_rule": "auto"}}),
+    "low rank": ("default", {"fit": {"products": 0}}),
     "low rank + products": ("default", {}),
-    "the same, penalty auto": ("default", {"penalty_rule": "auto"}),
+    "the same, penalty auto": ("default", {"fit": {"penalty_rule": "auto"}}),
+}
+#: What the choices cost, one by one.
+CHOICES = {
+    "raw, bad pixels one": ("default", {"fit": {"pixels": "raw"}, "features": {"bad_pixels": "one"}}),
+    "raw, pixel correlation": (
+        "default",
+        {"fit": {"pixels": "raw"}, "errors": {"pixel_correlation": [0.43, -0.04, 0.12]}},
+    ),
+    "bad pixels one": ("default", {"features": {"bad_pixels": "one"}}),
+    "offset counted": ("default", {"errors": {"offset": "counted"}}),
+    "exact distance modulus": ("default", {"fit": {"exact_distance_modulus": True}}),
+    "robust": ("default", {"fit": {"robust": True}}),
 }
 CLUSTERS = ("M92", "M15", "M13", "M3", "M5", "M107")
 #: Bounds of [Fe/H] between which slopes with M_K are measured.
@@ -47,6 +59,7 @@ def judge(catalog, stars, truth):
     left = np.log(np.asarray(catalog["spec_parallax"])) - np.log(np.asarray(truth["true_parallax"]))
     error = np.asarray(catalog["spec_parallax_err_total"]) / np.asarray(catalog["spec_parallax"])
     pull = left / error
+    of_features = np.asarray(catalog["spec_parallax_err"]) / np.asarray(catalog["spec_parallax"])
     snr, fe_h = np.asarray(stars["SNR"]), np.asarray(truth["fe_h"])
     m_k, h_w2 = np.asarray(truth["absolute_K"]), np.asarray(stars["H"] - stars["w2mpro"])
     kinds = {
@@ -72,6 +85,7 @@ def judge(catalog, stars, truth):
         for name, rows in cells.items()
     }
     found["total error"] = float(np.median(error))
+    found["error from features"] = float(np.median(of_features))
     return found
 
 
@@ -80,7 +94,7 @@ def main():
     parser.add_argument("--stars", type=int, nargs="+", default=[1920])
     parser.add_argument("--seeds", type=int, nargs="+", default=[901, 902, 903])
     parser.add_argument("--noise", nargs="+", default=["real", "ideal"])
-    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=[*WAYS, *CHOICES])
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     warnings.simplefilter("ignore", SpfastWarning)
@@ -91,15 +105,16 @@ def main():
                 with tempfile.TemporaryDirectory() as folder:
                     surveys = {}
                     for way in args.ways:
-                        preset, settings = WAYS[way]
-                        config = load_config(preset=preset, overrides={"fit": settings})
-                        if preset not in surveys:
+                        preset, overrides = (WAYS | CHOICES)[way]
+                        config = load_config(preset=preset, overrides=overrides)
+                        if config.features not in surveys:
                             start = time.monotonic()
-                            surveys[preset] = simulate_survey(
-                                Path(folder) / preset, n_stars, seed, config, None, True, clusters=CLUSTERS, noise=noise
+                            place = Path(folder) / f"survey{len(surveys)}"
+                            surveys[config.features] = simulate_survey(
+                                place, n_stars, seed, config, None, True, clusters=CLUSTERS, noise=noise
                             )
                             built = time.monotonic() - start
-                        survey = surveys[preset]
+                        survey = surveys[config.features]
                         start = time.monotonic()
                         models = fit_folds(survey, config)
                         fitted = time.monotonic() - start
