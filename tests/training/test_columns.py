@@ -44,7 +44,7 @@ def test_products_that_help_are_found(survey):
     layout, summary, _ = chosen(survey)
     assert layout.n_products >= 2
     assert "by stars held out: minus ln likelihood" in summary
-    assert "without products" in summary
+    assert "for products of 0" in summary
 
 
 def with_scores(monkeypatch, score):
