@@ -36,7 +36,7 @@ CHOICES = {
     "raw, bad pixels one": ("default", {"fit": {"pixels": "raw"}, "features": {"bad_pixels": "one"}}),
     "raw, pixel correlation": (
         "default",
-        {"fit": {"pixels": "raw"}, "errors": {"pixel_correlation": [0.43, -0.04, 0.12]}},
+        {"fit": {"pixels": "raw"}, "errors": {"pixel_correlation": [0.43, -0.04]}},
     ),
     "bad pixels one": ("default", {"features": {"bad_pixels": "one"}}),
     "offset counted": ("default", {"errors": {"offset": "counted"}}),

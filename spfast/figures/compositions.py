@@ -119,7 +119,7 @@ def draw_coefficients(data: FigureData):
         plot_coefficients(data.models, ax, (chip[0] - 2, chip[-1] + 2))
         ax.set_xlabel("")
     axes[2].set_xlabel(r"wavelength in vacuum [$\mathrm{\AA}$]")
-    axes[0].legend(loc="lower right", ncols=2)
+    axes[0].legend(loc="lower left", ncols=2)
     plot_magnitude_coefficients(data.models, axes[3])
     return figure
 
