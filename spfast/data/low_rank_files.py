@@ -10,6 +10,7 @@ from spfast.errors import BadInputError, reading
 from spfast.files import check_regular
 from spfast.model.learn_low_rank import SOME_SPECTRA, learn_low_rank
 from spfast.model.low_rank import Coordinates, LowRankModel
+from spfast.model.model_file import check_unpacked_size
 from spfast.progress import Progress
 
 __all__ = ["COORDINATES", "LOW_RANK_FILES", "UNMEASURED", "open_unmeasured", "read_low_rank", "write_low_rank"]
@@ -104,6 +105,7 @@ def read_low_rank(folder: Path, n_stars: int) -> tuple[LowRankModel, Coordinates
         open(paths[0], "rb") as file,
         np.load(file, allow_pickle=False) as archive,
     ):
+        check_unpacked_size(archive.zip)
         arrays = {name: archive[name] for name in archive.files if name != "header"}
         low_rank = LowRankModel.from_file(json.loads(str(archive["header"])), arrays)
     with reading(paths[1], "damaged", _REBUILD):

@@ -16,7 +16,7 @@ from spfast.files import BLANK_SEAL, check_regular, is_sealed, new_file, seal
 from spfast.model import kinds
 from spfast.model.kinds import check_entries
 
-__all__ = ["SCHEMAS", "check_header", "read_model_file", "write_model_file"]
+__all__ = ["SCHEMAS", "check_header", "check_unpacked_size", "read_model_file", "write_model_file"]
 
 FORMAT = "spfast model"
 #: Versions that can be read, the newest last. Files of the first two have another error budget, which is not used.
@@ -74,6 +74,17 @@ def check_header(header: Any) -> None:
     check_entries(header, _HEADER, "header")
 
 
+def check_unpacked_size(archive: zipfile.ZipFile) -> None:
+    """Refuse an archive that unpacks to more than any model: a small file could fill the memory.
+
+    Raises
+    ------
+    ValueError
+    """
+    if sum(member.file_size for member in archive.infolist()) > _SIZE_MAX:
+        raise ValueError(f"it unpacks to more than {_SIZE_MAX >> 20} MiB")
+
+
 def write_model_file(path: str | Path, header: dict, arrays: dict, check: Callable[[dict], Any]) -> None:
     """Write a model's header and arrays, whole or not at all.
 
@@ -129,8 +140,7 @@ def read_model_file(path: str | Path, make: Callable[[dict, Any], Any]) -> Any:
         with zipfile.ZipFile(file) as archive:
             if not is_sealed(path, archive.comment.decode("ascii", "replace") or "none"):
                 raise ValueError("it changed since it was written")
-            if sum(member.file_size for member in archive.infolist()) > _SIZE_MAX:
-                raise ValueError(f"it unpacks to more than {_SIZE_MAX >> 20} MiB")
+            check_unpacked_size(archive)
         file.seek(0)
         with np.load(file, allow_pickle=False) as archive:
             header = json.loads(str(archive["header"]))

@@ -74,3 +74,13 @@ def test_what_is_read_when_it_is_first_asked_for_can_be_asked_for_again(survey):
             assert one.unmeasured.shape == (80, 8)
             assert one.low_rank[1].mean.shape == (80, one.low_rank[0].rank)
         np.testing.assert_array_equal(one.low_rank[1].mean, survey.low_rank[1].mean)
+
+
+def test_a_low_rank_model_that_unpacks_to_too_much_is_refused(damaged):
+    path, _ = damaged
+    arrays = dict(np.load(path / "low_rank.npz"))
+    arrays["filler"] = np.zeros((300 << 20) // 8)
+    np.savez_compressed(path / "low_rank.npz", **arrays)
+    assert (path / "low_rank.npz").stat().st_size < 2 << 20
+    with pytest.raises(BadInputError, match=r"low_rank\.npz: damaged \(it unpacks to more than 256 MiB"):
+        _ = open_survey(path).low_rank
