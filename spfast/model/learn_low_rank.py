@@ -204,16 +204,12 @@ class _Learning:
 
     def _maximised(self, basis, squares, products, totals, moments, correlation):
         """The basis of the largest likelihood given the sums; coordinates get mean 0 and variance 1 again."""
-        rank = basis.rank
-        weight, square, noise = totals
-        normal = symmetric(squares.T, rank + 1)
-        # A pixel that was hardly measured stays at the mean: the coordinates' prior, one star's worth.
-        normal[:, np.arange(rank + 1), np.arange(rank + 1)] += 1e-6 * weight[:, None] + 1e-30
-        solved = np.linalg.solve(normal, products.T[:, :, None])[:, :, 0]
-        left = square - 2.0 * np.einsum("pk,kp->p", solved, products)
-        left += np.einsum("pk,pkl,pl->p", solved, symmetric(squares.T, rank + 1), solved)
-        known = weight > 0
-        variance = np.where(known, (left - noise) / np.where(known, weight, 1.0), _SCATTER_MIN**2)
+        rank, n_pixels = basis.factors.shape
+        solved, scatter2 = np.empty((n_pixels, rank + 1)), np.empty(n_pixels)
+        for start in range(0, n_pixels, PIXELS_A_PIECE):
+            some = slice(start, start + PIXELS_A_PIECE)
+            parts = squares[:, some], products[:, some], totals[:, some]
+            solved[some], scatter2[some] = _solve_pixels(*parts, rank + 1)
         moments = moments / moments[0, 0]
         centre = moments[0, 1:]
         spread = np.linalg.cholesky(moments[1:, 1:] - np.outer(centre, centre))
@@ -221,10 +217,26 @@ class _Learning:
         return replace(
             basis,
             mean=(basis.mean + solved[:, 0] + solved[:, 1:] @ centre).astype(np.float32),
-            scatter=np.sqrt(np.maximum(variance, _SCATTER_MIN**2)).astype(np.float32),
+            scatter=np.sqrt(scatter2).astype(np.float32),
             factors=np.ascontiguousarray((solved[:, 1:] @ spread).T, dtype=np.float32),
             inflation=float(max(1.0, 1.0 + 2.0 * ratio.sum())),
         )
+
+
+def _solve_pixels(squares, products, totals, n_terms):
+    """Mean and factors of pixels by least squares on [1, z], and the variance that neither these nor noise explain."""
+    weight, square, noise = totals
+    normal = symmetric(squares.T, n_terms)
+    # A pixel that was hardly measured stays at the mean: the coordinates' prior, one star's worth.
+    diagonal = np.arange(n_terms)
+    normal[:, diagonal, diagonal] += 1e-6 * weight[:, None] + 1e-30
+    solved = np.linalg.solve(normal, products.T[:, :, None])[:, :, 0]
+    normal[:, diagonal, diagonal] -= 1e-6 * weight[:, None] + 1e-30
+    left = square - 2.0 * np.einsum("pk,kp->p", solved, products)
+    left += np.einsum("pk,pkl,pl->p", solved, normal, solved)
+    known = weight > 0
+    variance = np.where(known, (left - noise) / np.where(known, weight, 1.0), _SCATTER_MIN**2)
+    return solved, np.maximum(variance, _SCATTER_MIN**2)
 
 
 def _principal(basis):
