@@ -172,6 +172,7 @@ class _Learning:
         moments, likelihood = np.zeros((n_terms, n_terms)), 0.0
         n_pieces = -(-n_pixels // PIXELS_A_PIECE)
         n_measured = np.zeros(n_pieces, np.int64)
+        correlation = np.zeros((1 + _LAGS, 2))
         with Team(self._threads) as team:
             for start in range(0, self._rows.size, BLOCK):
                 flux, errors, unmeasured = self._spectra.take(self._rows[start : start + BLOCK], self._is_fine, team)
@@ -184,23 +185,22 @@ class _Learning:
                 team.run(add_pixel_sums, n_pieces, *stars, (squares, products), totals, n_measured)
                 moments += (symmetric(seconds, n_terms) * trust[:, None, None]).sum(axis=0)
                 likelihood += float(ln_likelihood.sum())
-                if start == 0:
-                    correlation = self._correlation(flux, errors, unmeasured, basis, z)
+                correlation += self._correlation(flux, errors, unmeasured, basis, z)
         likelihood /= max(int(n_measured.sum()), 1)
         return self._maximised(basis, squares, products, totals, moments, correlation), likelihood
 
     def _correlation(self, flux, errors, unmeasured, basis, z):
-        """Means of products of standardised residuals of pixels 0, 1, 2, ... apart."""
-        some = slice(None, None, max(1, len(flux) // _CORRELATED))
+        """Sums of products of standardised residuals of pixels 0, 1, 2, ... apart, and their numbers, for some stars."""
+        some = slice(None, None, max(1, self._rows.size // _CORRELATED))
         bits = None if unmeasured is None else unmeasured[some]
         weights = pixel_weights(errors[some], bits, basis.scatter, basis.inflation)
         left = (flux[some] - basis.mean - z[some] @ basis.factors) * np.sqrt(weights)
-        measured, means = weights > 0, []
+        measured, sums = weights > 0, []
         for at, lag in ((slice(None), 0), *zip(self._neighbours, range(1, 1 + _LAGS), strict=True)):
             beside = at if lag == 0 else at + lag
             n_pairs = np.count_nonzero(measured[:, at] & measured[:, beside])
-            means.append(np.vdot(left[:, at], left[:, beside]) / max(n_pairs, 1))
-        return np.array(means)
+            sums.append((np.vdot(left[:, at], left[:, beside]), n_pairs))
+        return np.array(sums, dtype=np.float64)
 
     def _maximised(self, basis, squares, products, totals, moments, correlation):
         """The basis of the largest likelihood given the sums; coordinates get mean 0 and variance 1 again."""
@@ -213,6 +213,7 @@ class _Learning:
         moments = moments / moments[0, 0]
         centre = moments[0, 1:]
         spread = np.linalg.cholesky(moments[1:, 1:] - np.outer(centre, centre))
+        correlation = correlation[:, 0] / np.maximum(correlation[:, 1], 1.0)
         ratio = correlation[1:] / correlation[0] if correlation[0] > 0 else np.zeros(_LAGS)
         return replace(
             basis,
