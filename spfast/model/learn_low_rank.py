@@ -190,7 +190,7 @@ class _Learning:
         return self._maximised(basis, squares, products, totals, moments, correlation), likelihood
 
     def _correlation(self, flux, errors, unmeasured, basis, z):
-        """Sums of products of standardised residuals of pixels 0, 1, 2, ... apart, and their numbers, for some stars."""
+        """Sums of products of some stars' standardised residuals, of pixels 0, 1, 2, ... apart, and how many."""
         some = slice(None, None, max(1, self._rows.size // _CORRELATED))
         bits = None if unmeasured is None else unmeasured[some]
         weights = pixel_weights(errors[some], bits, basis.scatter, basis.inflation)
