@@ -160,14 +160,17 @@ def add_fit_options(parser: argparse.ArgumentParser) -> None:
     add_solver_options(parser)
 
 
-def _most_coordinates(text):
-    """A number of coordinates; "auto" is the setting's 0."""
-    return 0 if text.strip().lower() == AUTO else count(text)
+def _number_or_auto(least: int, auto: int) -> Callable[[str], int]:
+    """The type of an option: a whole number, or "auto", for which the setting has a number of its own."""
 
+    def parse(text):
+        if text.strip().lower() == AUTO:
+            return auto
+        if not text.strip().isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text}: expected a whole number, {least} or larger, or {AUTO}")
+        return int(text)
 
-def _most_products(text):
-    """A number of coordinates with products; "auto" is the setting's -1."""
-    return -1 if text.strip().lower() == AUTO else 0 if text.strip() == "0" else count(text)
+    return parse
 
 
 def add_solver_options(parser: argparse.ArgumentParser) -> None:
@@ -183,7 +186,7 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         parser,
         "fit",
         "rank",
-        type=_most_coordinates,
+        type=_number_or_auto(1, auto=0),
         metavar="N|auto",
         help="how many coordinates (default: auto, by cross-validation within the model's own training stars)",
     )
@@ -191,7 +194,7 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         parser,
         "fit",
         "products",
-        type=_most_products,
+        type=_number_or_auto(0, auto=-1),
         metavar="N|auto",
         help="take products of the first N coordinates of a spectrum as well: squares of N, cubes of half of them "
         "(default: auto, by cross-validation within the model's own training stars)",

@@ -12,12 +12,8 @@ __all__ = ["one_line", "output", "outputs", "say"]
 
 #: Characters of a message, at most.
 _LONGEST = 600
-#: Attributes of a command's arguments that name what it reads, and the files of the folders among them.
+#: Attributes of a command's arguments that name what it reads.
 _INPUTS = ("allstar", "catalog", "clusters", "compare", "config", "gaia", "model", "survey", "truth", "tune", "wise")
-_FILES_INSIDE = (
-    *("features.npy", "feature_errors.npy", "unmeasured.npy", "low_rank.npz", "coordinates.npy"),
-    *("stars.fits", "rejected.ecsv", "survey.json"),
-)
 
 
 def one_line(text: object) -> str:
@@ -82,7 +78,10 @@ def refuse_input(path: str | Path, args: argparse.Namespace) -> None:
     ------
     BadInputError
     """
+    from spfast.data.low_rank_files import LOW_RANK_FILES
+    from spfast.data.survey import FILES
+
     given = [Path(value) for name in _INPUTS if isinstance(value := getattr(args, name, None), str)]
-    for read in [*given, *(folder / name for folder in given for name in _FILES_INSIDE)]:
+    for read in [*given, *(folder / name for folder in given for name in (*FILES, *LOW_RANK_FILES))]:
         if os.path.exists(path) and read.exists() and os.path.samefile(path, read):
             raise BadInputError(f"{path}: is read by this command and would be lost; choose another output")

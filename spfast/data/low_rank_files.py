@@ -8,7 +8,7 @@ import numpy as np
 
 from spfast.errors import BadInputError, reading
 from spfast.files import check_regular
-from spfast.model.learn_low_rank import SOME_SPECTRA, learn_low_rank
+from spfast.model.learn_low_rank import PASSES, SOME_SPECTRA, learn_low_rank
 from spfast.model.low_rank import Coordinates, LowRankModel
 from spfast.model.model_file import check_unpacked_size
 from spfast.progress import Progress
@@ -22,8 +22,6 @@ COORDINATES = "coordinates.npy"
 _LOW_RANK = "low_rank.npz"
 #: Files of a survey folder that it can do without.
 LOW_RANK_FILES = (UNMEASURED, _LOW_RANK, COORDINATES)
-#: Passes that learning takes, about: over a part of the spectra, then over all of them.
-_PASSES_OVER_SOME, _PASSES_OVER_ALL = 26, 8
 _REBUILD = "build it again with `spfast ingest`"
 
 
@@ -56,8 +54,8 @@ def write_low_rank(
     unmeasured = open_unmeasured(folder, len(features), layout.n_pixels)
     spectra = features[:, first:], feature_errors[:, first:], unmeasured
     if low_rank is None:
-        # As many spectra as its passes will take, about.
-        total = _PASSES_OVER_SOME * min(SOME_SPECTRA, len(features)) + _PASSES_OVER_ALL * len(features)
+        # What the passes of the two bases take at most.
+        total = 2 * (PASSES[0] * min(SOME_SPECTRA, len(features)) + PASSES[1] * len(features))
         with Progress("low rank", total, quiet) as progress:
 
             def say(n_spectra):

@@ -18,7 +18,7 @@ from spfast.kernels.low_rank import (
 from spfast.kernels.team import Team
 from spfast.model.low_rank import BLOCK, LowRankBasis, LowRankModel, high_pass, posteriors
 
-__all__ = ["RANK", "SOME_SPECTRA", "learn_low_rank"]
+__all__ = ["PASSES", "RANK", "SOME_SPECTRA", "learn_low_rank"]
 
 #: The largest rank of a basis, and the spectra that each coordinate needs.
 RANK, _SPECTRA_PER_FACTOR = 48, 12
@@ -32,7 +32,7 @@ _SPECTRA_MAX = 30_000
 _FIRST_SPECTRA = 1024
 #: Passes, at most, over a part of the spectra and over all; they end when ln likelihood a measured pixel changes by
 #: less. It grows, but falls as long as the passes find that noise is correlated, or that some spectra are deviant.
-_PASSES, _CHANGE = (14, 4), 1e-4
+PASSES, _CHANGE = (14, 4), 1e-4
 #: Spectra of the passes before those over all of them.
 SOME_SPECTRA = 4000
 #: The least scatter of a pixel.
@@ -98,7 +98,7 @@ def _learn_basis(spectra, rank, is_fine, threads, say):
     # A part of the spectra is nearly as good and much faster; all of them have the last word.
     some = learned_from[:: max(1, round(learned_from.size / SOME_SPECTRA))]
     basis, n_reads = None, 0.0
-    stages = zip((some, learned_from), _PASSES, strict=True)
+    stages = zip((some, learned_from), PASSES, strict=True)
     for rows, most in [*stages][: 1 if some.size == learned_from.size else 2]:
         learning, before = _Learning(spectra, rows, is_fine, threads), -np.inf
         basis = learning.first(rank) if basis is None else basis

@@ -29,8 +29,9 @@ def choose_columns(
 ) -> tuple[Inputs, str]:
     """Choose the number of products and then the rank, at the configuration's penalty.
 
-    Products are for stars unlike most: few of them have a parallax that tells. So as many are taken as do not cost the
-    stars held out more than all products together gain them. The rank is that of the best score, minus ln likelihood.
+    Both by minus ln likelihood of stars held out. Products are for stars unlike most, few of which have a parallax that
+    tells: so the largest number is taken with which the stars held out fare no worse than with the smallest. The rank
+    is that with which they fare best.
 
     Parameters
     ----------

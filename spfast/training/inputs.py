@@ -121,7 +121,6 @@ def _of_coordinates(survey, low_rank, coordinates, most_products, layout=None):
 
 def _learn(survey, threads) -> tuple[LowRankModel, Coordinates] | None:
     """The low-rank model of a survey that was built without one."""
-    survey.check_values()
     spectra = _spectra(survey, survey.layout.pixels)
     low_rank = learn_low_rank(*spectra, pixels=survey.layout.pixels, threads=threads)
     survey.keep_low_rank(None if low_rank is None else (low_rank, low_rank.coordinates(*spectra, threads)))
@@ -129,7 +128,7 @@ def _learn(survey, threads) -> tuple[LowRankModel, Coordinates] | None:
 
 
 def _spectra(survey, pixels):
-    """ln flux, its errors and the bits of unmeasured pixels on a low_rank's pixels."""
+    """ln flux, its errors and the bits of unmeasured pixels on a low-rank model's pixels."""
     first = survey.layout.n_unpenalized
     flux, errors = survey.features[:, first:], survey.feature_errors[:, first:]
     ours, pixels = np.asarray(survey.layout.pixels), np.asarray(pixels)

@@ -2,11 +2,11 @@
 
 import json
 import shutil
-import zipfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from forged_model import forge, parts_of
 from low_rank_survey import low_rank_stars, low_rank_survey, write_low_rank_survey
 
 from spfast.catalog.columns import FLAGS
@@ -17,7 +17,6 @@ from spfast.config import Config
 from spfast.data.survey import open_survey
 from spfast.data.tables.read import read_table
 from spfast.errors import BadInputError
-from spfast.files import BLANK_SEAL, seal
 from spfast.model.fitted_model import load_model
 from spfast.model.layout import FeatureLayout
 from spfast.training.fold import fit_folds, fit_stars
@@ -170,19 +169,6 @@ def test_a_strange_spectrum_is_flagged(folder, models):
     table = predict_survey(models["A"], survey, threads=1)
     assert flagged(table, "strange_spectrum")[3]
     assert flagged(table, "strange_spectrum").sum() < 5
-
-
-def parts_of(path):
-    with np.load(path) as archive:
-        return {name: archive[name] for name in archive.files}
-
-
-def forge(path, parts):
-    """A model file whose seal is right, so that nothing but its content speaks against it."""
-    np.savez(path, **parts)
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.comment = BLANK_SEAL.encode()
-    seal(path)
 
 
 def with_nan(array):

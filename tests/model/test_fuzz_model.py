@@ -2,12 +2,12 @@
 
 import contextlib
 import json
-import zipfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from astropy.table import Table
+from forged_model import forge, parts_of
 from fuzzing import NUMBERS, changed_json, command, damaged, fuzz, outcome
 from hypothesis import strategies as st
 from tiny import tiny_survey
@@ -20,7 +20,6 @@ from spfast.data.survey import open_survey
 from spfast.data.tables.write import write_table
 from spfast.errors import BadInputError
 from spfast.figures.checks import plot_convergence
-from spfast.files import BLANK_SEAL, seal
 from spfast.model.fitted_model import load_model
 from spfast.model.parts import Provenance
 from spfast.report import page
@@ -89,19 +88,6 @@ def _figures_of_models():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page, "SHEETS", [sheet for sheet in page.SHEETS if sheet.needs == "models"])
         yield
-
-
-def parts_of(path):
-    with np.load(path) as archive:
-        return {name: archive[name] for name in archive.files}
-
-
-def forge(path, parts):
-    """A model file of any parts whose seal is right, so that nothing but its content speaks against it."""
-    np.savez(path, **parts)
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.comment = BLANK_SEAL.encode()
-    seal(path)
 
 
 @fuzz
