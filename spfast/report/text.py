@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from astropy.table import Table
 
+from spfast.catalog.columns import MASKED_SHARE
 from spfast.data.survey import Survey
 from spfast.model.fitted_model import FittedModel
 from spfast.report.tables import format_number
@@ -13,8 +14,8 @@ __all__ = ["compare_notes", "compare_numbers", "find_warnings", "key_numbers"]
 
 #: The row of the calibration that is one sigma, and how far its share may be off.
 _LEVEL, _SHARE_MAX = 0.68, 0.05
-#: A bias, a share of masked pixels and a number of training stars beyond which there is a warning.
-_BIAS_MAX, _MASK_SHARE, _TRAINING_MIN = 0.03, 0.05, 5000
+#: A bias and a number of training stars beyond which there is a warning.
+_BIAS_MAX, _TRAINING_MIN = 0.03, 5000
 #: A width of the differences over the errors beyond which one of two catalogs must have too small errors.
 _PULL_MAX = 1.1
 
@@ -132,9 +133,9 @@ def _incomplete_stars(table, survey):
         yield "The catalog has no total errors: those that it gives count spectrum and magnitudes alone."
     if survey is None:
         return
-    masked = np.asarray(table["n_bad_pixels"]) > _MASK_SHARE * survey.layout.n_pixels
+    masked = np.asarray(table["n_bad_pixels"]) > MASKED_SHARE * survey.layout.n_pixels
     if masked.any():
-        yield f"{int(masked.sum()):,} stars have more than {_MASK_SHARE:.0%} of their pixels masked."
+        yield f"{int(masked.sum()):,} stars have more than {MASKED_SHARE:.0%} of their pixels masked."
 
 
 def _one_sigma(checks):

@@ -102,7 +102,7 @@ class SolverResult:
     kkt_violation : float
         Largest violation of the optimality conditions, in the units of the gradient (as the penalty).
     tolerance : float
-        The largest violation that was asked for.
+        The largest violation that was asked for, or what rounding alone makes it if that is more.
     converged : bool
         Whether ``kkt_violation <= tolerance``, from a full pass.
     n_iterations, n_passes : int
@@ -171,10 +171,11 @@ class Recorder:
             )
         )
 
-    def result(self, coef: np.ndarray, tolerance: float, message: str) -> SolverResult:
-        """Make the result from the last row."""
+    def result(self, coef: np.ndarray, eta: np.ndarray, tolerance: float, message: str) -> SolverResult:
+        """Make the result from the last row and the linear predictor there."""
         history = np.array(self._rows, dtype=HISTORY_DTYPE)
         last = history[-1]
+        tolerance = max(tolerance, self._objective.rounding(eta))
         return SolverResult(
             coef=coef,
             objective=float(last["objective"]),

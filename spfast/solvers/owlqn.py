@@ -73,7 +73,7 @@ class OWLQN(Solver):
             new_gradient = scaling.gradient(gradient)
             pairs.add(new_inner - inner, new_gradient - inner_gradient)
             inner, inner_gradient = new_inner, new_gradient
-        return recorder.result(coef, tolerance, message)
+        return recorder.result(coef, eta, tolerance, message)
 
 
 def _search(objective, scaling, inner, direction, pseudo, value, eta, gradient):

@@ -153,7 +153,7 @@ class ProxNewton(Solver):
             here.measure_violations()
             recorder.add(here.value, here.worst, here.coef, here.gram.n)
         here.finish()
-        return recorder.result(here.coef, here.tolerance, message)
+        return recorder.result(here.coef, here.eta, here.tolerance, message)
 
 
 class _Iterate:

@@ -36,7 +36,7 @@ def mess(stars):
     stars["parallax"][0] = stars["parallax_error"][0] = np.nan
     stars["STARFLAG"][[1, 5]] = 1 << 3, 1 << 9
     stars["ASPCAPFLAG"][2] = 1 << 41
-    stars["n_bad_pixels"][3] = 7
+    stars["n_bad_pixels"][3] = 31
     stars["parallax"][4] += 40.0
     stars["training_set"][:5] = False
     stars["STARFLAG"][6] = stars["ASPCAPFLAG"][6] = -1  # none known

@@ -230,8 +230,6 @@ def test_catalog_of_a_survey_with_wrong_parallaxes(survey, catalog):
         assert catalog.meta[f"INFLAT_{fold}"] == pytest.approx(1.0, abs=0.15)
 
 
-# Of the few columns of a low-rank model penalties of 0.01 are tried, whose tolerance is below float32's rounding.
-@pytest.mark.filterwarnings("ignore::spfast.errors.ConvergenceWarning")
 @pytest.mark.parametrize(
     "more",
     [
