@@ -131,7 +131,7 @@ class FeatureConfig(_Section):
     bad_pixels: str = _one_of(
         "estimated", "one"
     )  # from the star's other pixels; or flux 1, the error cut to the maximum
-    rank: int = _number(48, 0, 512)  # of the low-rank model of the spectra, at most; 0: none is made
+    rank: int = _number(96, 0, 512)  # of the low-rank model of the spectra, at most; 0: none is made
     magnitude_error_factor: float = _number(1.0857362047581296, 1e-30, 1e30)  # 2.5 / ln 10; the authors' code has 1.09
 
 

@@ -20,14 +20,16 @@ from spfast.model.low_rank import BLOCK, LowRankBasis, LowRankModel, high_pass, 
 
 __all__ = ["PASSES", "RANK", "SOME_SPECTRA", "learn_low_rank"]
 
-#: The largest rank of a basis, and the spectra that each coordinate needs.
-RANK, _SPECTRA_PER_FACTOR = 48, 12
+#: The largest rank of the fine basis and of the broad one.
+RANK, _RANK_BROAD = 96, 48
+#: The spectra that each coordinate needs, and each of those after so many.
+_SPECTRA_PER_FACTOR, _SPECTRA_PER_FURTHER, _FURTHER = 12, 100, 40
 #: Coordinates of the broad basis that are used.
-_BROAD = 12
+_BROAD = 16
 #: With fewer spectra there is no low-rank model.
 _SPECTRA_MIN = 60
 #: Stars that a basis is learned from, at most.
-_SPECTRA_MAX = 30_000
+_SPECTRA_MAX = 12_000
 #: Spectra of which the first basis is the principal components.
 _FIRST_SPECTRA = 1024
 #: Passes, at most, over a part of the spectra and over all; they end when ln likelihood a measured pixel changes by
@@ -70,7 +72,7 @@ def learn_low_rank(
     pixels : int array, shape (n_pixels,), optional
         Places of the pixels on their grid; side by side by default.
     rank : int
-        Of each basis, at most.
+        Of the fine basis, at most, and of the broad one if that is less than 48.
     threads : int, optional
     say : callable, optional
         Called after each pass with the number of its spectra.
@@ -84,7 +86,8 @@ def learn_low_rank(
         return None
     pixels = np.arange(flux.shape[1]) if pixels is None else np.asarray(pixels, dtype=np.int64)
     spectra = _Spectra(flux, errors, unmeasured, pixels)
-    broad, fine = (_learn_basis(spectra, rank, is_fine, threads, say) for is_fine in (False, True))
+    broad = _learn_basis(spectra, min(rank, _RANK_BROAD), False, threads, say)
+    fine = _learn_basis(spectra, rank, True, threads, say)
     return LowRankModel(broad, fine, n_broad=min(_BROAD, broad.rank), pixels=pixels)
 
 
@@ -94,7 +97,8 @@ def _learn_basis(spectra, rank, is_fine, threads, say):
     sample = np.linspace(0, n_stars - 1, min(_SPECTRA_MAX, n_stars)).astype(np.int64)
     step = max(int(1 / _HELD_OUT), -(-len(sample) // _HELD_OUT_MAX))
     held_out, learned_from = sample[::step], np.delete(sample, np.s_[::step])
-    rank = min(rank, len(learned_from) // _SPECTRA_PER_FACTOR)
+    n_spectra = len(learned_from)
+    rank = min(rank, n_spectra // _SPECTRA_PER_FACTOR, _FURTHER + n_spectra // _SPECTRA_PER_FURTHER)
     # A part of the spectra is nearly as good and much faster; all of them have the last word.
     some = learned_from[:: max(1, round(learned_from.size / SOME_SPECTRA))]
     basis, n_reads = None, 0.0

@@ -1,6 +1,7 @@
 """How many coordinates and products of a low-rank model a fit takes: by stars that inner folds hold out."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,9 +16,11 @@ __all__ = ["choose_columns"]
 #: Coordinates of the fine basis that are tried, as shares of all of them; those of the broad basis are always there.
 _SHARES = (0.0, 1 / 4, 1 / 2, 1.0)
 #: Numbers of coordinates with products that are tried.
-_PRODUCTS = (0, 4, 8, MOST_PRODUCTS)
+_PRODUCTS = (0, 4, 8, 12, MOST_PRODUCTS)
 #: Training stars that each column needs.
-_STARS_PER_COLUMN = 4
+_STARS_PER_COLUMN = 3
+#: Stars held out fare clearly worse by so many standard errors of the difference over the inner folds.
+_CLEAR = 2.0
 
 
 def choose_columns(
@@ -29,9 +32,10 @@ def choose_columns(
 ) -> tuple[Inputs, str]:
     """Choose the number of products and then the rank, at the configuration's penalty.
 
-    Both by minus ln likelihood of stars held out. Products are for stars unlike most, few of which have a parallax that
-    tells: so the largest number is taken with which the stars held out fare no worse than with the smallest. The rank
-    is that with which they fare best.
+    Both are the largest that training stars are enough for, unless stars held out fare clearly worse with it than with
+    the smallest number of products, or with the rank that is best for them. Products are for stars unlike most, few of
+    which have a parallax that tells; too large a rank costs little, too small a one much. What wins by chance alone
+    would make the error budget too small.
 
     Parameters
     ----------
@@ -62,17 +66,40 @@ def choose_columns(
     products = _PRODUCTS if settings.products < 0 else (settings.products,)
     candidates = scored([(rank, n) for n in sorted({min(n, inputs.layout.n_products, rank) for n in products})])
     fewest = candidates[0]
-    chosen = max((c for c in candidates if c == fewest or scores[c] <= scores[fewest]), key=lambda c: c[1])
+    chosen = _largest(candidates, fewest, scores)
     if not settings.rank:
         n_broad = inputs.low_rank.n_broad
         ranks = sorted({n_broad + round(share * (most - n_broad)) for share in _SHARES})
         candidates = scored([(n, min(chosen[1], n)) for n in ranks])
-        chosen = candidates[0] if len(candidates) == 1 else min(candidates, key=scores.get)
+        if len(candidates) > 1:
+            chosen = _largest(candidates, min(candidates, key=lambda c: scores[c].mean), scores)
+        else:
+            chosen = candidates[0]
     text = f"{chosen[0]} of {most} coordinates, products of {chosen[1]}"
     if chosen in scores:
-        text += f", by stars held out: minus ln likelihood {scores[chosen]:.6g}"
-        text += f", {scores[fewest]:.6g} for products of {fewest[1]}" if fewest in scores else ""
+        text += f", by stars held out: minus ln likelihood {scores[chosen].mean:.6g}"
+        text += f", {scores[fewest].mean:.6g} for products of {fewest[1]}" if fewest in scores else ""
     return inputs.within(*chosen), text
+
+
+class _Score(NamedTuple):
+    """Minus ln likelihood of the stars held out: the mean over all, and each fold's mean (float64 array)."""
+
+    mean: float
+    of_folds: np.ndarray
+
+
+def _largest(candidates, reference, scores):
+    """The last of the candidates with which stars held out fare no worse than with the reference, within its error."""
+    if len(candidates) == 1:
+        return candidates[0]
+
+    def is_as_good(candidate):
+        difference = scores[candidate].of_folds - scores[reference].of_folds
+        error = difference.std(ddof=1) / np.sqrt(difference.size)
+        return scores[candidate].mean <= scores[reference].mean + _CLEAR * error
+
+    return [candidate for candidate in candidates if is_as_good(candidate)][-1]
 
 
 def _affordable(candidates, inputs, splits):
@@ -83,9 +110,10 @@ def _affordable(candidates, inputs, splits):
 
 
 def _score(inputs, stars, splits, settings, zero_point):
-    """Mean minus ln likelihood of the stars held out."""
+    """How well stars held out are predicted with these columns."""
     stars = stars.with_inputs(inputs)
     points = [
         score_held_out(stars, split, stars.fit_part(settings.penalty, zero_point, split.train)) for split in splits
     ]
-    return float(np.average([point["likelihood"] for point in points], weights=[point["n_test"] for point in points]))
+    of_folds = np.array([point["likelihood"] for point in points])
+    return _Score(float(np.average(of_folds, weights=[point["n_test"] for point in points])), of_folds)

@@ -18,7 +18,7 @@ from spfast.model.low_rank import Coordinates, LowRankModel
 __all__ = ["MOST_PRODUCTS", "Inputs", "model_inputs", "survey_inputs"]
 
 #: Coordinates whose products cross-validation may choose, at most.
-MOST_PRODUCTS = 12
+MOST_PRODUCTS = 16
 
 
 class Inputs(NamedTuple):
