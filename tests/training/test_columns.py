@@ -47,42 +47,56 @@ def test_products_that_help_are_found(survey):
     assert "for products of 0" in summary
 
 
-def with_scores(monkeypatch, score):
+#: How scores of five folds scatter about their mean, by 1 in the standard error of it.
+SCATTER = np.sqrt(5.0) * np.array([-1.0, 0.0, 1.0, -1.0, 1.0])
+
+
+def with_scores(monkeypatch, score, error=0.0):
+    """Each candidate but the first that is asked for scores ``score``, with this error of the difference."""
     asked = []
 
     def scored(inputs, *_):
         asked.append((inputs.layout.rank, inputs.layout.n_products))
-        return score(*asked[-1])
+        mean = score(*asked[-1])
+        return columns._Score(mean, mean + (error if len(asked) > 1 else 0.0) * SCATTER)
 
     monkeypatch.setattr(columns, "_score", scored)
     return asked
 
 
-def test_as_many_products_are_taken_as_do_no_harm(survey, monkeypatch):
+def test_the_scatter_of_scores_is_that_of_a_mean_with_unit_error():
+    assert SCATTER.sum() == 0.0
+    assert SCATTER.std(ddof=1) / np.sqrt(SCATTER.size) == pytest.approx(1.0)
+
+
+def test_as_many_products_are_taken_as_do_no_clear_harm(survey, monkeypatch):
     monkeypatch.setattr(columns, "_PRODUCTS", (0, 1, 2, 3))
     monkeypatch.setattr(columns, "_STARS_PER_COLUMN", 1)
     most = survey.low_rank[0].rank
-    for scores, expected in (
-        ((5.0, 4.0, 5.0, 5.1), 2),
-        ((5.0, 4.0, 3.0, 4.9), 3),
-        ((5.0, 5.1, 5.2, 5.3), 0),
-        ((5.0, 6.0, 4.0, 6.0), 2),
+    for scores, error, expected in (
+        ((5.0, 4.0, 5.0, 5.1), 0.0, 2),
+        ((5.0, 4.0, 5.0, 5.1), 0.06, 3),
+        ((5.0, 4.0, 5.0, 5.1), 0.04, 2),
+        ((5.0, 4.0, 3.0, 4.9), 0.0, 3),
+        ((5.0, 5.1, 5.2, 5.3), 0.04, 0),
+        ((5.0, 6.0, 4.0, 6.0), 0.4, 2),
     ):
-        asked = with_scores(monkeypatch, lambda rank, products, scores=scores: scores[products])
+        asked = with_scores(monkeypatch, lambda rank, products, scores=scores: scores[products], error)
         layout, _, _ = chosen(survey, rank=most)
         assert layout.n_products == expected
         assert asked == [(most, n) for n in range(4)]
 
 
-def test_the_rank_of_the_best_score_is_taken_and_broad_coordinates_always(survey, monkeypatch):
+def test_the_largest_rank_that_is_not_clearly_worse_is_taken_and_broad_coordinates_always(survey, monkeypatch):
     most, n_broad = survey.low_rank[0].rank, survey.low_rank[0].n_broad
     asked = with_scores(monkeypatch, lambda rank, products: float(rank))
     layout, _, _ = chosen(survey, products=2)
     assert layout.rank == n_broad
     assert {rank for rank, _ in asked} <= set(range(n_broad, most + 1))
-    with_scores(monkeypatch, lambda rank, products: -float(rank))
-    layout, _, _ = chosen(survey, products=2)
-    assert layout.rank == most
+    for score, error in ((-1.0, 0.0), (1.0, most)):
+        with_scores(monkeypatch, lambda rank, products, score=score: score * rank, error)
+        layout, _, _ = chosen(survey, products=2)
+        assert layout.rank == most
 
 
 def test_columns_have_stars_enough(survey, monkeypatch):
