@@ -17,6 +17,7 @@ from spfast.data.apogee import fits_library, spectrum_reader
 from spfast.data.cuts import example_of_training
 from spfast.data.match import POLICIES
 from spfast.data.parent_sample import parent_sample
+from spfast.data.sdss5 import read_mwm_star
 from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
 from spfast.data.spectra.continuum import (
     check_continuum_pixels,
@@ -40,6 +41,8 @@ __all__ = ["ingest"]
 
 #: The sections of the configuration that a survey depends on.
 _SECTIONS = ("sample", "training", "normalization", "features")
+#: What the reading of the tables found out, and survey.json keeps: see `spfast.data.allstar.read_allstar`.
+_NOTES = ("aspcapflag_bits", "gaia_release", "wise", "labels")
 #: Fewer stars than these are hardly meant to train a model.
 _ENOUGH_TO_TRAIN = 10
 #: Stars copied at a time when the survey's arrays are written.
@@ -50,7 +53,7 @@ _BLOCK = 256
 def ingest(
     allstar: str | os.PathLike,
     spectra: str | os.PathLike,
-    gaia: str | os.PathLike,
+    gaia: str | os.PathLike | None,
     out: str | os.PathLike,
     wise: str | os.PathLike | None = None,
     config: Config | None = None,
@@ -58,22 +61,23 @@ def ingest(
     quiet: bool = False,
     like: str | os.PathLike | None = None,
 ) -> Survey:
-    """Build a survey from an APOGEE download and a Gaia table.
+    """Build a survey from an APOGEE download and a Gaia table, or from SDSS-V's summary and spectra alone.
 
     An interrupted build leaves ``<out>.partial`` and goes on from there when it is called again with the same input.
 
     Parameters
     ----------
     allstar : path-like
-        allStar FITS table.
+        allStar table, or a summary of SDSS-V such as astraAllStarASPCAP.
     spectra : path-like
-        Folder with apStar, asStar or aspcapStar files, anywhere below it.
-    gaia : path-like
-        Gaia table with 2MASS keys, see `spfast.data.gaia.read_gaia`.
+        Folder with apStar, asStar or aspcapStar files, or with mwmStar files, anywhere below it.
+    gaia : path-like or None
+        Gaia table with 2MASS keys, see `spfast.data.gaia.read_gaia`. SDSS-V's tables need none; one with source_id adds
+        what they lack, see `spfast.data.gaia.read_gaia_by_source`.
     out : path-like
         The survey folder to make.
     wise : path-like, optional
-        WISE table, if the Gaia table has no WISE columns.
+        WISE table, if the Gaia table has no WISE columns; for SDSS-V's tables AllWISE in place of unWISE.
     config : Config, optional
     threads : int, optional
         Processes to use; all processors by default.
@@ -117,7 +121,8 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
         like_survey, continuum, config = _take_after(like, config)
     norm = config.normalization
     # 2.
-    inputs = {"allstar": allstar, "gaia": gaia, **({} if wise is None else {"wise": wise})}
+    inputs = {"allstar": allstar, "gaia": gaia, "wise": wise}
+    inputs = {role: path for role, path in inputs.items() if path is not None}
     if norm.continuum_file:
         inputs["continuum"] = norm.continuum_file
     before = {path: _state(path) for path in inputs.values()}
@@ -164,7 +169,7 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
         "library": fits_library(),
         "counted": None if like_survey is None else [int(pixel) for pixel in like_survey.layout.pixels],
     }
-    results = normalize_spectra(job, list(stars["FILE"]), journal, threads, quiet)
+    results = normalize_spectra(job, list(stars["FILE"]), journal, threads, quiet, _in_file(stars))
     if _fingerprint(inputs, config, stars, spectra) != fingerprint:
         # Nobody can tell any more which spectra were read before the change: nothing may go on from them.
         shutil.rmtree(partial_path(out))
@@ -179,8 +184,7 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
             "pixels": head["continuum"],
         },
     }
-    if "aspcapflag_bits" in stars.meta:
-        provenance["aspcapflag_bits"] = stars.meta["aspcapflag_bits"]
+    provenance |= {name: stars.meta[name] for name in _NOTES if stars.meta.get(name) is not None}
     survey = _write(out, stars, flow, results, config, provenance, threads, quiet, like_survey)
     if not quiet:
         _print_cut_flow(survey)
@@ -192,6 +196,13 @@ def _state(path):
     with suppress(OSError):
         status = os.stat(path)
         return status.st_size, status.st_mtime_ns
+
+
+def _in_file(stars):
+    """Which spectra of their files the stars' are (list of telescope and release); None where a file has one."""
+    if "spectra" not in stars.meta:
+        return None
+    return [[str(star["TELESCOPE"]), str(star["release"])] for star in stars[["TELESCOPE", "release"]]]
 
 
 def _fingerprint(inputs, config, stars, spectra):
@@ -250,12 +261,12 @@ def _find_continuum(stars, spectra, config):
     rows = rows[np.argsort(-snr[rows], kind="stable")][: max(len(rows) // 2, norm.continuum_stars)]
     rows = rows[np.argsort(labels[rows, 1], kind="stable")]
     rows = rows[np.linspace(0, len(rows) - 1, min(norm.continuum_stars, len(rows))).astype(int)]
-    read, flux, kept = spectrum_reader(), np.empty((len(rows), chip_pixels().size), np.float32), []
-    unreadable = []
+    in_file, read_one = _in_file(stars), spectrum_reader()
+    flux, kept, unreadable = np.empty((len(rows), chip_pixels().size), np.float32), [], []
     for row in rows:
         path = Path(spectra, stars["FILE"][row])
         try:
-            spectrum = read(path)
+            spectrum = read_one(path) if in_file is None else read_mwm_star(path, *in_file[row])
         except BadInputError as error:
             # It is rejected, with this reason, when all spectra are normalised.
             unreadable.append(f"{stars['FILE'][row]}: {str(error).removeprefix(f'{path}: ')}")
@@ -286,11 +297,10 @@ def _write(out, stars, flow, results, config, provenance, threads, quiet, like_s
             "check --spectra"
         )
     if 0 < results.n_unnormalized < whole.size:
-        warnings.warn(
-            f"{results.n_unnormalized} of {whole.size} spectra are apStar, the others aspcapStar: their continua "
-            "differ; keep files of one kind under --spectra",
-            SpfastWarning,
-            stacklevel=3,
+        shutil.rmtree(partial)
+        raise BadInputError(
+            f"{out}: {results.n_unnormalized} of {whole.size} spectra are apStar, the others aspcapStar, whose continua "
+            "differ; keep files of one kind under --spectra"
         )
     flow.apply("spectrum readable", keep, lambda i: results.failures[i])
     layout = FeatureLayout(chip_pixels()[results.usable]) if like_survey is None else like_survey.layout

@@ -1,5 +1,6 @@
 """Reading a star's combined APOGEE spectrum from SDSS-V's mwmStar file: tables of one row, one for each observatory."""
 
+import math
 import os
 import re
 
@@ -33,7 +34,9 @@ _BLOCK, _CARD, _END = 2880, 80, b"END" + 77 * b" "
 _HEADER_STEP, _HEADER_MAX = 10 * _BLOCK, 100 * _BLOCK
 #: HDUs that are looked at, and rows: this product has five, and one row.
 _HDU_MAX, _ROWS_MAX = 16, 16
-_VALUE = re.compile(rb"([A-Z0-9]+) *= *('[^']*'|[^ /]+)")
+_VALUE = re.compile(
+    rb"(BITPIX|NAXIS\d*|[PG]COUNT|TFIELDS|EXTNAME|INSTRMNT|OBSRVTRY|CRVAL|CDELT|CRPIX) *= *('[^']*'|[^ /]+)"
+)
 _COLUMN_NAME = re.compile(rb"TTYPE(\d+) *= *'([^']*)'")
 _COLUMN_FORM = re.compile(rb"TFORM(\d+) *= *'(\d*)([A-Z])[^']*'")
 _SCALED = re.compile(rb"T(?:SCAL|ZERO|NULL)(\d+) *=")
@@ -163,10 +166,10 @@ def _header(file, begin):
 
 
 def _cards(header):
-    """The values of a header (dict of str): those of columns are not among them."""
+    """What a header says of a table and its grid (dict of str)."""
     cards = {}
     head, _, rest = header.partition(b"TTYPE1 ")
-    # Behind the columns are the cards that SDSS-V adds.
+    # Cards of columns, which are most, are not among them.
     tail = rest[rest.rfind(b"TFORM") :] if rest else b""
     for part in (head, tail):
         for card in _VALUE.finditer(part):
@@ -176,9 +179,10 @@ def _cards(header):
 
 
 def _data_size(cards):
+    """Bytes of the data behind a header."""
     axes = [int(cards[f"NAXIS{axis}"]) for axis in range(1, int(cards["NAXIS"]) + 1)]
-    size = abs(int(cards["BITPIX"])) // 8 * int(cards.get("GCOUNT", 1))
-    size *= int(cards.get("PCOUNT", 0)) + (int(np.prod(axes, dtype=object)) if axes else 0)
+    n_values = int(cards.get("PCOUNT", 0)) + (math.prod(axes) if axes else 0)
+    size = abs(int(cards["BITPIX"])) // 8 * int(cards.get("GCOUNT", 1)) * n_values
     if not 0 <= size < 1 << 60:
         raise ValueError(size)
     return size

@@ -5,6 +5,7 @@ products/utils.py; sdss/apogee_drp, apred/rv.py).
 """
 
 import gzip
+from functools import lru_cache
 from io import BytesIO
 
 import numpy as np
@@ -24,6 +25,7 @@ _OLD, _NEW = "dr17", "sdss5"
 _ONLY_OLD, _OLD_TOO, _OTHER_TOO = 0.4, 0.1, 0.04
 #: Share of the stars that Gaia's side table and the AllWISE table lack.
 _NO_SIDE = 0.01
+_FITS_BLOCK = 2880
 _WHEN = "2026-01-01T00:00:00"
 #: BOSS's pixels and its grid.
 _BOSS = (4648, 3.5523, 1e-4)
@@ -99,39 +101,18 @@ def write_mwm_star(path, release, source, spectra, rng):
         primary.header[name[:8].upper()] = "NaN" if isinstance(value, float) and not np.isfinite(value) else value
     for comment in _COMMENTS:
         primary.header["COMMENT"] = comment
-    hdus = [primary]
+    content = [primary.header.tostring().encode("ascii")]
     for instrument in ("BOSS", "APOGEE"):
         for observatory in ("APO", "LCO"):
             spectrum = spectra.get(observatory) if instrument == "APOGEE" else None
-            hdus.append(_spectrum_table(version, instrument, observatory, spectrum, rng))
-    for hdu in hdus:
-        hdu.add_checksum(when=_WHEN)
-    fits.HDUList(hdus).writeto(path)
-
-
-def _spectrum_table(version, instrument, observatory, spectrum, rng):
-    row = {} if spectrum is None else spectrum[0]
-    columns = [
-        *(_scalar(name, kind, row) for name, kind in _spectrum_columns(version)),
-        *_pixel_columns(spectrum, rng),
-        _scalar("nmf_rchi2", "E", row),
-        _scalar("nmf_flags", "J", row),
-    ]
-    n_pixels, start, step = _BOSS if instrument == "BOSS" else (N_GRID, GRID_LOG10_START, GRID_LOG10_STEP)
-    header = fits.Header(
-        {
-            **{"EXTNAME": f"{instrument}/{observatory}", "OBSRVTRY": observatory, "INSTRMNT": instrument},
-            **{"V_ASTRA": version, "CREATED": _WHEN, "CRVAL": start, "CDELT": step, "CTYPE": "LOG-LINEAR"},
-            **{"CUNIT": "Angstrom (Vacuum)", "CRPIX": 1, "DC-FLAG": 1, "NPIXELS": n_pixels},
-        }
-    )
-    hdu = fits.BinTableHDU.from_columns(columns, header=header)
-    hdu.header.comments["TTYPE1"] = "Unique spectrum primary key"
-    return hdu
+            row = None if spectrum is None else _table_row(version, *spectrum, rng)
+            content.append(_table_header(version, instrument, observatory, None if row is None else row.dtype))
+            content.append(b"" if row is None else row.tobytes() + bytes(-row.nbytes % _FITS_BLOCK))
+    path.write_bytes(b"".join(content))
 
 
 def _spectrum_columns(version):
-    """Columns of one combined spectrum before its pixels."""
+    """Columns of one combined spectrum, by FITS type; those of pixels are P here."""
     new = () if version == "0.6.0" else (("catalogid", "K"), ("starver", "A"))
     return (
         *(("spectrum_pk", "K"), ("release", "A"), ("filetype", "A"), ("v_astra", "A"), ("healpix", "J")),
@@ -140,32 +121,58 @@ def _spectrum_columns(version):
         *(("mean_fiber", "E"), ("std_fiber", "E"), ("spectrum_flags", "K"), ("v_rad", "E"), ("e_v_rad", "E")),
         *(("std_v_rad", "E"), ("doppler_teff", "E"), ("doppler_logg", "E"), ("doppler_fe_h", "E")),
         *(("doppler_flags", "K"), ("xcorr_v_rad", "E"), ("ccfwhm", "E"), ("n_components", "J")),
+        *((name, "P") for name in _PIXEL_COLUMNS),
+        *(("nmf_rchi2", "E"), ("nmf_flags", "J")),
     )
 
 
-def _scalar(name, kind, row):
-    """A column of one value, or of none where there is no spectrum."""
-    if kind == "A":
-        text = str(row.get(name, ""))
-        return fits.Column(name=name, format=f"{max(len(text), 1)}A", array=np.array([text] if row else [], "S"))
-    missing = np.nan if kind == "E" else -1
-    return fits.Column(name=name, format=kind, array=np.array([row.get(name, missing)] if row else []))
+@lru_cache(64)
+def _table_header(version, instrument, observatory, dtype):
+    """The header of a table of one row, whose type is given, or of none (bytes); astropy takes its time for each."""
+    columns = []
+    for name, kind in _spectrum_columns(version):
+        if kind == "P":
+            n_pixels = 0 if dtype is None else N_GRID
+            columns.append(fits.Column(name=name, format=f"{n_pixels}E", dim=f"({n_pixels})"))
+        else:
+            width = 1 if dtype is None else dtype[name].itemsize
+            columns.append(fits.Column(name=name, format=f"{width}A" if kind == "A" else kind))
+    n_pixels, start, step = _BOSS if instrument == "BOSS" else (N_GRID, GRID_LOG10_START, GRID_LOG10_STEP)
+    header = fits.Header(
+        {
+            **{"EXTNAME": f"{instrument}/{observatory}", "OBSRVTRY": observatory, "INSTRMNT": instrument},
+            **{"V_ASTRA": version, "CREATED": _WHEN, "CRVAL": start, "CDELT": step, "CTYPE": "LOG-LINEAR"},
+            **{"CUNIT": "Angstrom (Vacuum)", "CRPIX": 1, "DC-FLAG": 1, "NPIXELS": n_pixels},
+        }
+    )
+    hdu = fits.BinTableHDU.from_columns(columns, header=header, nrows=int(dtype is not None))
+    hdu.header.comments["TTYPE1"] = "Unique spectrum primary key"
+    if dtype is None:
+        hdu.add_checksum(when=_WHEN)
+    return hdu.header.tostring().encode("ascii")
 
 
-def _pixel_columns(spectrum, rng):
-    if spectrum is None:
-        return [fits.Column(name=name, format="0E", dim="(0)", array=np.zeros((0, 0))) for name in _PIXEL_COLUMNS]
-    row, flux, error, mask = spectrum
+def _table_row(version, row, flux, error, mask, rng):
+    """One combined spectrum as the row of its table (structured array, shape (1,))."""
     flux, error, mask, continuum = apstar_flux({"H": row["h_mag"]}, flux, error, mask, rng, new=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         # Where the detectors end, apStar has NaN; of a bad pixel it has the error 1e10.
         ivar = np.where(np.isfinite(error), error**-2.0, 0.0)
     wavelength = 10 ** (GRID_LOG10_START + GRID_LOG10_STEP * np.arange(N_GRID))
-    values = (wavelength, flux, ivar, mask, np.where(np.isfinite(flux), continuum, np.nan), flux / continuum)
-    return [
-        fits.Column(name=name, format=f"{N_GRID}E", dim=f"({N_GRID})", array=pixels[None].astype(np.float32))
-        for name, pixels in zip(_PIXEL_COLUMNS, values, strict=True)
-    ]
+    model = np.where(np.isfinite(flux), continuum, np.nan)
+    pixels = dict(zip(_PIXEL_COLUMNS, (wavelength, flux, ivar, mask, model, flux / continuum), strict=True))
+    values, kinds = [], []
+    for name, kind in _spectrum_columns(version):
+        if kind == "P":
+            values.append(pixels[name])
+            kinds.append((name, ">f4", (N_GRID,)))
+        elif kind == "A":
+            values.append(str(row.get(name, "")).encode("ascii"))
+            kinds.append((name, f"S{max(len(values[-1]), 1)}"))
+        else:
+            values.append(row.get(name, np.nan if kind == "E" else -1))
+            kinds.append((name, {"E": ">f4", "J": ">i4", "K": ">i8"}[kind]))
+    return np.array([tuple(values)], dtype=kinds)
 
 
 def write_sdss5_tables(root, stars, allwise, rows, spectra, sdss_id, release, files, rng):

@@ -11,6 +11,7 @@ import numpy as np
 
 from spfast.config import load_config
 from spfast.data.apogee import spectrum_reader
+from spfast.data.sdss5 import read_mwm_star
 from spfast.data.spectra.features import SpectrumFeatures
 from spfast.errors import BadInputError
 from spfast.files import writing
@@ -49,7 +50,7 @@ class ChunkNormalizer:
         for file in self._files:
             file.close()
 
-    def normalize(self, start, paths):
+    def normalize(self, start, paths, spectra=None):
         """Normalise one chunk of spectra and write it as the rows ``start``, ``start + 1``, ... of the raw files.
 
         Parameters
@@ -57,6 +58,8 @@ class ChunkNormalizer:
         start : int
         paths : list of str
             Relative to the root.
+        spectra : list of (str, str), optional
+            Telescope and release of each spectrum, for mwmStar files, which hold several.
 
         Returns
         -------
@@ -79,7 +82,7 @@ class ChunkNormalizer:
         for i, path in enumerate(paths):
             path = os.path.join(self._root, path)
             try:
-                spectrum = self._read(path)
+                spectrum = self._read(path) if spectra is None else read_mwm_star(path, *spectra[i])
             except BadInputError as error:
                 if _is_out_of_reach(path, error):
                     raise

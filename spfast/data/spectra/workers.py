@@ -173,7 +173,7 @@ def read_normalized(work, start, stop):
     return [np.fromfile(Path(work) / name, **where).reshape(-1, n_pixels) for name in (LN_FLUX, LN_FLUX_ERROR)]
 
 
-def normalize_spectra(job, paths, journal, threads, quiet):
+def normalize_spectra(job, paths, journal, threads, quiet, spectra=None):
     """Normalise every spectrum that the journal does not have yet.
 
     Parameters
@@ -187,6 +187,8 @@ def normalize_spectra(job, paths, journal, threads, quiet):
     threads : int
         Processes to use, at most. With 1, or with few spectra, this process does the work.
     quiet : bool
+    spectra : list of (str, str), optional
+        As `ChunkNormalizer.normalize` takes it, of all paths.
 
     Returns
     -------
@@ -199,7 +201,9 @@ def normalize_spectra(job, paths, journal, threads, quiet):
     try:
         with Progress("ingest", len(paths), quiet) as progress:
             progress.advance(sum(record["n"] for record in records))
-            for record in _serve(job, [(start, paths[start : start + CHUNK]) for start in starts], threads):
+            parts = [part for part in (paths, spectra) if part is not None]
+            chunks = [(start, *(part[start : start + CHUNK] for part in parts)) for start in starts]
+            for record in _serve(job, chunks, threads):
                 fresh.append(record)
                 records.append(record)
                 progress.advance(record["n"])
@@ -218,8 +222,8 @@ def _serve(job, chunks, threads):
     if threads <= 1:
         normalizer = ChunkNormalizer(job)
         try:
-            for start, paths in chunks:
-                yield normalizer.normalize(start, paths)
+            for chunk in chunks:
+                yield normalizer.normalize(*chunk)
         finally:
             normalizer.close()
         return
@@ -285,8 +289,8 @@ class _Worker:
             ) from None
         self._send(job)
 
-    def normalize(self, start, paths):
-        self._send([start, paths])
+    def normalize(self, start, *parts):
+        self._send([start, *parts])
         line = self._process.stdout.readline()
         while line and not line.startswith(ANSWER):  # what the site's own start-up files print
             line = self._process.stdout.readline()
