@@ -28,7 +28,7 @@ from spfast.data.spectra.continuum import (
 )
 from spfast.data.spectra.features import PIXMASK_BAD, fill_features, unmeasured_bits
 from spfast.data.spectra.workers import Journal, normalize_spectra, read_normalized
-from spfast.data.survey import Survey, open_survey
+from spfast.data.survey import Survey, open_survey, spectrum_kinds
 from spfast.data.write_survey import WORK, SurveyWriter, clear_partial, clear_work, partial_path
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.files import file_sha256, writing
@@ -129,6 +129,9 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
     if norm.continuum_file:
         continuum = read_continuum_file(norm.continuum_file, norm.chebyshev_degree)
     stars, flow = parent_sample(allstar, spectra, gaia, wise, config)
+    products = sorted({kind for kind, _ in spectrum_kinds(stars["FILE"])})
+    if len(products) > 1:
+        raise _mixture(spectra, products)
     if like is None and len(stars) >= _ENOUGH_TO_TRAIN and not np.any(stars["training_set"]):
         warnings.warn(
             f"none of the {len(stars):,} stars passes the cuts of the Training Set (e.g. "
@@ -196,6 +199,14 @@ def _state(path):
     with suppress(OSError):
         status = os.stat(path)
         return status.st_size, status.st_mtime_ns
+
+
+def _mixture(spectra, products):
+    """The error that the stars' spectra are of several products."""
+    return BadInputError(
+        f"{spectra}: the stars' spectra are {' and '.join(products)} files, whose continua and noise differ; keep those of "
+        "one product there, or give --spectra its folder"
+    )
 
 
 def _in_file(stars):
@@ -298,10 +309,8 @@ def _write(out, stars, flow, results, config, provenance, threads, quiet, like_s
         )
     if 0 < results.n_unnormalized < whole.size:
         shutil.rmtree(partial)
-        raise BadInputError(
-            f"{out}: {results.n_unnormalized} of {whole.size} spectra are apStar, the others aspcapStar, whose continua "
-            "differ; keep files of one kind under --spectra"
-        )
+        n_apstar = f"apStar ({results.n_unnormalized:,} of {whole.size:,})"
+        raise _mixture(provenance["inputs"]["spectra"]["path"], [n_apstar, "aspcapStar"])
     flow.apply("spectrum readable", keep, lambda i: results.failures[i])
     layout = FeatureLayout(chip_pixels()[results.usable]) if like_survey is None else like_survey.layout
     n_dropped = chip_pixels().size - layout.n_pixels

@@ -89,6 +89,7 @@ def read_mwm_star(path: str | os.PathLike, telescope: str, release: str) -> Spec
         if table is not None:
             return _spectrum(path, table, telescope, release)
         check_file(path)
+        file.seek(0)
         with fits.open(file, memmap=False, lazy_load_hdus=True, disable_image_compression=True) as hdus:
             return _spectrum(path, _find_table(path, hdus, observatory(telescope)), telescope, release)
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterable
 from mmap import mmap
 from pathlib import Path, PurePosixPath
 
@@ -19,7 +20,7 @@ from spfast.files import check_regular, file_sha256, is_sealed
 from spfast.model.layout import FeatureLayout
 from spfast.model.low_rank import Coordinates, LowRankModel
 
-__all__ = ["Survey", "open_survey", "verify_survey"]
+__all__ = ["Survey", "open_survey", "spectrum_kinds", "verify_survey"]
 
 #: Version of the folder's format; a reader refuses any other.
 SCHEMA = 1
@@ -138,8 +139,7 @@ class Survey:
         ``continuum`` (str or None) is a hash of the continuum pixels.
         """
         files = np.asarray(self.stars["FILE"]).tolist() if "FILE" in self.stars.colnames else []
-        names = {_SPECTRUM_NAME.match(PurePosixPath(str(file)).name) for file in files}
-        kinds = {f"{_KINDS[name[1].lower()]} {name[2].lower()}" for name in names if name}
+        kinds = {f"{kind} {release}" for kind, release in spectrum_kinds(files)}
         pixels = (self.info.get("continuum") or {}).get("pixels")
         digest = None if pixels is None else hashlib.sha256(json.dumps(pixels).encode()).hexdigest()
         return {"spectra": sorted(kinds), "wise": self.info.get("wise"), "continuum": digest}
@@ -215,6 +215,19 @@ class Survey:
 
     def __repr__(self):
         return f"<Survey {str(self.path)!r}: {self.n_stars} stars x {self.n_features} features>"
+
+
+def spectrum_kinds(files: Iterable[str]) -> set[tuple[str, str]]:
+    """Return kind and release of spectrum files, as far as their names tell them.
+
+    Examples
+    --------
+    >>> from spfast.data.survey import spectrum_kinds
+    >>> spectrum_kinds(["25/44/mwmStar-0.6.0-54392544.fits", "mine.fits"])
+    {('mwmStar', '0.6.0')}
+    """
+    names = {_SPECTRUM_NAME.match(PurePosixPath(str(file)).name) for file in files}
+    return {(_KINDS[name[1].lower()], name[2].lower()) for name in names if name}
 
 
 def _end_of_map(array):
