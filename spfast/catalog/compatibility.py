@@ -27,7 +27,8 @@ def check_model(model: FittedModel, survey: Survey) -> None:
     Raises
     ------
     BadInputError
-        If kind or release of the spectra, WISE's catalog, pixel mask, normalisation or features differ, naming what does.
+        If kind or release of the spectra, WISE's catalog, pixel mask, normalisation or features differ; it names what
+        does.
 
     Warns
     -----

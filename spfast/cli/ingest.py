@@ -16,8 +16,8 @@ def options(parser):
     parser.add_argument(
         "--gaia",
         metavar="FILE",
-        help="Gaia table, with or without columns of WISE; of SDSS-V's tables, which have a match with Gaia, it adds what "
-        "they lack",
+        help="Gaia table, with or without columns of WISE; to SDSS-V's tables, which have a match with Gaia, it adds "
+        "what they lack",
     )
     parser.add_argument("--wise", metavar="FILE", help="WISE table, if the Gaia table has no such columns")
     parser.add_argument(

@@ -204,8 +204,8 @@ def _state(path):
 def _mixture(spectra, products):
     """The error that the stars' spectra are of several products."""
     return BadInputError(
-        f"{spectra}: the stars' spectra are {' and '.join(products)} files, whose continua and noise differ; keep those of "
-        "one product there, or give --spectra its folder"
+        f"{spectra}: the stars' spectra are {' and '.join(products)} files, whose continua and noise differ; keep "
+        "those of one product there, or give --spectra its folder"
     )
 
 

@@ -16,13 +16,13 @@ _FLUX = StarColumn("f8", "", "")
 #: The rules for ties, as every survey records them.
 POLICIES = {
     "duplicates": "of the allStar rows of one APOGEE_ID with a spectrum file: the highest SNR, ties by all columns",
-    "sdss5_rows": "of the rows of one sdss_id with a spectrum file: at each observatory the newest release, as mwmStar has "
-    "no other; of these the highest SNR, ties by all columns; of several sdss_id of one name likewise",
+    "sdss5_rows": "of the rows of one sdss_id with a spectrum file: at each observatory the newest release, as mwmStar "
+    "has no other; of these the highest SNR, ties by all columns; of several sdss_id of one name likewise",
     "several_gaia_sources": "smallest angular_distance if given, else brightest phot_g_mean_mag, ties by all columns",
 }
 
-#: Parallaxes of one source in two tables of one release differ by rounding to single precision: those of another release
-#: differ by more than this [mas] in the median.
+#: Parallaxes of one source in two tables of one release differ by rounding to single precision: those of another
+#: release differ by more than this [mas] in the median.
 _PARALLAX_APART = 1e-3
 
 #: How far apart [deg] the places of matched stars may be in the two tables: in the median, or for a star whose proper

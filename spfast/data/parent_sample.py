@@ -133,7 +133,9 @@ def _find_by_sdss_id(stars, flow, spectra, files):
         )
     for name in ("TELESCOPE", "release"):
         if name not in stars.colnames:
-            raise BadInputError(f"the table has sdss_id and no column {name.lower()}, which tells a star's spectra apart")
+            raise BadInputError(
+                f"the table has sdss_id and no column {name.lower()}, which tells a star's spectra apart"
+            )
     version, own = files.mwm.version(stars.meta.get("v_astra")), stars.meta.get("v_astra")
     if own and own.split(".")[:2] != version.split(".")[:2]:
         text = f"the spectra under {spectra} are of version {version}, the summary of {own}; give those of one release"
@@ -150,8 +152,8 @@ def _find_by_sdss_id(stars, flow, spectra, files):
     )
     if not found.any():
         raise BadInputError(
-            f"no star is left after the cut 'spectrum file': none of the table's {len(found):,} rows has an mwmStar file "
-            f"under {spectra}{flow.example('spectrum file')}, which holds {files.describe()}; check --spectra"
+            f"no star is left after the cut 'spectrum file': none of the table's {len(found):,} rows has an mwmStar "
+            f"file under {spectra}{flow.example('spectrum file')}, which holds {files.describe()}; check --spectra"
         )
     return stars[found]
 

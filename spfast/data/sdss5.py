@@ -211,7 +211,9 @@ def _columns(header, cards):
         n_bytes = (int(repeat) if repeat else 1) * _WIDTHS[kind]
         name = name.decode("latin-1").strip().lower()
         if name in (*_PIXELS, *_NAMES):
-            usual = kind == b"A" and n_bytes < _CARD if name in _NAMES else kind in _TYPES and int(repeat or 1) == N_GRID
+            usual = (
+                kind == b"A" and n_bytes < _CARD if name in _NAMES else kind in _TYPES and int(repeat or 1) == N_GRID
+            )
             if number in scaled or name in columns or not usual:
                 return None
             columns[name] = offset, n_bytes, kind
@@ -227,7 +229,9 @@ def _find_table(path, hdus, wanted):
             break
         if isinstance(hdu, fits.BinTableHDU) and _is_wanted(hdu.header, wanted):
             return _AstropyTable(hdu)
-    raise BadInputError(f"{path}: has no table APOGEE/{wanted}; expected the HDUs of SDSS-V's mwmStar: download it again")
+    raise BadInputError(
+        f"{path}: has no table APOGEE/{wanted}; expected the HDUs of SDSS-V's mwmStar: download it again"
+    )
 
 
 def _spectrum(path, table, telescope, release):
@@ -235,7 +239,9 @@ def _spectrum(path, table, telescope, release):
     if not table.n_rows:
         raise BadInputError(f"{path}: its table APOGEE/{wanted} is empty: the star has no spectrum from there")
     if not 0 < table.n_rows <= _ROWS_MAX:
-        raise BadInputError(f"{path}: APOGEE/{wanted} has {table.n_rows} rows, expected one spectrum; download it again")
+        raise BadInputError(
+            f"{path}: APOGEE/{wanted} has {table.n_rows} rows, expected one spectrum; download it again"
+        )
     for card, (expected, tolerance) in _GRID_CARDS.items():
         if card in table.cards and not abs(float(table.cards[card]) - expected) <= tolerance:
             raise BadInputError(

@@ -46,7 +46,9 @@ class Provenance:
         {"normalization?": kinds.DICTIONARY, "features?": kinds.DICTIONARY}, default=None, repr=False
     )
     features_origin: dict | None = entry(
-        {"spectra?": kinds.TEXTS, "wise?": kinds.TEXT_OR_NONE, "continuum?": kinds.TEXT_OR_NONE}, default=None, repr=False
+        {"spectra?": kinds.TEXTS, "wise?": kinds.TEXT_OR_NONE, "continuum?": kinds.TEXT_OR_NONE},
+        default=None,
+        repr=False,
     )
 
 

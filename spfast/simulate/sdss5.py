@@ -265,7 +265,7 @@ def _summary_columns(stars, rows, spectra, sdss_id, release, rng):
         columns |= {f"{name}_dflux": single(some[f"{band}_flux_error"], no_wise)}
         columns |= {f"{name}_mag": single(some[band], no_wise), f"e_{name}_mag": single(some[f"{band}_error"], no_wise)}
         columns |= {f"{name}uflags": np.where(no_wise, -1, 0), f"{name}aflags": np.where(no_wise, -1, 0)}
-    columns |= {name: unknown for name in ("mag4_5", "d4_5m", "zgr_teff", "zgr_plx", "r_med_geo", "r_med_photogeo", "ebv")}
+    columns |= dict.fromkeys(("mag4_5", "d4_5m", "zgr_teff", "zgr_plx", "r_med_geo", "r_med_photogeo", "ebv"), unknown)
     old = spectra["release"] == _OLD
     columns |= {"spectrum_pk": np.arange(n, dtype=np.int64) + 10**8, "release": spectra["release"]}
     columns |= {"filetype": np.full(n, "apStar"), "apred": np.where(old, _OLD, apred)}
@@ -277,7 +277,9 @@ def _summary_columns(stars, rows, spectra, sdss_id, release, rng):
     for name, ours in (("teff", "TEFF"), ("logg", "LOGG"), ("m_h_atm", "M_H"), ("alpha_m_atm", "ALPHA_M")):
         columns |= {name: single(row[ours]), f"e_{name}": unknown, f"raw_{name}": single(row[ours])}
     columns |= {"fe_h": single(row["FE_H"]), "e_fe_h": unknown, "fe_h_flags": np.zeros(n, np.int32)}
-    columns |= {"c_1_h": unknown, "ti_2_h": unknown} if release == "dr19" else {"initial_teff": unknown, "pwd": np.full(n, "")}
+    columns |= (
+        {"c_1_h": unknown, "ti_2_h": unknown} if release == "dr19" else {"initial_teff": unknown, "pwd": np.full(n, "")}
+    )
     bad = row["ASPCAPFLAG"] != 0
     # The mock's flagged stars: bit 23, v_micro, and bit 26, S/N.
     columns |= {"result_flags": np.where(bad, (1 << 23) | (1 << 26), 0), "flag_warn": bad, "flag_bad": bad}

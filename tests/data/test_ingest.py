@@ -308,7 +308,10 @@ def move_out(folder):
         (move_out, "40 links that lead out of the folder and are not followed; give the folder that they lead to"),
         (lambda s: replace_files(s, lambda name: name + ".fz", compress), "40 compressed files or archives; unpack"),
         (lambda s: replace_files(s, edit=compress), "40 files cannot be used, e.g. .*tile-compressed.* funpack"),
-        (lambda s: replace_files(s, lambda name: f"mwmStar-0.6.0-{name[-12:]}", mwm), "40 files of SDSS-V, of which mwmStar is read with"),
+        (
+            lambda s: replace_files(s, lambda name: f"mwmStar-0.6.0-{name[-12:]}", mwm),
+            "40 files of SDSS-V, of which mwmStar is read with",
+        ),
         (
             lambda s: replace_files(s, lambda name: f"apVisit-{name[-12:]}"),
             "40 FITS files of other kinds, single visits",

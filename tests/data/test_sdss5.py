@@ -1,4 +1,4 @@
-"""SDSS-V's mwmStar files: one row of a table in one of five HDUs, read by its bytes or by astropy with the same result."""
+"""SDSS-V's mwmStar files: a row of a table in one of five HDUs, read by its bytes or by astropy with the same result."""
 
 import gzip
 import warnings
@@ -40,7 +40,9 @@ def table(site, rows=(), extra=(), kind="E", name=None, **cards):
         values = np.array([row[place] for row in rows]) if rows else np.zeros((0, 0))
         columns.append(fits.Column(column, f"{N_GRID if rows else 0}{kind}", array=values))
     columns += extra
-    header = fits.Header({"EXTNAME": f"APOGEE/{site}", "OBSRVTRY": site, "INSTRMNT": "APOGEE"} if name is None else name)
+    header = fits.Header(
+        {"EXTNAME": f"APOGEE/{site}", "OBSRVTRY": site, "INSTRMNT": "APOGEE"} if name is None else name
+    )
     header.update({"CRVAL": 4.179, "CDELT": 6e-6, "CRPIX": 1} | cards)
     return fits.BinTableHDU.from_columns(columns, header=header)
 

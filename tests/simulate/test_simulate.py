@@ -12,10 +12,11 @@ from astropy.utils.exceptions import AstropyUserWarning
 from spfast.data.ingest import ingest
 from spfast.errors import BadInputError
 from spfast.simulate import simulate_download, simulate_survey
-from spfast.simulate.files import RELEASES, spectrum_path
+from spfast.simulate.files import RELEASES, SDSS5, spectrum_path
 from spfast.simulate.spectra import BAD_ERROR, DETECTORS
 
 N_STARS, SEED = 260, 4
+DRP = "spectro/apogee/redux"
 R8, DR17 = "apogee/spectro/redux/r8/stars", "apogee/spectro/aspcap/dr17/synspec_rev1"
 
 
@@ -217,11 +218,13 @@ def test_dr3_columns_belong_to_newer_releases(tmp_path, tables):
 
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path):
-    for name, seed in (("first", 5), ("second", 5), ("third", 6)):
-        simulate_download(tmp_path / name, 14, seed=seed, spectra="apStar", quiet=True)
-    first, second, third = (hashes(tmp_path / name) for name in ("first", "second", "third"))
-    assert first == second
-    assert not set(first.values()) & set(third.values())
+    for options in ({"spectra": "apStar"}, {"release": "dr19"}):
+        for name, seed in (("first", 5), ("second", 5), ("third", 6)):
+            simulate_download(tmp_path / options.get("release", "") / name, 14, seed=seed, quiet=True, **options)
+        folder = tmp_path / options.get("release", "")
+        first, second, third = (hashes(folder / name) for name in ("first", "second", "third"))
+        assert first == second
+        assert not set(first.values()) & set(third.values())
 
 
 def test_a_larger_download_begins_with_the_same_stars(tmp_path, tables):

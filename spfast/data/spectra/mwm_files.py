@@ -95,8 +95,8 @@ class MwmStarFiles:
         if wanted in self.versions or len(self.versions) == 1:
             return wanted if wanted in self.versions else next(iter(self.versions))
         raise BadInputError(
-            f"{self._root}: has mwmStar files of the versions {', '.join(sorted(self.versions))}, and the summary is of "
-            f"{wanted or 'none that it tells'}; give --spectra the folder of one"
+            f"{self._root}: has mwmStar files of the versions {', '.join(sorted(self.versions))}, and the summary is "
+            f"of {wanted or 'none that it tells'}; give --spectra the folder of one"
         )
 
     def find(self, version, sdss_id):
