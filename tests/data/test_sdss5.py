@@ -1,4 +1,4 @@
-"""SDSS-V's mwmStar files: a row of a table in one of five HDUs, read by its bytes or by astropy with the same result."""
+"""SDSS-V's mwmStar files: a row of a table in one of five HDUs, by its bytes or by astropy with the same result."""
 
 import gzip
 import warnings
