@@ -19,7 +19,11 @@ def options(parser):
         help="Gaia table, with or without columns of WISE; to SDSS-V's tables, which have a match with Gaia, it adds "
         "what they lack",
     )
-    parser.add_argument("--wise", metavar="FILE", help="WISE table, if the Gaia table has no such columns")
+    parser.add_argument(
+        "--wise",
+        metavar="FILE",
+        help="WISE table, if the Gaia table has no such columns; for SDSS-V's tables AllWISE in place of unWISE",
+    )
     parser.add_argument(
         "--like", metavar="SURVEY", help="make the same features as this survey has, so that its models can be used"
     )

@@ -291,6 +291,22 @@ def test_tables_that_lack_what_is_needed_are_told_so(dr19, options, tmp_path):
             ingest(path, dr19, None, tmp_path / "s", **options)
 
 
+def test_the_summarys_table_is_that_of_apogee_wherever_it_stands(dr19, tmp_path):
+    table = summary(dr19)
+    other = table.copy()
+    other["sdss_id"] += 1
+    other["release"] = "boss"
+    boss, apogee = fits.BinTableHDU(other), fits.BinTableHDU(table)
+    boss.header["INSTRMNT"], apogee.header["INSTRMNT"] = "BOSS", "APOGEE"
+    for order in ([boss, apogee], [apogee, boss]):
+        fits.HDUList([fits.PrimaryHDU(), *order]).writeto(tmp_path / "a.fits", overwrite=True)
+        assert read_allstar(tmp_path / "a.fits")["sdss_id"].tolist() == table["sdss_id"].tolist()
+    # By its rows where no card tells: HDU 2.
+    plain = [fits.BinTableHDU(table[:0]), fits.BinTableHDU(table)]
+    fits.HDUList([fits.PrimaryHDU(), *plain]).writeto(tmp_path / "b.fits")
+    assert len(read_allstar(tmp_path / "b.fits")) == len(table)
+
+
 def test_missing_values_of_the_summary_are_missing(dr19, tmp_path):
     table = summary(dr19)
     table["bp_mag"][0], table["gaia_dr3_source_id"][1], table["obj"][2] = np.nan, -1, ""
