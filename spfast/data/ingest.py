@@ -164,6 +164,8 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
             shutil.rmtree(partial_path(out), ignore_errors=True)
             raise
     # 5.
+    in_file = _in_file(stars)
+    library = fits_library() if in_file is None else "spfast"
     job = {
         "root": os.path.realpath(spectra),
         "work": str(work),
@@ -172,7 +174,7 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
         "library": fits_library(),
         "counted": None if like_survey is None else [int(pixel) for pixel in like_survey.layout.pixels],
     }
-    results = normalize_spectra(job, list(stars["FILE"]), journal, threads, quiet, _in_file(stars))
+    results = normalize_spectra(job, list(stars["FILE"]), journal, threads, quiet, in_file)
     if _fingerprint(inputs, config, stars, spectra) != fingerprint:
         # Nobody can tell any more which spectra were read before the change: nothing may go on from them.
         shutil.rmtree(partial_path(out))
@@ -180,7 +182,7 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
     # 6.
     provenance = {
         "fingerprint": fingerprint,
-        "inputs": {**inputs, "spectra": {"path": str(spectra), "fits_library": fits_library()}},
+        "inputs": {**inputs, "spectra": {"path": str(spectra), "fits_library": library}},
         "policies": POLICIES,
         "continuum": {
             "source": str(like) if like is not None else norm.continuum_file or "found from the survey's spectra",
