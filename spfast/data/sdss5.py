@@ -109,7 +109,7 @@ class _PlainTable:
         self._file.seek(self._begin + row * self._n_bytes + offset)
         content = self._file.read(n_bytes)
         if len(content) < n_bytes:
-            raise OSError("truncated")
+            raise OSError("truncated while it was read")
         return content if kind == b"A" else np.frombuffer(content, _TYPES[kind])
 
 
@@ -130,7 +130,7 @@ class _AstropyTable:
 
 def _find_plain(file, wanted):
     """Find the table of an observatory; None if the file is one that astropy should see."""
-    begin = 0
+    begin, size = 0, os.fstat(file.fileno()).st_size
     for number in range(_HDU_MAX):
         header = _header(file, begin)
         if header is None:
@@ -140,10 +140,13 @@ def _find_plain(file, wanted):
             n_bytes = _data_size(cards)
         except (KeyError, ValueError):
             return None
+        begin += len(header)
+        if begin + n_bytes > size:
+            raise OSError("truncated")
         if number and _is_wanted(cards, wanted):
             columns = {} if int(cards["NAXIS2"]) == 0 else _columns(header, cards)
-            return None if columns is None else _PlainTable(file, begin + len(header), cards, columns)
-        begin += len(header) + -(-n_bytes // _BLOCK) * _BLOCK
+            return None if columns is None else _PlainTable(file, begin, cards, columns)
+        begin += -(-n_bytes // _BLOCK) * _BLOCK
     return None
 
 

@@ -135,6 +135,22 @@ def test_flags_that_are_none_are_bad_and_files_without_flags_have_no_mask(tmp_pa
     assert read_mwm_star(write(tmp_path / "b.fits", hdu), *STAR).pixel_mask is None
 
 
+def test_a_header_that_promises_more_than_there_is_is_a_bad_file_and_no_lost_disk(tmp_path):
+    path = mwm_star(tmp_path / "a.fits", [(*STAR, *pixels())])
+    content = path.read_bytes()
+    at = content.find(b"NAXIS1  =", content.find(b"EXTNAME = 'BOSS/LCO'") - 6000)
+    card = b"NAXIS1  = %20d" % (1 << 58)
+    path.write_bytes(
+        content[:at]
+        + card
+        + content[at + len(card) :].replace(b"NAXIS2  =                    0", b"NAXIS2  =                    1", 1)
+    )
+    with pytest.raises(BadInputError, match=r"damaged or not FITS \(truncated\)") as caught:
+        read_mwm_star(path, *STAR)
+    # A fault of the system would stop a whole build.
+    assert caught.value.__context__.errno is None
+
+
 def short(path):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) - 2880 * 20])

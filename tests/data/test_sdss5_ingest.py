@@ -10,14 +10,17 @@ from astropy.io import fits
 from astropy.table import Table
 
 from spfast.catalog.compatibility import check_model
+from spfast.catalog.flags import star_flags
 from spfast.config import load_config
 from spfast.data.allstar import read_allstar
 from spfast.data.ingest import ingest
+from spfast.data.spectra import workers
 from spfast.data.spectra.find import SpectrumFiles
 from spfast.data.survey import open_survey
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.model.fitted_model import FittedModel
 from spfast.simulate import simulate_download
+from spfast.training.fold import fit_stars
 
 N, SEED = 60, 3
 SUMMARY = "spectro/astra/0.6.0/summary/astraAllStarASPCAP-0.6.0.fits.gz"
@@ -94,6 +97,8 @@ def test_the_training_set_without_astrometric_columns_is_that_of_equation_8(alon
     expected = np.isfinite(stars["parallax"]) & (stars["parallax_error"] < 0.1)
     np.testing.assert_array_equal(stars["training_set"], expected)
     assert any("without Eq. 9" in cut and "Eq. 10" in cut for cut in cuts(alone))
+    # What is unknown of all stars speaks against none.
+    assert not star_flags(alone)["gaia_quality"].any()
 
 
 def test_features_are_those_of_the_spectrum_in_the_stars_own_file(dr19, alone):
@@ -182,8 +187,6 @@ def test_unwise_and_allwise_are_never_mixed(dr19, alone, options, tmp_path):
         kept = ingest(dr19 / SUMMARY, dr19, tmp_path / "gaia.fits", tmp_path / "t", **options)
     assert kept.info["wise"] == "unWISE"
     assert not np.any(kept.stars["w1mpro"] == 9.0)
-    from spfast.training.fold import fit_stars
-
     model = fit_stars(alone, alone_config(), threads=1)
     assert isinstance(model, FittedModel)
     with pytest.raises(BadInputError, match=r"trained on W1 and W2 of unWISE, the survey .* has those of AllWISE"):
@@ -238,6 +241,13 @@ def test_folders_of_the_archive_are_not_listed(dr19, monkeypatch):
     assert files.mwm.find("0.6.0", number).endswith(f"-{number}.fits")
     assert files.mwm.find("0.6.0", 7) == files.mwm.find("0.5.0", number) == ""
     assert not listed
+
+
+def test_worker_processes_read_the_same_spectra(dr19, alone, options, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "CHUNK", 8)
+    monkeypatch.setattr(workers, "_CHUNKS_PER_PROCESS", 1)
+    survey = ingest(dr19 / SUMMARY, dr19, None, tmp_path / "s", **(options | {"threads": 2}))
+    assert survey.survey_hash == alone.survey_hash
 
 
 def test_links_out_of_the_folder_are_not_followed(dr19, tmp_path):
