@@ -17,7 +17,7 @@ from spfast.data.apogee import fits_library, spectrum_reader
 from spfast.data.cuts import example_of_training
 from spfast.data.match import POLICIES
 from spfast.data.parent_sample import parent_sample
-from spfast.data.sdss5 import read_mwm_star
+from spfast.data.sdss5 import read_mwm_star, spectra_to_read
 from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
 from spfast.data.spectra.continuum import (
     check_continuum_pixels,
@@ -129,7 +129,7 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
     if norm.continuum_file:
         continuum = read_continuum_file(norm.continuum_file, norm.chebyshev_degree)
     stars, flow = parent_sample(allstar, spectra, gaia, wise, config)
-    products = sorted({kind for kind, _ in spectrum_kinds(stars["FILE"])})
+    products = sorted({kind.partition(" ")[0] for kind in spectrum_kinds(stars)})
     if len(products) > 1:
         raise _mixture(spectra, products)
     if like is None and len(stars) >= _ENOUGH_TO_TRAIN and not np.any(stars["training_set"]):
@@ -164,8 +164,6 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
             shutil.rmtree(partial_path(out), ignore_errors=True)
             raise
     # 5.
-    in_file = _in_file(stars)
-    library = fits_library() if in_file is None else "spfast"
     job = {
         "root": os.path.realpath(spectra),
         "work": str(work),
@@ -174,7 +172,7 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
         "library": fits_library(),
         "counted": None if like_survey is None else [int(pixel) for pixel in like_survey.layout.pixels],
     }
-    results = normalize_spectra(job, list(stars["FILE"]), journal, threads, quiet, in_file)
+    results = normalize_spectra(job, spectra_to_read(stars), journal, threads, quiet)
     if _fingerprint(inputs, config, stars, spectra) != fingerprint:
         # Nobody can tell any more which spectra were read before the change: nothing may go on from them.
         shutil.rmtree(partial_path(out))
@@ -182,7 +180,7 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
     # 6.
     provenance = {
         "fingerprint": fingerprint,
-        "inputs": {**inputs, "spectra": {"path": str(spectra), "fits_library": library}},
+        "inputs": {**inputs, "spectra": {"path": str(spectra), "fits_library": fits_library()}},
         "policies": POLICIES,
         "continuum": {
             "source": str(like) if like is not None else norm.continuum_file or "found from the survey's spectra",
@@ -209,13 +207,6 @@ def _mixture(spectra, products):
         f"{spectra}: the stars' spectra are {' and '.join(products)} files, whose continua and noise differ; keep "
         "those of one product there, or give --spectra its folder"
     )
-
-
-def _in_file(stars):
-    """Which spectra of their files the stars' are (list of telescope and release); None where a file has one."""
-    if "spectra" not in stars.meta:
-        return None
-    return [[str(star["TELESCOPE"]), str(star["release"])] for star in stars[["TELESCOPE", "release"]]]
 
 
 def _fingerprint(inputs, config, stars, spectra):
@@ -274,12 +265,13 @@ def _find_continuum(stars, spectra, config):
     rows = rows[np.argsort(-snr[rows], kind="stable")][: max(len(rows) // 2, norm.continuum_stars)]
     rows = rows[np.argsort(labels[rows, 1], kind="stable")]
     rows = rows[np.linspace(0, len(rows) - 1, min(norm.continuum_stars, len(rows))).astype(int)]
-    in_file, read_one = _in_file(stars), spectrum_reader()
+    read, paths = spectrum_reader(), spectra_to_read(stars)
     flux, kept, unreadable = np.empty((len(rows), chip_pixels().size), np.float32), [], []
     for row in rows:
-        path = Path(spectra, stars["FILE"][row])
+        path, *which = [paths[row]] if isinstance(paths[row], str) else paths[row]
+        path = Path(spectra, path)
         try:
-            spectrum = read_one(path) if in_file is None else read_mwm_star(path, *in_file[row])
+            spectrum = read_mwm_star(path, *which) if which else read(path)
         except BadInputError as error:
             # It is rejected, with this reason, when all spectra are normalised.
             unreadable.append(f"{stars['FILE'][row]}: {str(error).removeprefix(f'{path}: ')}")

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 from astropy.io import fits
+from astropy.table import Table
 
 from spfast.data.apogee import Spectrum
 from spfast.data.untrusted import check_file
@@ -13,7 +14,7 @@ from spfast.errors import BadInputError, reading
 from spfast.files import check_regular
 from spfast.model.layout import GRID_LOG10_START, GRID_LOG10_STEP, N_GRID
 
-__all__ = ["observatory", "read_mwm_star"]
+__all__ = ["observatory", "read_mwm_star", "spectra_to_read"]
 
 #: An inverse variance up to this is none: apStar's error of a bad pixel, 1e10, becomes 1e-20 (sdss/astra,
 #: models/apogee.py), and the noise of real ones is below 1e4 in their unit.
@@ -92,6 +93,24 @@ def read_mwm_star(path: str | os.PathLike, telescope: str, release: str) -> Spec
         file.seek(0)
         with fits.open(file, memmap=False, lazy_load_hdus=True, disable_image_compression=True) as hdus:
             return _spectrum(path, _find_table(path, hdus, observatory(telescope)), telescope, release)
+
+
+def spectra_to_read(stars: Table) -> list:
+    """Return where each star's spectrum is: the path of its file, or path, telescope and release of mwmStar.
+
+    Parameters
+    ----------
+    stars : astropy Table
+        From `spfast.data.parent_sample.parent_sample`.
+
+    Returns
+    -------
+    list of str or of list of str
+        Plain values, so that they travel as JSON.
+    """
+    names = ("FILE",) if stars.meta.get("spectra") != "mwmStar" else ("FILE", "TELESCOPE", "release")
+    columns = [np.asarray(stars[name]).tolist() for name in names]
+    return columns[0] if len(columns) == 1 else [list(row) for row in zip(*columns, strict=True)]
 
 
 class _PlainTable:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
 from mmap import mmap
 from pathlib import Path, PurePosixPath
 
@@ -138,11 +137,9 @@ class Survey:
         dr17`` or ``mwmStar 0.6.0``; ``wise`` (str or None) is the survey of W1 and W2, ``AllWISE`` or ``unWISE``;
         ``continuum`` (str or None) is a hash of the continuum pixels.
         """
-        files = np.asarray(self.stars["FILE"]).tolist() if "FILE" in self.stars.colnames else []
-        kinds = {f"{kind} {release}" for kind, release in spectrum_kinds(files)}
         pixels = (self.info.get("continuum") or {}).get("pixels")
         digest = None if pixels is None else hashlib.sha256(json.dumps(pixels).encode()).hexdigest()
-        return {"spectra": sorted(kinds), "wise": self.info.get("wise"), "continuum": digest}
+        return {"spectra": spectrum_kinds(self.stars), "wise": self.info.get("wise"), "continuum": digest}
 
     def check_values(self) -> None:
         """Refuse arrays with numbers that no build writes: not finite, or an error below zero. The check is made once.
@@ -217,17 +214,11 @@ class Survey:
         return f"<Survey {str(self.path)!r}: {self.n_stars} stars x {self.n_features} features>"
 
 
-def spectrum_kinds(files: Iterable[str]) -> set[tuple[str, str]]:
-    """Return kind and release of spectrum files, as far as their names tell them.
-
-    Examples
-    --------
-    >>> from spfast.data.survey import spectrum_kinds
-    >>> spectrum_kinds(["25/44/mwmStar-0.6.0-54392544.fits", "mine.fits"])
-    {('mwmStar', '0.6.0')}
-    """
+def spectrum_kinds(stars: Table) -> list[str]:
+    """Kind and release of stars' spectra as the names of their files tell them, e.g. ``aspcapStar dr17``."""
+    files = np.asarray(stars["FILE"]).tolist() if "FILE" in stars.colnames else []
     names = {_SPECTRUM_NAME.match(PurePosixPath(str(file)).name) for file in files}
-    return {(_KINDS[name[1].lower()], name[2].lower()) for name in names if name}
+    return sorted({f"{_KINDS[name[1].lower()]} {name[2].lower()}" for name in names if name})
 
 
 def _end_of_map(array):

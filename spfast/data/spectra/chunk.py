@@ -50,16 +50,14 @@ class ChunkNormalizer:
         for file in self._files:
             file.close()
 
-    def normalize(self, start, paths, spectra=None):
+    def normalize(self, start, paths):
         """Normalise one chunk of spectra and write it as the rows ``start``, ``start + 1``, ... of the raw files.
 
         Parameters
         ----------
         start : int
-        paths : list of str
-            Relative to the root.
-        spectra : list of (str, str), optional
-            Telescope and release of each spectrum, for mwmStar files, which hold several.
+        paths : list
+            Relative to the root, as `spfast.data.sdss5.spectra_to_read` returns them.
 
         Returns
         -------
@@ -80,9 +78,10 @@ class ChunkNormalizer:
         ln_flux, ln_flux_error = self._buffer[:, : len(paths)]
         n_bad, failed, n_unnormalized = [0] * len(paths), [], 0
         for i, path in enumerate(paths):
+            path, *row = [path] if isinstance(path, str) else path
             path = os.path.join(self._root, path)
             try:
-                spectrum = self._read(path) if spectra is None else read_mwm_star(path, *spectra[i])
+                spectrum = read_mwm_star(path, *row) if row else self._read(path)
             except BadInputError as error:
                 if _is_out_of_reach(path, error):
                     raise

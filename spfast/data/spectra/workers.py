@@ -173,22 +173,20 @@ def read_normalized(work, start, stop):
     return [np.fromfile(Path(work) / name, **where).reshape(-1, n_pixels) for name in (LN_FLUX, LN_FLUX_ERROR)]
 
 
-def normalize_spectra(job, paths, journal, threads, quiet, spectra=None):
+def normalize_spectra(job, paths, journal, threads, quiet):
     """Normalise every spectrum that the journal does not have yet.
 
     Parameters
     ----------
     job : dict
         As `ChunkNormalizer` takes it.
-    paths : list of str
-        Spectrum files, relative to the job's root.
+    paths : list
+        Spectra, as `spfast.data.sdss5.spectra_to_read` returns them, relative to the job's root.
     journal : Journal
         Read or begun.
     threads : int
         Processes to use, at most. With 1, or with few spectra, this process does the work.
     quiet : bool
-    spectra : list of (str, str), optional
-        As `ChunkNormalizer.normalize` takes it, of all paths.
 
     Returns
     -------
@@ -201,9 +199,7 @@ def normalize_spectra(job, paths, journal, threads, quiet, spectra=None):
     try:
         with Progress("ingest", len(paths), quiet) as progress:
             progress.advance(sum(record["n"] for record in records))
-            parts = [part for part in (paths, spectra) if part is not None]
-            chunks = [(start, *(part[start : start + CHUNK] for part in parts)) for start in starts]
-            for record in _serve(job, chunks, threads):
+            for record in _serve(job, [(start, paths[start : start + CHUNK]) for start in starts], threads):
                 fresh.append(record)
                 records.append(record)
                 progress.advance(record["n"])
@@ -222,8 +218,8 @@ def _serve(job, chunks, threads):
     if threads <= 1:
         normalizer = ChunkNormalizer(job)
         try:
-            for chunk in chunks:
-                yield normalizer.normalize(*chunk)
+            for start, paths in chunks:
+                yield normalizer.normalize(start, paths)
         finally:
             normalizer.close()
         return
@@ -289,8 +285,8 @@ class _Worker:
             ) from None
         self._send(job)
 
-    def normalize(self, start, *parts):
-        self._send([start, *parts])
+    def normalize(self, start, paths):
+        self._send([start, paths])
         line = self._process.stdout.readline()
         while line and not line.startswith(ANSWER):  # what the site's own start-up files print
             line = self._process.stdout.readline()
