@@ -132,6 +132,9 @@ class FeatureConfig(_Section):
         "estimated", "one"
     )  # from the star's other pixels; or flux 1, the error cut to the maximum
     rank: int = _number(96, 0, 512)  # of the low-rank model of the spectra, at most; 0: none is made
+    g_error: float = _number(0.003, 1e-6, 10.0)  # of G, BP and RP [mag] in tables that give none, as SDSS-V's summaries
+    bp_error: float = _number(0.01, 1e-6, 10.0)
+    rp_error: float = _number(0.01, 1e-6, 10.0)
     magnitude_error_factor: float = _number(1.0857362047581296, 1e-30, 1e30)  # 2.5 / ln 10; the authors' code has 1.09
 
 

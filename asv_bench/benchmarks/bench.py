@@ -219,6 +219,66 @@ class Ingest:
             )
 
 
+class MwmStar:
+    """Spectra of SDSS-V: one row of a file, of which three columns are read."""
+
+    params = (["astropy", "fitsio"],)
+    param_names = ("library",)
+    timeout = 600
+
+    def setup_cache(self):
+        from spfast.data.tables.read import read_table
+        from spfast.simulate import simulate_download
+
+        folder = Path("mwm").resolve()
+        simulate_download(folder, 100, seed=SEED, release="dr19", quiet=True)
+        paths = {int(path.stem.rpartition("-")[2]): str(path) for path in folder.rglob("mwmStar-*.fits")}
+        table = read_table(next(folder.rglob("astraAllStarASPCAP-*")), ["sdss_id"])
+        names = table["sdss_id"].tolist(), table["telescope"].tolist(), table["release"].tolist()
+        rows = [(paths[star], *own) for star, *own in zip(*names, strict=True) if star in paths]
+        return [row for row in rows if _is_readable(*row)]
+
+    def setup(self, rows, library):
+        from spfast.data.sdss5 import read_mwm_star
+
+        self.read = lambda: [read_mwm_star(*row) for row in rows]
+        self.bare = lambda: [_BARE[library](path, 4 if telescope == "lco25m" else 3) for path, telescope, _ in rows]
+
+    def time_read(self, rows, library):
+        self.read()
+
+    def track_rate_in_bare_reads(self, rows, library):
+        return 1.0 / _median_ratio(self.read, self.bare, 5)
+
+
+def _is_readable(*row):
+    from spfast.data.sdss5 import read_mwm_star
+    from spfast.errors import BadInputError
+
+    try:
+        return bool(read_mwm_star(*row))
+    except BadInputError:
+        return False
+
+
+def _bare_astropy(path, number):
+    from astropy.io import fits
+
+    with fits.open(path, memmap=False) as hdus:
+        data = hdus[number].data
+        return [np.array(data[name][0]) for name in ("flux", "ivar", "pixel_flags")]
+
+
+def _bare_fitsio(path, number):
+    import fitsio
+
+    with fitsio.FITS(path) as hdus:
+        return hdus[number].read(columns=["flux", "ivar", "pixel_flags"], rows=[0])
+
+
+_BARE = {"astropy": _bare_astropy, "fitsio": _bare_fitsio}
+
+
 class StartUp:
     timeout = 600
 

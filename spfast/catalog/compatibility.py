@@ -27,7 +27,8 @@ def check_model(model: FittedModel, survey: Survey) -> None:
     Raises
     ------
     BadInputError
-        If kind or release of the spectra, pixel mask, normalisation or features differ, naming what does.
+        If kind or release of the spectra, WISE's catalog, pixel mask, normalisation or features differ; it names what
+        does.
 
     Warns
     -----
@@ -40,6 +41,12 @@ def check_model(model: FittedModel, survey: Survey) -> None:
         raise BadInputError(
             f"model: trained on {_listed(trained_on)}, the survey {survey.path} has {_listed(new - trained_on)}; "
             "train one on spectra of that kind and release"
+        )
+    wise = theirs.get("wise"), ours["wise"]
+    if None not in wise and wise[0] != wise[1]:
+        raise BadInputError(
+            f"model: trained on W1 and W2 of {wise[0]}, the survey {survey.path} has those of {wise[1]}; train one on "
+            "these, or build the survey with the other"
         )
     built = model.provenance.survey_config or {}
     config = survey.info.get("config") or {}

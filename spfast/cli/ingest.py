@@ -11,10 +11,19 @@ HELP = "Build a survey from tables and spectra. Run again after an interruption,
 
 
 def options(parser):
-    parser.add_argument("--allstar", required=True, metavar="FILE", help="APOGEE allStar table")
-    parser.add_argument("--spectra", required=True, metavar="DIR", help="folder of apStar or aspcapStar files")
-    parser.add_argument("--gaia", required=True, metavar="FILE", help="Gaia table, with or without columns of WISE")
-    parser.add_argument("--wise", metavar="FILE", help="WISE table, if the Gaia table has no such columns")
+    parser.add_argument("--allstar", required=True, metavar="FILE", help="APOGEE allStar table, or SDSS-V's summary")
+    parser.add_argument("--spectra", required=True, metavar="DIR", help="folder of apStar, aspcapStar or mwmStar files")
+    parser.add_argument(
+        "--gaia",
+        metavar="FILE",
+        help="Gaia table, with or without columns of WISE; to SDSS-V's tables, which have a match with Gaia, it adds "
+        "what they lack",
+    )
+    parser.add_argument(
+        "--wise",
+        metavar="FILE",
+        help="WISE table, if the Gaia table has no such columns; for SDSS-V's tables AllWISE in place of unWISE",
+    )
     parser.add_argument(
         "--like", metavar="SURVEY", help="make the same features as this survey has, so that its models can be used"
     )

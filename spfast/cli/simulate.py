@@ -13,7 +13,7 @@ HELP = "Make a mock survey in the file formats of a real one, with a table of it
 MOCK_CLUSTERS = ("M67", "NGC 6791", "M71", "M107", "M13", "M92")
 #: Data releases whose layout of files is imitated, and their kinds of files: those of `spfast.simulate`, which is slow
 #: to import.
-RELEASES, SPECTRA = ("dr14", "dr16", "dr17", "dr19"), ("apStar", "aspcapStar")
+RELEASES, SPECTRA = ("dr14", "dr16", "dr17", "dr19", "dr20"), ("apStar", "aspcapStar", "mwmStar")
 NOISE, WISE = ("real", "ideal"), ("allwise", "unwise")
 
 
@@ -29,7 +29,7 @@ def options(parser):
         help="data release whose files are imitated (default: %(default)s)",
     )
     parser.add_argument(
-        "--spectra", choices=SPECTRA, default="aspcapStar", help="kind of spectrum files (default: %(default)s)"
+        "--spectra", choices=SPECTRA, help="kind of spectrum files (default: aspcapStar, since dr19 mwmStar)"
     )
     parser.add_argument(
         "--survey",

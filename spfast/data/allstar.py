@@ -1,4 +1,4 @@
-"""APOGEE's allStar table, of any release: the columns that spfast uses, under its own names."""
+"""APOGEE's allStar table, of any release, and SDSS-V's summaries: the columns that spfast uses, under its own names."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from astropy import units
 from astropy.table import Table
 
 from spfast.data.columns import closest_names
-from spfast.data.identifiers import tmass_key
+from spfast.data.identifiers import source_ids, tmass_key
 from spfast.data.tables.names import no_column
 from spfast.data.tables.read import read_columns
 from spfast.data.tables.values import check_plausible, star_column
@@ -29,21 +29,47 @@ _COLUMNS = {
     "glon": ("GLON",),
     "glat": ("GLAT",),
     "SNR": ("SNR",),
-    "TEFF": ("TEFF",),
-    "LOGG": ("LOGG",),
-    "FE_H": ("FE_H", "M_H", "M_H_ATM", "PARAM_M_H"),
+    "TEFF": ("TEFF", "RV_TEFF"),
+    "LOGG": ("LOGG", "RV_LOGG"),
+    "FE_H": ("FE_H", "M_H", "M_H_ATM", "PARAM_M_H", "RV_FEH"),
     "ALPHA_M": ("ALPHA_M", "ALPHA_M_ATM", "PARAM_ALPHA_M"),
-    "VHELIO_AVG": ("VHELIO_AVG", "V_RAD"),
+    "VHELIO_AVG": ("VHELIO_AVG", "V_RAD", "VRAD"),
     "STARFLAG": ("STARFLAG", "SPECTRUM_FLAGS"),
     "ASPCAPFLAG": ("ASPCAPFLAG", "RESULT_FLAGS"),
     "NVISITS": ("NVISITS", "N_VISITS"),
-    "J": ("J", "J_MAG"),
-    "J_ERR": ("J_ERR", "E_J_MAG"),
-    "H": ("H", "H_MAG"),
-    "H_ERR": ("H_ERR", "E_H_MAG"),
-    "K": ("K", "K_MAG"),
-    "K_ERR": ("K_ERR", "E_K_MAG"),
+    "J": ("J", "J_MAG", "JMAG"),
+    "J_ERR": ("J_ERR", "E_J_MAG", "JERR"),
+    "H": ("H", "H_MAG", "HMAG"),
+    "H_ERR": ("H_ERR", "E_H_MAG", "HERR"),
+    "K": ("K", "K_MAG", "KMAG"),
+    "K_ERR": ("K_ERR", "E_K_MAG", "KERR"),
 }
+#: Columns of SDSS-V's tables, which have their own match with Gaia DR3: astra's summaries, and the APOGEE pipeline's
+#: allStar of one telescope. Without the first, columns of these names are something else.
+_SDSS5 = {
+    "sdss_id": ("SDSS_ID",),
+    "release": ("RELEASE",),
+    "source_id": ("GAIA_DR3_SOURCE_ID", "GAIA_SOURCEID"),
+    "parallax": ("PLX", "GAIA_PLX"),
+    "parallax_error": ("E_PLX", "GAIA_PLX_ERROR"),
+    "pmra": ("PMRA", "GAIA_PMRA"),
+    "pmdec": ("PMDE", "GAIA_PMDEC"),
+    "phot_g_mean_mag": ("G_MAG", "GAIA_GMAG"),
+    "phot_g_mean_mag_error": ("GAIA_GERR",),
+    "phot_bp_mean_mag": ("BP_MAG", "GAIA_BPMAG"),
+    "phot_bp_mean_mag_error": ("GAIA_BPERR",),
+    "phot_rp_mean_mag": ("RP_MAG", "GAIA_RPMAG"),
+    "phot_rp_mean_mag_error": ("GAIA_RPERR",),
+    "w1mpro": ("W1_MAG",),
+    "w1mpro_error": ("E_W1_MAG",),
+    "w2mpro": ("W2_MAG",),
+    "w2mpro_error": ("E_W2_MAG",),
+}
+#: And those that do not become columns of a survey: the names of a star, the versions of astra and of Gaia.
+_SDSS5_TEXTS = {"sdss4_apogee_id": ("SDSS4_APOGEE_ID",), "obj": ("OBJ",), "v_astra": ("V_ASTRA",)}
+_SDSS5_TEXTS |= {"gaia_release": ("GAIA_RELEASE",)}
+#: The pipeline's allStar has these; its table of visits, whose log g are the same, has only the first.
+_OF_PIPELINE = {"starver", "nvisits"}
 #: What a 2MASS designation looks like.
 _DESIGNATION = re.compile(r"\d{8}[-+]\d{7}$")
 #: Bytes of the integers in which earlier releases keep flags.
@@ -70,7 +96,8 @@ def read_allstar(path: str | os.PathLike) -> Table:
     table : astropy Table
         Under our names. Text has no padding, a missing float is NaN, a missing integer -1; optional columns that the
         file lacks are absent. ``meta["aspcapflag_bits"]`` is ``"result_flags"`` where ASPCAPFLAG holds those bits,
-        which DR19 and later have.
+        which DR19 and later have. A table of SDSS-V, which has ``sdss_id``, also has Gaia's columns, of the release
+        ``meta["gaia_release"]``, and W1 and W2 of ``meta["wise"]``; ``meta["v_astra"]`` is the version of its summary.
 
     Raises
     ------
@@ -79,7 +106,9 @@ def read_allstar(path: str | os.PathLike) -> Table:
     """
     if not os.path.exists(path):
         raise BadInputError(f"{path}: cannot be read (no such file); check the path")
-    columns, names = read_columns(path, {**_COLUMNS, **{name: (name,) for name in _GALACTIC.values()}})
+    galactic = {name: (name,) for name in _GALACTIC.values()}
+    columns, names = read_columns(path, {**_COLUMNS, **galactic, **_SDSS5, **_SDSS5_TEXTS})
+    is_doppler = _keep_own_labels(columns, names)
     for ours in _REQUIRED:
         if ours not in columns and ours == "LOGG":
             raise BadInputError(
@@ -100,6 +129,12 @@ def read_allstar(path: str | os.PathLike) -> Table:
         if ours in columns:
             kind = "i8" if ours == "LOCATION_ID" else "f8"  # it is in no survey
             table[ours] = star_column(columns[ours], ours, f"{path}: column {columns[ours].name}", kind)
+    if "sdss_id" in columns:
+        _add_sdss5(table, columns, path)
+    if is_doppler:
+        table.meta["labels"] = "Doppler"
+        text = f"{path}: its log g are Doppler's, not ASPCAP's: the cut on log g takes somewhat other stars"
+        warnings.warn(text, SpfastWarning, stacklevel=2)
     table["APOGEE_ID"] = _with_prefix(table["APOGEE_ID"])
     for ours in ("STARFLAG", "ASPCAPFLAG"):
         if ours in columns and columns[ours].dtype.kind == "i" and columns[ours].dtype.itemsize == _SIGNED_BYTES:
@@ -112,6 +147,55 @@ def read_allstar(path: str | os.PathLike) -> Table:
         _add_galactic(table, columns, path)
     check_plausible(table, path)
     return table
+
+
+def _keep_own_labels(columns, names):
+    """Leave out the labels of Doppler, but for the pipeline's allStar, which has no others; whether it is that."""
+    doppler = [ours for ours in ("TEFF", "LOGG", "FE_H") if ours in columns and columns[ours].name.upper()[:3] == "RV_"]
+    is_pipeline = "sdss_id" in columns and {name.lower() for name in names} >= _OF_PIPELINE
+    if "LOGG" in doppler and is_pipeline:
+        return True
+    for ours in doppler:
+        del columns[ours]
+    return False
+
+
+def _add_sdss5(table, columns, path):
+    """Add what tables of SDSS-V have besides: the star's names, its match with Gaia DR3, unWISE."""
+    for ours in _SDSS5:
+        if ours in columns:
+            where = f"{path}: column {columns[ours].name}"
+            values = columns[ours]
+            table[ours] = source_ids(values, where) if ours == "source_id" else star_column(values, ours, where)
+    texts = {
+        name: star_column(columns[name], name, f"{path}: column {columns[name].name}", "U")
+        for name in _SDSS5_TEXTS
+        if name in columns
+    }
+    if columns["APOGEE_ID"].name.upper() != "APOGEE_ID":
+        # Stars of DR17 have its names; of the others the spectrum has one.
+        first, other = (texts.get(name, np.full(len(table), "")) for name in ("sdss4_apogee_id", "obj"))
+        table["APOGEE_ID"] = np.where(first != "", first, other)
+    versions = set(texts.get("v_astra", ())) - {""}
+    if len(versions) == 1:
+        table.meta["v_astra"] = _version(str(versions.pop()))
+    if "w1mpro" in table.colnames:
+        table.meta["wise"] = "unWISE"
+    if "parallax" in table.colnames:
+        releases = {text.lower().removeprefix("gaia").strip() for text in set(texts.get("gaia_release", ["dr3"]))}
+        releases = {"dr3" if release == "edr3" else release for release in releases} - {""}
+        if len(releases) > 1:
+            raise BadInputError(
+                f"{path}: gaia_release is {' and '.join(sorted(releases))}, whose parallaxes have different zero "
+                "points; keep the stars of one"
+            )
+        table.meta["gaia_release"] = releases.pop() if releases else None
+
+
+def _version(text):
+    """A version of astra, which tables since DR20 write as a number: 8001 is 0.8.1."""
+    number = int(text) if text.isdecimal() else None
+    return text if number is None else f"{number // 10**6}.{number // 10**3 % 1000}.{number % 1000}"
 
 
 def _with_prefix(names):

@@ -106,7 +106,7 @@ def _what_else(path, header):
     if re.search(rb"ZIMAGE *= *T", header):
         return "no image but a tile-compressed one, which is not read: unpack the file with funpack"
     if os.path.basename(path).lower().startswith(("mwm", "astra")):
-        return "no image but a table as in SDSS-V's mwmStar, which is not supported yet: give the star's apStar file"
+        return "no image but a table as in SDSS-V's mwmStar, which is read with a summary that has sdss_id"
     return "no image"
 
 

@@ -8,7 +8,17 @@ from astropy.table import Column, Table
 
 from spfast.errors import BadInputError
 
-__all__ = ["DR3_COLUMNS", "STAR_COLUMNS", "VARIABLE_FLAGS", "closest_names", "conform_rejected", "conform_stars"]
+__all__ = [
+    "DR3_COLUMNS",
+    "SDSS5_COLUMNS",
+    "STAR_COLUMNS",
+    "StarColumn",
+    "VARIABLE_FLAGS",
+    "closest_names",
+    "conform_rejected",
+    "conform_stars",
+    "missing_column",
+]
 
 #: Gaia's words for variability, in the order of the numbers that copies in databases have in their place.
 VARIABLE_FLAGS = ("NOT_AVAILABLE", "CONSTANT", "VARIABLE")
@@ -62,9 +72,9 @@ STAR_COLUMNS = {
     "H_ERR": _magnitude_error("H"),
     "K": _magnitude("K", "2MASS", "Ks"),
     "K_ERR": _magnitude_error("K"),
-    "w1mpro": _magnitude("W1", "AllWISE", "w1mpro"),
+    "w1mpro": _magnitude("W1", "AllWISE or unWISE, as survey.json says,", "w1mpro"),
     "w1mpro_error": _magnitude_error("W1"),
-    "w2mpro": _magnitude("W2", "AllWISE", "w2mpro"),
+    "w2mpro": _magnitude("W2", "AllWISE or unWISE, as survey.json says,", "w2mpro"),
     "w2mpro_error": _magnitude_error("W2"),
     "parallax": StarColumn("f8", "mas", "Gaia parallax as published, no zero point added"),
     "parallax_error": StarColumn("f8", "mas", "Error of the Gaia parallax as published"),
@@ -88,6 +98,12 @@ DR3_COLUMNS = {
     "ruwe": StarColumn("f4", "", "Renormalised unit weight error"),
 }
 
+#: Columns of SDSS-V's tables, likewise.
+SDSS5_COLUMNS = {
+    "sdss_id": StarColumn("i8", "", "SDSS-V identifier of the star, -1 if none"),
+    "release": StarColumn("U", "", "Release that the combined spectrum is of"),
+}
+
 _MISSING = {"U": "", "f8": np.nan, "f4": np.nan, "i8": -1, "i4": -1, "?": False}
 
 
@@ -102,8 +118,8 @@ def conform_stars(stars):
     Parameters
     ----------
     stars : astropy Table
-        A column of `STAR_COLUMNS` that it lacks becomes one of missing values, one of `DR3_COLUMNS` stays absent. Any
-        other column follows them as it is.
+        A column of `STAR_COLUMNS` that it lacks becomes one of missing values, one of `DR3_COLUMNS` or `SDSS5_COLUMNS`
+        stays absent. Any other column follows them as it is.
 
     Returns
     -------
@@ -115,7 +131,7 @@ def conform_stars(stars):
         If a column's values cannot be converted to its type.
     """
     table = Table()
-    for name, column in {**STAR_COLUMNS, **DR3_COLUMNS}.items():
+    for name, column in {**STAR_COLUMNS, **DR3_COLUMNS, **SDSS5_COLUMNS}.items():
         if name in stars.colnames:
             values = stars[name]
             if hasattr(values, "filled"):

@@ -19,6 +19,7 @@ __all__ = [
     "example_of_training",
     "good_astrometry",
     "training_set",
+    "unknown_astrometry",
 ]
 
 #: APOGEE_STARFLAG bits 0, 3, 18, 22: bad pixels, very bright neighbour, RV reject, RV suspect.
@@ -30,6 +31,8 @@ ASPCAPFLAG_BAD = 3434204037120
 RESULT_FLAGS_BAD = sum(1 << bit for bit in (*range(5), 6, 8, *range(21, 28)))
 #: Bad bits of a survey's column ASPCAPFLAG, by what it holds.
 BAD_BITS = {"ASPCAPFLAG": ASPCAPFLAG_BAD, "result_flags": RESULT_FLAGS_BAD}
+#: The cuts of the Training Set on Gaia's astrometric solution.
+_PERIODS, _CHI_SQUARED = "Eq. 9 (visibility periods)", "Eq. 10 (astrometric chi-squared)"
 #: Missing magnitudes in APOGEE are -9999; the authors cut at -100.
 _MAGNITUDE_MIN = -100.0
 #: A magnitude with an error of ten measures nothing; a much larger error would drown those of all other stars.
@@ -256,16 +259,40 @@ def good_astrometry(stars, config):
     Returns
     -------
     good : bool array, shape (n_stars,)
-        False where Gaia gives no value.
+        False where Gaia gives no value, unless it gives none of any star: see `unknown_astrometry`.
     """
-    cuts = config.training
+    cuts, unknown = config.training, unknown_astrometry(stars)
     n_obs = np.asarray(stars["astrometric_n_good_obs_al"], dtype=float)
     chi_squared = np.asarray(stars["astrometric_chi2_al"], dtype=float)
     scaled = np.full(len(stars), np.inf)
     enough = n_obs > 5
     scaled[enough] = chi_squared[enough] / np.sqrt(n_obs[enough] - 5.0)  # not sqrt(chi2 / (n - 5))
     periods = np.asarray(stars["visibility_periods_used"])
-    return (periods >= cuts.visibility_periods_min) & (scaled <= cuts.astrometric_chi2_max)
+    good = np.ones(len(stars), bool)
+    if _PERIODS not in unknown:
+        good &= periods >= cuts.visibility_periods_min
+    if _CHI_SQUARED not in unknown:
+        good &= scaled <= cuts.astrometric_chi2_max
+    return good
+
+
+def unknown_astrometry(stars):
+    """Return the cuts on the astrometric solution whose columns no star has, so that they cannot be applied.
+
+    Parameters
+    ----------
+    stars : astropy Table
+
+    Returns
+    -------
+    list of str
+        None, one or both of the two.
+    """
+    known = {
+        _PERIODS: np.asarray(stars["visibility_periods_used"]) >= 0,
+        _CHI_SQUARED: np.isfinite(stars["astrometric_chi2_al"]) & (np.asarray(stars["astrometric_n_good_obs_al"]) >= 0),
+    }
+    return [name for name, has in known.items() if not has.any()]
 
 
 def _blank(stars, band, error, good):

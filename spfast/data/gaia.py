@@ -13,7 +13,7 @@ from spfast.data.tables.read import read_columns
 from spfast.data.tables.values import check_plausible, column_values, star_column
 from spfast.errors import BadInputError
 
-__all__ = ["WISE_COLUMNS", "read_gaia", "read_wise"]
+__all__ = ["GAIA_FLUXES", "WISE_COLUMNS", "read_gaia", "read_gaia_by_source", "read_wise"]
 
 #: Names that the column of 2MASS keys may have; the first match wins.
 _KEY_NAMES = ("tmass_id", "original_ext_source_id", "apogee_id")
@@ -21,15 +21,16 @@ _BANDS = ("g", "bp", "rp")
 #: WISE's columns, in a table of its own or in Gaia's.
 WISE_COLUMNS = ("w1mpro", "w1mpro_error", "w2mpro", "w2mpro_error")
 #: AllWISE's own names of the errors.
-_ALIASES = {"w1mpro_error": ("w1sigmpro",), "w2mpro_error": ("w2sigmpro",)}
-_FLUXES = tuple(f"phot_{band}_mean_{kind}" for band in _BANDS for kind in ("flux", "flux_error"))
+_ALIASES = {"w1mpro_error": ("w1sigmpro",), "w2mpro_error": ("w2sigmpro",), "source_id": ("gaia_dr3_source_id",)}
+#: Fluxes and their errors, from which the errors of Gaia's magnitudes follow.
+GAIA_FLUXES = tuple(f"phot_{band}_mean_{kind}" for band in _BANDS for kind in ("flux", "flux_error"))
 
 _REQUIRED = (
     "source_id",
     "parallax",
     "parallax_error",
     *(f"phot_{band}_mean_mag" for band in _BANDS),
-    *_FLUXES,
+    *GAIA_FLUXES,
     "visibility_periods_used",
     "astrometric_chi2_al",
     "astrometric_n_good_obs_al",
@@ -62,12 +63,44 @@ def read_gaia(path: str | os.PathLike) -> Table:
     for name in (*_REQUIRED, *_OPTIONAL):
         if name in _REQUIRED or name in columns:
             result[name] = _values(columns, name, names, path)
+    _convert_flux_errors(result, columns, path)
+    check_plausible(result, path)
+    return result
+
+
+def _convert_flux_errors(table, columns, path):
+    """Bring the errors of fluxes to the fluxes' units: only their ratio is used, so any unit will do that both have."""
     for band in _BANDS:
-        flux, error = (columns[f"phot_{band}_mean_{kind}"] for kind in ("flux", "flux_error"))
+        flux, error = (columns.get(f"phot_{band}_mean_{kind}") for kind in ("flux", "flux_error"))
+        if flux is None or error is None:
+            continue
         if not any(isinstance(column.unit, units.UnrecognizedUnit | None) for column in (flux, error)):
-            # Only their ratio is used: any unit will do that both have.
             where = f"{path}: column {error.name}"
-            result[f"phot_{band}_mean_flux_error"] = column_values(error, "f8", where, error.unit, flux.unit)
+            table[f"phot_{band}_mean_flux_error"] = column_values(error, "f8", where, error.unit, flux.unit)
+
+
+def read_gaia_by_source(path: str | os.PathLike) -> Table:
+    """Read a Gaia table that goes with stars whose source_id is known: any of Gaia's columns.
+
+    Parameters
+    ----------
+    path : path-like
+        As for `read_gaia`; it has ``source_id`` or ``gaia_dr3_source_id``.
+
+    Returns
+    -------
+    table : astropy Table
+        ``source_id`` and those of the columns of `read_gaia` that the file has.
+
+    Raises
+    ------
+    BadInputError
+        As `read_gaia`.
+    """
+    columns, names = _read(path, *_REQUIRED, *_OPTIONAL)
+    wanted = [name for name in (*_REQUIRED, *_OPTIONAL) if name in columns or name == "source_id"]
+    result = Table({name: _values(columns, name, names, path) for name in wanted})
+    _convert_flux_errors(result, columns, path)
     check_plausible(result, path)
     return result
 

@@ -17,6 +17,7 @@ from spfast.data.apogee import fits_library, spectrum_reader
 from spfast.data.cuts import example_of_training
 from spfast.data.match import POLICIES
 from spfast.data.parent_sample import parent_sample
+from spfast.data.sdss5 import read_mwm_star, spectra_to_read
 from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
 from spfast.data.spectra.continuum import (
     check_continuum_pixels,
@@ -27,7 +28,7 @@ from spfast.data.spectra.continuum import (
 )
 from spfast.data.spectra.features import PIXMASK_BAD, fill_features, unmeasured_bits
 from spfast.data.spectra.workers import Journal, normalize_spectra, read_normalized
-from spfast.data.survey import Survey, open_survey
+from spfast.data.survey import Survey, open_survey, spectrum_kinds
 from spfast.data.write_survey import WORK, SurveyWriter, clear_partial, clear_work, partial_path
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.files import file_sha256, writing
@@ -40,6 +41,8 @@ __all__ = ["ingest"]
 
 #: The sections of the configuration that a survey depends on.
 _SECTIONS = ("sample", "training", "normalization", "features")
+#: What the reading of the tables found out, and survey.json keeps: see `spfast.data.allstar.read_allstar`.
+_NOTES = ("aspcapflag_bits", "gaia_release", "wise", "labels")
 #: Fewer stars than these are hardly meant to train a model.
 _ENOUGH_TO_TRAIN = 10
 #: Stars copied at a time when the survey's arrays are written.
@@ -50,7 +53,7 @@ _BLOCK = 256
 def ingest(
     allstar: str | os.PathLike,
     spectra: str | os.PathLike,
-    gaia: str | os.PathLike,
+    gaia: str | os.PathLike | None,
     out: str | os.PathLike,
     wise: str | os.PathLike | None = None,
     config: Config | None = None,
@@ -58,22 +61,23 @@ def ingest(
     quiet: bool = False,
     like: str | os.PathLike | None = None,
 ) -> Survey:
-    """Build a survey from an APOGEE download and a Gaia table.
+    """Build a survey from an APOGEE download and a Gaia table, or from SDSS-V's summary and spectra alone.
 
     An interrupted build leaves ``<out>.partial`` and goes on from there when it is called again with the same input.
 
     Parameters
     ----------
     allstar : path-like
-        allStar FITS table.
+        allStar table, or a summary of SDSS-V such as astraAllStarASPCAP.
     spectra : path-like
-        Folder with apStar, asStar or aspcapStar files, anywhere below it.
-    gaia : path-like
-        Gaia table with 2MASS keys, see `spfast.data.gaia.read_gaia`.
+        Folder with apStar, asStar or aspcapStar files, or with mwmStar files, anywhere below it.
+    gaia : path-like or None
+        Gaia table with 2MASS keys, see `spfast.data.gaia.read_gaia`. SDSS-V's tables need none; one with source_id adds
+        what they lack, see `spfast.data.gaia.read_gaia_by_source`.
     out : path-like
         The survey folder to make.
     wise : path-like, optional
-        WISE table, if the Gaia table has no WISE columns.
+        WISE table, if the Gaia table has no WISE columns; for SDSS-V's tables AllWISE in place of unWISE.
     config : Config, optional
     threads : int, optional
         Processes to use; all processors by default.
@@ -117,13 +121,17 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
         like_survey, continuum, config = _take_after(like, config)
     norm = config.normalization
     # 2.
-    inputs = {"allstar": allstar, "gaia": gaia, **({} if wise is None else {"wise": wise})}
+    inputs = {"allstar": allstar, "gaia": gaia, "wise": wise}
+    inputs = {role: path for role, path in inputs.items() if path is not None}
     if norm.continuum_file:
         inputs["continuum"] = norm.continuum_file
     before = {path: _state(path) for path in inputs.values()}
     if norm.continuum_file:
         continuum = read_continuum_file(norm.continuum_file, norm.chebyshev_degree)
     stars, flow = parent_sample(allstar, spectra, gaia, wise, config)
+    products = sorted({kind.partition(" ")[0] for kind in spectrum_kinds(stars)})
+    if len(products) > 1:
+        raise _mixture(spectra, products)
     if like is None and len(stars) >= _ENOUGH_TO_TRAIN and not np.any(stars["training_set"]):
         warnings.warn(
             f"none of the {len(stars):,} stars passes the cuts of the Training Set (e.g. "
@@ -164,7 +172,7 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
         "library": fits_library(),
         "counted": None if like_survey is None else [int(pixel) for pixel in like_survey.layout.pixels],
     }
-    results = normalize_spectra(job, list(stars["FILE"]), journal, threads, quiet)
+    results = normalize_spectra(job, spectra_to_read(stars), journal, threads, quiet)
     if _fingerprint(inputs, config, stars, spectra) != fingerprint:
         # Nobody can tell any more which spectra were read before the change: nothing may go on from them.
         shutil.rmtree(partial_path(out))
@@ -179,8 +187,7 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
             "pixels": head["continuum"],
         },
     }
-    if "aspcapflag_bits" in stars.meta:
-        provenance["aspcapflag_bits"] = stars.meta["aspcapflag_bits"]
+    provenance |= {name: stars.meta[name] for name in _NOTES if stars.meta.get(name) is not None}
     survey = _write(out, stars, flow, results, config, provenance, threads, quiet, like_survey)
     if not quiet:
         _print_cut_flow(survey)
@@ -192,6 +199,14 @@ def _state(path):
     with suppress(OSError):
         status = os.stat(path)
         return status.st_size, status.st_mtime_ns
+
+
+def _mixture(spectra, products):
+    """The error that the stars' spectra are of several products."""
+    return BadInputError(
+        f"{spectra}: the stars' spectra are {' and '.join(products)} files, whose continua and noise differ; keep "
+        "those of one product there, or give --spectra its folder"
+    )
 
 
 def _fingerprint(inputs, config, stars, spectra):
@@ -250,12 +265,13 @@ def _find_continuum(stars, spectra, config):
     rows = rows[np.argsort(-snr[rows], kind="stable")][: max(len(rows) // 2, norm.continuum_stars)]
     rows = rows[np.argsort(labels[rows, 1], kind="stable")]
     rows = rows[np.linspace(0, len(rows) - 1, min(norm.continuum_stars, len(rows))).astype(int)]
-    read, flux, kept = spectrum_reader(), np.empty((len(rows), chip_pixels().size), np.float32), []
-    unreadable = []
+    read, paths = spectrum_reader(), spectra_to_read(stars)
+    flux, kept, unreadable = np.empty((len(rows), chip_pixels().size), np.float32), [], []
     for row in rows:
-        path = Path(spectra, stars["FILE"][row])
+        path, *which = [paths[row]] if isinstance(paths[row], str) else paths[row]
+        path = Path(spectra, path)
         try:
-            spectrum = read(path)
+            spectrum = read_mwm_star(path, *which) if which else read(path)
         except BadInputError as error:
             # It is rejected, with this reason, when all spectra are normalised.
             unreadable.append(f"{stars['FILE'][row]}: {str(error).removeprefix(f'{path}: ')}")
@@ -286,12 +302,9 @@ def _write(out, stars, flow, results, config, provenance, threads, quiet, like_s
             "check --spectra"
         )
     if 0 < results.n_unnormalized < whole.size:
-        warnings.warn(
-            f"{results.n_unnormalized} of {whole.size} spectra are apStar, the others aspcapStar: their continua "
-            "differ; keep files of one kind under --spectra",
-            SpfastWarning,
-            stacklevel=3,
-        )
+        shutil.rmtree(partial)
+        n_apstar = f"apStar ({results.n_unnormalized:,} of {whole.size:,})"
+        raise _mixture(provenance["inputs"]["spectra"]["path"], [n_apstar, "aspcapStar"])
     flow.apply("spectrum readable", keep, lambda i: results.failures[i])
     layout = FeatureLayout(chip_pixels()[results.usable]) if like_survey is None else like_survey.layout
     n_dropped = chip_pixels().size - layout.n_pixels

@@ -4,17 +4,26 @@ import warnings
 
 import numpy as np
 
+from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS, StarColumn, missing_column
 from spfast.data.gaia import WISE_COLUMNS
 from spfast.data.identifiers import tmass_key, unmatched
 from spfast.errors import BadInputError, SpfastWarning
 
-__all__ = ["POLICIES", "best_gaia_rows", "best_rows", "join_wise", "match_gaia", "check_places"]
+__all__ = ["POLICIES", "add_by_source", "best_gaia_rows", "best_rows", "check_places", "join_wise", "match_gaia"]
 
+#: Fluxes are in no survey, but errors of magnitudes follow from them.
+_FLUX = StarColumn("f8", "", "")
 #: The rules for ties, as every survey records them.
 POLICIES = {
     "duplicates": "of the allStar rows of one APOGEE_ID with a spectrum file: the highest SNR, ties by all columns",
+    "sdss5_rows": "of the rows of one sdss_id with a spectrum file: at each observatory the newest release, as mwmStar "
+    "has no other; of these the highest SNR, ties by all columns; of several sdss_id of one name likewise",
     "several_gaia_sources": "smallest angular_distance if given, else brightest phot_g_mean_mag, ties by all columns",
 }
+
+#: Parallaxes of one source in two tables of one release differ by rounding to single precision: those of another
+#: release differ by more than this [mas] in the median.
+_PARALLAX_APART = 1e-3
 
 #: How far apart [deg] the places of matched stars may be in the two tables: in the median, or for a star whose proper
 #: motion is unknown.
@@ -173,6 +182,57 @@ def join_wise(gaia, wise):
     matched[rows[~same]] = -1
     for name in WISE_COLUMNS:
         gaia[name] = np.where(matched >= 0, np.asarray(wise[name])[matched], np.nan).astype(np.float32)
+
+
+def add_by_source(stars, gaia, where):
+    """Add to stars the columns of a Gaia table that they lack, matched by source_id, in place.
+
+    Parameters
+    ----------
+    stars : astropy Table
+        With ``source_id``; the parallaxes that they have stay.
+    gaia : astropy Table
+        From `spfast.data.gaia.read_gaia_by_source`.
+    where : str
+        The table's path, for messages.
+
+    Returns
+    -------
+    n_matched : int
+
+    Raises
+    ------
+    BadInputError
+        If no row matches, or the parallaxes are those of another release.
+    """
+    rows = best_rows(gaia["source_id"], np.zeros(len(gaia)), list(gaia.itercols()))
+    rows = rows[_given(np.asarray(gaia["source_id"])[rows])]
+    wanted = np.asarray(stars["source_id"])
+    matched = np.where(_given(wanted), _lookup(wanted, np.asarray(gaia["source_id"])[rows], rows), -1)
+    found = np.flatnonzero(matched >= 0)
+    if not found.size:
+        raise BadInputError(
+            f"{where}: none of its {len(gaia)} rows matches a star by source_id; check it "
+            f"({unmatched(gaia['source_id'], wanted[wanted > 0])})"
+        )
+    same = check_places(stars[found], gaia[matched[found]], consequence="get nothing from the Gaia table")
+    matched[found[~same]] = -1
+    found = found[same]
+    if "parallax" in gaia.colnames:
+        apart = np.abs(np.asarray(stars["parallax"])[found] - np.asarray(gaia["parallax"])[matched[found]])
+        apart = apart[np.isfinite(apart)]
+        if apart.size and np.median(apart) > _PARALLAX_APART:
+            raise BadInputError(
+                f"{where}: its parallaxes are {np.median(apart):.3g} mas off those of the summary (median): another "
+                f"release than {stars.meta.get('gaia_release')}; give a table of the same release"
+            )
+    for name in gaia.colnames:
+        if name not in stars.colnames and name not in WISE_COLUMNS:
+            column = {**STAR_COLUMNS, **DR3_COLUMNS}.get(name, _FLUX)
+            values = missing_column(column, len(stars)).astype(gaia[name].dtype)
+            values[matched >= 0] = np.asarray(gaia[name])[matched[matched >= 0]]
+            stars[name] = values
+    return int(np.count_nonzero(matched >= 0))
 
 
 def _given(keys):

@@ -19,7 +19,7 @@ from spfast.files import check_regular, file_sha256, is_sealed
 from spfast.model.layout import FeatureLayout
 from spfast.model.low_rank import Coordinates, LowRankModel
 
-__all__ = ["Survey", "open_survey", "verify_survey"]
+__all__ = ["Survey", "open_survey", "spectrum_kinds", "verify_survey"]
 
 #: Version of the folder's format; a reader refuses any other.
 SCHEMA = 1
@@ -36,9 +36,9 @@ _CHECKED_ROWS = 256
 _BLOCK = 256
 #: Entries of survey.json that readers need, and their types.
 _INFO = {"survey_hash": str, "n_rejected": int, "cut_flow": list, "versions": dict, "config": dict | None}
-#: APOGEE's names of spectrum files: kind, then release. The south's asStar is the same kind.
-_KINDS = {"apstar": "apStar", "asstar": "apStar", "aspcapstar": "aspcapStar"}
-_SPECTRUM_NAME = re.compile(r"(apStar|asStar|aspcapStar)-([^-]+)-", re.IGNORECASE)
+#: Names of spectrum files: kind, then release, or version of astra. The south's asStar is the same kind.
+_KINDS = {"apstar": "apStar", "asstar": "apStar", "aspcapstar": "aspcapStar", "mwmstar": "mwmStar"}
+_SPECTRUM_NAME = re.compile(r"(apStar|asStar|aspcapStar|mwmStar)-([^-]+)-", re.IGNORECASE)
 _REBUILD = "build it again with `spfast ingest`"
 
 
@@ -134,14 +134,12 @@ class Survey:
         """What the features were made of, beyond the configuration; kept with every model (dict).
 
         ``spectra`` (list of str) has kind and release of the spectra as their names tell them, e.g. ``aspcapStar
-        dr17``; ``continuum`` (str or None) is a hash of the continuum pixels.
+        dr17`` or ``mwmStar 0.6.0``; ``wise`` (str or None) is the survey of W1 and W2, ``AllWISE`` or ``unWISE``;
+        ``continuum`` (str or None) is a hash of the continuum pixels.
         """
-        files = np.asarray(self.stars["FILE"]).tolist() if "FILE" in self.stars.colnames else []
-        names = {_SPECTRUM_NAME.match(PurePosixPath(str(file)).name) for file in files}
-        kinds = {f"{_KINDS[name[1].lower()]} {name[2].lower()}" for name in names if name}
         pixels = (self.info.get("continuum") or {}).get("pixels")
         digest = None if pixels is None else hashlib.sha256(json.dumps(pixels).encode()).hexdigest()
-        return {"spectra": sorted(kinds), "continuum": digest}
+        return {"spectra": spectrum_kinds(self.stars), "wise": self.info.get("wise"), "continuum": digest}
 
     def check_values(self) -> None:
         """Refuse arrays with numbers that no build writes: not finite, or an error below zero. The check is made once.
@@ -214,6 +212,13 @@ class Survey:
 
     def __repr__(self):
         return f"<Survey {str(self.path)!r}: {self.n_stars} stars x {self.n_features} features>"
+
+
+def spectrum_kinds(stars: Table) -> list[str]:
+    """Kind and release of stars' spectra as the names of their files tell them, e.g. ``aspcapStar dr17``."""
+    files = np.asarray(stars["FILE"]).tolist() if "FILE" in stars.colnames else []
+    names = {_SPECTRUM_NAME.match(PurePosixPath(str(file)).name) for file in files}
+    return sorted({f"{_KINDS[name[1].lower()]} {name[2].lower()}" for name in names if name})
 
 
 def _end_of_map(array):

@@ -32,7 +32,8 @@ class Provenance:
     config, survey_config : dict or None
         Configuration of fit, folds and tuning, and that of the survey.
     features_origin : dict
-        What the survey's features were made of: ``spectra`` (kinds and releases), ``continuum`` (hash of its pixels).
+        What the survey's features were made of: ``spectra`` (kinds and releases), ``wise`` (whose W1 and W2),
+        ``continuum`` (hash of its pixels).
     """
 
     spfast_version: str | None = entry(kinds.CARD, default=None)
@@ -45,7 +46,9 @@ class Provenance:
         {"normalization?": kinds.DICTIONARY, "features?": kinds.DICTIONARY}, default=None, repr=False
     )
     features_origin: dict | None = entry(
-        {"spectra?": kinds.TEXTS, "continuum?": kinds.TEXT_OR_NONE}, default=None, repr=False
+        {"spectra?": kinds.TEXTS, "wise?": kinds.TEXT_OR_NONE, "continuum?": kinds.TEXT_OR_NONE},
+        default=None,
+        repr=False,
     )
 
 

@@ -13,11 +13,13 @@ from spfast.files import new_folder
 from spfast.lock import hold
 from spfast.progress import Progress
 from spfast.simulate import files
+from spfast.simulate.sdss5 import draw_spectra, write_mwm_star, write_sdss5_tables
 from spfast.simulate.spectrograph import Spectrograph
 from spfast.simulate.stars import (
     ALLWISE,
     CHUNK,
     MOCK_ZERO_POINT,
+    UNWISE,
     draw_chunk,
     draw_cluster_stars,
     measured_labels,
@@ -38,7 +40,7 @@ def simulate_download(
     n_stars: int,
     seed: int = 0,
     release: str = "dr17",
-    spectra: str = "aspcapStar",
+    spectra: str | None = None,
     quiet: bool = False,
     wrong_parallaxes: float = 0.0,
     zero_point: tuple[float, float] | str = MOCK_ZERO_POINT,
@@ -54,27 +56,30 @@ def simulate_download(
     ----------
     out : path-like
         Folder to make. It will hold ``allStar-<release>.fits``, the release's tree of spectra, ``gaia.fits`` and
-        ``truth.fits``.
+        ``truth.fits``. Of SDSS-V's releases the summary and allStar tables are where the archive has them, and
+        ``gaia.fits`` and ``allwise.fits`` go with them by source_id.
     n_stars : int
         Number of different stars; some of them have two rows in allStar.
     seed : int
     release : str
-        ``"dr14"``, ``"dr16"``, ``"dr17"`` or ``"dr19"``.
-    spectra : str
-        ``"apStar"`` or ``"aspcapStar"``.
+        ``"dr14"``, ``"dr16"``, ``"dr17"``, or SDSS-V's ``"dr19"`` and ``"dr20"``.
+    spectra : str, optional
+        ``"apStar"``, ``"aspcapStar"`` or ``"mwmStar"``, as far as the release has them; by default ``"aspcapStar"``,
+        and mwmStar of SDSS-V.
     quiet : bool
     wrong_parallaxes : float
         Share of the stars whose parallax is wrong; ``truth.fits`` marks them.
     zero_point : tuple of two float [mas], [mas/mag], or "lindegren2021"
         What Gaia's parallaxes are too small by at G = 14, and by how much more for each magnitude of measured G; or
-        by what they are in Gaia DR3, star by star (Lindegren et al. 2021), as the columns of dr17 and dr19 have it.
+        by what they are in Gaia DR3, star by star (Lindegren et al. 2021), as the columns since dr17 have it.
     clusters : sequence of str
         Literature clusters whose members come first among the stars; ``truth.fits`` names the cluster of each.
     noise : str
         "real": lines, noise and faults as in the releases' files, and cluster members along their whole giant branch;
         "ideal": easier spectra with white noise of the size that the errors say.
     wise : str
-        "allwise" or "unwise": whose W1 and W2. The table has them under AllWISE's names; unWISE's fluxes beside.
+        "allwise" or "unwise": whose W1 and W2. The table has them under AllWISE's names; unWISE's fluxes beside. Of
+        SDSS-V's releases the summary has unWISE's and ``allwise.fits`` AllWISE's, whatever is asked.
 
     Returns
     -------
@@ -89,6 +94,7 @@ def simulate_download(
     out = Path(out)
     if release not in files.RELEASES:
         raise BadInputError(f"release {release!r}: expected one of {', '.join(files.RELEASES)}")
+    spectra = next(iter(files.RELEASES[release])) if spectra is None else spectra
     if spectra not in files.RELEASES[release]:
         raise BadInputError(f"spectra {spectra!r}: {release} has {', '.join(files.RELEASES[release])}")
     if zero_point == LINDEGREN and release not in files.WITH_DR3:
@@ -100,8 +106,12 @@ def simulate_download(
     with hold(out):
         _check_empty(out)
         with new_folder(out) as partial:
-            stars = _draw(n_stars, seed, wrong_parallaxes, clusters, noise != "ideal", gaia)
-            _write(partial, stars, seed, release, spectra, quiet, spectrograph)
+            draw = n_stars, seed, wrong_parallaxes, clusters, noise != "ideal"
+            if release in files.SDSS5:
+                both = [_draw(*draw, gaia | {"wise": wise}) for wise in (UNWISE, ALLWISE)]
+                _write_sdss5(partial, *both, seed, release, spectra, quiet, spectrograph)
+            else:
+                _write(partial, _draw(*draw, gaia), seed, release, spectra, quiet, spectrograph)
     return out
 
 
@@ -120,13 +130,9 @@ def _draw(n_stars, seed, wrong_parallaxes, clusters, whole_branch, gaia):
 def _write(root, stars, seed, release, kind, quiet, spectrograph):
     n_stars = stars["ra"].size
     rng = np.random.default_rng([seed, 6])
-    stars["random_index"] = rng.permutation(4 * n_stars)[:n_stars].astype(np.int64)
-    stars["angular_distance"] = np.abs(rng.normal(0.0, 0.12, n_stars))
-    rows = _allstar_rows(stars, rng, release)
-    observations = [(np.arange(n_stars), rows, 1), _observed_again(rows, rng, release)]
-    without = rng.random(n_stars) < _NO_SPECTRUM
-    luminous = np.flatnonzero(~without & (stars["logg"] < 2.0))  # the cut on log g must not hide the damaged file
-    cut_short = int(rng.choice(luminous)) if n_stars > 10 and luminous.size else -1
+    rows = _rows(stars, rng, release)
+    observations = [(np.arange(n_stars), rows, 1), _observed_again(rows, rng)]
+    without, cut_short = _faults(stars, rng)
     with Progress("simulate", sum(len(members) for members, _, _ in observations), quiet) as progress:
         for members, rows, stream in observations:
             paths = _paths(rows, release, kind)
@@ -152,11 +158,69 @@ def _write(root, stars, seed, release, kind, quiet, spectrograph):
                     progress.advance()
     (_, once, _), (_, again, _) = observations
     columns = {name: np.concatenate([once[name], again[name]]) for name in once if name != "healpix"}
-    allstar = files.allstar_table(columns, release)
-    files.write_allstar(root / f"allStar-{release}.fits", allstar[rng.permutation(len(allstar))], release)
+    allstar = files.allstar_table(columns)
+    files.write_allstar(root / f"allStar-{release}.fits", allstar[rng.permutation(len(allstar))])
     gaia = _untidy_gaia(files.gaia_table(stars, release), rng)
     gaia[rng.permutation(len(gaia))].write(root / "gaia.fits")
     truth_table(stars).write(root / "truth.fits")
+
+
+def _write_sdss5(root, stars, allwise, seed, release, kind, quiet, spectrograph):
+    """Write what SDSS-V publishes: a star may have several spectra, and mwmStar has all of a star in one file."""
+    rng = np.random.default_rng([seed, 6])
+    rows = _rows(stars, rng, release)
+    without, cut_short = _faults(stars, rng)
+    sdss_id = 50_000_000 + rng.choice(10_000_000, stars["ra"].size, replace=False)
+    spectra = draw_spectra(stars, rows, kind, rng)
+    own = [
+        {name: values[star] for name, values in rows.items()} | {"TELESCOPE": telescope, "sdss_id": int(sdss_id[star])}
+        for star, telescope in zip(spectra["star"], spectra["telescope"], strict=True)
+    ]
+    names = [os.path.basename(files.spectrum_path(release, "apStar", row)) for row in own]
+    summary = write_sdss5_tables(root, stars, allwise, rows, spectra, sdss_id, release, names, rng)
+    n_stars = stars["ra"].size
+    with Progress("simulate", n_stars, quiet) as progress:
+        for first in range(0, n_stars, CHUNK):
+            noise = np.random.default_rng([seed, 1, first // CHUNK])
+            batch = np.flatnonzero(spectra["in_file"] & (spectra["star"] // CHUNK == first // CHUNK))
+            part = {name: values[spectra["star"][batch]] for name, values in stars.items()}
+            part |= {"snr": spectra["snr"][batch], "telescope": spectra["telescope"][batch]}
+            pixels = dict(zip(batch, zip(*spectrograph.observe(part, noise, "apStar")[:3], strict=True), strict=True))
+            for n in range(first, min(first + CHUNK, n_stars)):
+                its = [] if without[n] else batch[spectra["star"][batch] == n]
+                for path in _write_star(root, release, kind, its, own, summary, pixels, noise):
+                    if n == cut_short:
+                        os.truncate(path, path.stat().st_size // 2)
+                progress.advance()
+    truth_table(stars).write(root / "truth.fits")
+
+
+def _write_star(root, release, kind, its, own, summary, pixels, noise):
+    """Write the spectra of one star, by their rows in the summary, and return the files' paths."""
+    paths = [root / files.spectrum_path(release, kind, own[i]) for i in its]
+    if kind == "apStar":
+        for i, path in zip(its, paths, strict=True):
+            files.write_ap_star(path, release, own[i], *pixels[i], noise)
+    elif paths:
+        source = [{name: values[i] for name, values in summary.items()} for i in its]
+        spectra = {row["telescope"][:3].upper(): (row, *pixels[i]) for i, row in zip(its, source, strict=True)}
+        write_mwm_star(paths[0], release, source[0], spectra, noise)
+    return sorted(set(paths))
+
+
+def _rows(stars, rng, release):
+    """Add what tables of Gaia have besides, and return allStar's columns (dict of arrays)."""
+    n_stars = stars["ra"].size
+    stars["random_index"] = rng.permutation(4 * n_stars)[:n_stars].astype(np.int64)
+    stars["angular_distance"] = np.abs(rng.normal(0.0, 0.12, n_stars))
+    return _allstar_rows(stars, rng, release)
+
+
+def _faults(stars, rng):
+    """Choose stars without a spectrum (bool array), and one whose file is cut short (int, -1 for none)."""
+    without = rng.random(stars["ra"].size) < _NO_SPECTRUM
+    luminous = np.flatnonzero(~without & (stars["logg"] < 2.0))  # the cut on log g must not hide the damaged file
+    return without, int(rng.choice(luminous)) if without.size > 10 and luminous.size else -1
 
 
 def _paths(rows, release, kind):
@@ -204,11 +268,9 @@ def _allstar_rows(stars, rng, release):
     }
 
 
-def _observed_again(rows, rng, release):
+def _observed_again(rows, rng):
     """Choose stars that were observed in a second field too: another row and spectrum, of lower S/N."""
     again = np.flatnonzero(rng.random(len(rows["APOGEE_ID"])) < _DUPLICATED)
-    if release == "dr19":  # one combined spectrum for each telescope there
-        again = again[:0]
     second = {name: values[again] for name, values in rows.items()}
     second["SNR"] = second["SNR"] * rng.uniform(0.4, 0.95, again.size)
     second["FIELD"] = np.char.add(second["FIELD"], "-RV")

@@ -9,8 +9,11 @@ from spfast.simulate.spectra import BAD_ERROR, DETECTORS
 
 __all__ = [
     "RELEASES",
+    "SDSS5",
+    "STARVER",
     "WITH_DR3",
     "allstar_table",
+    "apstar_flux",
     "gaia_table",
     "spectrum_path",
     "write_allstar",
@@ -18,56 +21,38 @@ __all__ = [
     "write_aspcap_star",
 ]
 
-#: Folders and file names below the science archive's root, by release and kind of file.
+#: SDSS-V's releases: versions of astra and of the APOGEE pipeline. The pipeline's files end in a star's last MJD.
+SDSS5 = {"dr19": ("0.6.0", "1.3"), "dr20": ("0.8.1", "1.5")}
+STARVER = "59830"
+#: Folders and file names below the science archive's root, by release and kind of file, the usual kind first.
 RELEASES = {
     "dr14": {
-        "apStar": "apogee/spectro/redux/r8/stars/{telescope}/{place}/{prefix}-r8-{id}.fits",
         "aspcapStar": "apogee/spectro/redux/r8/stars/l31c/l31c.2/{place}/aspcapStar-r8-l31c.2-{id}.fits",
+        "apStar": "apogee/spectro/redux/r8/stars/{telescope}/{place}/{prefix}-r8-{id}.fits",
     },
     "dr16": {
-        "apStar": "apogee/spectro/redux/r12/stars/{telescope}/{field}/{prefix}-r12-{id}.fits",
         "aspcapStar": "apogee/spectro/aspcap/r12/l33/{telescope}/{field}/aspcapStar-r12-{id}.fits",
+        "apStar": "apogee/spectro/redux/r12/stars/{telescope}/{field}/{prefix}-r12-{id}.fits",
     },
     "dr17": {
-        "apStar": "apogee/spectro/redux/dr17/stars/{telescope}/{field}/{prefix}-dr17-{id}.fits",
         "aspcapStar": "apogee/spectro/aspcap/dr17/synspec_rev1/{telescope}/{field}/aspcapStar-dr17-{id}.fits",
+        "apStar": "apogee/spectro/redux/dr17/stars/{telescope}/{field}/{prefix}-dr17-{id}.fits",
     },
-    "dr19": {
-        "apStar": "spectro/apogee/redux/1.3/stars/{telescope}/{group}/{healpix}/{prefix}-1.3-{telescope}-{id}.fits",
+    **{
+        release: {
+            "mwmStar": f"spectro/astra/{astra}/spectra/star/{{groups}}/mwmStar-{astra}-{{sdss_id}}.fits",
+            "apStar": f"spectro/apogee/redux/{apred}/stars/{{telescope}}/{{group}}/{{healpix}}/"
+            f"apStar-{apred}-{{telescope}}-{{id}}-{STARVER}.fits",
+        }
+        for release, (astra, apred) in SDSS5.items()
     },
 }
 #: Releases whose stars are matched with Gaia DR3.
-WITH_DR3 = ("dr17", "dr19")
+WITH_DR3 = ("dr17", *SDSS5)
 #: What APOGEE writes for a missing number.
 MISSING = -9999.0
 _HEADER = {"CRVAL1": GRID_LOG10_START, "CDELT1": GRID_LOG10_STEP, "CRPIX1": 1, "CTYPE1": "LOG-LINEAR"}
 _TEXT_WIDTHS = {"APOGEE_ID": 18, "FILE": 64, "TELESCOPE": 8, "FIELD": 24}
-#: DR19's names of allStar's columns; a missing number is NaN there.
-_DR19_NAMES = {
-    "APOGEE_ID": "sdss4_apogee_id",
-    "TELESCOPE": "telescope",
-    "FIELD": "field",
-    "J": "j_mag",
-    "J_ERR": "e_j_mag",
-    "H": "h_mag",
-    "H_ERR": "e_h_mag",
-    "K": "k_mag",
-    "K_ERR": "e_k_mag",
-    "RA": "ra",
-    "DEC": "dec",
-    "GLON": "l",
-    "GLAT": "b",
-    "NVISITS": "n_visits",
-    "SNR": "snr",
-    "STARFLAG": "spectrum_flags",
-    "ASPCAPFLAG": "result_flags",
-    "VHELIO_AVG": "v_rad",
-    "TEFF": "teff",
-    "LOGG": "logg",
-    "M_H": "m_h_atm",
-    "FE_H": "fe_h",
-    "ALPHA_M": "alpha_m_atm",
-}
 #: BAD_PIXEL, which earlier pipelines set off the detectors.
 _UNCOVERED = 1
 
@@ -80,15 +65,15 @@ def spectrum_path(release, kind, star):
     release : str
         Key of `RELEASES`.
     kind : str
-        ``"apStar"`` or ``"aspcapStar"``.
+        Of those that the release has.
     star : dict
-        ``APOGEE_ID``, ``TELESCOPE``, ``FIELD``, ``LOCATION_ID``, ``healpix``.
+        ``APOGEE_ID``, ``TELESCOPE``, ``FIELD``, ``LOCATION_ID``, ``healpix``; for mwmStar ``sdss_id``.
 
     Returns
     -------
     str
     """
-    south = star["TELESCOPE"] == "lco25m"
+    south, sdss_id = star["TELESCOPE"] == "lco25m", star.get("sdss_id", 0)
     return RELEASES[release][kind].format(
         id=star["APOGEE_ID"],
         telescope=star["TELESCOPE"],
@@ -97,11 +82,13 @@ def spectrum_path(release, kind, star):
         prefix="asStar" if south else "apStar",
         group=star["healpix"] // 1000,
         healpix=star["healpix"],
+        groups=f"{sdss_id // 100 % 100:02d}/{sdss_id % 100:02d}",
+        sdss_id=sdss_id,
     )
 
 
-def allstar_table(rows, release):
-    """Return an allStar table from its columns, with the release's types and missing values."""
+def allstar_table(rows):
+    """Return an allStar table from its columns, with the types of the releases through DR17."""
     table = Table()
     for name, values in rows.items():
         values = np.asarray(values)
@@ -112,21 +99,12 @@ def allstar_table(rows, release):
             table[name] = values if name in ("RA", "DEC", "GLON", "GLAT") else values.astype(np.float32)
         else:
             table[name] = values
-    if release == "dr19":
-        table.rename_columns(list(_DR19_NAMES), list(_DR19_NAMES.values()))
-        for name in table.colnames:
-            if table[name].dtype.kind == "f":
-                table[name][table[name] == MISSING] = np.nan
     return table
 
 
-def write_allstar(path, table, release):
-    """Write an allStar file: the table is HDU 1 through DR17, HDU 2 after it."""
-    hdus = [fits.PrimaryHDU()]
-    if release == "dr19":
-        hdus.append(fits.BinTableHDU(Table(names=table.colnames, dtype=[table[c].dtype for c in table.colnames])))
-    hdus.append(fits.BinTableHDU(table))
-    fits.HDUList(hdus).writeto(path)
+def write_allstar(path, table):
+    """Write an allStar file as the releases through DR17 have it."""
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU(table)]).writeto(path)
     _pad_text(path)
 
 
@@ -188,16 +166,11 @@ def write_ap_star(path, release, star, flux, error, mask, rng):
     rng : numpy Generator
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = release in ("dr17", "dr19")
+    new = release not in ("dr14", "dr16")
     kind, whole = (np.float64, np.int64) if new else (np.float32, np.int16)
     n_visits = int(star["NVISITS"])
-    continuum = _continuum(star, rng)
     good = error < BAD_ERROR
-    covered = good | (mask != 0)
-    empty = np.nan if new else 0.0
-    flux = np.where(covered, flux * continuum, empty)
-    error = np.where(covered, error * continuum, np.nan if new else BAD_ERROR)
-    mask = np.where(covered, mask, 0 if new else _UNCOVERED)
+    flux, error, mask, _ = apstar_flux(star, flux, error, mask, rng, new)
     # The second combination weights the visits in another way. With one visit there is none, and DR17 has zeros.
     if n_visits == 1:
         nothing = np.zeros(N_GRID)
@@ -229,6 +202,27 @@ def write_ap_star(path, release, star, flux, error, mask, rng):
     for n_velocities in (n_visits, 1)[: 2 if new else 1]:
         hdus.append(fits.BinTableHDU(Table({"vhelio": np.full(n_velocities, star["VHELIO_AVG"], np.float64)})))
     fits.HDUList(hdus).writeto(path)
+
+
+def apstar_flux(star, flux, error, mask, rng, new):
+    """Return flux, error and mask as apStar has them, and the continuum in its unit (arrays, shape (8575,)).
+
+    Parameters
+    ----------
+    star : dict
+        ``H``.
+    flux, error, mask : array, shape (8575,)
+        Normalised.
+    rng : numpy Generator
+    new : bool
+        NaN where the detectors end, as since DR17, or else zeros and `BAD_ERROR`.
+    """
+    continuum = _continuum(star, rng)
+    covered = (error < BAD_ERROR) | (mask != 0)
+    empty = np.nan if new else 0.0
+    flux = np.where(covered, flux * continuum, empty)
+    error = np.where(covered, error * continuum, np.nan if new else BAD_ERROR)
+    return flux, error, np.where(covered, mask, 0 if new else _UNCOVERED), continuum
 
 
 def _continuum(star, rng):

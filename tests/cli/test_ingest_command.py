@@ -71,3 +71,9 @@ def test_bad_download_is_one_line_and_leaves_nothing(download, refused, said, fi
     before = sorted(path.name for path in download.iterdir())
     assert said in refused(*ingest(download, **files))
     assert sorted(path.name for path in download.iterdir()) == before
+
+
+def test_without_a_gaia_table_allstar_must_have_gaias_columns(download, refused):
+    args = [argument for argument in ingest(download) if argument not in ("--gaia", download / "gaia.fits")]
+    assert "has no Gaia parallaxes, as the tables of SDSS-V have" in refused(*args)
+    assert not (download / "survey").exists()

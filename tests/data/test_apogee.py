@@ -243,9 +243,9 @@ def test_tile_compressed_spectrum_is_refused_with_what_to_do(tmp_path, library, 
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_mwmstar_is_refused_by_name(tmp_path, library, star):
+def test_mwmstar_without_its_summary_is_refused(tmp_path, library, star):
     table = fits.BinTableHDU(Table({"flux": star[0][None], "ivar": star[1][None]}))
-    with pytest.raises(BadInputError, match=r"mwmStar, which is not supported yet: give the star's apStar file"):
+    with pytest.raises(BadInputError, match=r"mwmStar, which is read with a summary that has sdss_id"):
         spectrum_reader(library)(write(tmp_path / "mwmStar-0.6.0-1.fits", table))
 
 

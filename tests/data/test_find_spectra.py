@@ -193,10 +193,10 @@ def test_link_to_a_folder_inside_and_files_that_are_no_spectra_are_not_spoken_of
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("mwmStar-0.6.0-1000.fits", "SDSS-V's mwmStar and astraStar, which are not supported yet"),
-        ("mwmVisit-0.6.0-1000.fits.gz", "SDSS-V's"),
-        ("MWMSTAR-0.6.0-1000.FITS", "SDSS-V's"),
-        ("astraStarASPCAP-0.6.0-7.fits", "SDSS-V's"),
+        ("mwmStar-0.6.0-1000.fits", "files of SDSS-V, of which mwmStar is read with a table that has sdss_id"),
+        ("mwmVisit-0.6.0-1000.fits.gz", "of SDSS-V"),
+        ("MWMSTAR-0.6.0-1000.FITS", "of SDSS-V"),
+        ("astraStarASPCAP-0.6.0-7.fits", "of SDSS-V"),
         ("apVisit-dr17-7545-57671-074.fits", "single visits or tables"),
         ("apvisit-dr17-7545-57671-074.fits", "single visits or tables"),
         ("allStar-dr17-synspec_rev1.fits", "single visits or tables"),
@@ -209,7 +209,7 @@ def test_files_of_other_kinds_are_told_by_their_names(tmp_path, name, said):
     (tmp_path / name).touch()
     files = SpectrumFiles(tmp_path)
     assert said in files.describe()
-    assert "apStar" in files.describe()
+    assert ("apStar" in files.describe()) == ("SDSS-V" not in said)
     assert f"(e.g. {name})" in files.describe()
 
 

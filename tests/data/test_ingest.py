@@ -167,12 +167,17 @@ def test_an_existing_survey_or_folder_is_kept(download, tmp_path, config, capsys
     assert (tmp_path / "mine.partial" / "thesis.tex").exists()
 
 
-def test_apstar_and_aspcapstar_together_are_warned_of(download, tmp_path, config):
+def test_apstar_and_aspcapstar_together_are_refused(download, tmp_path, config):
     allstar = Table.read(download[0])
     path = next(download[1].rglob(allstar["FILE"][0]))
     _, (flux,), (error,) = spectra(1)
     write_ap_star(path, flux * 100, error * 100)
-    with pytest.warns(SpfastWarning, match="1 of 12 spectra are apStar"):
+    with pytest.raises(BadInputError, match=r"spectra are apStar \(1 of 12\) and aspcapStar files, whose continua"):
+        ingest(*download, tmp_path / "out", config=config, quiet=True)
+    assert not list(tmp_path.glob("out*"))
+    # The names tell it before any file is read.
+    path.rename(path.with_name(path.name.replace("aspcapStar", "apStar")))
+    with pytest.raises(BadInputError, match="the stars' spectra are apStar and aspcapStar files"):
         ingest(*download, tmp_path / "out", config=config, quiet=True)
 
 
@@ -303,7 +308,10 @@ def move_out(folder):
         (move_out, "40 links that lead out of the folder and are not followed; give the folder that they lead to"),
         (lambda s: replace_files(s, lambda name: name + ".fz", compress), "40 compressed files or archives; unpack"),
         (lambda s: replace_files(s, edit=compress), "40 files cannot be used, e.g. .*tile-compressed.* funpack"),
-        (lambda s: replace_files(s, lambda name: f"mwmStar-0.6.0-{name[-12:]}", mwm), "40 files of SDSS-V's mwmStar"),
+        (
+            lambda s: replace_files(s, lambda name: f"mwmStar-0.6.0-{name[-12:]}", mwm),
+            "40 files of SDSS-V, of which mwmStar is read with",
+        ),
         (
             lambda s: replace_files(s, lambda name: f"apVisit-{name[-12:]}"),
             "40 FITS files of other kinds, single visits",

@@ -12,10 +12,11 @@ from astropy.utils.exceptions import AstropyUserWarning
 from spfast.data.ingest import ingest
 from spfast.errors import BadInputError
 from spfast.simulate import simulate_download, simulate_survey
-from spfast.simulate.files import RELEASES, spectrum_path
+from spfast.simulate.files import RELEASES, SDSS5, spectrum_path
 from spfast.simulate.spectra import BAD_ERROR, DETECTORS
 
 N_STARS, SEED = 260, 4
+DRP = "spectro/apogee/redux"
 R8, DR17 = "apogee/spectro/redux/r8/stars", "apogee/spectro/aspcap/dr17/synspec_rev1"
 
 
@@ -63,7 +64,9 @@ def tables(download):
         ("dr16", "aspcapStar", "lco25m", "apogee/spectro/aspcap/r12/l33/lco25m/120+04/aspcapStar-r12-{id}.fits"),
         ("dr17", "apStar", "apo25m", "apogee/spectro/redux/dr17/stars/apo25m/120+04/apStar-dr17-{id}.fits"),
         ("dr17", "aspcapStar", "apo1m", f"{DR17}/apo1m/120+04/aspcapStar-dr17-{{id}}.fits"),
-        ("dr19", "apStar", "apo25m", "spectro/apogee/redux/1.3/stars/apo25m/98/98765/apStar-1.3-apo25m-{id}.fits"),
+        ("dr19", "apStar", "apo25m", f"{DRP}/1.3/stars/apo25m/98/98765/apStar-1.3-apo25m-{{id}}-59830.fits"),
+        ("dr20", "apStar", "lco25m", f"{DRP}/1.5/stars/lco25m/98/98765/apStar-1.5-lco25m-{{id}}-59830.fits"),
+        ("dr19", "mwmStar", "apo25m", "spectro/astra/0.6.0/spectra/star/25/44/mwmStar-0.6.0-54392544.fits"),
     ],
 )  # fmt: skip
 def test_spectra_have_the_paths_of_their_release(release, kind, telescope, expected):
@@ -73,19 +76,19 @@ def test_spectra_have_the_paths_of_their_release(release, kind, telescope, expec
         "FIELD": "120+04",
         "LOCATION_ID": 1 if telescope == "apo1m" else 4100,
         "healpix": 98765,
+        "sdss_id": 54392544,
     }
     assert spectrum_path(release, kind, star) == expected.format(id="2M00000068+5710233")
 
 
-@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("release", sorted(set(RELEASES) - set(SDSS5)))
 def test_tree_and_table_have_the_names_of_their_release(tmp_path, release):
     simulate_download(tmp_path / "mock", 12, seed=8, release=release, spectra="apStar", quiet=True)
     with fits.open(tmp_path / "mock" / f"allStar-{release}.fits") as hdus:
         table = hdus[-1].data
-        assert len(hdus) == (3 if release == "dr19" else 2)
+        assert len(hdus) == 2
         names = set(table.names)
         assert {"TEFF", "LOGG", "FE_H", "SNR"} <= {name.upper() for name in names}
-        assert ("sdss4_apogee_id" in names) == (release == "dr19")
         telescopes = set(np.char.strip(table["telescope"]))
         assert ("lco25m" in telescopes) == (release != "dr14")
         on_disk = {path.name for path in (tmp_path / "mock").rglob("*Star-*.fits")}
@@ -215,11 +218,13 @@ def test_dr3_columns_belong_to_newer_releases(tmp_path, tables):
 
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path):
-    for name, seed in (("first", 5), ("second", 5), ("third", 6)):
-        simulate_download(tmp_path / name, 14, seed=seed, spectra="apStar", quiet=True)
-    first, second, third = (hashes(tmp_path / name) for name in ("first", "second", "third"))
-    assert first == second
-    assert not set(first.values()) & set(third.values())
+    for options in ({"spectra": "apStar"}, {"release": "dr19"}):
+        for name, seed in (("first", 5), ("second", 5), ("third", 6)):
+            simulate_download(tmp_path / options.get("release", "") / name, 14, seed=seed, quiet=True, **options)
+        folder = tmp_path / options.get("release", "")
+        first, second, third = (hashes(folder / name) for name in ("first", "second", "third"))
+        assert first == second
+        assert not set(first.values()) & set(third.values())
 
 
 def test_a_larger_download_begins_with_the_same_stars(tmp_path, tables):
@@ -232,8 +237,8 @@ def test_a_larger_download_begins_with_the_same_stars(tmp_path, tables):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"release": "dr13"}, "dr14, dr16, dr17, dr19"),
-        ({"release": "dr19", "spectra": "aspcapStar"}, "dr19 has apStar"),
+        ({"release": "dr13"}, "dr14, dr16, dr17, dr19, dr20"),
+        ({"release": "dr19", "spectra": "aspcapStar"}, "dr19 has mwmStar, apStar"),
         ({"spectra": "mwmStar"}, "mwmStar"),
         ({"n_stars": 0}, "at least 1"),
     ],

@@ -11,6 +11,7 @@ import numpy as np
 
 from spfast.config import load_config
 from spfast.data.apogee import spectrum_reader
+from spfast.data.sdss5 import read_mwm_star
 from spfast.data.spectra.features import SpectrumFeatures
 from spfast.errors import BadInputError
 from spfast.files import writing
@@ -55,8 +56,8 @@ class ChunkNormalizer:
         Parameters
         ----------
         start : int
-        paths : list of str
-            Relative to the root.
+        paths : list
+            Relative to the root, as `spfast.data.sdss5.spectra_to_read` returns them.
 
         Returns
         -------
@@ -77,9 +78,10 @@ class ChunkNormalizer:
         ln_flux, ln_flux_error = self._buffer[:, : len(paths)]
         n_bad, failed, n_unnormalized = [0] * len(paths), [], 0
         for i, path in enumerate(paths):
+            path, *row = [path] if isinstance(path, str) else path
             path = os.path.join(self._root, path)
             try:
-                spectrum = self._read(path)
+                spectrum = read_mwm_star(path, *row) if row else self._read(path)
             except BadInputError as error:
                 if _is_out_of_reach(path, error):
                     raise

@@ -5,6 +5,7 @@ import re
 
 from spfast.data.spectra import unread
 from spfast.data.spectra.choose import TELESCOPES, choose_file
+from spfast.data.spectra.mwm_files import MwmStarFiles
 from spfast.data.spectra.unread import UnreadFiles, file_name, name_keys
 from spfast.errors import BadInputError
 
@@ -27,6 +28,8 @@ class SpectrumFiles:
         FITS files found.
     unread : UnreadFiles
         What else is there, and why it is not read.
+    mwm : MwmStarFiles
+        SDSS-V's files, which go by sdss_id.
 
     Raises
     ------
@@ -48,19 +51,28 @@ class SpectrumFiles:
         self.root = os.path.realpath(root)
         self._by_name, self._by_lower, self._by_id = {}, None, None
         self.unread = UnreadFiles()
+        self.mwm = MwmStarFiles(self.root)
         self.n_files, self._telescopes = 0, set()
         pending = [""]
         while pending:
             folder = pending.pop()
             try:
                 entries = sorted(os.scandir(os.path.join(self.root, folder)), key=lambda entry: entry.name)
+                folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+                example = self.mwm.take_tree(folder, folders)
             except OSError as error:
-                raise BadInputError(f"{os.path.join(root, folder)}: cannot be listed ({error.strerror})") from None
+                where = error.filename or os.path.join(root, folder)
+                raise BadInputError(f"{where}: cannot be listed ({error.strerror})") from None
+            if example is not None:
+                self.n_files += 1
+                self.unread.add(unread.SDSS_V, example)
+                folders = [name for name in folders if not (len(name) == 2 and name.isdecimal())]
+            pending += [os.path.join(folder, name) for name in folders]
             for entry in entries:
                 relative = os.path.join(folder, entry.name)
                 if entry.is_dir(follow_symlinks=False):
-                    pending.append(relative)
-                elif not entry.name.startswith("._"):  # macOS keeps notes on a file under such a name
+                    continue
+                if not entry.name.startswith("._"):  # macOS keeps notes on a file under such a name
                     self._add(entry, relative)
         if not self.n_files:
             seen = f" that can be read, but {self.unread}" if self.unread else "; check --spectra"
@@ -74,6 +86,7 @@ class SpectrumFiles:
         # allStar's FILE may name a file of any kind.
         if unread.is_fits(entry.name) and reason in (None, unread.NOT_COMBINED, unread.SDSS_V):
             self._by_name.setdefault(entry.name, []).append(relative)
+            self.mwm.take_file(entry.name, relative)
             self.n_files += 1
             self._telescopes.update(TELESCOPES.intersection(os.path.dirname(relative).split(os.sep)))
 
@@ -98,6 +111,10 @@ class SpectrumFiles:
         if self._kind(entry.name) is None:
             return unread.SDSS_V if entry.name.lower().startswith(self._SDSS_V) else unread.NOT_COMBINED
         return None
+
+    def example_of_apogee(self):
+        """Return the name of an apStar, asStar or aspcapStar file; empty if there is none (str)."""
+        return next((name for name in self._by_name if self._kind(name) in (0, 1)), "")
 
     def describe(self):
         """Say what is in the folder: the files that can be a star's spectrum, and those that are not read (str)."""

@@ -10,7 +10,7 @@ LEADS_OUT = "links that lead out of the folder and are not followed; give the fo
 LEADS_NOWHERE = "links that lead nowhere; correct them"
 PACKED = "compressed files or archives; unpack them (funpack for .fz)"
 NO_FILE = "pipes or devices; give files"
-SDSS_V = "files of SDSS-V's mwmStar and astraStar, which are not supported yet; give the stars' apStar files"
+SDSS_V = "files of SDSS-V, of which mwmStar is read with a table that has sdss_id; give astraAllStarASPCAP as --allstar"
 NOT_COMBINED = "FITS files of other kinds, single visits or tables; give apStar, asStar or aspcapStar files"
 
 #: Names of compressed spectra and of archives.

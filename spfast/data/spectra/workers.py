@@ -180,8 +180,8 @@ def normalize_spectra(job, paths, journal, threads, quiet):
     ----------
     job : dict
         As `ChunkNormalizer` takes it.
-    paths : list of str
-        Spectrum files, relative to the job's root.
+    paths : list
+        Spectra, as `spfast.data.sdss5.spectra_to_read` returns them, relative to the job's root.
     journal : Journal
         Read or begun.
     threads : int

@@ -195,17 +195,17 @@ def _choose(path, tables, aliases):
     """Return the table that is meant: with most of the columns, and with rows.
 
     Two that are equal in that are refused, for nobody could say which rows were left out; but the summary files of
-    SDSS have the stars of APOGEE in a table that says so.
+    SDSS-V have the stars of APOGEE in a table that says so, whatever those of BOSS have in another.
     """
 
     def rank(stored):
         lower = {name.lower() for name in stored.names}
         found = sum(any(other.lower() in lower for other in others) for others in aliases.values())
-        return found, stored.n_rows > 0, stored.preferred
+        return stored.preferred and found > 0 and stored.n_rows > 0, found, stored.n_rows > 0
 
     best = max(map(rank, tables))
     equal = [stored for stored in tables if rank(stored) == best]
-    if len(equal) > 1 and best[0] > 0 and best[1]:
+    if len(equal) > 1 and best[1] > 0 and best[2]:
         places = " and ".join(stored.place for stored in equal[:2])
         raise BadInputError(f"{path}: {places} have the same columns; save the one that is meant as a file of its own")
     return equal[0]

@@ -7,7 +7,7 @@ import numpy as np
 from astropy import units
 
 from spfast.config import MISSING_NUMBERS, SMALLEST_PARALLAX_ERROR
-from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
+from spfast.data.columns import DR3_COLUMNS, SDSS5_COLUMNS, STAR_COLUMNS
 from spfast.errors import BadInputError, SpfastWarning
 
 __all__ = [
@@ -190,7 +190,7 @@ def star_column(values, name, where, kind="f8"):
     -------
     array
     """
-    column = {**STAR_COLUMNS, **DR3_COLUMNS}.get(name)
+    column = {**STAR_COLUMNS, **DR3_COLUMNS, **SDSS5_COLUMNS}.get(name)
     kind, unit = (column.kind, column.unit) if column else (kind, "")
     values = column_values(values, kind, where, getattr(values, "unit", None), unit)
     if unit == "mag" and _is_error(name):
