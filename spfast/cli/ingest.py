@@ -2,7 +2,7 @@
 
 import argparse
 
-from spfast.cli.options import configuration
+from spfast.cli.options import configuration, setting
 from spfast.cli.outputs import say
 
 __all__ = ["HELP", "options", "print_survey", "run"]
@@ -14,6 +14,13 @@ def options(parser):
     parser.add_argument("--allstar", required=True, metavar="FILE", help="APOGEE allStar table")
     parser.add_argument("--spectra", required=True, metavar="DIR", help="folder of apStar or aspcapStar files")
     parser.add_argument("--gaia", required=True, metavar="FILE", help="Gaia table, with or without columns of WISE")
+    setting(
+        parser,
+        "sample",
+        "gaia_release",
+        help="the release of Gaia that the table is of, on which the zero point depends (default: auto, by what the "
+        "table holds)",
+    )
     parser.add_argument("--wise", metavar="FILE", help="WISE table, if the Gaia table has no such columns")
     parser.add_argument(
         "--like", metavar="SURVEY", help="make the same features as this survey has, so that its models can be used"

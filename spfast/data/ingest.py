@@ -15,6 +15,7 @@ from spfast.blas import one_blas_thread
 from spfast.config import Config
 from spfast.data.apogee import fits_library, spectrum_reader
 from spfast.data.cuts import example_of_training
+from spfast.data.gaia_release import survey_release
 from spfast.data.match import POLICIES
 from spfast.data.parent_sample import parent_sample
 from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
@@ -179,8 +180,9 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
             "pixels": head["continuum"],
         },
     }
-    if "aspcapflag_bits" in stars.meta:
-        provenance["aspcapflag_bits"] = stars.meta["aspcapflag_bits"]
+    for name in ("aspcapflag_bits", "gaia_release", "gaia_release_reason"):
+        if name in stars.meta:
+            provenance[name] = stars.meta[name]
     survey = _write(out, stars, flow, results, config, provenance, threads, quiet, like_survey)
     if not quiet:
         _print_cut_flow(survey)
@@ -361,3 +363,5 @@ def _print_cut_flow(survey):
     for cut, n_left in survey.info["cut_flow"]:
         print(f"{n_left:>10,}  {cut}")
     print(f"{survey.info['n_training']:>10,}  of them in the Training Set; {survey.n_features:,} features")
+    release = survey_release(survey)
+    print(f"parallaxes of {release.title}: {release.reason}")

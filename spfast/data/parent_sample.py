@@ -34,7 +34,8 @@ def parent_sample(allstar, spectra, gaia, wise, config):
     Returns
     -------
     stars : astropy Table
-        The stars that are left, sorted by APOGEE_ID, with the columns of a survey.
+        The stars that are left, sorted by APOGEE_ID, with the columns of a survey. ``meta["gaia_release"]`` is the
+        release of the parallaxes or None.
     flow : CutFlow
         The cuts so far.
 
@@ -45,7 +46,8 @@ def parent_sample(allstar, spectra, gaia, wise, config):
     """
     stars = read_allstar(allstar)
     files = SpectrumFiles(spectra)
-    gaia_table = read_gaia(gaia)
+    gaia_table = read_gaia(gaia, config.sample.gaia_release)
+    stars.meta |= {name: gaia_table.meta[name] for name in ("gaia_release", "gaia_release_reason")}
     if wise is not None:
         join_wise(gaia_table, read_wise(wise))
     for name in ("w1mpro", "w1mpro_error", "w2mpro", "w2mpro_error"):

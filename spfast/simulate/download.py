@@ -20,6 +20,7 @@ from spfast.simulate.stars import (
     MOCK_ZERO_POINT,
     draw_chunk,
     draw_cluster_stars,
+    gaia_release_of,
     measured_labels,
     truth_table,
 )
@@ -101,7 +102,7 @@ def simulate_download(
         _check_empty(out)
         with new_folder(out) as partial:
             stars = _draw(n_stars, seed, wrong_parallaxes, clusters, noise != "ideal", gaia)
-            _write(partial, stars, seed, release, spectra, quiet, spectrograph)
+            _write(partial, stars, seed, release, spectra, quiet, spectrograph, gaia_release_of(zero_point))
     return out
 
 
@@ -117,7 +118,7 @@ def _draw(n_stars, seed, wrong_parallaxes, clusters, whole_branch, gaia):
     return {name: np.concatenate([chunk[name] for chunk in chunks])[:n_stars] for name in chunks[0]}
 
 
-def _write(root, stars, seed, release, kind, quiet, spectrograph):
+def _write(root, stars, seed, release, kind, quiet, spectrograph, gaia_release):
     n_stars = stars["ra"].size
     rng = np.random.default_rng([seed, 6])
     stars["random_index"] = rng.permutation(4 * n_stars)[:n_stars].astype(np.int64)
@@ -154,7 +155,7 @@ def _write(root, stars, seed, release, kind, quiet, spectrograph):
     columns = {name: np.concatenate([once[name], again[name]]) for name in once if name != "healpix"}
     allstar = files.allstar_table(columns, release)
     files.write_allstar(root / f"allStar-{release}.fits", allstar[rng.permutation(len(allstar))], release)
-    gaia = _untidy_gaia(files.gaia_table(stars, release), rng)
+    gaia = _untidy_gaia(files.gaia_table(stars, release, gaia_release), rng)
     gaia[rng.permutation(len(gaia))].write(root / "gaia.fits")
     truth_table(stars).write(root / "truth.fits")
 

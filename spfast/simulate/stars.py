@@ -19,6 +19,7 @@ __all__ = [
     "WISE",
     "draw_chunk",
     "draw_cluster_stars",
+    "gaia_release_of",
     "measured_labels",
     "truth_table",
 ]
@@ -204,6 +205,11 @@ def _spoil(stars, share, rng):
     spurious = parallax + rng.choice([-1.0, 1.0], CHUNK) * rng.uniform(*_SPURIOUS, CHUNK) * error
     wrong = np.where(rng.random(CHUNK) < 0.5, rng.permutation(parallax), spurious)
     stars["parallax"] = np.where(stars["wrong_parallax"], wrong, parallax)
+
+
+def gaia_release_of(zero_point):
+    """The release of Gaia that mock parallaxes of a zero point are of: DR3's is its own, a constant is DR2's."""
+    return "dr3" if zero_point == LINDEGREN else "dr2"
 
 
 def measured_labels(stars):
