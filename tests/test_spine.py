@@ -15,10 +15,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A part may import itself, what stands to the right of it in one of these two rows, and what is free to all.
 SPINE = ("cli", "report", "figures", "validation", "catalog", "training", "selection", "model", "solvers", "kernels")
+_DATA_MAY_USE = ("layout", "low_rank", "learn_low_rank", "model_file")
 BESIDE = {
     "archive": {"data"},
-    "data": {"archive.releases", "model.layout", "model.low_rank", "model.learn_low_rank"}
-    | {"model.model_file", "kernels"},
+    "data": {"archive.releases", "kernels", *(f"model.{name}" for name in _DATA_MAY_USE)},
     "simulate": {"archive.releases", "data", "model.layout", "kernels"},
 }
 BELOW = {part: {part, *SPINE[i + 1 :]} for i, part in enumerate(SPINE)}

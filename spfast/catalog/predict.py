@@ -104,10 +104,8 @@ def predict_stars(
 def _added_to_parallax(model, survey):
     """What is added to the survey's Gaia parallaxes: as in training, or by their own release if it is another."""
     release, trained = survey_release(survey), model.provenance.gaia_release
-    if trained is not None and release.name not in (None, trained):
-        text = (
-            f"model: was trained on {GAIA[trained].title}, the survey has {release.title}, whose G, BP, RP differ a bit"
-        )
+    if trained in GAIA and release.name not in (None, trained):
+        text = f"model: was trained on {GAIA[trained].title}, the survey has {release.title} with G, BP, RP of its own"
         try:
             chosen = choose_zero_point(FitConfig(), release, survey.stars)
         except BadInputError as error:

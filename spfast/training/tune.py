@@ -117,9 +117,8 @@ def tune(
     """
     config = Config() if config is None else config
     if config.fit.zero_point_rule == RELEASE:
-        config = config.replace(
-            fit={"zero_point_rule": AUTO}
-        )  # the grid's numbers are added to parallaxes as published
+        # The grid's numbers are added to parallaxes as published, not to those that have their own zero point already.
+        config = config.replace(fit={"zero_point_rule": AUTO})
     given = {"score": score, "choice": choice}
     chosen_by = config.replace(tune={key: value for key, value in given.items() if value is not None}).tune
     fold_training = FoldTraining(survey, config, fold, threads, quiet)

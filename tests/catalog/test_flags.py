@@ -200,7 +200,7 @@ def test_zero_point_in_fit_and_catalog(dr3, tmp_path):
 
 
 def test_zero_point_refusals(survey, dr3, monkeypatch):
-    with pytest.raises(BadInputError, match="expected mas, or one of constant, lindegren2021"):
+    with pytest.raises(BadInputError, match="expected mas, or one of release, constant, lindegren2021"):
         resolve_config(zero_point="zinn2021")
     with pytest.raises(BadInputError, match="expected one of constant"):
         added_to_parallax(dr3.stars, "zinn2021")
