@@ -35,7 +35,7 @@ def statement(release: GaiaRelease, source: str) -> str:
     >>> from spfast.archive.releases import GAIA
     >>> dr3 = GAIA["dr3"]
     >>> statement(dr3, id_source(dr3, [42]))[-37:]
-    'a.allwise_oid WHERE g.source_id IN (42)'
+    'allwise_oid WHERE g.source_id IN (42)'
     """
     release.need("columns", "wise")
     columns = [f"g.{name}" for name in release.columns] + [f"w.{name}" for name in WISE_COLUMNS]

@@ -298,11 +298,14 @@ class _Client:
         if note.exists():
             kept = note.read_text(encoding="utf-8").split()
             if len(kept) == 2 and kept[0] == identity:
-                with contextlib.suppress(_Fault):  # the server has forgotten it
+                try:
                     job = AsyncTAPJob(kept[1], session=self._session, delete=False)
                     if job.phase in (*_UNDER_WAY, "COMPLETED"):
                         self._say(f"going on with the job {job.url}")
                         return job
+                except _Fault as fault:
+                    if not fault.final:  # else the server has forgotten it
+                        raise
             note.unlink()
         uploads = None
         if asked.by == "tmass_id":

@@ -86,7 +86,7 @@ class GaiaRelease:
         unknown = [name for name in names if getattr(self, name) is None]
         if unknown:
             raise BadInputError(
-                f"{self.title}: its {unknown[0].replace('_', ' ')} was not known when this spfast was made; "
+                f"{self.title}: its {unknown[0].replace('_', ' ')} are not known to this version of spfast; "
                 f"take another release ({', '.join(name for name, other in GAIA.items() if not other.announced)}) or a "
                 "newer spfast"
             )

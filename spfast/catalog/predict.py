@@ -107,7 +107,7 @@ def _added_to_parallax(model, survey):
     if trained in GAIA and release.name not in (None, trained):
         text = f"model: was trained on {GAIA[trained].title}, the survey has {release.title} with G, BP, RP of its own"
         try:
-            chosen = choose_zero_point(FitConfig(), release, survey.stars)
+            chosen = choose_zero_point(survey, FitConfig())
         except BadInputError as error:
             warnings.warn(f"{text}; {error}: the model's zero point is used", MismatchWarning, stacklevel=3)
         else:

@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
             if args.quiet:
                 logging.getLogger("spfast").setLevel(logging.ERROR)
             warnings.simplefilter("always", SpfastWarning)
-            warnings.showwarning = _show_warning_once()
+            warnings.showwarning = _show_warning
             args.run(args)
             sys.stdout.flush()
         return EXIT_DONE
@@ -115,14 +115,5 @@ def _complain(args, message, code):
     return code
 
 
-def _show_warning_once():
-    """What shows a warning as one line; two models that say the same say it once."""
-    shown = set()
-
-    def show(message, category, filename, lineno, file=None, line=None):
-        text = one_line(message)
-        if text not in shown:
-            shown.add(text)
-            print("spfast: warning:", text, file=sys.stderr)
-
-    return show
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+    print("spfast: warning:", one_line(message), file=sys.stderr)

@@ -11,7 +11,8 @@ from astropy.table import Table
 from spfast.archive.releases import GAIA, UNKNOWN_ZERO_POINT
 from spfast.config import CONSTANT, COVARIATES, FITTED, LINDEGREN, RELEASE, ZERO_POINT, FitConfig
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
-from spfast.data.gaia_release import Release
+from spfast.data.gaia_release import survey_release
+from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
 from spfast.errors import BadInputError, SpfastWarning
 
@@ -48,17 +49,15 @@ class ChosenZeroPoint(NamedTuple):
     reason: str
 
 
-def choose_zero_point(settings: FitConfig, release: Release, stars: Table) -> ChosenZeroPoint:
+def choose_zero_point(survey: Survey, settings: FitConfig) -> ChosenZeroPoint:
     """Choose the zero point of parallaxes by the configuration and the release that they are from.
 
     Parameters
     ----------
+    survey : Survey
     settings : FitConfig
         Under the rule "release" the zero point is the release's. Under "auto" and "fit" a search or a fit begins with
         the release's, or with a number that is not the default.
-    release : Release
-    stars : astropy Table
-        A survey's.
 
     Returns
     -------
@@ -74,7 +73,7 @@ def choose_zero_point(settings: FitConfig, release: Release, stars: Table) -> Ch
     SpfastWarning
         If the release is unknown; if DR3's zero point of each star cannot be had; if DR2's is used on another release.
     """
-    rule, value = settings.zero_point_rule, settings.zero_point
+    rule, value, release, stars = settings.zero_point_rule, settings.zero_point, survey_release(survey), survey.stars
     title = release.title
     if rule == CONSTANT:
         if value == ZERO_POINT and release.name not in (None, "dr2"):

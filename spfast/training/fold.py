@@ -15,7 +15,7 @@ from spfast.config import AUTO, CONSTANT, FITTED, OWN_ZERO_POINT, SMALLEST_PARAL
 from spfast.data.gaia_release import survey_release
 from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
-from spfast.data.zero_point import added_to_parallax, choose_zero_point
+from spfast.data.zero_point import ChosenZeroPoint, added_to_parallax, choose_zero_point
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.kernels.team import side_by_side
 from spfast.model.budget import ErrorBudget
@@ -87,11 +87,12 @@ class FoldTraining:
         All processors by default.
     quiet : bool
         No progress bar while "auto" looks for penalty and zero point.
+    zero_point : ChosenZeroPoint, optional
+        By default chosen by the configuration and the release that the survey's parallaxes are from.
 
     Attributes
     ----------
     zero_point : ChosenZeroPoint
-        By the configuration and the release that the survey's parallaxes are from.
     inputs : Inputs
         Features of all stars of the survey.
     stars : TrainingStars
@@ -112,13 +113,14 @@ class FoldTraining:
         fold: str | None = None,
         threads: int | None = None,
         quiet: bool = True,
+        zero_point: ChosenZeroPoint | None = None,
     ):
         # 1. The training stars and their inner folds.
         self.survey, self.config, self.fold, self.quiet = survey, Config() if config is None else config, fold, quiet
         settings = self.config.fit
         if settings.zero_point_covariates and settings.zero_point_rule != FITTED:
             raise BadInputError(f"zero point covariates {settings.zero_point_covariates!r}: only with --zero-point fit")
-        self.zero_point = choose_zero_point(settings, survey_release(survey), survey.stars)
+        self.zero_point = choose_zero_point(survey, settings) if zero_point is None else zero_point
         self.robust = None
         if settings.robust:
             self.robust = RobustSettings(settings.outlier_share or None, settings.outlier_width or None)
@@ -182,7 +184,8 @@ class FoldTraining:
             stars = stars.with_inputs(self.inputs.within(model.layout.rank, model.layout.n_products))
         if pilot is not None:
             stars, _ = self.with_scatter(stars, pilot.penalty, pilot.zero_point, pilot.intrinsic_scatter)
-        return replace(model, budget=self._error_budget(self._as_fitted(stars, model), model))
+        zero_point_error = self.zero_point.error if model.zero_point == self.zero_point.value else None
+        return replace(model, budget=self._error_budget(self._as_fitted(stars, model), model, zero_point_error))
 
     @property
     def first_zero_point(self) -> float:
@@ -431,7 +434,8 @@ def fit_folds(
     """
     config = Config() if config is None else config
     survey_inputs(survey, config.fit, threads)  # a low-rank model that the folder lacks is made once, not by each fold
-    jobs = [partial(_fit_fold, survey, config, fold, quiet) for fold in FOLDS]
+    zero_point = choose_zero_point(survey, config.fit)  # once: it may have something to say
+    jobs = [partial(_fit_fold, survey, config, fold, quiet, zero_point) for fold in FOLDS]
     if AUTO in (config.fit.penalty_rule, config.fit.zero_point_rule) or config.fit.intrinsic_scatter:
         models = [job(threads) for job in jobs]  # many fits each, with progress bars of their own
     else:
@@ -439,5 +443,5 @@ def fit_folds(
     return dict(zip(FOLDS, models, strict=True))
 
 
-def _fit_fold(survey, config, fold, quiet, threads):
-    return fit_stars(survey, config, fold, threads, quiet)
+def _fit_fold(survey, config, fold, quiet, zero_point, threads):
+    return FoldTraining(survey, config, fold, threads, quiet, zero_point).fit()
