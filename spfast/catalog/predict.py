@@ -17,7 +17,7 @@ from spfast.catalog.columns import (
 from spfast.catalog.compatibility import check_model
 from spfast.catalog.flags import star_flags
 from spfast.config import Config, FitConfig
-from spfast.data.gaia_release import survey_release
+from spfast.data.gaia_release import RELEASE_CARD, survey_release
 from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
 from spfast.data.zero_point import added_to_parallax, choose_zero_point
@@ -111,7 +111,7 @@ def _added_to_parallax(model, survey):
         except BadInputError as error:
             warnings.warn(f"{text}; {error}: the model's zero point is used", MismatchWarning, stacklevel=3)
         else:
-            text += f"; Gaia_parallax has the zero point of its own release ({chosen.reason})"
+            text += f"; its Gaia parallaxes get the zero point of their own release ({chosen.reason})"
             warnings.warn(text, MismatchWarning, stacklevel=3)
             return added_to_parallax(survey.stars, chosen.rule, chosen.value)
     return added_to_parallax(survey.stars, model.zero_point_rule, model.zero_point, model.fitted_zero_point)
@@ -137,7 +137,7 @@ def _average(right, wrong, probability):
 
 #: Comments of the header's cards.
 HEADER_COMMENTS = {
-    **{key: SURVEY_COMMENTS[key] for key in ("PRODUCT", "SPFVERS", "SURVHASH")},
+    **{key: SURVEY_COMMENTS[key] for key in ("PRODUCT", "SPFVERS", "SURVHASH", RELEASE_CARD)},
     "MODSURV": "survey that the model was trained on",
     "MODFOLD": "fold that the model was trained on",
     **model_comments(),

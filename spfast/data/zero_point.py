@@ -265,7 +265,8 @@ def lindegren_zero_point(stars: Table) -> tuple[np.ndarray, np.ndarray]:
     missing = [name for name in _NEEDED if name not in stars.colnames]
     if missing:
         raise BadInputError(
-            f"the zero point lindegren2021 needs {', '.join(missing)}, which the survey lacks; ingest a Gaia DR3 table"
+            f"the zero point lindegren2021 needs {', '.join(missing)}, which the survey lacks; ingest a Gaia DR3 table "
+            "with them (`spfast query` asks for them)"
         )
     g, nu_eff, pseudocolour, latitude = (
         float_column(stars, name, {**STAR_COLUMNS, **DR3_COLUMNS}[name].unit)
