@@ -214,7 +214,7 @@ def test_zero_point_refusals(survey, dr3, monkeypatch):
     monkeypatch.setitem(sys.modules, "zero_point", None)
     with pytest.raises(BadInputError, match="pip install 'spfast\\[zeropoint\\]'"):
         lindegren_zero_point(dr3.stars)
-    assert added_to_parallax(dr3.stars, Config().fit.zero_point_rule, 0.05)[0].tolist() == [0.05] * 400
+    assert added_to_parallax(dr3.stars, "constant", 0.05)[0].tolist() == [0.05] * 400
 
 
 def _has_package():
