@@ -107,8 +107,9 @@ GAIA = {
         title="Gaia DR2",
         schema="gaiadr2",
         epoch=2015.5,
-        # Published values for giants and others range from 0.03 to 0.08 mas.
-        zero_point=ZeroPoint(ZERO_POINT, 0.02, "Hogg, Eilers & Rix 2019"),
+        # Published values for giants range from 0.041 to 0.054 mas (Hall et al., Khan et al., Leung & Bovy, Schoenrich
+        # et al., Zinn et al., all 2019): their standard deviation is 0.005 mas.
+        zero_point=ZeroPoint(ZERO_POINT, 0.005, "Hogg, Eilers & Rix 2019"),
         relation=None,
         columns=_COLUMNS,
         by_name=(

@@ -14,7 +14,7 @@ from spfast import load_model
 from spfast.catalog.columns import FLAGS, pack_flags
 from spfast.catalog.flags import clipped_share, star_flags
 from spfast.catalog.make import make_catalog
-from spfast.config import Config, resolve_config
+from spfast.config import resolve_config
 from spfast.data.survey import Survey
 from spfast.data.zero_point import added_to_parallax, lindegren_zero_point
 from spfast.errors import BadInputError

@@ -88,7 +88,7 @@ def gaia_dr3(stars):
 def test_zero_points_of_releases(tmp_path, monkeypatch):
     survey = of_release(tmp_path / "survey", "dr2")
     found = choose_zero_point(survey, Config().fit)
-    assert found == ("constant", ZERO_POINT, 0.02, "release Gaia DR2: Hogg, Eilers & Rix 2019")
+    assert found == ("constant", ZERO_POINT, 0.005, "release Gaia DR2: Hogg, Eilers & Rix 2019")
     survey.info["gaia_release"] = "dr3"
     with pytest.warns(SpfastWarning, match=r"zero point 0.029 mas for all stars of Gaia DR3 .*not star by star: .*"):
         found = choose_zero_point(survey, Config().fit)
@@ -139,14 +139,14 @@ def test_a_number_that_is_given_wins_but_dr2_on_dr3_is_told(tmp_path):
         with pytest.warns(SpfastWarning, match=r"zero point 0.0483 mas is that of Gaia DR2, but .* of Gaia DR3"):
             assert choose_zero_point(survey, config.fit)[1] == ZERO_POINT
     automatic = load_config(overrides={"fit": {"zero_point": 0.031, "zero_point_rule": "auto"}})
-    assert choose_zero_point(survey, automatic.fit)[:3] == ("auto", 0.031, 0.015)
+    assert choose_zero_point(survey, automatic.fit)[:3] == ("auto", 0.031, 0.02)
     assert choose_zero_point(survey, Config().replace(fit={"zero_point_rule": "auto"}).fit)[1] == 0.029
 
 
 def test_the_release_and_the_reason_are_in_model_header_report_and_info(tmp_path):
     survey = of_release(tmp_path / "survey", "dr2")
     catalog = make_catalog(survey, 20.0, config=RAW, threads=1)
-    assert (catalog.meta["GAIAREL"], catalog.meta["ZEROPT_A"], catalog.meta["ZPERR_B"]) == ("dr2", ZERO_POINT, 0.02)
+    assert (catalog.meta["GAIAREL"], catalog.meta["ZEROPT_A"], catalog.meta["ZPERR_B"]) == ("dr2", ZERO_POINT, 0.005)
     assert catalog.meta["ZPWHY_A"] == "release Gaia DR2: Hogg, Eilers & Rix 2019"
     catalog["training"] = catalog["training_set"]
     numbers = key_numbers(catalog, None, {"measures": [], "calibration": []})
