@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 from archive.tap_server import serving
-from small_survey import tables
+from astropy.table import Table
+from small_survey import tables, write_download
 
-from spfast.archive.query import chunk_folder, query_archive, read_wanted
+from spfast.archive.query import CHUNK, chunk_folder, query_archive, read_wanted
 from spfast.cli import main
+from spfast.cli import query as cli_query
 from spfast.data.gaia import read_gaia
+from spfast.data.ingest import ingest
 from spfast.data.tables.read import read_table
 from spfast.errors import BadInputError, SpfastWarning
 
@@ -183,6 +186,23 @@ def test_the_command_prints_the_query_and_writes_what_ingest_takes(stars, tmp_pa
     assert "already exists" in capsys.readouterr().err
     assert main(words) == 2
     assert "-o: name the table to write, or give --print" in capsys.readouterr().err
+
+
+def test_from_allstar_to_a_survey(tmp_path):
+    allstar, spectra, gaia = write_download(tmp_path, 40)
+    table = Table.read(gaia)
+    table["ref_epoch"] = 2016.0
+    gaia.unlink()
+    with serving(table) as server:
+        assert main(["wanted", str(allstar), "-o", str(tmp_path / "wanted"), "--release", "dr17", "--quiet"]) == 0
+        words = ["query", str(tmp_path / "wanted"), "-o", str(gaia), "--server", server.url, "--quiet"]
+        assert main(words) == 0
+    survey = ingest(allstar, spectra, gaia, tmp_path / "survey", threads=1, quiet=True)
+    assert (survey.n_stars, survey.info["gaia_release"]) == (40, "dr3")
+
+
+def test_the_help_names_the_chunk_that_is_used():
+    assert cli_query.CHUNK == CHUNK
 
 
 def test_what_cannot_be_asked_is_refused(stars, tmp_path, server):
