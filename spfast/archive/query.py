@@ -49,8 +49,9 @@ _FIRST_LOOK, _LONGEST_LOOK, _FIRST_WAIT, _LONGEST_WAIT = 0.2, 30.0, 2.0, 120.0
 _FIRST_WORD = 60.0
 #: For a connection, and for a server to answer [s].
 _TIMEOUT = (20.0, 180.0)
-#: HTTP's "too large", and its "too slow"s; what servers say of a query that was too long, and of one that is wrong.
-_TOO_LARGE, _TOO_SLOW = (413,), (408, 504)
+#: HTTP's "too large", its "too slow"s and its "no longer there"s; what servers say of a query that took too long, and of
+#: one that is wrong.
+_TOO_LARGE, _TOO_SLOW, _GONE = (413,), (408, 504), (404, 410)
 _SAYS_TOO_SLOW = re.compile(r"time[d ]?-?out|timed out|execution duration|cancell?ed|too long", re.IGNORECASE)
 _SAYS_WRONG = re.compile(r"pars|syntax|unknown|not found|does not exist|cannot find|no such|not known|unresolved", re.I)
 _SAYS_BUSY = re.compile(r"quota|busy|too many|maintenance|unavailable|try again|temporar", re.IGNORECASE)
@@ -87,11 +88,11 @@ class Asked(NamedTuple):
 
 
 class _Fault(Exception):
-    """What a server did not give: why, and whether a smaller chunk may help or only time."""
+    """What a server did not give: why, HTTP's code, and whether a smaller chunk may help, or nothing."""
 
-    def __init__(self, text, smaller=False, final=False):
+    def __init__(self, text, smaller=False, final=False, code=None):
         super().__init__(text)
-        self.smaller, self.final = smaller, final
+        self.smaller, self.final, self.code = smaller, final, code
 
 
 def read_wanted(path: str | os.PathLike, release: str | None = None, by: str | None = None) -> Asked:
@@ -262,12 +263,15 @@ class _Client:
         return table
 
     def _ask_patiently(self, asked, keys, place):
-        wait = self._first_wait
+        wait, note = self._first_wait, _note(place)
         for attempt in range(1, self._tries + 1):
             try:
                 return self._ask(asked, keys, place)
             except _Fault as fault:
-                if fault.final or fault.smaller or attempt == self._tries:
+                lost = fault.code in _GONE and note.exists()  # the server has forgotten the job
+                if fault.final or fault.smaller:
+                    note.unlink(missing_ok=True)
+                if (fault.final and not lost) or fault.smaller or attempt == self._tries:
                     raise
                 self._say(f"{fault}; waiting for {wait:g} s (try {attempt} of {self._tries})")
             time.sleep(wait)
@@ -275,7 +279,7 @@ class _Client:
 
     def _ask(self, asked, keys, place):
         """One job: its rows (astropy Table), and what was cut ("" if nothing)."""
-        note = place.with_name(f"{place.name}.job")
+        note = _note(place)
         # Archives seldom keep to the letter of VOTable, and pyvo's warning of an overflow is ours to act on.
         with _faults(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -395,12 +399,17 @@ def _fault(code, text):
         return _Fault(text)
     if _SAYS_TOO_SLOW.search(text):
         return _Fault(text, smaller=True)
-    return _Fault(text, final=code is not None or bool(_SAYS_WRONG.search(text)))
+    return _Fault(text, final=code is not None or bool(_SAYS_WRONG.search(text)), code=code)
 
 
 def _one_line(text):
     text = " ".join(str(text).split())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _note(place):
+    """The file that keeps the address of the job of a chunk (Path)."""
+    return place.with_name(f"{place.name}.job")
 
 
 def _chunks(asked, size):

@@ -77,6 +77,8 @@ FAULTS = {
     "half an answer": [("half",)],
     "order to run lost": [("lost",)],
     "slow job": [("slow", 3)],
+    "job forgotten": [("slow", 2), ("poll", 404, "no such job")],
+    "result gone": [("result", 410, "results are kept for 3 days")],
 }
 
 
