@@ -49,7 +49,7 @@ _FIRST_LOOK, _LONGEST_LOOK, _FIRST_WAIT, _LONGEST_WAIT = 0.2, 30.0, 2.0, 120.0
 _FIRST_WORD = 60.0
 #: For a connection, and for a server to answer [s].
 _TIMEOUT = (20.0, 180.0)
-#: HTTP's "too large", its "too slow"s and its "no longer there"s; what servers say of a query that took too long, and of
+#: HTTP's "too large", its "too slow"s, its "no longer there"s; what servers say of a query that took too long, and of
 #: one that is wrong.
 _TOO_LARGE, _TOO_SLOW, _GONE = (413,), (408, 504), (404, 410)
 _SAYS_TOO_SLOW = re.compile(r"time[d ]?-?out|timed out|execution duration|cancell?ed|too long", re.IGNORECASE)
