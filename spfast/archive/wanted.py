@@ -132,15 +132,15 @@ def find_wanted(
     gaia = gaia_release(found.gaia if gaia is None else gaia)
     stars = rows.stars(gaia.name)
     flow = CutFlow(stars["APOGEE_ID"])
-    stars["path"] = rows.paths(found, kind, rows.astra_version(meta))
-    stars = stars[flow.apply("path of a spectrum", stars["path"] != "", lambda i: "the table does not name its file")]
     key = "sdss_id" if kind == "mwmStar" else "APOGEE_ID"
     snr = np.asarray(stars["SNR"], dtype=float)
     best = np.zeros(len(stars), bool)
-    best[best_rows(np.asarray(stars[key]).astype("U"), -snr, list(stars.itercols()))] = True
+    best[best_rows(np.asarray(stars[key]), -snr, list(stars.itercols()))] = True
     stars = stars[flow.apply("one row a star", best, lambda i: "another row has more S/N")]
     if not every_star:
         stars = cut_apogee(stars, flow, config.replace(sample={"exclude_flagged": False}))
+    stars["path"] = rows.paths(found, kind, rows.astra_version(meta), flow.rows)
+    stars = stars[flow.apply("path of a spectrum", stars["path"] != "", lambda i: "the table does not name its file")]
     if not len(stars):
         counts = ", ".join(f"{name}: {left:,}" for name, left in flow.counts)
         raise BadInputError(f"{where}: no star is wanted ({counts}); check the table and [sample]")
@@ -239,37 +239,38 @@ class _Rows:
             table[ours] = star_column(self._columns[ours], ours, f"{self._where}: column {self._columns[ours].name}")
         return table
 
-    def paths(self, release, kind, astra_version):
-        """Each row's file below the archive's root, "" where the table does not name it (str array)."""
+    def paths(self, release, kind, astra_version, chosen):
+        """The files of some rows below the archive's root, "" where the table does not name one (str array)."""
         template = release.paths[kind]
-        files, ids = self.text("FILE"), self.text("APOGEE_ID")
-        telescope = self.text("TELESCOPE")
-        location, field = self.text("LOCATION_ID"), self.text("FIELD")
-        if not self.has("TELESCOPE"):  # before DR13
-            telescope = np.where(location == "1", "apo1m", "apo25m")
-        sdss_id, healpix, apred = self.whole("sdss_id"), self.whole("healpix"), self.text("apred")
+        names = ("FILE", "APOGEE_ID", "TELESCOPE", "LOCATION_ID", "FIELD", "apred")
+        columns = [self.text(name)[chosen].tolist() for name in names]
+        columns += [self.whole(name)[chosen].tolist() for name in ("sdss_id", "healpix")]
         paths = []
-        for i in range(self.n_rows):
-            named = _FILE_NAME.search(files[i])
+        for file, star, telescope, location, field, apred, sdss_id, healpix in zip(*columns, strict=True):
+            named = _FILE_NAME.search(file)
+            if not self.has("TELESCOPE"):  # before DR13
+                telescope = "apo1m" if location == "1" else "apo25m"
             parts = {
-                "telescope": telescope[i],
-                "field": field[i],
-                "place": field[i] if location[i] == "1" else location[i],
-                "prefix": "as" if telescope[i] == "lco25m" else "ap",
-                "id": named["id"] if named else ids[i],
-                "file": os.path.basename(files[i]) if named else "",
-                "apred": apred[i] or (named["version"] if named else ""),
+                "telescope": telescope,
+                "field": field,
+                "place": field if location == "1" else location,
+                "prefix": "as" if telescope == "lco25m" else "ap",
+                "id": named["id"] if named else star,
+                "file": os.path.basename(file) if named else "",
+                "apred": apred or (named["version"] if named else ""),
                 "v_astra": astra_version,
-                "sdss_id": str(sdss_id[i]) if sdss_id[i] > 0 else "",
-                "sdss_id_group": f"{sdss_id[i] // 100 % 100:02d}/{sdss_id[i] % 100:02d}",
-                "healpix": str(healpix[i]) if healpix[i] >= 0 else "",
-                "healpix_group": str(healpix[i] // 1000),
+                "sdss_id": str(sdss_id) if sdss_id > 0 else "",
+                "healpix": str(healpix) if healpix >= 0 else "",
             }
-            path = template.format_map(parts)
-            needed = (value for name, value in parts.items() if f"{{{name}}}" in template and name != "sdss_id_group")
+            needed = [value for name, value in parts.items() if f"{{{name}}}" in template]
             # Since DR19 the 1-m telescope's files are in other folders.
-            lost = "{healpix}" in template and telescope[i] == "apo1m"
-            paths.append(path if not lost and all(map(_PART.fullmatch, needed)) else "")
+            lost = "{healpix}" in template and telescope == "apo1m"
+            groups = {
+                "sdss_id_group": f"{sdss_id // 100 % 100:02d}/{sdss_id % 100:02d}",
+                "healpix_group": str(healpix // 1000),
+            }
+            is_named = not lost and all(map(_PART.fullmatch, needed))
+            paths.append(template.format_map(parts | groups) if is_named else "")
         return np.array(paths, dtype="U")
 
 

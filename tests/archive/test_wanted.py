@@ -113,10 +113,8 @@ def test_giants_alone_unless_all_are_wanted_and_each_cut_is_counted(tmp_path, al
     path = write(tmp_path, allstar)
     assert main(["wanted", str(path), "-o", str(tmp_path / "wanted")]) == 0
     said = capsys.readouterr().out
-    assert (
-        "        14  rows in allStar\n        14  path of a spectrum\n        12  one row a star\n         9  0 < log g"
-        in said
-    )
+    assert [line.split()[0] for line in said.splitlines()[:4]] == ["14", "12", "9", "9"]
+    assert "14  rows in allStar\n        12  one row a star\n         9  0 < log g <= 2.2\n" in said
     assert "9 spectra, aspcapStar of dr17; 0 stars have a source_id of Gaia DR3" in said
     assert "rsync://dtn.sdss.org/ sas/" in said
     assert f"spfast query {tmp_path / 'wanted'} -o gaia.fits" in said
