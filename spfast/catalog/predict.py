@@ -5,7 +5,6 @@ import warnings
 import numpy as np
 from astropy.table import Table
 
-from spfast.archive.releases import GAIA
 from spfast.catalog.columns import (
     OUTLIER_SIGMA,
     build_table,
@@ -16,12 +15,12 @@ from spfast.catalog.columns import (
 )
 from spfast.catalog.compatibility import check_model
 from spfast.catalog.flags import star_flags
-from spfast.config import Config, FitConfig
-from spfast.data.gaia_release import RELEASE_CARD, survey_release
+from spfast.config import Config
+from spfast.data.gaia_release import RELEASE_CARD
 from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
-from spfast.data.zero_point import added_to_parallax, choose_zero_point
-from spfast.errors import BadInputError, MismatchWarning, SpfastWarning
+from spfast.data.zero_point import added_to_parallax
+from spfast.errors import SpfastWarning
 from spfast.model.fitted_model import FittedModel
 from spfast.selection.star_keys import seen_in_training
 from spfast.training.header import SURVEY_COMMENTS, model_cards, model_comments, survey_cards
@@ -65,7 +64,9 @@ def predict_stars(
     values = prediction_values(predicted.ln_parallax - predicted.ln_offset, predicted.ln_error, total)
     if total is not None:
         values["ln_offset"] = predicted.ln_offset
-    added, out_of_range = _added_to_parallax(model, survey)
+    added, out_of_range = added_to_parallax(
+        survey.stars, model.zero_point_rule, model.zero_point, model.fitted_zero_point
+    )
     gaia = (float_column(survey.stars, "parallax") + added)[rows]
     gaia_error = float_column(survey.stars, "parallax_error")[rows]
     missing = ~(np.isfinite(gaia) & (gaia_error > 0))
@@ -99,22 +100,6 @@ def predict_stars(
     if out_of_range is not None:
         flags["zero_point_out_of_range"] = out_of_range[rows]
     return values, flags
-
-
-def _added_to_parallax(model, survey):
-    """What is added to the survey's Gaia parallaxes: as in training, or by their own release if it is another."""
-    release, trained = survey_release(survey), model.provenance.gaia_release
-    if trained in GAIA and release.name not in (None, trained):
-        text = f"model: was trained on {GAIA[trained].title}, the survey has {release.title} with G, BP, RP of its own"
-        try:
-            chosen = choose_zero_point(survey, FitConfig())
-        except BadInputError as error:
-            warnings.warn(f"{text}; {error}: the model's zero point is used", MismatchWarning, stacklevel=3)
-        else:
-            text += f"; its Gaia parallaxes get the zero point of their own release ({chosen.reason})"
-            warnings.warn(text, MismatchWarning, stacklevel=3)
-            return added_to_parallax(survey.stars, chosen.rule, chosen.value)
-    return added_to_parallax(survey.stars, model.zero_point_rule, model.zero_point, model.fitted_zero_point)
 
 
 def _combine(spec, spec_error, gaia, gaia_error):

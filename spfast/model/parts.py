@@ -33,8 +33,6 @@ class Provenance:
         Configuration of fit, folds and tuning, and that of the survey.
     features_origin : dict
         What the survey's features were made of: ``spectra`` (kinds and releases), ``continuum`` (hash of its pixels).
-    gaia_release : str or None
-        Of the parallaxes: a key of `spfast.archive.releases.GAIA`.
     zero_point_reason : str or None
         Why the model has its zero point.
     """
@@ -51,7 +49,6 @@ class Provenance:
     features_origin: dict | None = entry(
         {"spectra?": kinds.TEXTS, "continuum?": kinds.TEXT_OR_NONE}, default=None, repr=False
     )
-    gaia_release: str | None = entry(kinds.CARD, default=None)
     zero_point_reason: str | None = entry(kinds.CARD, default=None)
 
 

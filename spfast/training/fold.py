@@ -12,7 +12,6 @@ import numpy as np
 from spfast import __version__
 from spfast.blas import one_blas_thread
 from spfast.config import AUTO, CONSTANT, FITTED, OWN_ZERO_POINT, SMALLEST_PARALLAX_ERROR, Config
-from spfast.data.gaia_release import survey_release
 from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
 from spfast.data.zero_point import ChosenZeroPoint, added_to_parallax, choose_zero_point
@@ -377,7 +376,6 @@ class FoldTraining:
             config=self.config.after_survey(),
             survey_config=survey.config,
             features_origin=survey.features_origin,
-            gaia_release=survey_release(survey).name,
             zero_point_reason=self.zero_point.reason,
         )
 

@@ -10,7 +10,6 @@ from tiny import RAW, tiny_survey
 
 from spfast.archive.releases import GAIA, UNKNOWN_ZERO_POINT
 from spfast.catalog.make import make_catalog
-from spfast.catalog.predict import predict_stars
 from spfast.cli.info import describe
 from spfast.config import LINDEGREN, ZERO_POINT, Config, load_config
 from spfast.data.gaia import read_gaia
@@ -18,7 +17,7 @@ from spfast.data.gaia_release import find_release, survey_release
 from spfast.data.ingest import ingest
 from spfast.data.tables.write import write_table
 from spfast.data.zero_point import choose_zero_point
-from spfast.errors import BadInputError, MismatchWarning, SpfastWarning
+from spfast.errors import BadInputError, SpfastWarning
 from spfast.report.text import key_numbers
 from spfast.training.fold import fit_stars
 from spfast.training.tune import tune
@@ -156,16 +155,6 @@ def test_the_release_and_the_reason_are_in_model_header_report_and_info(tmp_path
     said = dict(describe(tmp_path / "model.npz"))
     assert said["zero point"] == f"0.0483 mas added to Gaia parallaxes ({catalog.meta['ZPWHY_A']})"
     assert dict(describe(tmp_path / "survey"))["parallaxes"] == "of Gaia DR2: as the survey says"
-    # Stars of another release: predicted all the same, their parallaxes with their own zero point.
-    other = of_release(tmp_path / "other", "dr3", edit=gaia_dr3)
-    pytest.importorskip("zero_point")
-    with pytest.warns(MismatchWarning, match="was trained on Gaia DR2, the survey has Gaia DR3"):
-        values, _ = predict_stars(model, other, threads=1)
-    assert np.all(np.abs(values["Gaia_zero_point"] - ZERO_POINT) > 1e-3)
-    other.info["gaia_release"] = "dr4"
-    with pytest.warns(MismatchWarning, match="not known yet; .*: the model's zero point is used"):
-        values, _ = predict_stars(model, other, threads=1)
-    assert np.all(values["Gaia_zero_point"] == ZERO_POINT)
 
 
 def test_tuning_adds_its_grid_to_parallaxes_as_published(tmp_path):
