@@ -1,5 +1,7 @@
 """`spfast query` against a small TAP server with each fault of real ones: all stars arrive, or a run goes on later."""
 
+import sys
+
 import numpy as np
 import pytest
 from archive.tap_server import serving
@@ -151,7 +153,7 @@ def test_ctrl_c_keeps_whole_chunks_and_the_address_of_the_job(stars, tmp_path, s
             raise KeyboardInterrupt
 
     server.faults = [("slow", 0), ("slow", 3)]  # an order to run is answered by a look at the job
-    monkeypatch.setattr("spfast.archive.query.time.sleep", Enough())
+    monkeypatch.setattr("spfast.archive.tap.time.sleep", Enough())
     with pytest.raises(KeyboardInterrupt):
         ask(stars, tmp_path, server)
     folder = chunk_folder(tmp_path / "gaia.fits")
@@ -205,6 +207,12 @@ def test_from_allstar_to_a_survey(tmp_path):
 
 def test_the_help_names_the_chunk_that_is_used():
     assert cli_query.CHUNK == CHUNK
+
+
+def test_without_pyvo_the_extra_is_named(stars, tmp_path, server, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyvo", None)
+    with pytest.raises(BadInputError, match=r"query needs pyvo; install it \(pip install 'spfast\[query\]'\)"):
+        ask(stars, tmp_path, server)
 
 
 def test_what_cannot_be_asked_is_refused(stars, tmp_path, server):
