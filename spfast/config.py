@@ -12,7 +12,8 @@ from spfast.errors import BadInputError, SpfastWarning, reading
 from spfast.files import check_regular
 
 __all__ = [
-    *("AUTO", "CONSTANT", "FITTED", "LINDEGREN", "OWN_ZERO_POINT", "COVARIATES", "ZERO_POINT", "BEST_SNR"),
+    *("AUTO", "CONSTANT", "FITTED", "LINDEGREN", "RELEASE", "OWN_ZERO_POINT", "COVARIATES", "ZERO_POINT", "BEST_SNR"),
+    *("GAIA_RELEASES",),
     *("MISSING_NUMBERS", "SMALLEST_PARALLAX_ERROR"),
     *(
         "Config",
@@ -30,13 +31,16 @@ __all__ = [
 
 
 #: Rules for the penalty and the zero point: the number given, one that cross-validation chooses within a model's own
-#: training stars, one that is fitted with the coefficients, and that of Gaia DR3 (Lindegren et al. 2021).
-CONSTANT, AUTO, FITTED, LINDEGREN = "constant", "auto", "fit", "lindegren2021"
+#: training stars, one that is fitted with the coefficients, that of Gaia DR3 (Lindegren et al. 2021), and that of the
+#: release that the parallaxes are from (`spfast.archive.releases`).
+CONSTANT, AUTO, FITTED, LINDEGREN, RELEASE = "constant", "auto", "fit", "lindegren2021", "release"
+#: Releases of Gaia that a table may be of.
+GAIA_RELEASES = ("dr2", "dr3", "dr4")
 #: Rules whose zero point is a model's own and kept with it; under the others each star has its own before any fit.
 OWN_ZERO_POINT = (CONSTANT, AUTO, FITTED)
 #: What a fitted zero point may be linear in besides a constant, and its unit.
 COVARIATES = {"G": "mag", "BP-RP": "mag", "ecl_lat": "deg"}
-#: The paper's zero point [mas].
+#: The paper's zero point, of Gaia DR2 [mas].
 ZERO_POINT = 0.0483
 #: "Best" stars: raw Gaia parallax over error at least this (Hogg, Eilers & Rix 2019).
 BEST_SNR = 20.0
@@ -90,6 +94,7 @@ class SampleConfig(_Section):
     jk_offset: float = _cut(0.4)  # Eq. 6: J-K < offset + slope (BP-RP) [mag]
     jk_slope: float = _cut(0.45)
     hw2_min: float = _cut(-0.05)  # Eq. 7: H-W2 > this [mag]
+    gaia_release: str = _one_of(AUTO, *GAIA_RELEASES)  # of the Gaia table; "auto": by what the table holds
     exclude_variable: bool = True  # Gaia phot_variable_flag == 'VARIABLE'
     missing_bands: str = _one_of("estimated", "rejected")  # magnitudes that a star lacks, from its others and spectrum
     bands_min: int = _number(4, 1, 8)  # bands that a star needs if others are estimated
@@ -148,7 +153,7 @@ class FitConfig(_Section):
     penalty: float = _number(30.0, 0.0, 1e30)  # lambda under the rule "constant"
     penalty_rule: str = _one_of(CONSTANT, AUTO)  # "auto": by cross-validation within the model's own training stars
     zero_point: float = _number(ZERO_POINT)  # added to every Gaia parallax [mas] under the rule "constant"
-    zero_point_rule: str = _one_of(CONSTANT, LINDEGREN, AUTO, FITTED)
+    zero_point_rule: str = _one_of(RELEASE, CONSTANT, LINDEGREN, AUTO, FITTED)  # a number alone means "constant"
     zero_point_covariates: str = _names(*COVARIATES)  # under the rule "fit" it is linear in these as well
     solver: str = _one_of("prox-newton", "owlqn")
     start: str = _one_of("photometric", "burn-in")  # "burn-in": the paper's two stages
@@ -253,7 +258,7 @@ PRESETS = {
         "normalization": {"weight_power": 2, "use_pixel_mask": False},
         "sample": {"missing_bands": "rejected"},
         "features": {"magnitude_error_factor": 1.09, "bad_pixels": "one", "rank": 0},
-        "fit": {"pixels": "raw"},
+        "fit": {"pixels": "raw", "zero_point": ZERO_POINT},
         "errors": {"offset": "counted"},
     },
 }
@@ -449,6 +454,8 @@ def _merge(config, sections, where):
             if key not in specs:
                 known = ", ".join(specs)
                 raise BadInputError(f"{where}: unknown key {_short(key)} in [{name}]; expected one of {known}")
+        if name == "fit" and "zero_point" in values and section.zero_point_rule == RELEASE:
+            values = {"zero_point_rule": CONSTANT} | values  # whoever gives a number wants it to be used
         checked = {
             key: _checked(type(section), specs[key], value, f"{where}: [{name}]") for key, value in values.items()
         }

@@ -73,7 +73,8 @@ def write_low_rank_survey(path, made, rank=8, like=None, config=None):
     with SurveyWriter(path, made.layout, len(made.stars)) as writer:
         writer.features[:], writer.feature_errors[:] = made.features, made.errors
         writer.unmeasured[:] = np.packbits(made.bits, axis=1)
-        return writer.finish(made.stars, cut_flow=[("rows", len(made.stars))], config=config, like=like, threads=1)
+        told = {"gaia_release": "dr2"}  # its zero point is that of DR2
+        return writer.finish(made.stars, None, [("rows", len(made.stars))], config, told, like, threads=1)
 
 
 def low_rank_survey(path, n_stars=300, seed=0, edit=None, **options):

@@ -15,18 +15,20 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A part may import itself, what stands to the right of it in one of these two rows, and what is free to all.
 SPINE = ("cli", "report", "figures", "validation", "catalog", "training", "selection", "model", "solvers", "kernels")
+_DATA_MAY_USE = ("layout", "low_rank", "learn_low_rank", "model_file")
 BESIDE = {
-    "data": {"model.layout", "model.low_rank", "model.learn_low_rank", "model.model_file", "kernels"},
-    "simulate": {"data", "model.layout", "kernels"},
+    "archive": {"data"},
+    "data": {"archive.releases", "kernels", *(f"model.{name}" for name in _DATA_MAY_USE)},
+    "simulate": {"archive.releases", "data", "model.layout", "kernels"},
 }
 BELOW = {part: {part, *SPINE[i + 1 :]} for i, part in enumerate(SPINE)}
 for part in SPINE[: SPINE.index("selection")]:
-    BELOW[part].add("data")
-BELOW["cli"] |= {"simulate", "warmup"}
+    BELOW[part] |= {"data", "archive.releases"}
+BELOW["cli"] |= {"archive", "simulate", "warmup"}
 BELOW |= {part: {part, *others} for part, others in BESIDE.items()}
 BELOW |= {"warmup": {"data", "model", "solvers", "kernels"}, "__main__": {"cli"}, "__init__": set()}
 FREE = {"blas", "config", "errors", "files", "lock", "progress"}
-OPTIONAL = {"matplotlib", "dask", "distributed", "astroquery", "fitsio", "pyarrow", "zero_point", "pandas"}
+OPTIONAL = {"matplotlib", "dask", "distributed", "astroquery", "pyvo", "fitsio", "pyarrow", "zero_point", "pandas"}
 
 
 def imports_of(path):

@@ -68,5 +68,6 @@ def tiny_survey(path, n_stars=400, seed=3, edit=None):
     config = Config().replace(features={"rank": RANK})
     with SurveyWriter(path, layout, n_stars) as writer:
         writer.features[:], writer.feature_errors[:] = features, errors
-        survey = writer.finish(stars, cut_flow=[("rows of allStar", n_stars)], config=config)
+        told = {"gaia_release": "dr2"}  # its zero point is that of DR2
+        survey = writer.finish(stars, cut_flow=[("rows of allStar", n_stars)], config=config, provenance=told)
     return survey, Table({"APOGEE_ID": stars["APOGEE_ID"], "true_parallax": true})

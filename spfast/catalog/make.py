@@ -8,6 +8,7 @@ from spfast.catalog.columns import build_table, flag_cards, pack_flags, star_val
 from spfast.catalog.flags import star_flags
 from spfast.catalog.predict import predict_stars
 from spfast.config import Config, resolve_config
+from spfast.data.gaia_release import RELEASE_CARD
 from spfast.data.survey import Survey
 from spfast.data.write_survey import package_versions
 from spfast.model.fitted_model import FittedModel
@@ -28,6 +29,7 @@ HEADER_COMMENTS = {
     "SURVHASH": SURVEY_COMMENTS["SURVHASH"],
     "FOLDRULE": "how stars are split into A and B",
     "ERRCOL": "column of the error in logarithms and distances",
+    RELEASE_CARD: SURVEY_COMMENTS[RELEASE_CARD],
     "CONFIG": SURVEY_COMMENTS["CONFIG"],
     "SURVCONF": SURVEY_COMMENTS["SURVCONF"],
     **model_comments("A"),

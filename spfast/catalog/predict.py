@@ -16,6 +16,7 @@ from spfast.catalog.columns import (
 from spfast.catalog.compatibility import check_model
 from spfast.catalog.flags import star_flags
 from spfast.config import Config
+from spfast.data.gaia_release import RELEASE_CARD
 from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
 from spfast.data.zero_point import added_to_parallax
@@ -121,7 +122,7 @@ def _average(right, wrong, probability):
 
 #: Comments of the header's cards.
 HEADER_COMMENTS = {
-    **{key: SURVEY_COMMENTS[key] for key in ("PRODUCT", "SPFVERS", "SURVHASH")},
+    **{key: SURVEY_COMMENTS[key] for key in ("PRODUCT", "SPFVERS", "SURVHASH", RELEASE_CARD)},
     "MODSURV": "survey that the model was trained on",
     "MODFOLD": "fold that the model was trained on",
     **model_comments(),

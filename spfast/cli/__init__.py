@@ -15,11 +15,13 @@ from spfast.cli import (
     info,
     ingest,
     predict,
+    query,
     rebuild,
     report,
     simulate,
     tune,
     validate,
+    wanted,
     warmup,
 )
 from spfast.cli.bus_error import bus_error_in_one_line
@@ -32,7 +34,7 @@ __all__ = ["COMMANDS", "main", "make_parser"]
 
 #: The commands in the order of the help: a module each, named as the command, with ``HELP`` (one sentence),
 #: ``options(parser)`` (adds what only it has) and ``run(args)``. What is slow to import is imported in ``run``.
-COMMANDS = (demo, simulate, ingest, fit, tune, predict, catalog, rebuild, validate, report, info, warmup)
+COMMANDS = (demo, simulate, wanted, query, ingest, fit, tune, predict, catalog, rebuild, validate, report, info, warmup)
 
 EXIT_DONE, EXIT_OUR_FAULT, EXIT_BAD_INPUT = 0, 1, 2
 #: What a shell reports for a command ended by Ctrl-C (SIGINT), by a reader that went away (SIGPIPE), or asked to end

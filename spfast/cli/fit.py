@@ -4,7 +4,7 @@ import argparse
 
 from spfast.cli.options import add_fit_options, add_overwrite_option, configuration
 from spfast.cli.outputs import output, say
-from spfast.config import Config
+from spfast.config import CONSTANT, Config
 
 __all__ = ["HELP", "options", "print_model", "run"]
 
@@ -42,6 +42,8 @@ def print_model(args: argparse.Namespace, model) -> None:
         f"{model.columns_used} used, objective {result.objective:.8g}, "
         f"KKT violation {result.kkt_violation:.2g}, {result.n_passes} passes in {result.seconds:.1f} s",
     )
+    zero_point = f"{model.zero_point:.4f} mas" if model.zero_point_rule == CONSTANT else "star by star"
+    say(args, f"    zero point {zero_point} ({model.provenance.zero_point_reason})")
     if model.tuned is not None:
         say(args, f"    chosen: {model.tuned.summary}")
     elif model.penalty == Config().fit.penalty and model.n_stars < FEW_STARS:

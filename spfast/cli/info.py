@@ -75,11 +75,19 @@ def _describe_survey(survey, verify):
         ("stars", f"{survey.n_stars:,}, of which {training:,} in the training set; {info['n_rejected']:,} rejected"),
         ("features", f"{survey.n_features:,}: {features}"),
         ("low rank", "none" if survey.low_rank is None else f"{survey.low_rank[0].rank} coordinates of the spectra"),
+        ("parallaxes", _release(survey)),
         ("hash", survey.survey_hash),
         ("whole", _WHOLE if verify else "yes, to judge by its shapes; --verify reads every byte"),
     ]
     lines += [("cut", f"{n_left:8,d}  {cut}") for cut, n_left in info["cut_flow"]]
     return [*lines, ("versions", _pairs(info["versions"])), *_config_lines(info.get("config"))]
+
+
+def _release(survey):
+    from spfast.data.gaia_release import survey_release
+
+    found = survey_release(survey)
+    return f"of {found.title}: {found.reason}"
 
 
 def _describe_model(model):
@@ -104,11 +112,12 @@ def _describe_model(model):
 
 
 def _zero_point(model):
-    rule = model.zero_point_rule
+    rule, why = model.zero_point_rule, model.provenance.zero_point_reason
+    why = "" if why is None else f" ({why})"
     if rule == CONSTANT:
-        return f"{model.zero_point:g} mas added to Gaia parallaxes"
-    fitted = model.tuned.summary if rule == FITTED else ""
-    return f"star by star: {rule} {fitted}".rstrip()
+        return f"{model.zero_point:g} mas added to Gaia parallaxes{why}"
+    fitted = f" {model.tuned.summary}" if rule == FITTED else ""
+    return f"star by star: {rule}{fitted}{why}"
 
 
 def _describe_table(table, verified):

@@ -2,7 +2,7 @@
 
 import argparse
 
-from spfast.cli.options import configuration
+from spfast.cli.options import configuration, setting
 from spfast.cli.outputs import say
 
 __all__ = ["HELP", "options", "print_survey", "run"]
@@ -23,6 +23,13 @@ def options(parser):
         "--wise",
         metavar="FILE",
         help="WISE table, if the Gaia table has no such columns; for SDSS-V's tables AllWISE in place of unWISE",
+    )
+    setting(
+        parser,
+        "sample",
+        "gaia_release",
+        help="the release of Gaia that the table is of, on which the zero point depends (default: auto, by what the "
+        "table holds)",
     )
     parser.add_argument(
         "--like", metavar="SURVEY", help="make the same features as this survey has, so that its models can be used"

@@ -143,9 +143,9 @@ def add_fit_options(parser: argparse.ArgumentParser) -> None:
         overrides_from=zero_point_settings,
         type=_number_or_word,
         metavar="MAS|RULE",
-        help="added to every Gaia parallax [mas] (default: %(default)g); auto: chosen like the penalty; fit: fitted "
-        "with the coefficients, which implies --exact-distance-modulus; lindegren2021: that of Gaia DR3, star by star "
-        "(needs pip install 'spfast[zeropoint]')",
+        help="added to every Gaia parallax [mas]; release (default): that of the release that the parallaxes are from; "
+        "auto: chosen like the penalty; fit: fitted with the coefficients, which implies --exact-distance-modulus; "
+        "lindegren2021: that of Gaia DR3, star by star (needs pip install 'spfast[zeropoint]')",
     )
     setting(
         parser,

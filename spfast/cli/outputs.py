@@ -13,7 +13,20 @@ __all__ = ["one_line", "output", "outputs", "say"]
 #: Characters of a message, at most.
 _LONGEST = 600
 #: Attributes of a command's arguments that name what it reads.
-_INPUTS = ("allstar", "catalog", "clusters", "compare", "config", "gaia", "model", "survey", "truth", "tune", "wise")
+_INPUTS = (
+    "allstar",
+    "catalog",
+    "clusters",
+    "compare",
+    "config",
+    "gaia",
+    "model",
+    "survey",
+    "truth",
+    "tune",
+    "wanted",
+    "wise",
+)
 
 
 def one_line(text: object) -> str:

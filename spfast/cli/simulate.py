@@ -47,9 +47,9 @@ def options(parser):
     parser.add_argument(
         "--zero-point",
         type=_number_or_lindegren,
-        default=ZERO_POINT,
         metavar=f"MAS|{LINDEGREN}",
-        help="by how much Gaia's parallaxes are too small at G = 14 [mas] (default: %(default)s); "
+        help="by how much Gaia's parallaxes are too small at G = 14 [mas] (default: that of DR2, "
+        f"{ZERO_POINT}, and of DR3 since dr19); "
         f"{LINDEGREN}: by what they are in Gaia DR3, star by star (needs pip install 'spfast[zeropoint]')",
     )
     parser.add_argument(
@@ -84,17 +84,21 @@ def run(args):
     from spfast.simulate import simulate_download, simulate_survey
 
     common = {"seed": args.seed, "quiet": args.quiet, "wrong_parallaxes": args.wrong_parallaxes}
-    common |= {"noise": args.noise, "wise": args.wise, "zero_point": args.zero_point}
-    if args.zero_point == LINDEGREN:
+    common |= {"noise": args.noise, "wise": args.wise}
+    zero_point = args.zero_point
+    if zero_point is None and (args.survey or args.zero_point_slope):
+        zero_point = ZERO_POINT
+    if zero_point == LINDEGREN:
         if args.zero_point_slope:
             raise BadInputError(f"--zero-point {LINDEGREN} has a slope of its own; leave out --zero-point-slope")
-    else:
-        warn_of_zero_point(args.zero_point)
-        common["zero_point"] = (args.zero_point, args.zero_point_slope)
+        common["zero_point"] = LINDEGREN
+    elif zero_point is not None:
+        warn_of_zero_point(zero_point)
+        common["zero_point"] = (zero_point, args.zero_point_slope)
     common["clusters"] = MOCK_CLUSTERS if args.clusters == [] else args.clusters or ()
     if args.survey:
         # The survey's configuration names the zero point that its parallaxes were made with.
-        config = configuration(args).replace(fit=zero_point_settings(args.zero_point))
+        config = configuration(args).replace(fit=zero_point_settings(zero_point))
         simulate_survey(args.out, args.stars, config=config, threads=args.threads, **common)
     else:
         simulate_download(args.out, args.stars, release=args.release, spectra=args.spectra, **common)

@@ -6,10 +6,12 @@ import numpy as np
 from astropy import units
 from astropy.table import Table
 
+from spfast.config import AUTO
 from spfast.data.columns import DR3_COLUMNS, VARIABLE_FLAGS, closest_names
+from spfast.data.gaia_release import TELLING_COLUMNS, find_release
 from spfast.data.identifiers import source_ids, tmass_key
 from spfast.data.tables.names import no_column
-from spfast.data.tables.read import read_columns
+from spfast.data.tables.read import read_columns_and_meta
 from spfast.data.tables.values import check_plausible, column_values, star_column
 from spfast.errors import BadInputError
 
@@ -39,32 +41,37 @@ _REQUIRED = (
 _OPTIONAL = ("ra", "dec", "pmra", "pmdec", "random_index", "angular_distance", *WISE_COLUMNS, *DR3_COLUMNS)
 
 
-def read_gaia(path: str | os.PathLike) -> Table:
+def read_gaia(path: str | os.PathLike, release: str = AUTO) -> Table:
     """Read a Gaia table that has 2MASS keys, with or without WISE photometry.
 
     Parameters
     ----------
     path : path-like
         In any format that `spfast.data.tables.read.read_table` reads.
+    release : str
+        Of Gaia (``"dr2"``, ...), or "auto": by what the table holds.
 
     Returns
     -------
     table : astropy Table
         ``key`` (the 2MASS designation without its prefix) and Gaia's columns, converted to Gaia's units where the file
         gives others. A missing value is NaN, -1 or an empty text; optional columns that the file lacks are absent.
+        ``meta["gaia_release"]`` is the release or None, ``meta["gaia_release_reason"]`` what tells it.
 
     Raises
     ------
     BadInputError
         If it cannot be read, has no row, lacks a column, or a column has a unit or type that cannot be converted.
     """
-    columns, names = _read(path, *_REQUIRED, *_OPTIONAL)
+    columns, names, meta = _read(path, *_REQUIRED, *_OPTIONAL, *TELLING_COLUMNS)
     result = Table({"key": _key(columns, names, path)})
     for name in (*_REQUIRED, *_OPTIONAL):
         if name in _REQUIRED or name in columns:
             result[name] = _values(columns, name, names, path)
     _convert_flux_errors(result, columns, path)
     check_plausible(result, path)
+    found = find_release(columns, names, meta, str(path), release)
+    result.meta |= {"gaia_release": found.name, "gaia_release_reason": found.reason}
     return result
 
 
@@ -79,29 +86,33 @@ def _convert_flux_errors(table, columns, path):
             table[f"phot_{band}_mean_flux_error"] = column_values(error, "f8", where, error.unit, flux.unit)
 
 
-def read_gaia_by_source(path: str | os.PathLike) -> Table:
+def read_gaia_by_source(path: str | os.PathLike, release: str = AUTO) -> Table:
     """Read a Gaia table that goes with stars whose source_id is known: any of Gaia's columns.
 
     Parameters
     ----------
     path : path-like
         As for `read_gaia`; it has ``source_id`` or ``gaia_dr3_source_id``.
+    release : str
+        As for `read_gaia`.
 
     Returns
     -------
     table : astropy Table
-        ``source_id`` and those of the columns of `read_gaia` that the file has.
+        ``source_id`` and those of the columns of `read_gaia` that the file has; its release as in `read_gaia`.
 
     Raises
     ------
     BadInputError
         As `read_gaia`.
     """
-    columns, names = _read(path, *_REQUIRED, *_OPTIONAL)
+    columns, names, meta = _read(path, *_REQUIRED, *_OPTIONAL, *TELLING_COLUMNS)
     wanted = [name for name in (*_REQUIRED, *_OPTIONAL) if name in columns or name == "source_id"]
     result = Table({name: _values(columns, name, names, path) for name in wanted})
     _convert_flux_errors(result, columns, path)
     check_plausible(result, path)
+    found = find_release(columns, names, meta, str(path), release)
+    result.meta |= {"gaia_release": found.name, "gaia_release_reason": found.reason}
     return result
 
 
@@ -124,7 +135,7 @@ def read_wise(path: str | os.PathLike) -> Table:
     BadInputError
         As `read_gaia`.
     """
-    columns, names = _read(path, "source_id", *WISE_COLUMNS, "ra", "dec")
+    columns, names, _ = _read(path, "source_id", *WISE_COLUMNS, "ra", "dec")
     if "key" in columns:
         result = Table({"key": _key(columns, names, path)})
     else:
@@ -137,12 +148,12 @@ def read_wise(path: str | os.PathLike) -> Table:
 
 
 def _read(path, *names):
-    """Return the columns that a table has (dict), and the names of all (list)."""
+    """Return the columns that a table has (dict), the names of all (list), and its metadata (dict)."""
     aliases = {"key": _KEY_NAMES, **{name: (name, *_ALIASES.get(name, ())) for name in names}}
-    columns, names = read_columns(path, aliases)
+    columns, names, meta = read_columns_and_meta(path, aliases)
     if columns and not len(next(iter(columns.values()))):
         raise BadInputError(f"{path}: the table has no rows, expected one for each star; make it again")
-    return columns, names
+    return columns, names, meta
 
 
 def _key(columns, names, path):

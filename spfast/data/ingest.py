@@ -15,6 +15,7 @@ from spfast.blas import one_blas_thread
 from spfast.config import Config
 from spfast.data.apogee import fits_library, spectrum_reader
 from spfast.data.cuts import example_of_training
+from spfast.data.gaia_release import survey_release
 from spfast.data.match import POLICIES
 from spfast.data.parent_sample import parent_sample
 from spfast.data.sdss5 import read_mwm_star, spectra_to_read
@@ -42,7 +43,7 @@ __all__ = ["ingest"]
 #: The sections of the configuration that a survey depends on.
 _SECTIONS = ("sample", "training", "normalization", "features")
 #: What the reading of the tables found out, and survey.json keeps: see `spfast.data.allstar.read_allstar`.
-_NOTES = ("aspcapflag_bits", "gaia_release", "wise", "labels")
+_NOTES = ("aspcapflag_bits", "gaia_release", "gaia_release_reason", "wise", "labels")
 #: Fewer stars than these are hardly meant to train a model.
 _ENOUGH_TO_TRAIN = 10
 #: Stars copied at a time when the survey's arrays are written.
@@ -374,3 +375,5 @@ def _print_cut_flow(survey):
     for cut, n_left in survey.info["cut_flow"]:
         print(f"{n_left:>10,}  {cut}")
     print(f"{survey.info['n_training']:>10,}  of them in the Training Set; {survey.n_features:,} features")
+    release = survey_release(survey)
+    print(f"parallaxes of {release.title}: {release.reason}")

@@ -46,7 +46,7 @@ def parent_sample(allstar, spectra, gaia, wise, config):
     -------
     stars : astropy Table
         The stars that are left, sorted by APOGEE_ID, with the columns of a survey. Its ``meta`` has ``spectra``, the
-        product, where a file may hold spectra of several telescopes; ``wise``, and ``gaia_release`` if it is known.
+        product, where a file may hold spectra of several telescopes; ``wise``; ``gaia_release``, of the parallaxes, or None, and ``gaia_release_reason``.
     flow : CutFlow
         The cuts so far.
 
@@ -63,7 +63,7 @@ def parent_sample(allstar, spectra, gaia, wise, config):
             "with --gaia"
         )
     files = SpectrumFiles(spectra)
-    gaia_table = None if has_gaia else _read_gaia(gaia, wise)
+    gaia_table = None if has_gaia else _read_gaia(gaia, wise, config)
     allstar_ids = stars["APOGEE_ID"]
     flow = CutFlow(allstar_ids)
     if "sdss_id" in stars.colnames and files.mwm:
@@ -96,9 +96,9 @@ def parent_sample(allstar, spectra, gaia, wise, config):
     return stars, flow
 
 
-def _read_gaia(gaia, wise):
+def _read_gaia(gaia, wise, config):
     """Read a Gaia table that goes with allStar by 2MASS key, with AllWISE."""
-    table = read_gaia(gaia)
+    table = read_gaia(gaia, config.sample.gaia_release)
     if wise is not None:
         join_wise(table, read_wise(wise))
     for name in WISE_COLUMNS:
@@ -204,7 +204,7 @@ def _match_gaia(stars, flow, gaia, config):
     if not same.all():
         stars = stars[flow.apply("place", same, lambda i: "its Gaia source is elsewhere on the sky: another star's")]
         gaia = gaia[same]
-    stars.meta["wise"] = ALLWISE
+    stars.meta |= {"wise": ALLWISE} | {name: gaia.meta[name] for name in ("gaia_release", "gaia_release_reason")}
     return _with_gaia(stars, gaia, config)
 
 

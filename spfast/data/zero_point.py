@@ -2,17 +2,21 @@
 
 import threading
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from astropy.coordinates import BarycentricMeanEcliptic, SkyCoord
 from astropy.table import Table
 
-from spfast.config import CONSTANT, COVARIATES, FITTED, LINDEGREN
+from spfast.archive.releases import GAIA, UNKNOWN_ZERO_POINT
+from spfast.config import CONSTANT, COVARIATES, FITTED, LINDEGREN, RELEASE, ZERO_POINT, FitConfig
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
+from spfast.data.gaia_release import survey_release
+from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
-from spfast.errors import BadInputError
+from spfast.errors import BadInputError, SpfastWarning
 
-__all__ = ["added_to_parallax", "lindegren_zero_point", "zero_point_covariates"]
+__all__ = ["ChosenZeroPoint", "added_to_parallax", "choose_zero_point", "lindegren_zero_point", "zero_point_covariates"]
 
 #: Where the zero point of Gaia (E)DR3 is defined (Lindegren et al. 2021, A&A 649, A4, Appendix A): G [mag], effective
 #: wavenumber of five-parameter and pseudocolour of six-parameter solutions [um-1].
@@ -20,8 +24,108 @@ _G_RANGE, _NU_EFF_RANGE, _PSEUDOCOLOUR_RANGE = (6.0, 21.0), (1.1, 1.9), (1.24, 1
 #: Gaia's ``astrometric_params_solved`` of five- and six-parameter solutions.
 _FIVE, _SIX = 31, 95
 _NEEDED = ("nu_eff_used_in_astrometry", "pseudocolour", "ecl_lat", "astrometric_params_solved")
+#: Who looks for a zero point does not take the release's as known: published ones of Gaia DR2, for stars of all kinds,
+#: range from 0.03 to 0.08 mas. DR2's and DR3's differ by as much, where it is not known which of them it is [mas].
+_DOUBT = 0.02
 #: Warning filters belong to the whole process, and folds are fitted side by side: one thread at a time changes them.
 _FILTERS = threading.Lock()
+
+
+class ChosenZeroPoint(NamedTuple):
+    """How the zero point of a survey's parallaxes comes about, and why so.
+
+    Attributes
+    ----------
+    rule : str
+        "constant", "lindegren2021", "auto" or "fit".
+    value : float [mas]
+        What is added to all, where a search or a fit begins, or 0 where each star has its own.
+    error : float [mas] or None
+        What it may be wrong by for all stars together; None for a number that was given.
+    reason : str
+        In plain ASCII, for headers.
+    """
+
+    rule: str
+    value: float
+    error: float | None
+    reason: str
+
+
+def choose_zero_point(survey: Survey, settings: FitConfig) -> ChosenZeroPoint:
+    """Choose the zero point of parallaxes by the configuration and the release that they are from.
+
+    Parameters
+    ----------
+    survey : Survey
+    settings : FitConfig
+        Under the rule "release" the zero point is the release's. Under "auto" and "fit" a search or a fit begins with
+        the release's, or with a number that is not the default.
+
+    Returns
+    -------
+    ChosenZeroPoint
+
+    Raises
+    ------
+    BadInputError
+        If the release's zero point is not known and the rule needs it; or as `lindegren_zero_point`.
+
+    Warns
+    -----
+    SpfastWarning
+        If the release is unknown; if DR3's zero point of each star cannot be had; if DR2's is used on another release.
+    """
+    rule, value, release, stars = settings.zero_point_rule, settings.zero_point, survey_release(survey), survey.stars
+    title = release.title
+    if rule == CONSTANT:
+        if value == ZERO_POINT and release.name not in (None, "dr2"):
+            _warn(
+                f"zero point {value:g} mas is that of Gaia DR2, but the parallaxes are of {title} ({release.reason}); "
+                f"--zero-point {RELEASE} takes that of the release"
+            )
+        return ChosenZeroPoint(CONSTANT, value, None, f"given; parallaxes of {title}")
+    if rule == LINDEGREN:
+        return _star_by_star("given", stars)
+    own = GAIA["dr2" if release.name is None else release.name].zero_point
+    if rule != RELEASE:  # "auto" or "fit"
+        first = own or UNKNOWN_ZERO_POINT
+        is_given = value != ZERO_POINT
+        where = f"{value:g} mas, given" if is_given else f"{first.value:g} mas ({first.source})"
+        return ChosenZeroPoint(
+            rule,
+            value if is_given else first.value,
+            max(first.error, _DOUBT),
+            f"{rule}, from {where}; parallaxes of {title}",
+        )
+    if release.name is None:
+        _warn(
+            f"zero point {own.value:g} mas: that of Gaia DR2, for the survey does not say which release its parallaxes "
+            "are from; ingest it again with --gaia-release, or give --zero-point"
+        )
+        return ChosenZeroPoint(CONSTANT, own.value, _DOUBT, f"{own.source}, of Gaia DR2; the release is unknown")
+    if own is None:
+        raise BadInputError(
+            f"the parallaxes are of {title} ({release.reason}), whose zero point is not known yet; give --zero-point "
+            "MAS, or --zero-point fit: it is then fitted with the coefficients"
+        )
+    if GAIA[release.name].relation is not None:
+        try:
+            return _star_by_star(f"release {title}", stars)
+        except BadInputError as error:
+            _warn(f"zero point {own.value:g} mas for all stars of {title} ({own.source}), not star by star: {error}")
+    return ChosenZeroPoint(CONSTANT, own.value, own.error, f"release {title}: {own.source}")
+
+
+def _star_by_star(why, stars):
+    """DR3's zero point of each star; refused where it cannot be had."""
+    lindegren_zero_point(stars)
+    relation = GAIA["dr3"].relation
+    return ChosenZeroPoint(LINDEGREN, 0.0, relation.error, f"{why}: {relation.source}, star by star")
+
+
+def _warn(text):
+    warnings.warn(text, SpfastWarning, stacklevel=3)
 
 
 def added_to_parallax(stars, rule=CONSTANT, zero_point=0.0, fitted=None):
@@ -167,7 +271,8 @@ def lindegren_zero_point(stars: Table) -> tuple[np.ndarray, np.ndarray]:
     missing = [name for name in _NEEDED if name not in stars.colnames]
     if missing:
         raise BadInputError(
-            f"the zero point lindegren2021 needs {', '.join(missing)}, which the survey lacks; ingest a Gaia DR3 table"
+            f"the zero point lindegren2021 needs {', '.join(missing)}, which the survey lacks; ingest a Gaia DR3 table "
+            "with them (`spfast query` asks for them)"
         )
     g, nu_eff, pseudocolour, latitude = (
         float_column(stars, name, {**STAR_COLUMNS, **DR3_COLUMNS}[name].unit)

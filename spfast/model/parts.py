@@ -34,6 +34,8 @@ class Provenance:
     features_origin : dict
         What the survey's features were made of: ``spectra`` (kinds and releases), ``wise`` (whose W1 and W2),
         ``continuum`` (hash of its pixels).
+    zero_point_reason : str or None
+        Why the model has its zero point.
     """
 
     spfast_version: str | None = entry(kinds.CARD, default=None)
@@ -50,6 +52,7 @@ class Provenance:
         default=None,
         repr=False,
     )
+    zero_point_reason: str | None = entry(kinds.CARD, default=None)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import numpy as np
 from astropy.table import Table
 
 from spfast.catalog.columns import MASKED_SHARE
+from spfast.config import CONSTANT
 from spfast.data.survey import Survey
 from spfast.model.fitted_model import FittedModel
 from spfast.report.tables import format_number
@@ -41,6 +42,7 @@ def key_numbers(table: Table, survey: Survey | None, checks: Mapping[str, Table]
     if survey is not None:
         pixels = f"{survey.layout.n_pixels:,} pixels of the spectrum among them"
         numbers.append(("features", f"{survey.n_features:,}", pixels))
+    numbers += _zero_points(table)
     for reference, sample, label in (("gaia", "best", "scatter where Gaia is best"), ("truth", "parent", "true error")):
         for row in checks["measures"]:
             if (row["reference"], row["sample"], row["fold"]) == (reference, sample, "all"):
@@ -50,6 +52,18 @@ def key_numbers(table: Table, survey: Survey | None, checks: Mapping[str, Table]
         other = {"gaia": "Gaia", "truth": "the truth"}[row["reference"]]
         numbers.append((f"within one sigma of {other}", f"{row['share']:.1%}", f"{row['level']:.1%} for honest errors"))
     return numbers
+
+
+def _zero_points(table):
+    """What was added to Gaia's parallaxes and why, by the catalog's header."""
+    values = {fold: table.meta.get(f"ZEROPT_{fold}") for fold in "AB"}
+    if None in values.values():
+        return []
+    rules = {str(table.meta.get(f"ZPRULE_{fold}", CONSTANT)) for fold in "AB"}
+    each = dict.fromkeys(f"{float(value):.4f}" for value in values.values())
+    text = f"{' and '.join(each)} mas" if rules == {CONSTANT} else "star by star"
+    reasons = dict.fromkeys(str(table.meta.get(f"ZPWHY_{fold}", "unknown why")) for fold in "AB")
+    return [("added to Gaia parallaxes", text, "; ".join(reasons))]
 
 
 def find_warnings(

@@ -18,10 +18,11 @@ from spfast.simulate.spectrograph import Spectrograph
 from spfast.simulate.stars import (
     ALLWISE,
     CHUNK,
-    MOCK_ZERO_POINT,
     UNWISE,
+    default_zero_point,
     draw_chunk,
     draw_cluster_stars,
+    gaia_release_of,
     measured_labels,
     truth_table,
 )
@@ -43,7 +44,7 @@ def simulate_download(
     spectra: str | None = None,
     quiet: bool = False,
     wrong_parallaxes: float = 0.0,
-    zero_point: tuple[float, float] | str = MOCK_ZERO_POINT,
+    zero_point: tuple[float, float] | str | None = None,
     clusters: Sequence[str] = (),
     noise: str = "real",
     wise: str = ALLWISE,
@@ -69,8 +70,8 @@ def simulate_download(
     quiet : bool
     wrong_parallaxes : float
         Share of the stars whose parallax is wrong; ``truth.fits`` marks them.
-    zero_point : tuple of two float [mas], [mas/mag], or "lindegren2021"
-        What Gaia's parallaxes are too small by at G = 14, and by how much more for each magnitude of measured G; or
+    zero_point : tuple of two float [mas], [mas/mag], or "lindegren2021", optional
+        By default that of the release of Gaia which the tables are matched with: DR2's, and for SDSS-V DR3's. What Gaia's parallaxes are too small by at G = 14, and by how much more for each magnitude of measured G; or
         by what they are in Gaia DR3, star by star (Lindegren et al. 2021), as the columns since dr17 have it.
     clusters : sequence of str
         Literature clusters whose members come first among the stars; ``truth.fits`` names the cluster of each.
@@ -101,6 +102,7 @@ def simulate_download(
         raise BadInputError(f"zero point {LINDEGREN}: expected a release with Gaia DR3, {' or '.join(files.WITH_DR3)}")
     if n_stars < 1:
         raise BadInputError(f"stars is {n_stars}, expected at least 1")
+    zero_point = default_zero_point("dr3" if release in files.SDSS5 else "dr2") if zero_point is None else zero_point
     spectrograph = Spectrograph(noise)
     gaia = {"zero_point": zero_point, "wise": wise}
     with hold(out):
@@ -111,7 +113,8 @@ def simulate_download(
                 both = [_draw(*draw, gaia | {"wise": wise}) for wise in (UNWISE, ALLWISE)]
                 _write_sdss5(partial, *both, seed, release, spectra, quiet, spectrograph)
             else:
-                _write(partial, _draw(*draw, gaia), seed, release, spectra, quiet, spectrograph)
+                stars, of_gaia = _draw(*draw, gaia), gaia_release_of(zero_point)
+                _write(partial, stars, seed, release, spectra, quiet, spectrograph, of_gaia)
     return out
 
 
@@ -127,7 +130,7 @@ def _draw(n_stars, seed, wrong_parallaxes, clusters, whole_branch, gaia):
     return {name: np.concatenate([chunk[name] for chunk in chunks])[:n_stars] for name in chunks[0]}
 
 
-def _write(root, stars, seed, release, kind, quiet, spectrograph):
+def _write(root, stars, seed, release, kind, quiet, spectrograph, gaia_release):
     n_stars = stars["ra"].size
     rng = np.random.default_rng([seed, 6])
     rows = _rows(stars, rng, release)
@@ -160,7 +163,7 @@ def _write(root, stars, seed, release, kind, quiet, spectrograph):
     columns = {name: np.concatenate([once[name], again[name]]) for name in once if name != "healpix"}
     allstar = files.allstar_table(columns)
     files.write_allstar(root / f"allStar-{release}.fits", allstar[rng.permutation(len(allstar))])
-    gaia = _untidy_gaia(files.gaia_table(stars, release), rng)
+    gaia = _untidy_gaia(files.gaia_table(stars, release, gaia_release), rng)
     gaia[rng.permutation(len(gaia))].write(root / "gaia.fits")
     truth_table(stars).write(root / "truth.fits")
 

@@ -4,6 +4,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
+from spfast.data.gaia_release import RELEASE_CARD
 from spfast.model.layout import GRID_LOG10_START, GRID_LOG10_STEP, N_GRID
 from spfast.simulate.spectra import BAD_ERROR, DETECTORS
 
@@ -262,7 +263,7 @@ def _ap_star_header(star):
     return header
 
 
-def gaia_table(stars, release):
+def gaia_table(stars, release, gaia_release):
     """Return what Gaia's archive gives for a join with 2MASS and WISE, one row for each star."""
     table = Table()
     table["original_ext_source_id"] = np.char.replace(stars["APOGEE_ID"], "2M", "")
@@ -306,4 +307,5 @@ def gaia_table(stars, release):
     for name, (source, unit) in columns.items():
         table[name] = stars[source]
         table[name].unit = unit
+    table.meta[RELEASE_CARD] = gaia_release  # DR3's columns do not tell: a mock's zero point is what counts
     return table

@@ -214,7 +214,7 @@ def write_sdss5_tables(root, stars, allwise, rows, spectra, sdss_id, release, fi
         if own.size:
             drp = _pipeline_table(stars, rows, summary, spectra["star"], np.array(files), apred, own)
             drp.write(folder / f"allStar-{apred}-{telescope}.fits")
-    gaia = gaia_table(stars, release)
+    gaia = gaia_table(stars, release, "dr3")
     gaia.remove_columns([name for name in gaia.colnames if name.startswith(("w1", "w2", "original", "angular"))])
     wise = Table({"source_id": stars["source_id"]})
     for name, source in (("w1mpro", "W1"), ("w2mpro", "W2")):

@@ -1,9 +1,12 @@
 """Named stars, drawn in chunks that each have a seed of their own: the same stars for a download and a survey."""
 
+from importlib.util import find_spec
+
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
+from spfast.archive.releases import GAIA
 from spfast.config import LINDEGREN, ZERO_POINT
 from spfast.data.zero_point import lindegren_zero_point
 from spfast.errors import BadInputError
@@ -19,6 +22,8 @@ __all__ = [
     "WISE",
     "draw_chunk",
     "draw_cluster_stars",
+    "default_zero_point",
+    "gaia_release_of",
     "measured_labels",
     "truth_table",
 ]
@@ -204,6 +209,22 @@ def _spoil(stars, share, rng):
     spurious = parallax + rng.choice([-1.0, 1.0], CHUNK) * rng.uniform(*_SPURIOUS, CHUNK) * error
     wrong = np.where(rng.random(CHUNK) < 0.5, rng.permutation(parallax), spurious)
     stars["parallax"] = np.where(stars["wrong_parallax"], wrong, parallax)
+
+
+def default_zero_point(gaia_release):
+    """The zero point that a release of Gaia has, as `draw_chunk` takes it.
+
+    Of DR3 that of each star, or one number for all where the package that knows it is not installed.
+    """
+    release = GAIA[gaia_release]
+    if release.relation is not None and find_spec("zero_point") is not None:
+        return release.relation.source
+    return release.zero_point.value, 0.0
+
+
+def gaia_release_of(zero_point):
+    """The release of Gaia that mock parallaxes of a zero point are of: DR3's is its own, a constant is DR2's."""
+    return "dr3" if zero_point == LINDEGREN else "dr2"
 
 
 def measured_labels(stars):

@@ -29,6 +29,7 @@ from spfast.simulate.stars import (
     MOCK_ZERO_POINT,
     draw_chunk,
     draw_cluster_stars,
+    gaia_release_of,
     measured_labels,
     truth_table,
 )
@@ -118,6 +119,8 @@ def _simulate(out, n_stars, seed, config, threads, quiet, noise, draw):
         "pixel_mask": {"n_pixels": layout.n_pixels, "n_dropped": int(chip_pixels().size - layout.n_pixels)},
         "bad_pixels": None if factors is None else factors.to_dict(),
         "n_training": int(np.sum(table["training_set"])),
+        "gaia_release": gaia_release_of(draw["zero_point"]),
+        "gaia_release_reason": "the mock's zero point is that of this release",
     }
     with (
         SurveyWriter(out, layout, n_stars) as writer,

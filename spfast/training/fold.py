@@ -14,7 +14,7 @@ from spfast.blas import one_blas_thread
 from spfast.config import AUTO, CONSTANT, FITTED, OWN_ZERO_POINT, SMALLEST_PARALLAX_ERROR, Config
 from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
-from spfast.data.zero_point import added_to_parallax
+from spfast.data.zero_point import ChosenZeroPoint, added_to_parallax, choose_zero_point
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.kernels.team import side_by_side
 from spfast.model.budget import ErrorBudget
@@ -38,9 +38,6 @@ from spfast.training.zero_point import fit_survey_zero_point, with_fitted_zero_p
 
 __all__ = ["Choice", "FoldTraining", "fit_folds", "fit_stars"]
 
-#: What a release's zero point may be wrong by for the stars of a survey [mas]: published ones of Gaia DR2 range from
-#: 0.03 to 0.08, those of DR3 by star and relation over as much.
-_RELEASE_ERROR = 0.02
 #: What the zero point of the best score is wrong by beyond its noise [mas]: a model that is a little wrong for the
 #: nearest stars outweighs a zero point in the scores. From mock surveys of 2,100 stars (zero points 0.02 to 0.08 mas).
 _MISFIT_ERROR = 0.01
@@ -53,7 +50,7 @@ class Choice(NamedTuple):
     ----------
     penalty, zero_point : float [, mas]
     zero_point_error : float [mas] or None
-        None for one that was given.
+        None for one that was given, or whose error the fit will find.
     tuned : Tuned or None
         None if both were given.
     """
@@ -89,9 +86,12 @@ class FoldTraining:
         All processors by default.
     quiet : bool
         No progress bar while "auto" looks for penalty and zero point.
+    zero_point : ChosenZeroPoint, optional
+        By default chosen by the configuration and the release that the survey's parallaxes are from.
 
     Attributes
     ----------
+    zero_point : ChosenZeroPoint
     inputs : Inputs
         Features of all stars of the survey.
     stars : TrainingStars
@@ -112,12 +112,14 @@ class FoldTraining:
         fold: str | None = None,
         threads: int | None = None,
         quiet: bool = True,
+        zero_point: ChosenZeroPoint | None = None,
     ):
         # 1. The training stars and their inner folds.
         self.survey, self.config, self.fold, self.quiet = survey, Config() if config is None else config, fold, quiet
         settings = self.config.fit
         if settings.zero_point_covariates and settings.zero_point_rule != FITTED:
             raise BadInputError(f"zero point covariates {settings.zero_point_covariates!r}: only with --zero-point fit")
+        self.zero_point = choose_zero_point(survey, settings) if zero_point is None else zero_point
         self.robust = None
         if settings.robust:
             self.robust = RobustSettings(settings.outlier_share or None, settings.outlier_width or None)
@@ -181,13 +183,13 @@ class FoldTraining:
             stars = stars.with_inputs(self.inputs.within(model.layout.rank, model.layout.n_products))
         if pilot is not None:
             stars, _ = self.with_scatter(stars, pilot.penalty, pilot.zero_point, pilot.intrinsic_scatter)
-        return replace(model, budget=self._error_budget(self._as_fitted(stars, model), model))
+        zero_point_error = self.zero_point.error if model.zero_point == self.zero_point.value else None
+        return replace(model, budget=self._error_budget(self._as_fitted(stars, model), model, zero_point_error))
 
     @property
     def first_zero_point(self) -> float:
         """What a fit adds to all parallaxes [mas] before one is chosen: 0 where each star has its own already."""
-        settings = self.config.fit
-        return settings.zero_point if settings.zero_point_rule in OWN_ZERO_POINT else 0.0
+        return self.zero_point.value
 
     def inner_splits(self, repeat: int = 0) -> Sequence[Split]:
         """Folds within the training stars: "auto", a fitted zero point and the error budget hold stars out by them."""
@@ -215,30 +217,31 @@ class FoldTraining:
     def choose(self, stars: TrainingStars) -> Choice:
         """Penalty and zero point by their rules.
 
-        Under the rule "auto" the zero point is the mean, by their variances, of the configuration's and of that which
-        the scores of held-out stars prefer. Coefficients nearly make up for a wrong zero point, so that the scores
-        alone say little: what they leave open stays at the configuration's value.
+        Under the rule "auto" the zero point is the mean, by their variances, of the release's and of that which the
+        scores of held-out stars prefer. Coefficients nearly make up for a wrong zero point, so that the scores alone
+        say little: what they leave open stays at the release's value.
         """
         settings, tune, zero_point = self.config.fit, self.config.tune, self.first_zero_point
-        if AUTO not in (settings.penalty_rule, settings.zero_point_rule):
-            return Choice(settings.penalty, zero_point)
-        if settings.zero_point_rule == AUTO:
+        own_error = None if self.zero_point.rule == FITTED else self.zero_point.error
+        if AUTO not in (settings.penalty_rule, self.zero_point.rule):
+            return Choice(settings.penalty, zero_point, own_error)
+        if self.zero_point.rule == AUTO:
             refuse_parallaxes_alike(stars)
         found = cross_validate(
             self.with_robust_weights(stars, settings.penalty, zero_point)[0],
             self.splits,
             tune.penalties if settings.penalty_rule == AUTO else (settings.penalty,),
-            (*tune.zero_points, zero_point) if settings.zero_point_rule == AUTO else (zero_point,),
+            (*tune.zero_points, zero_point) if self.zero_point.rule == AUTO else (zero_point,),
             tune.score,
             tune.choice,
             quiet=self.quiet,
         )
         grid = [{"penalty": p, "zero_point": z, "score": mean} for (p, z), mean in found.means.items()]
         tuned = Tuned(found.summary, grid, list(found.notes), found.n_splits)
-        if settings.zero_point_rule != AUTO:
-            return Choice(found.penalty, zero_point, tuned=tuned)
+        if self.zero_point.rule != AUTO:
+            return Choice(found.penalty, zero_point, own_error, tuned)
         scored, error = scored_zero_point(found.points, tune.score, found.penalty)
-        chosen, error = _between(zero_point, scored, error)
+        chosen, error = _between(zero_point, self.zero_point.error, scored, error)
         summary = (
             f"{tuned.summary}; zero point {chosen:.4f} +- {error:.4f} mas, between {zero_point:g} and the one that "
             "these scores prefer"
@@ -289,8 +292,8 @@ class FoldTraining:
             raise BadInputError(f"fold is {fold!r}, expected one of {', '.join(FOLDS)}")
         settings = config.fit
         parallax, parallax_error = (float_column(survey.stars, name) for name in ("parallax", "parallax_error"))
-        if settings.zero_point_rule not in OWN_ZERO_POINT:
-            parallax = parallax + added_to_parallax(survey.stars, settings.zero_point_rule)[0]
+        if self.zero_point.rule not in OWN_ZERO_POINT:
+            parallax = parallax + added_to_parallax(survey.stars, self.zero_point.rule)[0]
         chosen = np.asarray(survey.stars["training_set"], dtype=bool) & np.isfinite(parallax) & (parallax_error > 0)
         if fold is not None:
             chosen &= fold_labels(survey.stars, config.folds).labels == fold
@@ -319,7 +322,7 @@ class FoldTraining:
                 max_iterations=settings.max_iterations,
                 start=settings.start,
                 # A zero point fitted with the coefficients needs it, in the fits for held-out stars as well.
-                exact_distance_modulus=settings.exact_distance_modulus or settings.zero_point_rule == FITTED,
+                exact_distance_modulus=settings.exact_distance_modulus or self.zero_point.rule == FITTED,
                 threads=threads,
             ),
             pixel_correlation=config.errors.pixel_correlation,
@@ -327,7 +330,7 @@ class FoldTraining:
 
     def _fit_coefficients(self, stars, chosen):
         """The model by the rule for the zero point, and the error of that."""
-        rule, (penalty, zero_point, error, tuned) = self.config.fit.zero_point_rule, chosen
+        rule, (penalty, zero_point, error, tuned) = self.zero_point.rule, chosen
         if rule != FITTED:
             model = stars.fit(penalty, zero_point, self.robust)
             return replace(model, zero_point_rule=CONSTANT if rule == AUTO else rule, tuned=tuned), error
@@ -373,13 +376,14 @@ class FoldTraining:
             config=self.config.after_survey(),
             survey_config=survey.config,
             features_origin=survey.features_origin,
+            zero_point_reason=self.zero_point.reason,
         )
 
 
-def _between(release, scored, error):
+def _between(release, release_error, scored, error):
     """The mean of a release's zero point and that of the scores by their variances, and its error [mas]."""
     weight = 1.0 / (error**2 + _MISFIT_ERROR**2) if math.isfinite(error) else 0.0
-    total = weight + _RELEASE_ERROR**-2.0
+    total = weight + release_error**-2.0
     # As the release's value plus a shift, so that scores without weight leave it to the last bit.
     return release + (weight * (scored - release) / total if weight else 0.0), total**-0.5
 
@@ -428,7 +432,8 @@ def fit_folds(
     """
     config = Config() if config is None else config
     survey_inputs(survey, config.fit, threads)  # a low-rank model that the folder lacks is made once, not by each fold
-    jobs = [partial(_fit_fold, survey, config, fold, quiet) for fold in FOLDS]
+    zero_point = choose_zero_point(survey, config.fit)  # once: it may have something to say
+    jobs = [partial(_fit_fold, survey, config, fold, quiet, zero_point) for fold in FOLDS]
     if AUTO in (config.fit.penalty_rule, config.fit.zero_point_rule) or config.fit.intrinsic_scatter:
         models = [job(threads) for job in jobs]  # many fits each, with progress bars of their own
     else:
@@ -436,5 +441,5 @@ def fit_folds(
     return dict(zip(FOLDS, models, strict=True))
 
 
-def _fit_fold(survey, config, fold, quiet, threads):
-    return fit_stars(survey, config, fold, threads, quiet)
+def _fit_fold(survey, config, fold, quiet, zero_point, threads):
+    return FoldTraining(survey, config, fold, threads, quiet, zero_point).fit()

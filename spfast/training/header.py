@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from spfast import __version__
 from spfast.config import Config
+from spfast.data.gaia_release import RELEASE_CARD, survey_release
 from spfast.data.survey import Survey
 from spfast.model.fitted_model import FittedModel
 
@@ -34,11 +35,19 @@ class _ModelCard(NamedTuple):
     alone: str = ""
 
 
+def _why_zero_point(model):
+    reason = model.provenance.zero_point_reason
+    return "unknown" if reason is None else reason
+
+
 _SURVEY_CARDS = {
     "PRODUCT": _SurveyCard("what this table is", lambda product, survey, config: product),
     "SPFVERS": _SurveyCard("version of spfast", lambda product, survey, config: __version__),
     "SURVHASH": _SurveyCard(
         "survey: SHA-256 of its arrays and stars", lambda product, survey, config: survey.survey_hash
+    ),
+    RELEASE_CARD: _SurveyCard(
+        "release of the Gaia parallaxes", lambda product, survey, config: survey_release(survey).name or "unknown"
     ),
     "CONFIG": _SurveyCard(
         "configuration of fit, folds, tuning (JSON)",
@@ -54,6 +63,7 @@ _MODEL_CARDS = {
     "PENALT": _ModelCard("L1 penalty of {}", lambda model: float(model.penalty), "PENALTY"),
     "ZEROPT": _ModelCard("[mas] added to all Gaia parallaxes for {}", lambda model: float(model.zero_point), "ZEROPT"),
     "ZPRULE": _ModelCard("zero point rule of {}", lambda model: model.zero_point_rule, "ZPRULE"),
+    "ZPWHY": _ModelCard("why this zero point, {}", _why_zero_point, "ZPWHY"),
     "ZPFIT": _ModelCard("fitted zero point of {}, mas (JSON)", fitted_zero_point, "ZPFIT"),
     "NNONZ": _ModelCard("coefficients of {} that are not zero", lambda model: int(model.n_nonzero)),
     "OBJECT": _ModelCard("objective of {} at its solution", lambda model: float(model.result.objective)),
@@ -79,7 +89,7 @@ _BUDGET_CARDS = {
     "NHELD": _ModelCard("stars held out to measure them, {}", lambda model: int(model.budget.n_held_out)),
 }
 
-#: Only where the zero point is not given, but chosen or fitted.
+#: Only where the zero point is not a number that was given.
 _ZERO_POINT_CARDS = {
     "ZPERR": _ModelCard(
         "[mas] error of the zero point, {}", lambda model: float(model.budget.zero_point_error), "ZPERR"

@@ -9,7 +9,7 @@ from astropy.table import Table
 
 from spfast import __version__
 from spfast.blas import one_blas_thread
-from spfast.config import Config
+from spfast.config import AUTO, RELEASE, Config
 from spfast.data.survey import Survey
 from spfast.selection.grid import PointStore
 from spfast.selection.splits import Split, Splits, make_splits
@@ -116,6 +116,9 @@ def tune(
         For a grid or folds that cannot be used.
     """
     config = Config() if config is None else config
+    if config.fit.zero_point_rule == RELEASE:
+        # The grid's numbers are added to parallaxes as published, not to those that have their own zero point already.
+        config = config.replace(fit={"zero_point_rule": AUTO})
     given = {"score": score, "choice": choice}
     chosen_by = config.replace(tune={key: value for key, value in given.items() if value is not None}).tune
     fold_training = FoldTraining(survey, config, fold, threads, quiet)

@@ -126,7 +126,7 @@ def test_header(catalog, survey, models):
     assert set(meta) - {f"FLAG{i}" for i in range(len(FLAGS))} == {
         key
         for key in HEADER_COMMENTS
-        if not key.startswith(("ROB", "ZPERR"))  # of other fits
+        if not key.startswith("ROB")  # of other fits
     }
     assert meta["SURVHASH"] == survey.survey_hash
     assert json.loads(meta["CONFIG"])["fit"]["penalty"] == PENALTY

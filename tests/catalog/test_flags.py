@@ -14,7 +14,7 @@ from spfast import load_model
 from spfast.catalog.columns import FLAGS, pack_flags
 from spfast.catalog.flags import clipped_share, star_flags
 from spfast.catalog.make import make_catalog
-from spfast.config import Config, resolve_config
+from spfast.config import resolve_config
 from spfast.data.survey import Survey
 from spfast.data.zero_point import added_to_parallax, lindegren_zero_point
 from spfast.errors import BadInputError
@@ -200,7 +200,7 @@ def test_zero_point_in_fit_and_catalog(dr3, tmp_path):
 
 
 def test_zero_point_refusals(survey, dr3, monkeypatch):
-    with pytest.raises(BadInputError, match="expected mas, or one of constant, lindegren2021"):
+    with pytest.raises(BadInputError, match="expected mas, or one of release, constant, lindegren2021"):
         resolve_config(zero_point="zinn2021")
     with pytest.raises(BadInputError, match="expected one of constant"):
         added_to_parallax(dr3.stars, "zinn2021")
@@ -214,7 +214,7 @@ def test_zero_point_refusals(survey, dr3, monkeypatch):
     monkeypatch.setitem(sys.modules, "zero_point", None)
     with pytest.raises(BadInputError, match="pip install 'spfast\\[zeropoint\\]'"):
         lindegren_zero_point(dr3.stars)
-    assert added_to_parallax(dr3.stars, Config().fit.zero_point_rule, 0.05)[0].tolist() == [0.05] * 400
+    assert added_to_parallax(dr3.stars, "constant", 0.05)[0].tolist() == [0.05] * 400
 
 
 def _has_package():

@@ -385,4 +385,4 @@ def test_the_error_of_the_zero_point_is_in_the_errors_of_the_catalog(survey, rul
     assert np.mean(variance[0]) > np.mean(without)
     catalog = make_catalog(survey, config=config, threads=1)
     assert catalog.meta["ZPERR_A"] == error
-    assert "ZPERR_A" not in make_catalog(survey, 20.0, config=RAW, threads=1).meta
+    assert "ZPERR_A" not in make_catalog(survey, 20.0, zero_point=-ZERO_POINT, config=RAW, threads=1).meta

@@ -20,7 +20,7 @@ from spfast.data.untrusted import GZIP_START, check_file
 from spfast.errors import BadInputError, SpfastWarning, reading
 from spfast.files import check_regular
 
-__all__ = ["is_table", "need_pyarrow", "read_columns", "read_table"]
+__all__ = ["is_table", "need_pyarrow", "read_columns", "read_columns_and_meta", "read_table"]
 
 _FITS, _VOTABLE, _PARQUET, _ECSV, _CSV = "FITS", "VOTable", "Parquet", "ECSV", "CSV"
 #: Format of each suffix, in any case; ".gz" may follow.
@@ -106,6 +106,21 @@ def read_columns(path: str | os.PathLike, aliases: Mapping[str, Sequence[str]]) 
     BadInputError
         As `read_table`; or if a column is of a type that is not read.
     """
+    return read_columns_and_meta(path, aliases)[:2]
+
+
+def read_columns_and_meta(
+    path: str | os.PathLike, aliases: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, Column], list[str], dict]:
+    """As `read_columns`, and what the file says of the whole table.
+
+    Returns
+    -------
+    columns, names
+        As `read_columns`.
+    meta : dict
+        A FITS header's cards, a VOTable's INFOs and the like.
+    """
     with _open(path) as tables:
         stored = _choose(path, tables, aliases)
         own_names = {ours: find_name(stored.names, others, str(path)) for ours, others in aliases.items()}
@@ -113,7 +128,7 @@ def read_columns(path: str | os.PathLike, aliases: Mapping[str, Sequence[str]]) 
         table = stored.read(list(dict.fromkeys(own_names.values())))
     for name, kind in table.meta.get(UNREAD, {}).items():
         raise BadInputError(f"{path}: column {name} is {kind}, expected one number or text a row; convert it")
-    return {ours: table[name] for ours, name in own_names.items()}, stored.names
+    return {ours: table[name] for ours, name in own_names.items()}, stored.names, stored.meta
 
 
 def _suffix(path):
