@@ -16,8 +16,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # A part may import itself, what stands to the right of it in one of these two rows, and what is free to all.
 SPINE = ("cli", "report", "figures", "validation", "catalog", "training", "selection", "model", "solvers", "kernels")
 BESIDE = {
-    "data": {"model.layout", "model.low_rank", "model.learn_low_rank", "model.model_file", "kernels"},
-    "simulate": {"data", "model.layout", "kernels"},
+    "data": {"model.apogee", "model.layout", "model.low_rank", "model.learn_low_rank", "model.model_file", "kernels"},
+    "simulate": {"data", "model.apogee", "model.layout", "kernels"},
 }
 BELOW = {part: {part, *SPINE[i + 1 :]} for i, part in enumerate(SPINE)}
 for part in SPINE[: SPINE.index("selection")]:

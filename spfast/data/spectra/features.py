@@ -12,7 +12,7 @@ from spfast.data.spectra.continuum import (
 )
 from spfast.errors import BadInputError
 from spfast.kernels.continuum import FEW_CONTINUUM_PIXELS, NOT_POSITIVE, OK, spectrum_row
-from spfast.model.layout import CHIPS, N_GRID
+from spfast.model.apogee import CHIPS, N_GRID
 
 __all__ = [
     "MAGNITUDE_COLUMNS",
