@@ -43,6 +43,8 @@ class CutFlow:
     ----------
     apogee_id : array of str, shape (n_rows,)
         One name for each row of allStar.
+    first : str
+        What the number of all rows stands under.
 
     Attributes
     ----------
@@ -62,10 +64,10 @@ class CutFlow:
     ['row 1 of those left']
     """
 
-    def __init__(self, apogee_id):
+    def __init__(self, apogee_id, first="rows in allStar"):
         self._apogee_id = np.asarray(apogee_id, dtype="U")
         self.rows = np.arange(len(self._apogee_id))
-        self.counts = [("rows in allStar", len(self.rows))]
+        self.counts = [(first, len(self.rows))]
         self._rejected = []
 
     def apply(self, name, keep, detail):
@@ -256,9 +258,12 @@ def good_astrometry(stars, config):
     Returns
     -------
     good : bool array, shape (n_stars,)
-        False where Gaia gives no value.
+        False where Gaia gives no value; True for all if the columns are empty, as of a table that lacks them.
     """
     cuts = config.training
+    known = np.any(np.asarray(stars["visibility_periods_used"]) >= 0)
+    if not (known or np.isfinite(stars["astrometric_chi2_al"]).any()):
+        return np.ones(len(stars), bool)
     n_obs = np.asarray(stars["astrometric_n_good_obs_al"], dtype=float)
     chi_squared = np.asarray(stars["astrometric_chi2_al"], dtype=float)
     scaled = np.full(len(stars), np.inf)

@@ -8,7 +8,7 @@ from spfast.data.gaia import WISE_COLUMNS
 from spfast.data.identifiers import tmass_key, unmatched
 from spfast.errors import BadInputError, SpfastWarning
 
-__all__ = ["POLICIES", "best_gaia_rows", "best_rows", "join_wise", "match_gaia", "check_places"]
+__all__ = ["POLICIES", "best_gaia_rows", "best_rows", "join_wise", "match_gaia", "check_places", "row_of_each"]
 
 #: The rules for ties, as every survey records them.
 POLICIES = {
@@ -82,7 +82,7 @@ def match_gaia(apogee_id, gaia):
         -1 where there is none.
     """
     rows = best_gaia_rows(gaia)
-    return _lookup(tmass_key(apogee_id), tmass_key(gaia["key"][rows]), rows)
+    return row_of_each(tmass_key(apogee_id), tmass_key(gaia["key"][rows]), rows)
 
 
 def check_places(stars, others, names=("allStar", "Gaia"), consequence="are rejected"):
@@ -161,7 +161,7 @@ def join_wise(gaia, wise):
     rows = best_rows(wise[by], wise["w1mpro"], list(wise.itercols()))
     rows = rows[_given(np.asarray(wise[by])[rows])]
     matched = np.where(
-        _given(np.asarray(gaia[by])), _lookup(np.asarray(gaia[by]), np.asarray(wise[by])[rows], rows), -1
+        _given(np.asarray(gaia[by])), row_of_each(np.asarray(gaia[by]), np.asarray(wise[by])[rows], rows), -1
     )
     if not np.any(matched >= 0):
         raise BadInputError(
@@ -180,7 +180,7 @@ def _given(keys):
     return keys != "" if keys.dtype.kind == "U" else keys > 0
 
 
-def _lookup(wanted, keys, rows):
+def row_of_each(wanted, keys, rows):
     """Return ``rows`` at the position of each wanted key among distinct ``keys``, -1 where it is absent."""
     if not len(keys):
         return np.full(len(wanted), -1)

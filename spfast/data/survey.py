@@ -134,14 +134,19 @@ class Survey:
         """What the features were made of, beyond the configuration; kept with every model (dict).
 
         ``spectra`` (list of str) has kind and release of the spectra as their names tell them, e.g. ``aspcapStar
-        dr17``; ``continuum`` (str or None) is a hash of the continuum pixels.
+        dr17``, or what arrays they are; ``continuum`` (str or None) is a hash of the continuum pixels.
         """
-        files = np.asarray(self.stars["FILE"]).tolist() if "FILE" in self.stars.colnames else []
-        names = {_SPECTRUM_NAME.match(PurePosixPath(str(file)).name) for file in files}
-        kinds = {f"{_KINDS[name[1].lower()]} {name[2].lower()}" for name in names if name}
+        arrays = self.info.get("made_of_arrays")
+        kinds = {str(arrays.get("what"))} if isinstance(arrays, dict) else self._kinds_of_files()
         pixels = (self.info.get("continuum") or {}).get("pixels")
         digest = None if pixels is None else hashlib.sha256(json.dumps(pixels).encode()).hexdigest()
         return {"spectra": sorted(kinds), "continuum": digest}
+
+    def _kinds_of_files(self):
+        """Kind and release of the spectra, by the names of their files (set of str)."""
+        files = np.asarray(self.stars["FILE"]).tolist() if "FILE" in self.stars.colnames else []
+        names = {_SPECTRUM_NAME.match(PurePosixPath(str(file)).name) for file in files}
+        return {f"{_KINDS[name[1].lower()]} {name[2].lower()}" for name in names if name}
 
     def check_values(self) -> None:
         """Refuse arrays with numbers that no build writes: not finite, or an error below zero. The check is made once.

@@ -360,8 +360,8 @@ class FittedModel:
         if ours != theirs:
             first = next(i for i, (one, other) in enumerate(zip(ours, theirs, strict=True)) if one != other)
             raise BadInputError(
-                f"model: the survey is of another spectrograph, its pixels have other names (first: {theirs[first]}, the "
-                f"model's {ours[first]}); give spectra of the model's kind, on its wavelengths"
+                f"model: the survey is of another spectrograph, its pixels have other names (first: {theirs[first]}, "
+                f"the model's {ours[first]}); give spectra of the model's kind, on its wavelengths"
             )
         lacking = [name for name in self.layout.magnitudes if name not in layout.magnitudes]
         lacking = lacking or ([] if np.isin(self.low_rank.pixels, layout.pixels).any() else ["every pixel"])

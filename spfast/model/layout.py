@@ -1,4 +1,4 @@
-"""What each column of a design matrix is: its name, kind, group, unit, wavelength and whether the L1 penalty acts on it."""
+"""What each column of a design matrix is: name, kind, group, unit, wavelength, and whether the penalty acts on it."""
 
 from dataclasses import astuple, dataclass, fields, replace
 
