@@ -26,7 +26,7 @@ BELOW["cli"] |= {"simulate", "warmup"}
 BELOW |= {part: {part, *others} for part, others in BESIDE.items()}
 BELOW |= {"warmup": {"data", "model", "solvers", "kernels"}, "__main__": {"cli"}, "__init__": set()}
 FREE = {"blas", "config", "errors", "files", "lock", "progress"}
-OPTIONAL = {"matplotlib", "dask", "distributed", "astroquery", "fitsio", "pyarrow", "zero_point", "pandas"}
+OPTIONAL = {"matplotlib", "h5py", "dask", "distributed", "astroquery", "fitsio", "pyarrow", "zero_point", "pandas"}
 
 
 def imports_of(path):

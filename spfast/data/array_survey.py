@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -164,9 +165,10 @@ def write_survey(
         config = _config_of(config, own)
     else:
         config = config.replace(**{name: like.config[name] for name in ("normalization", "features")})
-    with hold(path):
+    with hold(path), ExitStack() as stack:
         values = flux if columns is None else columns
         material = _Material.of(table, values, xp, error, ivar, mask, wavelength, bad_bits)
+        stack.callback(material.close)
         factor = config.features.magnitude_error_factor
         stars, id, bands = star_table(material.table, id, source_id, magnitudes, gaia, factor)
         if like is not None and bands != like.layout.magnitudes:
@@ -241,12 +243,14 @@ def _write(path, material, stars, id, bands, names, training, gaia_release, like
             stacklevel=4,
         )
     # 4.
+    largest = config.features.flux_error_max if own["kind"] == PIXEL else np.inf
     with SurveyWriter(path, layout, len(stars)) as writer, Progress("write", len(stars), quiet) as progress:
         row, first = 0, layout.n_unpenalized
         for rows, values, errors in _blocks(arrays, at):
             part, part_error, measured, _ = maker.rows(values, errors)
             part, part_error, measured = (np.ascontiguousarray(x[:, chosen]) for x in (part, part_error, measured))
             block = slice(row, row + len(rows))
+            measured &= part_error < largest
             writer.unmeasured[block] = np.packbits(~measured, axis=1)
             if factors is not None:
                 factors.estimate(part, part_error)
@@ -312,6 +316,10 @@ class _Material:
             return self.arrays, np.arange(len(stars))
         arrays, at, self._reasons = read_xp(self._xp, stars)
         return arrays, at
+
+    def close(self):
+        if self.arrays is not None:
+            self.arrays.close()
 
     def why_not(self, stars, i):
         return self._reasons.get(int(stars["source_id"][i]), f"its source_id is not in {self._xp}")
@@ -462,7 +470,11 @@ def _factors(sample, maker, layout, chosen, like, config, own):
     if like is not None:
         rows = np.linspace(0, like.n_stars - 1, min(N_SPECTRA, like.n_stars)).astype(int)
         first = like.layout.n_unpenalized
-        return SpectrumFactors.of(like.features[rows, first:], like.feature_errors[rows, first:], largest)
+        values, errors = like.features[rows, first:], like.feature_errors[rows, first:]
+        if like.unmeasured is not None:
+            bits = np.unpackbits(like.unmeasured[rows], axis=1, count=like.layout.n_pixels).view(bool)
+            errors = np.where(bits, np.float32(np.inf), errors)
+        return SpectrumFactors.of(values, errors, largest)
     values, errors = sample
     if own["kind"] == OTHER:
         values, errors, *_ = maker.rows(values, errors)

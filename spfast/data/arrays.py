@@ -44,18 +44,25 @@ class Arrays:
         ``blocks(n)`` yields dicts of the same names for n stars after n, where files are read in order only.
     n_stars : int, optional
         Then their number.
+    file : object, optional
+        What `close` closes.
     """
 
-    def __init__(self, parts, bad_bits=None, blocks=None, n_stars=None):
-        self._parts, self._bad_bits, self._blocks = parts, bad_bits, blocks
+    def __init__(self, parts, bad_bits=None, blocks=None, n_stars=None, file=None):
+        self._parts, self._bad_bits, self._blocks, self._file = parts, bad_bits, blocks, file
         self.groups = tuple(parts)
         shapes = {group: self._check(group, part, n_stars) for group, part in parts.items()}
         self.n_stars = next(iter(shapes.values()))[0] if n_stars is None else n_stars
         for group, shape in shapes.items():
-            if shape[0] != self.n_stars:
+            if blocks is None and shape[0] != self.n_stars:
                 raise BadInputError(f"flux of {group}: {shape[0]:,} rows, that of {self.groups[0]} {self.n_stars:,}")
         self.lengths = {group: shape[1] for group, shape in shapes.items()}
         self.wavelength = {group: _wavelength(group, parts[group], n) for group, n in self.lengths.items()}
+
+    def close(self):
+        """Close the file that the arrays are in."""
+        if self._file is not None:
+            self._file.close()
 
     @staticmethod
     def _check(group, part, n_stars):
@@ -278,7 +285,8 @@ def _open_fits(path, given, bad_bits):
         wavelength = _of_header(images[names["flux"]].header)
     tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)]
     table = Table.read(path, hdu=hdus.index(tables[0])) if tables else None
-    return Arrays({"": part | ({} if wavelength is None else {"wavelength": wavelength})}, bad_bits), table
+    part |= {} if wavelength is None else {"wavelength": wavelength}
+    return Arrays({"": part}, bad_bits, file=hdus), table
 
 
 def _of_header(header):
@@ -315,7 +323,8 @@ def _open_hdf5(path, given, bad_bits):
     n = part["flux"].shape[0] if part["flux"].shape else 0
     columns = {name: item for name, item in datasets.items() if item.shape == (n,) and name not in names.values()}
     table = Table({name.rpartition("/")[2]: _plain(item) for name, item in columns.items()}) if columns else None
-    return Arrays({"": part | ({} if wavelength is None else {"wavelength": wavelength})}, bad_bits), table
+    part |= {} if wavelength is None else {"wavelength": wavelength}
+    return Arrays({"": part}, bad_bits, file=file), table
 
 
 def _plain(dataset):
