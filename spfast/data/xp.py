@@ -146,31 +146,27 @@ def _of_votable(path, file):
 
 def _of_text(path, file):
     """CSV, or ECSV, whose arrays are JSON."""
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    header = ""
-    with reading(path, "cannot be read as text", "expected FITS, VOTable, ECSV or CSV"):
-        for line in text:
-            if line.strip() and not line.startswith("#"):
-                header = line
-                break
-    delimiter = "," if "," in header else " "
-    names = [name.strip().lower() for name in next(csv.reader([header], delimiter=delimiter), [])]
-    if not set(_COLUMNS) <= set(names):
-        raise _no_column(path, names)
-    at = [names.index(name) for name in _COLUMNS]
-    csv.field_size_limit(1 << 24)
-    rows = csv.reader(text, delimiter=delimiter)
-    while True:
-        with reading(path, "cannot be read as text"):
-            row = next(rows, None)
-        if row is None:
-            return
-        if not row:
-            continue
-        if len(row) != len(names):
-            raise BadInputError(f"{path}: a row has {len(row)} values, the header {len(names)}; the file is damaged")
-        star = source_ids(np.array([row[at[0]]]), f"{path}: column source_id")[0]
-        yield int(star), *(_numbers(row[i], path, name) for i, name in zip(at[1:], _COLUMNS[1:], strict=True))
+    with io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
+        with reading(path, "cannot be read as text", "expected FITS, VOTable, ECSV or CSV"):
+            header = next((line for line in text if line.strip() and not line.startswith("#")), "")
+        delimiter = "," if "," in header else " "
+        names = [name.strip().lower() for name in next(csv.reader([header], delimiter=delimiter), [])]
+        if not set(_COLUMNS) <= set(names):
+            raise _no_column(path, names)
+        at = [names.index(name) for name in _COLUMNS]
+        csv.field_size_limit(1 << 24)
+        rows = csv.reader(text, delimiter=delimiter)
+        while True:
+            with reading(path, "cannot be read as text"):
+                row = next(rows, None)
+            if row is None:
+                return
+            if not row:
+                continue
+            if len(row) != len(names):
+                raise BadInputError(f"{path}: a row has {len(row)} values, the header {len(names)}; it is damaged")
+            star = source_ids(np.array([row[at[0]]]), f"{path}: column source_id")[0]
+            yield int(star), *(_numbers(row[i], path, name) for i, name in zip(at[1:], _COLUMNS[1:], strict=True))
 
 
 def _numbers(cell, path, name):
