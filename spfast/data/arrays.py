@@ -182,7 +182,7 @@ def _is_npy(path):
 
 def _array(name, value):
     if isinstance(value, str | os.PathLike):
-        return _map(Path(value))
+        return _map(Path(value)) if name == "wavelength" else _Mapped(Path(value))
     array = value if hasattr(value, "shape") and hasattr(value, "dtype") else np.asarray(value)
     return np.asarray(array.value) if hasattr(array, "unit") and hasattr(array, "value") else array
 
@@ -193,6 +193,17 @@ def _map(path):
         raise BadInputError(f"{path}: no such file; check the path")
     with reading(path, "cannot be read", "expected an array that numpy.save wrote"):
         return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+class _Mapped:
+    """An npy file, mapped anew for each block: pages of a map that stays count as this process's memory."""
+
+    def __init__(self, path):
+        self._path, array = path, _map(path)
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def __getitem__(self, rows):
+        return np.array(_map(self._path)[rows])
 
 
 def _companions(path, given):
