@@ -4,6 +4,7 @@ import os
 import warnings
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -18,9 +19,10 @@ from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
 from spfast.data.spectra.features import magnitude_columns, magnitude_features
 from spfast.data.star_table import star_table
 from spfast.data.survey import Survey, open_survey
-from spfast.data.write_survey import SurveyWriter
+from spfast.data.write_survey import SurveyWriter, clear_partial
 from spfast.data.xp import read_xp
 from spfast.errors import BadInputError, SpfastWarning
+from spfast.files import file_sha256
 from spfast.kernels.team import resolve_threads
 from spfast.lock import hold
 from spfast.model.layout import OTHER, PIXEL, Columns, FeatureLayout
@@ -148,7 +150,9 @@ def write_survey(
     >>> survey.layout.names[:3]
     ['constant', 'G', 'flux_4713.000']
     """
-    config = Config() if config is None else config
+    path, config = Path(path), Config() if config is None else config
+    if path.exists():
+        raise BadInputError(f"{path}: exists already; remove it or choose another output")
     threads = resolve_threads(threads)
     own = {"normalized": bool(normalized), "windows": _windows(windows), "order": order, "clip": list(map(float, clip))}
     own |= {"error_max": float(error_max), "kind": PIXEL if flux is not None else OTHER, "xp": xp is not None}
@@ -166,8 +170,9 @@ def write_survey(
     else:
         config = config.replace(**{name: like.config[name] for name in ("normalization", "features")})
     with hold(path), ExitStack() as stack:
+        clear_partial(path)
         values = flux if columns is None else columns
-        material = _Material.of(table, values, xp, error, ivar, mask, wavelength, bad_bits)
+        material = _Material.of(table, values, xp, gaia, error, ivar, mask, wavelength, bad_bits)
         stack.callback(material.close)
         factor = config.features.magnitude_error_factor
         stars, id, bands = star_table(material.table, id, source_id, magnitudes, gaia, factor)
@@ -230,9 +235,7 @@ def _write(path, material, stars, id, bands, names, training, gaia_release, like
     if own["kind"] == OTHER:
         maker.scale[chosen] = layout.columns.scales
     factors = _factors(found.sample, maker, layout, chosen, like, config, own)
-    n_bad = found.n_bad[good] - (int(np.sum(~chosen)) if like is None else 0)
     stars, at = stars[good], at[good]
-    stars["n_bad_pixels"] = np.maximum(n_bad, 0).astype(np.int32)
     stars = conform_stars(stars)
     stars["training_set"] = training_set(stars, config) & _may_train(training, n_all, flow.rows, stars)
     if len(stars) >= _ENOUGH_TO_TRAIN and like is None and not np.any(stars["training_set"]):
@@ -250,6 +253,7 @@ def _write(path, material, stars, id, bands, names, training, gaia_release, like
             part, part_error, measured, _ = maker.rows(values, errors)
             part, part_error, measured = (np.ascontiguousarray(x[:, chosen]) for x in (part, part_error, measured))
             block = slice(row, row + len(rows))
+            stars["n_bad_pixels"][block] = np.sum(~measured, axis=1)
             measured &= part_error < largest
             writer.unmeasured[block] = np.packbits(~measured, axis=1)
             if factors is not None:
@@ -292,9 +296,13 @@ class _Material:
         self.arrays, self.table, self._xp, self.inputs = arrays, table, xp, inputs
 
     @classmethod
-    def of(cls, table, flux, xp, error, ivar, mask, wavelength, bad_bits):
-        paths = {"table": table, "arrays": flux if xp is None else xp}
-        inputs = {role: {"path": str(value)} for role, value in paths.items() if isinstance(value, str | os.PathLike)}
+    def of(cls, table, flux, xp, gaia, error, ivar, mask, wavelength, bad_bits):
+        paths = {"table": table, "gaia": gaia, "xp": xp, "arrays": flux}
+        paths = {role: value for role, value in paths.items() if isinstance(value, str | os.PathLike)}
+        inputs = {role: {"path": str(value)} for role, value in paths.items()}
+        for role, value in paths.items():
+            if role != "arrays" and Path(value).is_file():  # these may be terabytes
+                inputs[role]["sha256"] = file_sha256(value)
         if xp is not None:
             if table is None:
                 raise BadInputError("xp: needs a table of the stars too, with source_id and the magnitude G")
@@ -328,20 +336,18 @@ class _Material:
 class _FirstPass:
     """What the first reading of the arrays found."""
 
-    def __init__(self, n_stars, n_columns):
-        self.usable, self.n_bad = np.zeros(n_columns, bool), np.zeros(n_stars, np.int32)
-        self.failures, self.sample = {}, None
+    def __init__(self, n_columns):
+        self.usable, self.failures, self.sample = np.zeros(n_columns, bool), {}, None
 
 
 def _first_pass(arrays, at, maker, is_flux, quiet):
-    found = _FirstPass(len(at), maker.n_columns)
+    found = _FirstPass(maker.n_columns)
     wanted = set(np.linspace(0, len(at) - 1, min(N_SPECTRA, len(at))).astype(int).tolist())
     sample, row = [], 0
     with Progress("read", len(at), quiet) as progress:
         for rows, values, errors in _blocks(arrays, at):
             part, part_error, good, failures = maker.rows(values, errors)
             found.usable |= good.any(axis=0)
-            found.n_bad[row : row + len(rows)] = np.sum(~good, axis=1)
             for i, failure in enumerate(failures):
                 if failure:
                     found.failures[row + i] = failure

@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from spfast.data.tables.parquet_tables import need_pyarrow
+from spfast.data.tables.parquet_tables import need_pyarrow, parquet_column
+from spfast.data.tables.stored import UnreadType
 from spfast.data.untrusted import check_file
 from spfast.errors import BadInputError, reading
 from spfast.files import check_regular
@@ -238,22 +240,34 @@ def _open_file(path, given, bad_bits):
 
 
 def _named(names, given, path):
-    """Which of a file's names is each part: the caller's choice, else one of `NAMES` (dict)."""
-    found = {}
-    lower = {name.lower(): name for name in names}
+    """Which of a file's names is each part of each arm: the caller's choice, else one of `NAMES` (dict of dict).
+
+    The only arm has no name, unless they are named ``B_FLUX``, ``R_FLUX``, ...
+    """
+    found = {"": _parts_of("", names, given, path)}
+    if "flux" not in found[""]:
+        ends = tuple(f"_{word}" for word in NAMES["flux"])
+        arms = [name[: name.rindex("_")] for name in names if name.lower().endswith(ends)]
+        found = {arm: _parts_of(f"{arm}_", names, given, path) for arm in arms}
+    if not found:
+        raise BadInputError(f"{path}: has no flux, only {', '.join(list(names)[:12]) or 'nothing'}; name it FLUX")
+    return found
+
+
+def _parts_of(prefix, names, given, path):
+    found, lower = {}, {name.lower(): name for name in names}
     for part, words in NAMES.items():
         own = given.get(part)
         if own is not None and own not in names:
-            shown = ", ".join(list(names)[:12])
-            raise BadInputError(f"{path}: has no {own} for the {part}; it has {shown or 'nothing'}")
-        match = own or next((lower[word] for word in words if word in lower), None)
+            raise BadInputError(
+                f"{path}: has no {own} for the {part}; it has {', '.join(list(names)[:12]) or 'nothing'}"
+            )
+        match = own or next((lower[f"{prefix.lower()}{w}"] for w in words if f"{prefix.lower()}{w}" in lower), None)
         if match is not None:
             found[part] = match
     for one, other in (("error", "ivar"), ("ivar", "error")):
         if one in given and other not in given:
             found.pop(other, None)
-    if "flux" not in found:
-        raise BadInputError(f"{path}: has no flux, only {', '.join(list(names)[:12]) or 'nothing'}; name it FLUX")
     return found
 
 
@@ -284,20 +298,23 @@ class _Image:
 
 def _open_fits(path, given, bad_bits):
     check_file(path)
-    with reading(path, "cannot be read as FITS images"):
-        hdus = fits.open(path, memmap=True)  # stays open as long as its sections are read
-    images = {hdu.name or "PRIMARY": hdu for hdu in hdus if hdu.is_image and len(hdu.shape) in (1, 2)}
-    names = _named(images, {"flux": None, **_texts(given, path)}, path)
-    part = {name: _Image(images[own]) for name, own in names.items() if name != "wavelength"}
-    wavelength = _wavelength_given(given)
-    if wavelength is None and "wavelength" in names:
-        wavelength = _angstroms(names["wavelength"], np.array(images[names["wavelength"]].data))
-    elif wavelength is None:
-        wavelength = _of_header(images[names["flux"]].header)
-    tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)]
-    table = Table.read(path, hdu=hdus.index(tables[0])) if tables else None
-    part |= {} if wavelength is None else {"wavelength": wavelength}
-    return Arrays({"": part}, bad_bits, file=hdus), table
+    with ExitStack() as stack:
+        with reading(path, "cannot be read as FITS images"):
+            hdus = stack.enter_context(fits.open(path, memmap=True))
+        images = {hdu.name or "PRIMARY": hdu for hdu in hdus if hdu.is_image and len(hdu.shape) in (1, 2)}
+        parts = {}
+        for arm, names in _named(images, _texts(given, path), path).items():
+            parts[arm] = {name: _Image(images[own]) for name, own in names.items() if name != "wavelength"}
+            wavelength = _wavelength_given(given)
+            if wavelength is None and "wavelength" in names:
+                wavelength = _angstroms(names["wavelength"], np.array(images[names["wavelength"]].data))
+            elif wavelength is None:
+                wavelength = _of_header(images[names["flux"]].header)
+            parts[arm] |= {} if wavelength is None else {"wavelength": wavelength}
+        table = path if any(isinstance(hdu, fits.BinTableHDU) for hdu in hdus) else None
+        arrays = Arrays(parts, bad_bits, file=hdus)
+        stack.pop_all()  # the file stays open as long as its arrays are read
+    return arrays, table
 
 
 def _of_header(header):
@@ -319,23 +336,26 @@ def _open_hdf5(path, given, bad_bits):
         import h5py
     except ImportError:
         raise BadInputError(f"{path}: HDF5 needs h5py; install it (pip install 'spfast[hdf5]')") from None
-    with reading(path, "cannot be read as HDF5"):
-        file = h5py.File(path, "r")
-    datasets = {}
-    file.visititems(lambda name, item: datasets.update({name: item}) if isinstance(item, h5py.Dataset) else None)
-    own = _texts(given, path)
-    shallow = {name.rpartition("/")[2]: name for name in datasets}
-    names = _named([*datasets, *(n for n in shallow if n not in datasets)], own, path)
-    names = {part: shallow.get(name, name) for part, name in names.items()}
-    part = {name: datasets[real] for name, real in names.items() if name != "wavelength"}
-    wavelength = _wavelength_given(given)
-    if wavelength is None and "wavelength" in names:
-        wavelength = _angstroms(names["wavelength"], datasets[names["wavelength"]][...])
-    n = part["flux"].shape[0] if part["flux"].shape else 0
-    columns = {name: item for name, item in datasets.items() if item.shape == (n,) and name not in names.values()}
-    table = Table({name.rpartition("/")[2]: _plain(item) for name, item in columns.items()}) if columns else None
-    part |= {} if wavelength is None else {"wavelength": wavelength}
-    return Arrays({"": part}, bad_bits, file=file), table
+    with ExitStack() as stack:
+        with reading(path, "cannot be read as HDF5"):
+            file = stack.enter_context(h5py.File(path, "r"))
+        datasets = {}
+        file.visititems(lambda name, item: datasets.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+        shallow = {name.rpartition("/")[2]: name for name in datasets} | {name: name for name in datasets}
+        parts, used = {}, set()
+        for arm, names in _named(shallow, _texts(given, path), path).items():
+            names = {part: shallow[name] for part, name in names.items()}
+            used |= set(names.values())
+            parts[arm] = {name: datasets[real] for name, real in names.items() if name != "wavelength"}
+            wavelength = _wavelength_given(given)
+            if wavelength is None and "wavelength" in names:
+                wavelength = _angstroms(names["wavelength"], datasets[names["wavelength"]][...])
+            parts[arm] |= {} if wavelength is None else {"wavelength": wavelength}
+        arrays = Arrays(parts, bad_bits, file=file)
+        columns = {name: item for name, item in datasets.items() if item.shape == (arrays.n_stars,)}
+        columns = {name.rpartition("/")[2]: _plain(item) for name, item in columns.items() if name not in used}
+        stack.pop_all()
+    return arrays, Table(columns) if columns else None
 
 
 def _plain(dataset):
@@ -363,8 +383,10 @@ def _open_parquet(path, given, bad_bits):
             if str(kind).startswith(("list<", "large_list<", "fixed_size_list<")):
                 lists[name] = field.name
     short = {name.rpartition(".")[2]: name for name in lists}
-    names = _named([*lists, *(n for n in short if n not in lists)], _texts(given, path), path)
-    names = {part: short.get(name, name) for part, name in names.items()}
+    found = _named([*lists, *(n for n in short if n not in lists)], _texts(given, path), path)
+    if len(found) > 1:
+        raise BadInputError(f"{path}: has a flux of {' and '.join(found)}; give the arms as arrays, in dicts")
+    names = {part: short.get(name, name) for part, name in next(iter(found.values())).items()}
     scalars = [f.name for f in data.schema if f.name not in lists.values() and not pyarrow.types.is_nested(f.type)]
     with reading(path, "cannot be read as Parquet"):
         n_stars = data.count_rows()
@@ -399,11 +421,11 @@ def _open_parquet(path, given, bad_bits):
 
 
 def _scalars(columns):
-    """Columns of one value a row (astropy Table)."""
+    """Columns of one value a row (astropy Table), without those of types that no table has."""
     table = Table()
     for name, column in zip(columns.column_names, columns.columns, strict=True):
-        values = column.to_pandas() if str(column.type) in ("string", "large_string") else column.to_numpy()
-        table[name] = np.array(values, dtype="U") if values.dtype == object or column.type == "string" else values
+        with suppress(UnreadType):
+            table[name] = parquet_column(name, column)
     return table
 
 
