@@ -35,6 +35,7 @@ def giants(n_stars, seed=0):
     table = Table({name: stars[band] for name, band in zip(names, BANDS, strict=True)})
     for name, band in zip(errors, BANDS, strict=True):
         table[name] = stars[f"{band}_error"]
+    table.meta["GAIAREL"] = "dr2"  # the parallaxes are too small by its zero point
     number = np.arange(n_stars) + 100_000 * seed
     table["obsid"] = 101_000_000 + number
     table["gaia_source_id"] = (number + 1) * 7919 * 1_000_003

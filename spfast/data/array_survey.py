@@ -236,7 +236,7 @@ def _write(path, material, stars, id, bands, names, training, gaia_release, like
         maker.scale[chosen] = layout.columns.scales
     factors = _factors(found.sample, maker, layout, chosen, like, config, own)
     stars, at = stars[good], at[good]
-    stars = conform_stars(stars)
+    release, stars = gaia_release or stars.meta.get("gaia_release"), conform_stars(stars)
     stars["training_set"] = training_set(stars, config) & _may_train(training, n_all, flow.rows, stars)
     if len(stars) >= _ENOUGH_TO_TRAIN and like is None and not np.any(stars["training_set"]):
         warnings.warn(
@@ -278,7 +278,6 @@ def _write(path, material, stars, id, bands, names, training, gaia_release, like
             "bad_pixels": None if factors is None else factors.to_dict(),
             "n_training": int(np.sum(stars["training_set"])),
         }
-        release = gaia_release or stars.meta.get("gaia_release")
         if release is not None:
             provenance["gaia_release"] = release
         survey = writer.finish(stars, flow.rejected(), flow.counts, config, provenance, like, threads, quiet)
