@@ -8,8 +8,8 @@ import numpy as np
 from spfast.data.spectra.bad_pixels import SpectrumFactors
 from spfast.data.spectra.features import SpectrumFeatures
 from spfast.kernels.jit import compile_seconds
+from spfast.model.apogee import N_GRID
 from spfast.model.fit import fit
-from spfast.model.layout import N_GRID
 from spfast.solvers import SOLVERS
 
 __all__ = ["warm_up"]

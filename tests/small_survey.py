@@ -4,7 +4,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from spfast.model.layout import grid_wavelength
+from spfast.model.apogee import grid_wavelength
 
 #: Where each release keeps its spectra; ``prefix`` is apStar, or asStar for the southern telescope.
 TREES = {

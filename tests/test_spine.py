@@ -15,11 +15,11 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A part may import itself, what stands to the right of it in one of these two rows, and what is free to all.
 SPINE = ("cli", "report", "figures", "validation", "catalog", "training", "selection", "model", "solvers", "kernels")
-_DATA_MAY_USE = ("layout", "low_rank", "learn_low_rank", "model_file")
+_DATA_MAY_USE = ("apogee", "layout", "low_rank", "learn_low_rank", "model_file")
 BESIDE = {
     "archive": {"data"},
     "data": {"archive.releases", "kernels", *(f"model.{name}" for name in _DATA_MAY_USE)},
-    "simulate": {"archive.releases", "data", "model.layout", "kernels"},
+    "simulate": {"archive.releases", "data", "model.apogee", "model.layout", "kernels"},
 }
 BELOW = {part: {part, *SPINE[i + 1 :]} for i, part in enumerate(SPINE)}
 for part in SPINE[: SPINE.index("selection")]:
@@ -28,7 +28,18 @@ BELOW["cli"] |= {"archive", "simulate", "warmup"}
 BELOW |= {part: {part, *others} for part, others in BESIDE.items()}
 BELOW |= {"warmup": {"data", "model", "solvers", "kernels"}, "__main__": {"cli"}, "__init__": set()}
 FREE = {"blas", "config", "errors", "files", "lock", "progress"}
-OPTIONAL = {"matplotlib", "dask", "distributed", "astroquery", "pyvo", "fitsio", "pyarrow", "zero_point", "pandas"}
+OPTIONAL = {
+    "matplotlib",
+    "h5py",
+    "dask",
+    "distributed",
+    "astroquery",
+    "pyvo",
+    "fitsio",
+    "pyarrow",
+    "zero_point",
+    "pandas",
+}
 
 
 def imports_of(path):

@@ -170,7 +170,7 @@ class Normalisation:
 
     def setup(self, n_spectra):
         from spfast.data.spectra.features import SpectrumFeatures
-        from spfast.model.layout import N_GRID
+        from spfast.model.apogee import N_GRID
 
         rng = np.random.default_rng(SEED)
         self.flux = (1.0 + 0.05 * rng.normal(size=(n_spectra, N_GRID))).astype(np.float32)

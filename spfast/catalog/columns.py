@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from astropy.table import Column, Table
 
+from spfast.data.survey import Survey
 from spfast.model.extent import EXTENT_SHARE
 from spfast.model.layout import MAGNITUDES
 
@@ -19,6 +20,7 @@ __all__ = [
     "flag_cards",
     "pack_flags",
     "prediction_values",
+    "survey_id",
     "star_values",
 ]
 
@@ -102,6 +104,7 @@ FLAGS = {
         f"estimated_{band}": f"{band} is missing: estimated from the other bands and the spectrum"
         for band in MAGNITUDES
     },
+    "estimated_band": "another band is missing: estimated from the other bands and the spectrum",
 }
 
 
@@ -175,8 +178,19 @@ def flag_cards(names: Iterable[str]) -> dict:
     return {f"FLAG{bit}": f"{name}: {text}" for bit, (name, text) in enumerate(FLAGS.items()) if name in names}
 
 
-def build_table(values: dict, meta: dict) -> Table:
-    """Put values under the names, types, units, UCDs and descriptions of `COLUMNS`, in its order (astropy Table)."""
+def survey_id(survey: Survey) -> Column | None:
+    """The column that names the stars of a survey of arrays, in its own type; None where ``2MASS_ID`` says it all."""
+    name = (survey.info.get("made_of_arrays") or {}).get("id")
+    if name is None or name not in survey.stars.colnames or name in COLUMNS:
+        return None
+    return Column(survey.stars[name], name=name, description="Identifier of the star in its survey")
+
+
+def build_table(values: dict, meta: dict, own_id: Column | None = None) -> Table:
+    """Put values under the names, types, units, UCDs and descriptions of `COLUMNS`, in its order (astropy Table).
+
+    ``own_id``, of `survey_id`, comes last.
+    """
     columns = []
     for name, spec in COLUMNS.items():
         if name in values:
@@ -184,4 +198,7 @@ def build_table(values: dict, meta: dict) -> Table:
             column = Column(data, name=name, unit=spec.unit or None, description=spec.description)
             column.meta["ucd"] = spec.ucd
             columns.append(column)
+    if own_id is not None:
+        columns[0].description = f"Identifier of the star: the survey's {own_id.name}"
+        columns.append(own_id)
     return Table(columns, meta=meta)

@@ -9,6 +9,7 @@ from spfast.data.missing_bands import lacking_magnitudes
 from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
 from spfast.errors import BadInputError
+from spfast.model.layout import MAGNITUDES
 
 __all__ = ["clipped_share", "star_flags"]
 
@@ -43,6 +44,7 @@ def star_flags(survey: Survey) -> dict:
         raise BadInputError(f"{survey.path}: ASPCAPFLAG holds {str(bits)[:30]!a}, expected {' or '.join(BAD_BITS)}")
     bands = survey.layout.magnitudes
     lacking = lacking_magnitudes(stars, bands)
+    others = ~np.isin(bands, MAGNITUDES)
     return {
         "starflag_bad": starflag & STARFLAG_BAD != 0,
         "aspcapflag_bad": aspcapflag & BAD_BITS[bits] != 0,
@@ -50,7 +52,8 @@ def star_flags(survey: Survey) -> dict:
         "clipped_flux": clipped_share(survey) > CLIPPED_SHARE,
         "starflag_warning": starflag & STARFLAG_WARNING != 0,
         "aspcapflag_warning": aspcapflag & _WARNING_BITS[bits] != 0,
-        **{f"estimated_{band}": lacks for band, lacks in zip(bands, lacking.T, strict=True)},
+        **{f"estimated_{band}": lacks for band, lacks in zip(bands, lacking.T, strict=True) if band in MAGNITUDES},
+        **({"estimated_band": lacking[:, others].any(axis=1)} if others.any() else {}),
         "gaia_quality": np.isfinite(float_column(stars, "parallax")) & ~good_astrometry(stars, config),
     }
 
@@ -68,12 +71,16 @@ def _survey_config(survey):
 def clipped_share(survey: Survey) -> np.ndarray:
     """Return the share of each star's pixels at a bound of the clipped flux (float64 array, shape (n_stars,)).
 
+    It is 0 for columns that are no flux.
+
     Parameters
     ----------
     survey : Survey
     """
     bounds = _survey_config(survey).features
     low, high = np.log(bounds.flux_min) + _CLIP_TOLERANCE, np.log(bounds.flux_max) - _CLIP_TOLERANCE
+    if not survey.layout.is_spectrum:
+        return np.zeros(survey.n_stars)
     first = survey.layout.n_unpenalized
     share = np.empty(survey.n_stars)
     for start in range(0, survey.n_stars, _BLOCK):

@@ -4,7 +4,7 @@ import numpy as np
 from astropy.table import Table
 
 from spfast.blas import one_blas_thread
-from spfast.catalog.columns import build_table, flag_cards, pack_flags, star_values
+from spfast.catalog.columns import build_table, flag_cards, pack_flags, star_values, survey_id
 from spfast.catalog.flags import star_flags
 from spfast.catalog.predict import predict_stars
 from spfast.config import Config, resolve_config
@@ -91,7 +91,7 @@ def make_catalog(
         "sample": folds.labels,
         "flags": pack_flags(flags, survey.n_stars),
     }
-    return build_table(values, {**_header(survey, config, folds, models), **flag_cards(flags)})
+    return build_table(values, {**_header(survey, config, folds, models), **flag_cards(flags)}, survey_id(survey))
 
 
 def _predict_other_fold(models, survey, labels, threads):

@@ -12,6 +12,7 @@ from spfast.catalog.columns import (
     pack_flags,
     prediction_values,
     star_values,
+    survey_id,
 )
 from spfast.catalog.compatibility import check_model
 from spfast.catalog.flags import star_flags
@@ -184,4 +185,4 @@ def predict_survey(model: FittedModel, survey: Survey, threads: int | None = Non
     cards |= {"MODSURV": origin.survey_hash or "", "MODFOLD": origin.fold or ""}
     cards["ERRCOL"] = "spec_parallax_err" if model.budget is None else "spec_parallax_err_total"
     header = {key: cards[key] for key in HEADER_COMMENTS if key in cards}
-    return build_table(values, {**header, **flag_cards(flags)})
+    return build_table(values, {**header, **flag_cards(flags)}, survey_id(survey))

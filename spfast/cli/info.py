@@ -69,11 +69,14 @@ def describe(path, verify: bool = False) -> list[tuple[str, str]]:
 def _describe_survey(survey, verify):
     info, layout = survey.info, survey.layout
     training = int(survey.stars["training_set"].sum())
-    features = f"a constant, {len(layout.magnitudes)} magnitudes, {layout.n_pixels:,} pixels"
+    what = "pixels" if layout.is_spectrum else "other columns"
+    features = f"a constant, {len(layout.magnitudes)} magnitudes, {layout.n_pixels:,} {what}"
+    groups = ", ".join(f"{name}: {int(inside.sum()):,}" for name, inside in layout.groups.items())
     lines = [
         ("what", "a survey"),
         ("stars", f"{survey.n_stars:,}, of which {training:,} in the training set; {info['n_rejected']:,} rejected"),
         ("features", f"{survey.n_features:,}: {features}"),
+        ("groups", groups),
         ("low rank", "none" if survey.low_rank is None else f"{survey.low_rank[0].rank} coordinates of the spectra"),
         ("parallaxes", _release(survey)),
         ("hash", survey.survey_hash),

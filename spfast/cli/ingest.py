@@ -2,8 +2,10 @@
 
 import argparse
 
+from spfast.cli.ingest_arrays import add_array_options, ingest_arrays, is_of_arrays
 from spfast.cli.options import configuration, setting
 from spfast.cli.outputs import say
+from spfast.errors import BadInputError
 
 __all__ = ["HELP", "options", "print_survey", "run"]
 
@@ -11,8 +13,8 @@ HELP = "Build a survey from tables and spectra. Run again after an interruption,
 
 
 def options(parser):
-    parser.add_argument("--allstar", required=True, metavar="FILE", help="APOGEE allStar table, or SDSS-V's summary")
-    parser.add_argument("--spectra", required=True, metavar="DIR", help="folder of apStar, aspcapStar or mwmStar files")
+    parser.add_argument("--allstar", metavar="FILE", help="APOGEE allStar table, or SDSS-V's summary")
+    parser.add_argument("--spectra", metavar="DIR", help="folder of apStar, aspcapStar or mwmStar files")
     parser.add_argument(
         "--gaia",
         metavar="FILE",
@@ -35,11 +37,20 @@ def options(parser):
         "--like", metavar="SURVEY", help="make the same features as this survey has, so that its models can be used"
     )
     parser.add_argument("-o", "--output", required=True, metavar="SURVEY", help="survey folder to make")
+    add_array_options(parser)
 
 
 def run(args):
     from spfast.data.ingest import ingest
 
+    if is_of_arrays(args):
+        print_survey(args, ingest_arrays(args))
+        return
+    for name in ("allstar", "spectra"):
+        if getattr(args, name) is None:
+            raise BadInputError(
+                f"ingest: needs --{name} (or --arrays for a survey of arrays, --xp for Gaia's XP spectra)"
+            )
     survey = ingest(
         args.allstar,
         args.spectra,

@@ -12,7 +12,7 @@ from astropy.io import fits
 from spfast.data.untrusted import check_file
 from spfast.errors import BadInputError, reading
 from spfast.files import check_regular
-from spfast.model.layout import GRID_LOG10_START, GRID_LOG10_STEP, N_GRID
+from spfast.model.apogee import GRID_LOG10_START, GRID_LOG10_STEP, N_GRID
 
 __all__ = ["Spectrum", "fits_library", "spectrum_reader"]
 

@@ -46,6 +46,8 @@ class CutFlow:
     ----------
     apogee_id : array of str, shape (n_rows,)
         One name for each row of allStar.
+    first : str
+        What the number of all rows stands under.
 
     Attributes
     ----------
@@ -65,10 +67,10 @@ class CutFlow:
     ['row 1 of those left']
     """
 
-    def __init__(self, apogee_id):
+    def __init__(self, apogee_id, first="rows in allStar"):
         self._apogee_id = np.asarray(apogee_id, dtype="U")
         self.rows = np.arange(len(self._apogee_id))
-        self.counts = [("rows in allStar", len(self.rows))]
+        self.counts = [(first, len(self.rows))]
         self._rejected = []
 
     def apply(self, name, keep, detail):

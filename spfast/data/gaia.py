@@ -15,7 +15,7 @@ from spfast.data.tables.read import read_columns_and_meta
 from spfast.data.tables.values import check_plausible, column_values, star_column
 from spfast.errors import BadInputError
 
-__all__ = ["GAIA_FLUXES", "WISE_COLUMNS", "read_gaia", "read_gaia_by_source", "read_wise"]
+__all__ = ["GAIA_FLUXES", "WISE_COLUMNS", "read_gaia", "read_gaia_by_source", "read_wise", "variability_words"]
 
 #: Names that the column of 2MASS keys may have; the first match wins.
 _KEY_NAMES = ("tmass_id", "original_ext_source_id", "apogee_id")
@@ -173,11 +173,11 @@ def _values(columns, name, names, path):
     if name == "source_id":
         return source_ids(column, where)
     values = star_column(column, name, where)
-    return _variable_flag(values) if name == "phot_variable_flag" else values
+    return variability_words(values) if name == "phot_variable_flag" else values
 
 
-def _variable_flag(flags):
-    """Gaia's words for variability; databases write their numbers."""
+def variability_words(flags):
+    """Return Gaia's words for variability, for which databases write their numbers (array of str)."""
     for code, word in enumerate(VARIABLE_FLAGS):
         flags = np.where(flags == str(code), word, flags)
     return flags

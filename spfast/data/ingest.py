@@ -336,6 +336,10 @@ def _write(out, stars, flow, results, config, provenance, threads, quiet, like_s
 def _take_after(path, config):
     """Return the survey to take after, its continuum pixels, and the configuration with its sections on features."""
     survey = open_survey(path)
+    if survey.layout.columns is not None:
+        raise BadInputError(
+            f"{path}: is a survey of arrays; give a survey of APOGEE's spectra, or arrays with --arrays"
+        )
     try:
         built, pixels = survey.info["config"], survey.info["continuum"]["pixels"]
         config = config.replace(**{name: built[name] for name in ("normalization", "features")})

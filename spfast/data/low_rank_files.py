@@ -37,6 +37,8 @@ def write_low_rank(
 ) -> None:
     """Learn the low-rank model of a survey's spectra and write it, with the coordinates of all stars.
 
+    There is none of columns that are no spectrum.
+
     Parameters
     ----------
     folder : Path
@@ -50,6 +52,8 @@ def write_low_rank(
     low_rank : LowRankModel, optional
         To take instead of one of these stars' own.
     """
+    if not layout.is_spectrum:
+        return
     first = layout.n_unpenalized
     unmeasured = open_unmeasured(folder, len(features), layout.n_pixels)
     spectra = features[:, first:], feature_errors[:, first:], unmeasured

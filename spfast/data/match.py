@@ -9,7 +9,10 @@ from spfast.data.gaia import WISE_COLUMNS
 from spfast.data.identifiers import tmass_key, unmatched
 from spfast.errors import BadInputError, SpfastWarning
 
-__all__ = ["POLICIES", "add_by_source", "best_gaia_rows", "best_rows", "check_places", "join_wise", "match_gaia"]
+__all__ = [
+    *("POLICIES", "add_by_source", "best_gaia_rows", "best_rows", "check_places", "join_wise", "match_gaia"),
+    "row_of_each",
+]
 
 #: Fluxes are in no survey, but errors of magnitudes follow from them.
 _FLUX = StarColumn("f8", "", "")
@@ -91,7 +94,7 @@ def match_gaia(apogee_id, gaia):
         -1 where there is none.
     """
     rows = best_gaia_rows(gaia)
-    return _lookup(tmass_key(apogee_id), tmass_key(gaia["key"][rows]), rows)
+    return row_of_each(tmass_key(apogee_id), tmass_key(gaia["key"][rows]), rows)
 
 
 def check_places(stars, others, names=("allStar", "Gaia"), consequence="are rejected"):
@@ -170,7 +173,7 @@ def join_wise(gaia, wise):
     rows = best_rows(wise[by], wise["w1mpro"], list(wise.itercols()))
     rows = rows[_given(np.asarray(wise[by])[rows])]
     matched = np.where(
-        _given(np.asarray(gaia[by])), _lookup(np.asarray(gaia[by]), np.asarray(wise[by])[rows], rows), -1
+        _given(np.asarray(gaia[by])), row_of_each(np.asarray(gaia[by]), np.asarray(wise[by])[rows], rows), -1
     )
     if not np.any(matched >= 0):
         raise BadInputError(
@@ -208,7 +211,7 @@ def add_by_source(stars, gaia, where):
     rows = best_rows(gaia["source_id"], np.zeros(len(gaia)), list(gaia.itercols()))
     rows = rows[_given(np.asarray(gaia["source_id"])[rows])]
     wanted = np.asarray(stars["source_id"])
-    matched = np.where(_given(wanted), _lookup(wanted, np.asarray(gaia["source_id"])[rows], rows), -1)
+    matched = np.where(_given(wanted), row_of_each(wanted, np.asarray(gaia["source_id"])[rows], rows), -1)
     found = np.flatnonzero(matched >= 0)
     if not found.size:
         raise BadInputError(
@@ -240,7 +243,7 @@ def _given(keys):
     return keys != "" if keys.dtype.kind == "U" else keys > 0
 
 
-def _lookup(wanted, keys, rows):
+def row_of_each(wanted, keys, rows):
     """Return ``rows`` at the position of each wanted key among distinct ``keys``, -1 where it is absent."""
     if not len(keys):
         return np.full(len(wanted), -1)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from spfast.data.spectra.features import MAGNITUDE_COLUMNS
+from spfast.data.spectra.features import magnitude_columns
 from spfast.data.tables.values import float_column
 from spfast.errors import BadInputError
 
@@ -38,7 +38,7 @@ def lacking_magnitudes(stars, magnitudes):
     """
     lacking = np.zeros((len(stars), len(magnitudes)), bool)
     for column, name in enumerate(magnitudes):
-        lacking[:, column] = ~np.isfinite(float_column(stars, MAGNITUDE_COLUMNS[name][0]))
+        lacking[:, column] = ~np.isfinite(float_column(stars, magnitude_columns(name)[0]))
     return lacking
 
 

@@ -46,7 +46,8 @@ def parent_sample(allstar, spectra, gaia, wise, config):
     -------
     stars : astropy Table
         The stars that are left, sorted by APOGEE_ID, with the columns of a survey. Its ``meta`` has ``spectra``, the
-        product, where a file may hold spectra of several telescopes; ``wise``; ``gaia_release``, of the parallaxes, or None, and ``gaia_release_reason``.
+        product, where a file may hold spectra of several telescopes; ``wise``; ``gaia_release``, of the parallaxes, or
+        None, and ``gaia_release_reason``.
     flow : CutFlow
         The cuts so far.
 

@@ -134,12 +134,14 @@ class Survey:
         """What the features were made of, beyond the configuration; kept with every model (dict).
 
         ``spectra`` (list of str) has kind and release of the spectra as their names tell them, e.g. ``aspcapStar
-        dr17`` or ``mwmStar 0.6.0``; ``wise`` (str or None) is the survey of W1 and W2, ``AllWISE`` or ``unWISE``;
-        ``continuum`` (str or None) is a hash of the continuum pixels.
+        dr17`` or ``mwmStar 0.6.0``, or what arrays they are; ``wise`` (str or None) is the survey of W1 and W2,
+        ``AllWISE`` or ``unWISE``; ``continuum`` (str or None) is a hash of the continuum pixels.
         """
+        arrays = self.info.get("made_of_arrays")
+        kinds = [str(arrays.get("what"))] if isinstance(arrays, dict) else spectrum_kinds(self.stars)
         pixels = (self.info.get("continuum") or {}).get("pixels")
         digest = None if pixels is None else hashlib.sha256(json.dumps(pixels).encode()).hexdigest()
-        return {"spectra": spectrum_kinds(self.stars), "wise": self.info.get("wise"), "continuum": digest}
+        return {"spectra": kinds, "wise": self.info.get("wise"), "continuum": digest}
 
     def check_values(self) -> None:
         """Refuse arrays with numbers that no build writes: not finite, or an error below zero. The check is made once.

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from astropy.table import Table
 
-from spfast.data.spectra.continuum import chip_pixels
 from spfast.data.survey import Survey
 from spfast.errors import BadInputError
+from spfast.figures.coefficients import wavelength_label
 from spfast.figures.panel import (
     QUANTITIES,
     REFERENCES,
@@ -21,7 +21,6 @@ from spfast.figures.panel import (
 )
 from spfast.figures.style import COLOURS, draw_stars
 from spfast.model.fitted_model import FittedModel
-from spfast.model.layout import grid_wavelength
 
 __all__ = [
     "plot_convergence",
@@ -230,34 +229,33 @@ def plot_spectrum(survey: Survey, row: int, ax, chip: int | None = None) -> None
         Of the survey.
     ax : matplotlib Axes
     chip : int, optional
-        0, 1 or 2; all three by default.
+        Number of the detector, from 0; all by default.
     """
     layout, first = survey.layout, survey.layout.n_unpenalized
-    pixels = np.array(layout.pixels)
     if not 0 <= row < survey.n_stars:
         raise BadInputError(f"spectra: row {row} of a survey of {survey.n_stars} stars")
     flux = np.exp(np.asarray(survey.features[row, first:], dtype=np.float64))
     # A masked pixel has flux 1 and the largest error there is.
     error = np.asarray(survey.feature_errors[row, first:], dtype=np.float64)
     masked = (flux == 1.0) & (error >= error.max())
-    chips = np.split(chip_pixels(), np.flatnonzero(np.diff(chip_pixels()) > 1) + 1)
-    for number, inside in enumerate(chips):
-        if chip in (None, number):
-            here = (pixels >= inside[0]) & (pixels <= inside[-1])
-            ax.plot(grid_wavelength(pixels[here]), np.where(masked, np.nan, flux)[here], color="black", linewidth=0.35)
-    low, high = (0, len(chips) - 1) if chip is None else (chip, chip)
-    edges = grid_wavelength([chips[low][0], chips[high][-1]])
-    continuum = np.asarray(survey.info.get("continuum", {}).get("pixels", []), dtype=int)
-    for marked, height, colour in ((continuum, 0.965, COLOURS["green"]), (pixels[masked], 0.02, COLOURS["orange"])):
+    wavelength = layout.wavelength[first:]
+    groups = [inside[first:] for inside in layout.groups.values()]
+    shown = groups if chip is None else groups[chip : chip + 1]
+    for here in shown:
+        ax.plot(wavelength[here], np.where(masked, np.nan, flux)[here], color="black", linewidth=0.35)
+    continuum = layout.wavelength_of((survey.info.get("continuum") or {}).get("pixels", []))
+    for marked, height, colour in ((continuum, 0.965, COLOURS["green"]), (wavelength[masked], 0.02, COLOURS["orange"])):
         ax.vlines(
-            grid_wavelength(marked), height - 0.02, height + 0.02, transform=ax.get_xaxis_transform(), color=colour,
+            marked, height - 0.02, height + 0.02, transform=ax.get_xaxis_transform(), color=colour,
             linewidth=0.4, rasterized=True,
         )  # fmt: skip
     ax.axhline(1.0, color="0.6", linewidth=0.4, zorder=0)
-    ax.set_xlim(*edges)
+    inside = wavelength[np.any(shown, axis=0)]
+    if inside.size > 1:
+        ax.set_xlim(inside[0], inside[-1])
     ax.set_ylim(0.35, 1.28)
     ax.locator_params(axis="x", nbins=4)
-    ax.set_xlabel(r"wavelength in vacuum [$\mathrm{\AA}$]")
+    ax.set_xlabel(wavelength_label(layout))
     ax.set_ylabel("normalised flux")
 
 

@@ -7,9 +7,15 @@ import numpy as np
 from spfast.errors import BadInputError
 from spfast.figures.style import COLOURS
 from spfast.model.fitted_model import FittedModel
-from spfast.model.layout import grid_wavelength
+from spfast.model.layout import FeatureLayout
 
-__all__ = ["SPECTRAL_LINES", "plot_coefficients", "plot_magnitude_coefficients"]
+__all__ = [
+    "SPECTRAL_LINES",
+    "plot_coefficients",
+    "plot_column_coefficients",
+    "plot_magnitude_coefficients",
+    "wavelength_label",
+]
 
 #: Strong lines of red giants between 1.51 and 1.70 micron: species and wavelengths in vacuum [Angstrom].
 #: Atoms and OH: lines of Smith et al. (2013, ApJ 765, 16), air converted to vacuum, and Ce II of Cunha et al. (2017,
@@ -38,6 +44,8 @@ SPECTRAL_LINES = {
     "DIB": (15272.4,),
 }
 
+#: Names of columns that an axis has room for.
+_NAMES = 60
 #: Each model's colour, which side of a pixel its line stands on, and marker.
 _FOLD_STYLE = {"A": (COLOURS["blue"], -0.25, "o"), "B": (COLOURS["orange"], 0.25, "s")}
 
@@ -55,7 +63,7 @@ def plot_coefficients(
     wavelength : (float, float), optional [Angstrom]
         Part to show; everything by default.
     lines : bool
-        Mark the lines of `SPECTRAL_LINES`.
+        Mark the lines of `SPECTRAL_LINES` that are in the part shown.
     """
     shown = []
     for fold, model in models.items():
@@ -67,12 +75,13 @@ def plot_coefficients(
         ax.vlines(where[inside] + shift, 0.0, coef[inside], color=colour, linewidth=0.7, label=label)
     if wavelength is not None:
         ax.set_xlim(*wavelength)
+    lines = lines and any(_within(np.array(places), ax.get_xlim()).any() for places in SPECTRAL_LINES.values())
     reach = np.abs(np.concatenate(shown)).max(initial=0.0) or 1.0
     ax.set_ylim(-1.1 * reach, 1.75 * reach if lines else 1.1 * reach)
     ax.axhline(0.0, color="0.5", linewidth=0.5, zorder=0)
     if lines:
         _mark_lines(ax)
-    ax.set_xlabel(r"wavelength in vacuum [$\mathrm{\AA}$]")
+    ax.set_xlabel(wavelength_label(next(iter(models.values())).layout))
     ax.set_ylabel(r"coefficient of $\ln f$")
 
 
@@ -102,11 +111,45 @@ def plot_magnitude_coefficients(models: Mapping[str, FittedModel], ax) -> None:
     ax.legend(loc="upper right")
 
 
+def wavelength_label(layout) -> str:
+    """The label of an axis of wavelengths: APOGEE's are in vacuum, those of other spectrographs as they were given."""
+    own = layout.columns if isinstance(layout, FeatureLayout) else layout.spectrum
+    return rf"wavelength{' in vacuum' if own is None else ''} [$\mathrm{{\AA}}$]"
+
+
+def plot_column_coefficients(models: Mapping[str, FittedModel], ax, group: str) -> None:
+    """Draw the coefficients of a group of columns that have no wavelength, side by side.
+
+    Parameters
+    ----------
+    models : dict of FittedModel
+        Under ``"A"`` and ``"B"``; of columns as they are.
+    ax : matplotlib Axes
+    group : str
+        Of the models' layout.
+    """
+    for fold, model in models.items():
+        colour, shift, marker = _FOLD_STYLE.get(fold, (COLOURS["green"], 0.0, "^"))
+        inside = model.layout.groups[group]
+        coef = model.coef[inside]
+        place = np.flatnonzero(coef)
+        label = f"model {fold}: {model.columns_used}"
+        ax.plot(place + 0.4 * shift, coef[place], marker, color=colour, markersize=3, label=label)
+    names = [name for name, is_in in zip(model.layout.names, inside, strict=True) if is_in]
+    step = -(-len(names) // _NAMES)
+    ax.set_xticks(np.arange(len(names))[::step], names[::step], rotation=90, fontsize=5)
+    ax.minorticks_off()
+    ax.set_xlim(-1, len(names))
+    ax.axhline(0.0, color="0.5", linewidth=0.5, zorder=0)
+    ax.set_ylabel("coefficient [per scatter]")
+    ax.set_title(group, fontsize="small")
+
+
 def _pixels(model):
     if model.layout is None:
         raise BadInputError("Figure 7: the model has no layout, so its coefficients have no wavelength")
     pixels, coef = model.pixel_coefficients
-    return grid_wavelength(pixels), coef
+    return model.layout.wavelength_of(pixels), coef
 
 
 def _within(values, limits):

@@ -5,12 +5,17 @@ import numpy as np
 from spfast.catalog.galaxy import map_cells
 from spfast.errors import BadInputError
 from spfast.figures import checks, paper
-from spfast.figures.coefficients import plot_coefficients, plot_magnitude_coefficients
+from spfast.figures.coefficients import (
+    plot_coefficients,
+    plot_column_coefficients,
+    plot_magnitude_coefficients,
+    wavelength_label,
+)
 from spfast.figures.figure_data import FigureData
 from spfast.figures.panel import finite_rows, values_of
 from spfast.figures.style import COLUMN_WIDTH, PAGE_WIDTH, new_axes, plain_text
 from spfast.figures.tuning import plot_tuning
-from spfast.model.layout import grid_wavelength
+from spfast.model.layout import FeatureLayout
 
 __all__ = [
     "draw_clusters",
@@ -34,6 +39,8 @@ _CLUSTER_STARS, _CLUSTER_PANELS = 3, 12
 #: Spectra shown: at these percentiles of the effective temperature, and the most metal-poor of good S/N.
 _SPECTRA = (10, 50, 90)
 _SPECTRA_SNR = 100.0
+#: Detectors that a figure has room for.
+_PANELS = 5
 
 
 def draw_colours(data: FigureData):
@@ -109,19 +116,32 @@ def draw_map(data: FigureData):
 
 
 def draw_coefficients(data: FigureData):
-    """Figure 7: the models' coefficients on the three chips, and those of the magnitudes."""
+    """Figure 7: the models' coefficients on each detector, and those of the magnitudes."""
     model = next(iter(data.models.values()))
     if model.layout is None:
         raise BadInputError("Figure 7: the models have no layout, so their coefficients have no wavelength")
-    figure, axes = new_axes(4, 1, PAGE_WIDTH, 8.0)
-    wavelength = grid_wavelength(model.pixel_coefficients[0])
-    for ax, chip in zip(axes, np.split(wavelength, np.flatnonzero(np.diff(wavelength) > 50.0) + 1), strict=False):
-        plot_coefficients(data.models, ax, (chip[0] - 2, chip[-1] + 2))
-        ax.set_xlabel("")
-    axes[2].set_xlabel(r"wavelength in vacuum [$\mathrm{\AA}$]")
+    parts = _detectors(model)
+    if not parts:
+        raise BadInputError("Figure 7: no column of the models is on a detector")
+    figure, axes = new_axes(len(parts) + 1, 1, PAGE_WIDTH, 2.0 * (len(parts) + 1))
+    for ax, (group, wavelength) in zip(axes, parts, strict=False):
+        if wavelength.size:
+            plot_coefficients(data.models, ax, (wavelength[0] - 2, wavelength[-1] + 2))
+            ax.set_xlabel("")
+        else:
+            plot_column_coefficients(data.models, ax, group)
+    if parts[-1][1].size:
+        axes[len(parts) - 1].set_xlabel(wavelength_label(model.layout))
     axes[0].legend(loc="lower left", ncols=2)
-    plot_magnitude_coefficients(data.models, axes[3])
+    plot_magnitude_coefficients(data.models, axes[-1])
     return figure
+
+
+def _detectors(model):
+    """The groups of the model's columns that a figure has room for, each with its wavelengths, if it has any."""
+    spectrum = model.layout if model.low_rank is None else model.layout.spectrum or FeatureLayout(model.low_rank.pixels)
+    parts = [(group, spectrum.wavelength[inside]) for group, inside in spectrum.groups.items() if inside.any()]
+    return [(group, wavelength[np.isfinite(wavelength)]) for group, wavelength in parts[:_PANELS]]
 
 
 def draw_cut_flow(data: FigureData):
@@ -173,25 +193,28 @@ def draw_true_trends(data: FigureData):
 
 def draw_spectra(data: FigureData):
     """Spectra of a cool, a middle, a hot and a metal-poor star."""
-    stars = data.survey.stars
+    stars, layout = data.survey.stars, data.survey.layout
+    if not layout.is_spectrum or np.isnan(layout.wavelength[layout.penalized]).any():
+        raise BadInputError("spectra: the survey's features have no wavelengths")
     teff, fe_h, snr = (values_of(stars, name) for name in ("TEFF", "FE_H", "SNR"))
     rows = finite_rows("spectra", teff, fe_h)
     good = rows[snr[rows] >= _SPECTRA_SNR] if np.any(snr[rows] >= _SPECTRA_SNR) else rows
     by_teff = good[np.argsort(teff[good], kind="stable")]
     chosen = [by_teff[(by_teff.size - 1) * share // 100] for share in _SPECTRA] + [good[np.argmin(fe_h[good])]]
     chosen = list(dict.fromkeys(chosen))
-    figure, axes = new_axes(len(chosen), 3, PAGE_WIDTH, 1.45 * len(chosen), sharex="col", sharey=True)
+    n = min(len(layout.groups), _PANELS)
+    figure, axes = new_axes(len(chosen), n, PAGE_WIDTH, 1.45 * len(chosen), sharex="col", sharey=True)
     for i, row in enumerate(chosen):
-        for chip, ax in enumerate(axes[3 * i : 3 * i + 3]):
+        for chip, ax in enumerate(axes[n * i : n * i + n]):
             checks.plot_spectrum(data.survey, int(row), ax, chip)
             ax.label_outer()
         name = plain_text(stars["APOGEE_ID"][row])
         labels = rf"$T_\mathrm{{eff}}$ {teff[row]:.0f} K, [Fe/H] ${fe_h[row]:+.2f}$, S/N {snr[row]:.0f}"
-        axes[3 * i + 1].set_title(f"{name}: {labels}", fontsize="small")
-        for ax in axes[3 * i : 3 * i + 3]:
+        axes[n * i + n // 2].set_title(f"{name}: {labels}", fontsize="small")
+        for ax in axes[n * i : n * i + n]:
             ax.set_xlabel("")
             ax.set_ylabel("")
-    figure.supxlabel(r"wavelength in vacuum [$\mathrm{\AA}$]", fontsize=8)
+    figure.supxlabel(wavelength_label(layout), fontsize=8)
     figure.supylabel("normalised flux", fontsize=8)
     return figure
 

@@ -125,7 +125,7 @@ SHEETS = (
         "nitrogen. For distances alone the coefficients of the magnitudes would add up to "
         f"-0.2 ln 10 = {MAGNITUDE_SUM:.4f}. "
         "(Figure 7 of the paper.)",
-        "Coefficients of model A and model B against wavelength on the three chips, and the coefficients of the eight "
+        "Coefficients of model A and model B against wavelength on each detector, and the coefficients of the "
         "magnitudes.",
         compositions.draw_coefficients,
         "models",
@@ -164,9 +164,9 @@ SHEETS = (
         "spectra",
         "Spectra as the model sees them",
         "Normalised spectra of a cool, a middle, a hot and a metal-poor star; green ticks at the continuum pixels, "
-        "orange ones at masked pixels, which count as flux 1. Look for a level continuum at 1 on all three chips, and "
+        "orange ones at masked pixels, which count as flux 1. Look for a level continuum at 1 on every detector, and "
         "lines that weaken towards hot and metal-poor stars.",
-        "Four normalised spectra on three chips with ticks at continuum and masked pixels.",
+        "Four normalised spectra on each detector with ticks at continuum and masked pixels.",
         compositions.draw_spectra,
         "survey",
     ),

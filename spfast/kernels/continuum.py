@@ -144,7 +144,8 @@ def spectrum_row(
     starts, stops : int64 array, shape (n_chips,)
         Pixel ranges of the chips.
     basis : float32 array, shape (2 degree + 1, n_pixels)
-        Chebyshev polynomials on each chip's own [-1, 1], chips one after the other.
+        Chebyshev polynomials on each chip's own [-1, 1], chips one after the other; without any (shape (0, n_pixels))
+        the continuum is taken to be 1.
     variance : float32 array, shape (n_pixels,)
         0 on continuum pixels, large elsewhere.
     weight_power : int
@@ -203,10 +204,11 @@ def spectrum_row(
             if chip_bad[i]:
                 chip_flux[i] = 1.0
                 chip_error[i] = bad_error
-        if not _fit_continuum(chip_flux, chip_error, chip_variance, basis, first, weight_power, coefficients):
-            return SINGULAR, chip, 0
-        if not _divide(chip_flux, chip_error, basis, first, coefficients, continuum[first:last]):
-            return NOT_POSITIVE, chip, 0
+        if coefficients.size:
+            if not _fit_continuum(chip_flux, chip_error, chip_variance, basis, first, weight_power, coefficients):
+                return SINGULAR, chip, 0
+            if not _divide(chip_flux, chip_error, basis, first, coefficients, continuum[first:last]):
+                return NOT_POSITIVE, chip, 0
         for i in range(chip_bad.size):
             chip_bad[i] |= chip_error[i] > error_max
         _grow(chip_bad, n_grow)

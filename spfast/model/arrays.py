@@ -1,10 +1,12 @@
 """What a caller may hand in: design matrices, rows and values of stars, checked once and brought to one kind."""
 
+import warnings
+
 import numpy as np
 from astropy import units
 
 from spfast.config import MISSING_NUMBERS
-from spfast.errors import BadInputError
+from spfast.errors import BadInputError, SpfastWarning
 
 __all__ = [
     "check_columns",
@@ -15,10 +17,14 @@ __all__ = [
     "refuse_stars",
     "resolve_rows",
     "star_values",
+    "warn_of_scales",
 ]
 
 #: A feature beyond this is none: magnitudes and ln fluxes are below 100. Rounding decides a fit to such numbers.
 _LARGEST_FEATURE = 1e10
+#: Scatters of penalised columns that are near enough to 1 for one penalty, in the median and from the 10th to the 90th
+#: percentile; and rows that tell them.
+_SCALE_LEAST, _SCALE_MOST, _SCALE_RANGE, _SCALE_ROWS = 1e-3, 30.0, 1e3, 512
 #: Rows that are looked at together.
 _ROWS_A_PIECE = 1024
 
@@ -219,4 +225,34 @@ def refuse_stars(name: str, bad: np.ndarray, rows: np.ndarray, expected: str) ->
         raise BadInputError(
             f"{name}: {bad.sum()} of the {rows.size} training stars have none (first: row {rows[np.argmax(bad)]}), "
             f"expected {expected}; leave them out with rows="
+        )
+
+
+def warn_of_scales(design: np.ndarray, rows: np.ndarray, penalized: np.ndarray) -> None:
+    """Warn of penalised columns whose scatters are far from 1, or far apart: one penalty does not suit them.
+
+    Parameters
+    ----------
+    design : float32 or float64 array, shape (n_stars, n_features)
+    rows : int array
+        Of the stars that take part.
+    penalized : bool array, shape (n_features,)
+
+    Warns
+    -----
+    SpfastWarning
+    """
+    some = rows[np.linspace(0, rows.size - 1, min(_SCALE_ROWS, rows.size)).astype(int)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        scatter = design[some][:, penalized].std(axis=0, dtype=np.float64)
+    scatter = scatter[np.isfinite(scatter) & (scatter > 0)]
+    if not scatter.size:
+        return
+    low, middle, high = np.percentile(scatter, [10.0, 50.0, 90.0])
+    if not (_SCALE_LEAST <= middle <= _SCALE_MOST and high <= _SCALE_RANGE * low):
+        warnings.warn(
+            f"features: the penalised columns scatter by {low:.2g} to {high:.2g} (10 to 90%); lambda acts on "
+            "coefficients as they are, so it says little of columns of other scales than 1: divide each by its scatter",
+            SpfastWarning,
+            stacklevel=3,
         )

@@ -6,7 +6,7 @@ can. Products are Hermite polynomials, orthonormal for coordinates of unit varia
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -40,6 +40,8 @@ class CoordinateLayout:
     n_broad : int
         Coordinates that are of the broad basis.
     magnitudes : tuple of str
+    spectrum : FeatureLayout, optional
+        Of the spectra that the coordinates are of; by default ln flux of APOGEE's grid.
     """
 
     rank: int
@@ -47,6 +49,7 @@ class CoordinateLayout:
     line_weights: tuple
     n_broad: int
     magnitudes: tuple = MAGNITUDES
+    spectrum: FeatureLayout | None = field(default=None, repr=False)
 
     def __post_init__(self):
         if not 0 <= self.n_products <= self.rank or len(self.line_weights) != self.rank:
@@ -102,6 +105,14 @@ class CoordinateLayout:
     def grid(self) -> np.ndarray:
         """-1: no column is a pixel (int64 array, shape (n_features,))."""
         return np.full(self.n_features, -1)
+
+    def wavelength_of(self, places: np.ndarray) -> np.ndarray:
+        """Return the wavelength of the spectra's pixels (float64 array [Angstrom]), NaN where there is none."""
+        return (self.spectrum or FeatureLayout(())).wavelength_of(places)
+
+    def names_of(self, places: np.ndarray) -> list:
+        """Return the names of the spectra's pixels (list of str)."""
+        return (self.spectrum or FeatureLayout(())).names_of(places)
 
     def position_coefs(self, coef: np.ndarray, penalized: np.ndarray) -> list:
         """What `spfast.model.extent` projects stars on.
@@ -167,6 +178,7 @@ class CoordinateLayout:
             "line_weights": list(self.line_weights),
             "n_broad": self.n_broad,
             "magnitudes": list(self.magnitudes),
+            **({} if self.spectrum is None else {"spectrum": self.spectrum.to_dict()}),
         }
 
     @classmethod
@@ -182,7 +194,8 @@ class CoordinateLayout:
             if weights.ndim != 1 or not np.isfinite(weights).all():
                 raise ValueError
             rank, n_products, n_broad = counts
-            return cls(rank, n_products, tuple(weights), n_broad, tuple(names))
+            spectrum = FeatureLayout.from_dict(record["spectrum"]) if "spectrum" in record else None
+            return cls(rank, n_products, tuple(weights), n_broad, tuple(names), spectrum)
         except (KeyError, TypeError, ValueError):
             raise BadInputError("layout: the stored coordinates are damaged; build the model again") from None
 

@@ -9,6 +9,7 @@ import numpy as np
 from spfast.blas import one_blas_thread
 from spfast.errors import BadInputError, ConvergenceWarning, SpfastWarning
 from spfast.kernels.team import Team
+from spfast.model.arrays import warn_of_scales
 from spfast.model.fit_data import FitData
 from spfast.model.fitted_model import FittedModel
 from spfast.model.layout import FeatureLayout
@@ -83,7 +84,8 @@ def fit(
     ConvergenceWarning
         If the tolerance was not reached; ``model.result.converged`` is False then.
     SpfastWarning
-        If the start under- or overflows and another one is taken.
+        If the start under- or overflows and another one is taken; or, without a layout, if the scatters of the
+        penalised columns are far from 1 or far apart, so that one penalty does not suit them.
 
     Examples
     --------
@@ -100,6 +102,8 @@ def fit(
     stars = {"penalized": penalized, "rows": rows, "layout": layout}
     with Fitter(features, parallax, parallax_error, **stars, options=replace(options, robust=None)) as fitter:
         how = {"zero_point": zero_point, "start": options.start, "metadata": metadata}
+        if layout is None and penalty != 0:  # what has a layout was brought to scale when it was made
+            warn_of_scales(fitter.data.objective.design, fitter.data.rows, fitter.data.penalized)
         if options.robust is None:
             model = fitter.fit(penalty, **how)
         else:

@@ -131,7 +131,8 @@ class FittedModel:
     def columns_used(self) -> str:
         """How many of its penalised columns the model uses, in words (str)."""
         if self.low_rank is None:
-            return f"{self.n_nonzero:,} of {int(self.penalized.sum()):,} pixels"
+            what = "columns" if self.layout is not None and not self.layout.is_spectrum else "pixels"
+            return f"{self.n_nonzero:,} of {int(self.penalized.sum()):,} {what}"
         products = int(np.count_nonzero(self.coef[self.layout.n_unpenalized + self.layout.rank :]))
         return f"{self.n_nonzero - products} coordinates and {products} of their products"
 
@@ -354,6 +355,14 @@ class FittedModel:
 
     def _check_low_rank(self, layout):
         """Refuse a layout that lacks a magnitude, or all of the pixels; single pixels count as not measured."""
+        common = np.intersect1d(self.low_rank.pixels, layout.pixels)
+        ours, theirs = (one.names_of(common) for one in (self.layout, layout))
+        if ours != theirs:
+            first = next(i for i, (one, other) in enumerate(zip(ours, theirs, strict=True)) if one != other)
+            raise BadInputError(
+                f"model: the survey is of another spectrograph, its pixels have other names (first: {theirs[first]}, "
+                f"the model's {ours[first]}); give spectra of the model's kind, on its wavelengths"
+            )
         lacking = [name for name in self.layout.magnitudes if name not in layout.magnitudes]
         lacking = lacking or ([] if np.isin(self.low_rank.pixels, layout.pixels).any() else ["every pixel"])
         if lacking:

@@ -40,7 +40,8 @@ def key_numbers(table: Table, survey: Survey | None, checks: Mapping[str, Table]
         ("stars", f"{len(table):,}", f"{int(np.count_nonzero(table['training'])):,} of them in the training set"),
     ]
     if survey is not None:
-        pixels = f"{survey.layout.n_pixels:,} pixels of the spectrum among them"
+        what = "pixels of the spectrum" if survey.layout.is_spectrum else "columns that are no flux"
+        pixels = f"{survey.layout.n_pixels:,} {what} among them"
         numbers.append(("features", f"{survey.n_features:,}", pixels))
     numbers += _zero_points(table)
     for reference, sample, label in (("gaia", "best", "scatter where Gaia is best"), ("truth", "parent", "true error")):

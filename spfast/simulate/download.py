@@ -71,8 +71,9 @@ def simulate_download(
     wrong_parallaxes : float
         Share of the stars whose parallax is wrong; ``truth.fits`` marks them.
     zero_point : tuple of two float [mas], [mas/mag], or "lindegren2021", optional
-        By default that of the release of Gaia which the tables are matched with: DR2's, and for SDSS-V DR3's. What Gaia's parallaxes are too small by at G = 14, and by how much more for each magnitude of measured G; or
-        by what they are in Gaia DR3, star by star (Lindegren et al. 2021), as the columns since dr17 have it.
+        What Gaia's parallaxes are too small by at G = 14, and by how much more for each magnitude of measured G; or
+        by what they are in Gaia DR3, star by star (Lindegren et al. 2021), as the columns since dr17 have it. By
+        default DR2's, and for SDSS-V DR3's.
     clusters : sequence of str
         Literature clusters whose members come first among the stars; ``truth.fits`` names the cluster of each.
     noise : str

@@ -5,7 +5,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from spfast.data.gaia_release import RELEASE_CARD
-from spfast.model.layout import GRID_LOG10_START, GRID_LOG10_STEP, N_GRID
+from spfast.model.apogee import GRID_LOG10_START, GRID_LOG10_STEP, N_GRID
 from spfast.simulate.spectra import BAD_ERROR, DETECTORS
 
 __all__ = [

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg import solve_toeplitz
 from scipy.signal import lfilter
 
-from spfast.model.layout import GRID_LOG10_STEP, N_GRID, grid_wavelength
+from spfast.model.apogee import GRID_LOG10_STEP, N_GRID, grid_wavelength
 from spfast.simulate.sky_lines import SKY_LINES, weak_sky_lines
 from spfast.simulate.spectra import BAD_ERROR, DETECTORS, LIGHT_SPEED
 

@@ -12,7 +12,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from spfast.model.layout import GRID_LOG10_START, GRID_LOG10_STEP, N_GRID
+from spfast.model.apogee import GRID_LOG10_START, GRID_LOG10_STEP, N_GRID
 from spfast.simulate.files import SDSS5, STARVER, apstar_flux, gaia_table
 
 __all__ = ["draw_spectra", "write_mwm_star", "write_sdss5_tables"]

@@ -4,7 +4,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from spfast.model.layout import N_GRID, grid_wavelength
+from spfast.model.apogee import N_GRID, grid_wavelength
 from spfast.simulate.lines import SPECIES, line_list
 
 __all__ = ["BAD_ERROR", "DETECTORS", "LIGHT_SPEED", "SaturatedSynthesis", "Synthesis"]

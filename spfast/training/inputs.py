@@ -58,7 +58,7 @@ def survey_inputs(survey: Survey, settings: FitConfig, threads: int | None = Non
     Returns
     -------
     Inputs
-        The pixels as they are if the survey has too few spectra for a low-rank model.
+        The columns as they are if the survey has too few spectra for a low-rank model, or columns that are no spectrum.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def survey_inputs(survey: Survey, settings: FitConfig, threads: int | None = Non
         If the survey holds numbers that no build writes.
     """
     survey.check_values()
-    if settings.pixels == "low-rank":
+    if settings.pixels == "low-rank" and survey.layout.is_spectrum:
         found = survey.low_rank or _learn(survey, threads)
         if found is not None:
             low_rank, coordinates = found
@@ -102,9 +102,9 @@ def model_inputs(survey: Survey, model: FittedModel, threads: int | None = None)
 def _of_coordinates(survey, low_rank, coordinates, most_products, layout=None):
     if layout is None:
         most_products = min(most_products, low_rank.n_broad)
-        layout = CoordinateLayout(
-            low_rank.rank, most_products, low_rank.line_weights, low_rank.n_broad, survey.layout.magnitudes
-        )
+        spectrum = None if survey.layout.columns is None else survey.layout
+        numbers = low_rank.rank, most_products, low_rank.line_weights, low_rank.n_broad
+        layout = CoordinateLayout(*numbers, survey.layout.magnitudes, spectrum)
     names = survey.layout.names
     missing = [name for name in layout.magnitudes if name not in names]
     if missing:

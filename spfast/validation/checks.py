@@ -18,7 +18,7 @@ from spfast.validation.coverage import CALIBRATION, COVERAGE, calibration, cover
 from spfast.validation.material import Material
 from spfast.validation.measures import MEASURES, format_validation, validate
 from spfast.validation.read_catalog import read_catalog
-from spfast.validation.reddening import REDDENING, reddening_test, resolve_law
+from spfast.validation.reddening import REDDENING, can_redden, reddening_test, resolve_law
 from spfast.validation.stability import (
     STABILITY,
     WAVELENGTHS,
@@ -51,6 +51,8 @@ class Check:
         Fields of `Material` without which there is nothing to check.
     n_models : int
         The fewest models that it takes.
+    suits : callable, optional
+        From the `Material` to whether the check means anything for it.
     note : str
         How to read the table, on the page.
     page : str
@@ -68,6 +70,7 @@ class Check:
     compute: Callable[[Table, Material], Table]
     needs: tuple[str, ...] = ()
     n_models: int = 0
+    suits: Callable[[Material], bool] | None = None
     note: str = ""
     page: str = "report"
     details: Callable[[Table], str] | None = None
@@ -76,7 +79,8 @@ class Check:
     def is_possible(self, material: Material) -> bool:
         """Whether the material has what the check needs."""
         given = all(getattr(material, name) is not None for name in self.needs)
-        return given and len(material.models or ()) >= self.n_models
+        given = given and len(material.models or ()) >= self.n_models
+        return given and (self.suits is None or self.suits(material))
 
     def format(self, table: Table) -> str:
         """Lay out the check's table for a terminal."""
@@ -157,6 +161,7 @@ CHECKS = (
         columns=REDDENING,
         needs=("survey",),
         n_models=1,
+        suits=lambda material: can_redden(material.survey, material.law),
         compute=lambda catalog, material: reddening_test(
             material.survey, material.models, material.law, material.threads
         ),

@@ -14,7 +14,7 @@ from spfast.selection.star_keys import seen_in_training
 from spfast.training.inputs import model_inputs
 from spfast.validation.columns import Column, described_table
 
-__all__ = ["LAWS", "REDDENING", "reddening_test", "resolve_law"]
+__all__ = ["LAWS", "REDDENING", "can_redden", "reddening_test", "resolve_law"]
 
 #: Extinction in each band in units of A_K. wang2019: Wang & Chen (2019, ApJ 877, 116, Table 3), from red clump stars.
 #: yuan2013: Yuan, Liu & Xiang (2013, MNRAS 430, 2188, Table 2) for 2MASS and WISE, Casagrande & VandenBerg (2018,
@@ -89,7 +89,10 @@ def reddening_test(
     law_name, per_band = resolve_law(law)
     stars = survey.stars
     extinction = _RJCE_SLOPE * (float_column(stars, "H") - float_column(stars, "w2mpro") - _RJCE_ZERO)
-    bands = [band for band in MAGNITUDES if band in survey.layout.magnitudes]
+    bands = list(survey.layout.magnitudes)
+    unknown = [band for band in bands if band not in per_band]
+    if unknown:
+        raise BadInputError(f"reddening test: the law {law_name} lacks the band {unknown[0]}; give the law with it")
     columns = [1 + survey.layout.magnitudes.index(band) for band in bands]
     per_a_k = np.array([per_band[band] for band in bands])
     rows = []
@@ -119,6 +122,12 @@ def reddening_test(
         effect = slope / MAGNITUDE_SUM, float(np.expm1(0.5 * slope))
         rows.append((name, law_name, chosen.size, slope, float(slopes.std()), float(curvature), *effect))
     return described_table(rows, REDDENING)
+
+
+def can_redden(survey: Survey, law: str | Mapping[str, float] = "wang2019") -> bool:
+    """Whether a survey has what the test needs: H and W2 of its stars, and no band that the law lacks."""
+    bands = survey.layout.magnitudes
+    return {"H", "W2"} <= set(bands) and set(bands) <= set(resolve_law(law)[1])
 
 
 def resolve_law(law):

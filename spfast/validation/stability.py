@@ -9,7 +9,7 @@ from astropy.table import Table
 from spfast.data.survey import Survey
 from spfast.errors import BadInputError
 from spfast.model.fitted_model import FittedModel
-from spfast.model.layout import MAGNITUDE_SUM, grid_wavelength
+from spfast.model.layout import MAGNITUDE_SUM
 from spfast.selection.star_keys import seen_in_training
 from spfast.training.inputs import model_inputs
 from spfast.validation.columns import Column, described_table
@@ -52,8 +52,9 @@ STABILITY = {
 
 #: Columns of `surviving_pixels`, before each model's coefficients.
 WAVELENGTHS = {
-    "pixel": Column("pixel of the 8575-pixel grid"),
-    "wavelength": Column("vacuum wavelength", unit="Angstrom"),
+    "pixel": Column("place on the spectrograph's grid of pixels"),
+    "name": Column("name of the pixel or other column in the survey's layout"),
+    "wavelength": Column("wavelength as the survey gives it; APOGEE's: in vacuum", unit="Angstrom"),
     "n_models": Column("models that use it"),
 }
 #: Wavelengths that `format_wavelengths` lists.
@@ -129,8 +130,8 @@ def surviving_pixels(models: Mapping[str, FittedModel]) -> Table:
     Returns
     -------
     astropy Table
-        In order of wavelength: ``pixel`` (of the 8575-pixel grid), ``wavelength`` [Angstrom, vacuum], ``n_models`` that
-        use it, then one column ``coef_<name>`` for each model.
+        In order of their places: ``pixel`` (the place on the grid), ``name``, ``wavelength`` [Angstrom], ``n_models``
+        that use it, then one column ``coef_<name>`` for each model.
 
     Examples
     --------
@@ -148,18 +149,26 @@ def surviving_pixels(models: Mapping[str, FittedModel]) -> Table:
     coefs = [[used[name].get(pixel, 0.0) for pixel in pixels.tolist()] for name in models]
     columns = WAVELENGTHS | {f"coef_{name}": Column(f"coefficient of ln flux in model {name}") for name in models}
     n_models = np.count_nonzero(coefs, axis=0).tolist() if pixels.size else []
-    wavelength = grid_wavelength(pixels).tolist()
-    return described_table(list(zip(pixels.tolist(), wavelength, n_models, *coefs, strict=True)), columns)
+    names, wavelengths = {}, {}
+    for model, of in zip(models.values(), used.values(), strict=True):
+        names |= zip(of, model.layout.names_of(list(of)), strict=True)
+        wavelengths |= zip(of, model.layout.wavelength_of(list(of)).tolist(), strict=True)
+    rows = [(p, names[p], wavelengths[p], *more) for p, *more in zip(pixels.tolist(), n_models, *coefs, strict=True)]
+    return described_table(rows, columns)
 
 
 def format_wavelengths(table: Table) -> str:
     """Say how many pixels of a table of `surviving_pixels` all models use, and list the first of them."""
     n_models = len(table.colnames) - len(WAVELENGTHS)
     in_all = table[table["n_models"] == n_models]
-    listed = ", ".join(f"{wavelength:.1f}" for wavelength in in_all["wavelength"][:_MAX_LISTED])
+    first = in_all[:_MAX_LISTED]
+    listed = ", ".join(
+        name if np.isnan(w) else f"{w:.1f}" for name, w in zip(first["name"], first["wavelength"], strict=True)
+    )
     more = f" and {len(in_all) - _MAX_LISTED} more" if len(in_all) > _MAX_LISTED else ""
     return (
-        f"{len(table)} pixels are used by a model, {len(in_all)} by all {n_models}: {listed or 'none'}{more} [Angstrom]"
+        f"{len(table)} pixels are used by a model, {len(in_all)} by all {n_models}: {listed or 'none'}{more}"
+        f"{'' if np.isnan(table['wavelength']).all() and len(table) else ' [Angstrom]'}"
     )
 
 

@@ -14,7 +14,7 @@ from spfast.data.spectra.features import SpectrumFeatures
 from spfast.errors import BadInputError
 from spfast.kernels import cholesky
 from spfast.kernels import continuum as kernel
-from spfast.model.layout import CHIPS, grid_wavelength
+from spfast.model.apogee import CHIPS, grid_wavelength
 
 CONTINUUM = np.arange(0, 8575, 3)
 ERROR = np.float32(0.25)

@@ -11,7 +11,7 @@ from spfast.data.apogee import fits_library, spectrum_reader
 from spfast.data.spectra.bad_pixels import SpectrumFactors
 from spfast.data.spectra.continuum import chip_pixels
 from spfast.data.spectra.features import SpectrumFeatures
-from spfast.model.layout import N_GRID
+from spfast.model.apogee import N_GRID
 
 LIBRARIES = ["astropy"] + (["fitsio"] if fits_library() == "fitsio" else [])
 _, (FLUX,), (ERROR,) = spectra(1)

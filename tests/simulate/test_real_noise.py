@@ -11,7 +11,7 @@ from astropy.table import Table
 from spfast.config import LINDEGREN, ZERO_POINT
 from spfast.data.zero_point import lindegren_zero_point
 from spfast.errors import BadInputError
-from spfast.model.layout import N_GRID
+from spfast.model.apogee import N_GRID
 from spfast.simulate import simulate_download, simulate_survey
 from spfast.simulate.clusters import BRANCH_STARS
 from spfast.simulate.noise import southern_pattern

@@ -10,7 +10,7 @@ from astropy.table import Table
 from spfast.config import ZERO_POINT, Config
 from spfast.data.literature_clusters import literature_clusters
 from spfast.errors import BadInputError
-from spfast.model.layout import grid_wavelength
+from spfast.model.apogee import grid_wavelength
 from spfast.simulate import simulate_survey
 from spfast.simulate.clusters import CLUSTER_STARS
 from spfast.simulate.lines import SPECIES, line_list

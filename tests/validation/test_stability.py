@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from spfast.errors import BadInputError
+from spfast.model.apogee import grid_wavelength
 from spfast.model.fitted_model import FittedModel
-from spfast.model.layout import MAGNITUDE_SUM, FeatureLayout, grid_wavelength
+from spfast.model.layout import MAGNITUDE_SUM, FeatureLayout
 from spfast.model.parts import Provenance
 from spfast.training.inputs import model_inputs
 from spfast.validation.residuals import half_width

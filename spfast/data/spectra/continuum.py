@@ -6,7 +6,7 @@ import numpy as np
 
 from spfast.errors import BadInputError
 from spfast.files import check_regular
-from spfast.model.layout import CHIPS, N_GRID, grid_wavelength
+from spfast.model.apogee import CHIPS, N_GRID, grid_wavelength
 
 #: Good continuum pixels that a chip must have for each coefficient of its polynomial.
 MIN_PIXELS_PER_COEFFICIENT = 10

@@ -12,13 +12,14 @@ from spfast.data.spectra.continuum import (
 )
 from spfast.errors import BadInputError
 from spfast.kernels.continuum import FEW_CONTINUUM_PIXELS, NOT_POSITIVE, OK, spectrum_row
-from spfast.model.layout import CHIPS, N_GRID
+from spfast.model.apogee import CHIPS, N_GRID
 
 __all__ = [
     "MAGNITUDE_COLUMNS",
     "PIXMASK_BAD",
     "SpectrumFeatures",
     "fill_features",
+    "magnitude_columns",
     "magnitude_features",
     "unmeasured_bits",
 ]
@@ -39,6 +40,11 @@ MAGNITUDE_COLUMNS = {
 }
 
 _NO_MASK = np.zeros(0, np.int32)
+
+
+def magnitude_columns(band):
+    """Return the columns of a survey's star table that hold a band's magnitude and its error (two str)."""
+    return MAGNITUDE_COLUMNS.get(band, (band, f"{band}_error"))
 
 
 class SpectrumFeatures:
@@ -198,13 +204,13 @@ def magnitude_features(stars, magnitudes=tuple(MAGNITUDE_COLUMNS)):
     ----------
     stars : astropy Table
     magnitudes : tuple of str
-        Keys of `MAGNITUDE_COLUMNS`.
+        Names of bands.
 
     Returns
     -------
     values, errors : float32 array, shape (n_stars, n_magnitudes) [mag]
     """
-    columns = [MAGNITUDE_COLUMNS[name] for name in magnitudes]
+    columns = [magnitude_columns(name) for name in magnitudes]
     values = np.stack([np.asarray(stars[value], dtype=np.float32) for value, _ in columns], axis=1)
     errors = np.stack([np.asarray(stars[error], dtype=np.float32) for _, error in columns], axis=1)
     return values, errors

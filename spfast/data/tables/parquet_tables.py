@@ -11,7 +11,7 @@ from spfast.data.tables.stored import StoredTable, UnreadType, make_column
 from spfast.data.untrusted import check_xml
 from spfast.errors import BadInputError
 
-__all__ = ["need_pyarrow", "stored_parquet"]
+__all__ = ["need_pyarrow", "parquet_column", "stored_parquet"]
 
 #: Keys of a file's metadata: ours, astropy's, and that of the VOParquet convention (IVOA Note, 2025).
 _OURS, _ASTROPY, _VOTABLE = b"spfast", b"table_meta_yaml", b"IVOA.VOTable-Parquet.content"
@@ -59,6 +59,11 @@ def stored_parquet(path, file):
         return make_column(field.name, values, missing, {**notes.get(field.name, {}), **own})
 
     return StoredTable(schema.names, stored.metadata.num_rows, read, json.loads(metadata.get(_OURS, b"{}")))
+
+
+def parquet_column(name, chunks):
+    """Return one column of one value a row (pyarrow ChunkedArray) as an astropy Column, masked where it is missing."""
+    return make_column(name, *_values(chunks), {})
 
 
 def _chunks(stored, field):

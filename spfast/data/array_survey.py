@@ -1,0 +1,506 @@
+"""`spfast.write_survey`: a survey of any spectrograph, or of any columns, from arrays and a table of stars."""
+
+import os
+import warnings
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from spfast.blas import one_blas_thread
+from spfast.config import Config
+from spfast.data.array_rows import FluxRows, ValueRows, detectors
+from spfast.data.arrays import open_arrays
+from spfast.data.columns import conform_stars
+from spfast.data.cuts import CutFlow, example_of_training, training_set
+from spfast.data.missing_bands import COMPLETE_MIN
+from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
+from spfast.data.spectra.features import magnitude_columns, magnitude_features
+from spfast.data.star_table import star_table
+from spfast.data.survey import Survey, open_survey
+from spfast.data.write_survey import SurveyWriter, clear_partial
+from spfast.data.xp import read_xp
+from spfast.errors import BadInputError, SpfastWarning
+from spfast.files import file_sha256
+from spfast.kernels.team import resolve_threads
+from spfast.lock import hold
+from spfast.model.layout import OTHER, PIXEL, Columns, FeatureLayout
+from spfast.progress import Progress
+
+__all__ = ["ARRAYS", "write_survey"]
+
+#: Entry of survey.json that says how the features were made of arrays.
+ARRAYS = "made_of_arrays"
+#: Fewer stars than these are hardly meant to train a model.
+_ENOUGH_TO_TRAIN = 10
+#: Releases of Gaia that a table can be of.
+_RELEASES = ("dr2", "dr3", "dr4")
+
+
+@one_blas_thread()
+def write_survey(
+    path,
+    table=None,
+    flux=None,
+    *,
+    columns=None,
+    xp=None,
+    error=None,
+    ivar=None,
+    mask=None,
+    bad_bits=None,
+    wavelength=None,
+    names=None,
+    id=None,
+    source_id=None,
+    magnitudes=None,
+    gaia=None,
+    gaia_release=None,
+    training=None,
+    normalized=True,
+    windows=None,
+    order=2,
+    clip=(0.01, 3.0),
+    error_max=0.3,
+    like=None,
+    config=None,
+    threads=None,
+    quiet=True,
+) -> Survey:
+    """Write a survey of any spectrograph from arrays, one row a star, and a table of the stars.
+
+    Memory does not grow with the spectra: they are read twice, 256 stars at a time.
+
+    Parameters
+    ----------
+    path : path-like
+        The survey folder to make.
+    table : astropy Table, path-like, dict of arrays, structured array or pandas DataFrame
+        One row a star, in the order of the arrays' rows: an id, magnitudes and their errors, and what there is of
+        ``source_id``, ``parallax`` and ``parallax_error`` [mas], ``ra``, ``dec``, labels. Columns have our names
+        (`spfast.data.columns`), Gaia's own, or names that other surveys give them. All rows are used: cut the table,
+        to giants for example, before. A file that holds a table as well needs none.
+    flux : array, path-like, or dict of them, optional
+        Shape (n_stars, n_pixels), in any unit. A ``.npy`` file is mapped; of a FITS file the images FLUX, ERROR or
+        IVAR, MASK and WAVELENGTH are read; of Parquet (a file or a folder, HATS' too) the list columns of such names,
+        of HDF5 the datasets. A dict has one array for each camera or arm, under its name; so have the others then.
+    columns : like ``flux``, optional
+        In place of a flux: features that are no flux, taken as they are.
+    xp : path-like, optional
+        In place of both: Gaia's XP continuous mean spectra, in a file of any format of the archive, matched by
+        ``source_id``. The 110 coefficients, over the flux of G, are the columns.
+    error, ivar : like ``flux``, optional
+        One of them; names within a file if ``flux`` is one. A value with an ivar of 0, or of 1e-20, was not measured.
+    mask : like ``flux``, optional
+    bad_bits : int, optional
+        Bits of the mask that make a pixel bad; by default any.
+    wavelength : array of shape (n_pixels,), or dict of them, optional [Angstrom]
+        Increasing; a gap begins another detector. The same for all stars: in vacuum or air, but in the stars' rest
+        frame.
+    names : sequence of str, optional
+        Of the columns; by default from the wavelengths.
+    id, source_id : str, optional
+        Columns of the table; by default the usual names are looked for.
+    magnitudes : sequence of str or dict, optional
+        Bands; by default those of G, BP, RP, J, H, K, W1 and W2 that there are. A dict gives columns and errors:
+        ``{"i": ("i_psf", "e_i_psf"), "G": ("phot_g_mean_mag", 0.003)}``.
+    gaia : like ``table``, optional
+        Gaia's table, matched by source_id.
+    gaia_release : str, optional
+        "dr2", "dr3" or "dr4": of the parallaxes.
+    training : str or bool array, optional
+        Stars that may train a model, or the column that says so; besides the cuts of ``[training]``, of which those
+        on columns that no star has are left out.
+    normalized : bool
+        The flux is near 1 and taken as it is. If not, each detector is divided by a polynomial through its continuum.
+    windows : sequence of (float, float), optional [Angstrom]
+        Where the continuum is; by default the polynomial goes through all pixels.
+    order : int
+        Of the polynomial.
+    clip : (float, float)
+        Bounds of the normalised flux, of which the logarithm is taken.
+    error_max : float
+        A pixel with a larger error of the normalised flux is bad. Bad pixels are estimated from the star's others.
+    like : path-like or Survey, optional
+        A survey of arrays from which to take all that says how features are made, so that its models can be used.
+    config : Config, optional
+    threads : int, optional
+    quiet : bool
+
+    Returns
+    -------
+    Survey
+
+    Raises
+    ------
+    BadInputError
+        If shapes do not fit, a wavelength does not increase, ids are there twice or match nothing, or no star is left.
+
+    Examples
+    --------
+    >>> import numpy as np, spfast, tempfile
+    >>> rng = np.random.default_rng(1)
+    >>> flux = 1 - 0.1 * rng.random((30, 50))
+    >>> table = {"sobject_id": np.arange(30) + 10**15, "phot_g_mean_mag": rng.uniform(9, 14, 30)}
+    >>> table |= {"phot_g_mean_mag_error": np.full(30, 0.003), "parallax": rng.normal(0.5, 0.2, 30)}
+    >>> table["parallax_error"] = np.full(30, 0.03)
+    >>> wavelength, folder = np.linspace(4713, 4903, 50), tempfile.mkdtemp() + "/survey"
+    >>> survey = spfast.write_survey(folder, table, flux, error=0.01 + 0 * flux, wavelength=wavelength)
+    >>> survey.layout.names[:3]
+    ['constant', 'G', 'flux_4713.000']
+    """
+    path, config = Path(path), Config() if config is None else config
+    if path.exists():
+        raise BadInputError(f"{path}: exists already; remove it or choose another output")
+    threads = resolve_threads(threads)
+    own = {"normalized": bool(normalized), "windows": _windows(windows), "order": order, "clip": list(map(float, clip))}
+    own |= {"error_max": float(error_max), "kind": PIXEL if flux is not None else OTHER, "xp": xp is not None}
+    like = None if like is None else like if isinstance(like, Survey) else open_survey(like)
+    if like is not None:
+        own = _taken_after(like, own)
+    if gaia_release is None and getattr(config.sample, "gaia_release", None) in _RELEASES:
+        gaia_release = config.sample.gaia_release
+    if gaia_release not in (None, *_RELEASES):
+        raise BadInputError(f"gaia_release is {gaia_release!r}, expected one of {', '.join(_RELEASES)}")
+    if sum(x is not None for x in (flux, columns, xp)) != 1:
+        raise BadInputError("write_survey: give one of flux, columns and xp: what the features are made of")
+    if like is None:
+        config = _config_of(config, own)
+    else:
+        config = config.replace(**{name: like.config[name] for name in ("normalization", "features")})
+    with hold(path), ExitStack() as stack:
+        clear_partial(path)
+        values = flux if columns is None else columns
+        material = _Material.of(table, values, xp, gaia, error, ivar, mask, wavelength, bad_bits)
+        stack.callback(material.close)
+        factor = config.features.magnitude_error_factor
+        stars, id, bands = star_table(material.table, id, source_id, magnitudes, gaia, factor)
+        if like is not None and bands != like.layout.magnitudes:
+            raise BadInputError(
+                f"{like.path}: has the magnitudes {', '.join(like.layout.magnitudes)}, these stars {', '.join(bands)}; "
+                "give the same with magnitudes"
+            )
+        more = names, training, gaia_release, like, config, own, threads, quiet
+        return _write(path, material, stars, id, bands, *more)
+
+
+def _write(path, material, stars, id, bands, names, training, gaia_release, like, config, own, threads, quiet):
+    """Write the survey in five steps.
+
+    1. Match the arrays' rows to the stars, and cut stars with too few magnitudes.
+    2. Read the arrays once: which stars can be used, which columns are good in any, a sample of stars.
+    3. Make the layout; find what bad values are estimated from, and the scale of columns that are no flux.
+    4. Read them again and write features.
+    5. Finish the folder.
+    """
+    # 1.
+    flow, n_all = CutFlow(stars["APOGEE_ID"], "rows of the table"), len(stars)
+    arrays, at = material.arrays_of(stars)
+    keep = at >= 0
+    if not keep.all():
+        flow.apply("XP coefficients", keep, lambda i: material.why_not(stars, i))
+        stars, at = stars[keep], at[keep]
+    n_bands = np.sum([np.isfinite(np.asarray(stars[magnitude_columns(band)[0]])) for band in bands], axis=0)
+    enough = n_bands >= _bands_needed(n_bands, len(bands), config.sample)
+    keep = flow.apply(
+        "photometry", enough, lambda i: f"{n_bands[i]} of the magnitudes {', '.join(bands)} with an error above 0"
+    )
+    stars, at = stars[keep], at[keep]
+    if not len(stars):
+        raise BadInputError(f"{path}: no star has {', '.join(bands)} and their errors; check the table")
+    order = np.argsort(at, kind="stable")  # the arrays are read in their own order
+    stars, at, flow.rows = stars[order], at[order], flow.rows[order]
+    # 2.
+    layout = _layout(arrays, names, bands, own)
+    maker = _maker(arrays, layout, config, own)
+    found = _first_pass(arrays, at, maker, own["kind"] == PIXEL, quiet)
+    if not found.usable.any() or len(found.failures) == len(at):
+        first = next(iter(found.failures.values()), "no value is good in any star")
+        raise BadInputError(f"{path}: none of the {len(at):,} stars can be used (the first: {first}); check the arrays")
+    good = np.ones(len(at), bool)
+    good[list(found.failures)] = False
+    flow.apply("spectrum" if layout.is_spectrum else "columns", good, lambda i: found.failures[i])
+    # 3.
+    chosen = found.usable
+    if like is not None:
+        chosen = np.isin(layout.names[layout.n_unpenalized :], like.layout.names)
+        layout = _same_columns(like, layout, chosen)
+    else:
+        if own["kind"] == OTHER:
+            maker.find_scale(*found.sample)
+            scales = tuple(maker.scale.tolist())
+            layout = FeatureLayout(layout.pixels, bands, replace(layout.columns, scales=scales))
+        layout = layout.kept(chosen)
+    if own["kind"] == OTHER:
+        maker.scale[chosen] = layout.columns.scales
+    factors = _factors(found.sample, maker, layout, chosen, like, config, own)
+    stars, at = stars[good], at[good]
+    release, stars = gaia_release or stars.meta.get("gaia_release"), conform_stars(stars)
+    stars["training_set"] = training_set(stars, config) & _may_train(training, n_all, flow.rows, stars)
+    if len(stars) >= _ENOUGH_TO_TRAIN and like is None and not np.any(stars["training_set"]):
+        warnings.warn(
+            f"none of the {len(stars):,} stars passes the cuts of the Training Set (e.g. "
+            f"{example_of_training(stars)}); check the Gaia table and [training]",
+            SpfastWarning,
+            stacklevel=4,
+        )
+    # 4.
+    largest = config.features.flux_error_max if own["kind"] == PIXEL else np.inf
+    with SurveyWriter(path, layout, len(stars)) as writer, Progress("write", len(stars), quiet) as progress:
+        row, first = 0, layout.n_unpenalized
+        for rows, values, errors in _blocks(arrays, at):
+            part, part_error, measured, _ = maker.rows(values, errors)
+            part, part_error, measured = (np.ascontiguousarray(x[:, chosen]) for x in (part, part_error, measured))
+            block = slice(row, row + len(rows))
+            stars["n_bad_pixels"][block] = np.sum(~measured, axis=1)
+            measured &= part_error < largest
+            writer.unmeasured[block] = np.packbits(~measured, axis=1)
+            if factors is not None:
+                factors.estimate(part, part_error)
+            else:
+                part_error[~measured] = config.features.flux_error_max
+            features, feature_errors = writer.features[block], writer.feature_errors[block]
+            features[:, 0], feature_errors[:, 0] = 1.0, 0.0
+            features[:, 1:first], feature_errors[:, 1:first] = magnitude_features(stars[block], bands)
+            features[:, first:], feature_errors[:, first:] = part, part_error
+            del features, feature_errors
+            writer.release()
+            row += len(rows)
+            progress.advance(len(rows))
+        # 5.
+        pixels = [] if layout.columns is None else layout.pixels
+        provenance = {
+            ARRAYS: own | {"id": id, "what": _what(own)},
+            "inputs": material.inputs,
+            "continuum": {"pixels": [int(p) for p, on in zip(pixels, maker.continuum[chosen], strict=True) if on]},
+            "pixel_mask": {"n_pixels": layout.n_pixels, "n_dropped": int(np.sum(~chosen))},
+            "bad_pixels": None if factors is None else factors.to_dict(),
+            "n_training": int(np.sum(stars["training_set"])),
+        }
+        if release is not None:
+            provenance["gaia_release"] = release
+        survey = writer.finish(stars, flow.rejected(), flow.counts, config, provenance, like, threads, quiet)
+    if not quiet:
+        for cut, n_left in survey.info["cut_flow"]:
+            print(f"{n_left:>10,}  {cut}")
+        print(f"{survey.info['n_training']:>10,}  of them in the Training Set; {survey.n_features:,} features")
+    return survey
+
+
+class _Material:
+    """The arrays, and the table of their stars."""
+
+    def __init__(self, arrays, table, xp, inputs):
+        self.arrays, self.table, self._xp, self.inputs = arrays, table, xp, inputs
+
+    @classmethod
+    def of(cls, table, flux, xp, gaia, error, ivar, mask, wavelength, bad_bits):
+        paths = {"table": table, "gaia": gaia, "xp": xp, "arrays": flux}
+        paths = {role: value for role, value in paths.items() if isinstance(value, str | os.PathLike)}
+        inputs = {role: {"path": str(value)} for role, value in paths.items()}
+        for role, value in paths.items():
+            if role != "arrays" and Path(value).is_file():  # these may be terabytes
+                inputs[role]["sha256"] = file_sha256(value)
+        if xp is not None:
+            if table is None:
+                raise BadInputError("xp: needs a table of the stars too, with source_id and the magnitude G")
+            return cls(None, table, xp, inputs)
+        arrays, own = open_arrays(flux, error, ivar, mask, wavelength, bad_bits)
+        table = own if table is None else table
+        if table is None:
+            raise BadInputError("table: not given, and the arrays come without one; give ids, magnitudes, parallaxes")
+        return cls(arrays, table, None, inputs)
+
+    def arrays_of(self, stars):
+        """The arrays, and for each star its row in them, -1 where there is none."""
+        if self._xp is None:
+            if len(stars) != self.arrays.n_stars:
+                raise BadInputError(
+                    f"table: has {len(stars):,} rows, the arrays {self.arrays.n_stars:,}; expected one row a star in "
+                    "both, in the same order"
+                )
+            return self.arrays, np.arange(len(stars))
+        arrays, at, self._reasons = read_xp(self._xp, stars)
+        return arrays, at
+
+    def close(self):
+        if self.arrays is not None:
+            self.arrays.close()
+
+    def why_not(self, stars, i):
+        return self._reasons.get(int(stars["source_id"][i]), f"its source_id is not in {self._xp}")
+
+
+class _FirstPass:
+    """What the first reading of the arrays found."""
+
+    def __init__(self, n_columns):
+        self.usable, self.failures, self.sample = np.zeros(n_columns, bool), {}, None
+
+
+def _first_pass(arrays, at, maker, is_flux, quiet):
+    found = _FirstPass(maker.n_columns)
+    wanted = set(np.linspace(0, len(at) - 1, min(N_SPECTRA, len(at))).astype(int).tolist())
+    sample, row = [], 0
+    with Progress("read", len(at), quiet) as progress:
+        for rows, values, errors in _blocks(arrays, at):
+            part, part_error, good, failures = maker.rows(values, errors)
+            found.usable |= good.any(axis=0)
+            for i, failure in enumerate(failures):
+                if failure:
+                    found.failures[row + i] = failure
+                elif row + i in wanted:
+                    sample.append((part[i], part_error[i]) if is_flux else (values[i], errors[i]))
+            row += len(rows)
+            progress.advance(len(rows))
+    pair = zip(*sample, strict=True) if sample else ((), ())
+    found.sample = [np.array(x).reshape(-1, maker.n_columns) for x in pair]
+    return found
+
+
+def _blocks(arrays, at):
+    """Yield the arrays' rows ``at`` (increasing) as ``rows, values, errors``."""
+    for start, values, errors in arrays.blocks():
+        here = at[np.searchsorted(at, start) : np.searchsorted(at, start + len(values))] - start
+        if here.size:
+            yield here + start, values[here], errors[here]
+
+
+def _windows(windows):
+    if windows is None:
+        return None
+    try:
+        pairs = [[float(low), float(high)] for low, high in windows]
+    except (TypeError, ValueError):
+        text = f"windows: {str(windows)[:60]}, expected pairs of wavelengths: [(5300, 5340), ...]"
+        raise BadInputError(text) from None
+    wrong = [pair for pair in pairs if not 0 < pair[0] < pair[1] < np.inf]
+    if wrong or not pairs:
+        raise BadInputError(f"windows: {wrong[0] if wrong else 'none'}, expected a lower and an upper wavelength each")
+    return pairs
+
+
+def _config_of(config, own):
+    """The configuration with what a survey of arrays is made by."""
+    low, high = own["clip"]
+    of_features = {"flux_min": low, "flux_max": high, "flux_error_max": own["error_max"]}
+    of_continuum = {"chebyshev_degree": own["order"], "flux_error_max": own["error_max"], "continuum_file": ""}
+    return config.replace(features=of_features, normalization=of_continuum)
+
+
+def _taken_after(like, own):
+    theirs = like.info.get(ARRAYS)
+    if theirs is None:
+        raise BadInputError(f"{like.path}: is no survey of arrays; give as like one that write_survey made")
+    if theirs["kind"] != own["kind"]:
+        raise BadInputError(f"{like.path}: is made of {theirs['what']}, these arrays are {_what(own)}")
+    return {key: theirs[key] for key in own}
+
+
+def _what(own):
+    """How features were made, in words: models of others are refused."""
+    if own["xp"]:
+        return "Gaia XP coefficients over the flux of G"
+    if own["kind"] == OTHER:
+        return "columns as they are"
+    return "flux that was normalised before" if own["normalized"] else "flux over a polynomial"
+
+
+def _layout(arrays, names, bands, own):
+    """The layout of all columns."""
+    kind = own["kind"]
+    groups, wavelengths = [], []
+    for group in arrays.groups:
+        wavelength, n = arrays.wavelength[group], arrays.lengths[group]
+        if wavelength is None:
+            groups += [group or "columns"] * n if kind == OTHER else [group or "spectrum"] * n
+            wavelengths += [None] * n
+            continue
+        for first, last in detectors(wavelength):
+            label = f"{wavelength[first]:.0f}-{wavelength[last - 1]:.0f} A"
+            groups += [group if group and len(detectors(wavelength)) == 1 else label] * (last - first)
+        wavelengths += wavelength.tolist()
+    if names is None:
+        names = getattr(arrays, "names", None) or _names(arrays, groups, wavelengths, kind)
+    names = [str(name) for name in names]
+    if len(names) != len(groups):
+        raise BadInputError(f"names: {len(names)}, expected {len(groups)}, one for each column of the arrays")
+    n = len(names)
+    units = ["ln(flux)" if kind == PIXEL else ""] * n
+    return FeatureLayout.of(Columns(names, groups, [kind] * n, units, wavelengths, [1.0] * n), bands)
+
+
+def _names(arrays, groups, wavelengths, kind):
+    """Names by the wavelength, with the arm before it where arms may overlap; numbers where there is none."""
+    stem = "flux" if kind == PIXEL else "column"
+    given = [group for group in arrays.groups for _ in range(arrays.lengths[group])]
+    return [
+        f"{group or stem}_{number:04d}" if wavelength is None else f"{group or 'flux'}_{wavelength:.3f}"
+        for number, (group, wavelength) in enumerate(zip(given, wavelengths, strict=True))
+    ]
+
+
+def _maker(arrays, layout, config, own):
+    if own["kind"] == OTHER:
+        return ValueRows(layout.n_pixels)
+    first, of = layout.n_unpenalized, layout.wavelength
+    ranges, wavelengths, names = [], [], []
+    for name, inside in layout.groups.items():
+        places = np.flatnonzero(inside)
+        ranges.append((int(places[0]) - first, int(places[-1]) + 1 - first))
+        wavelengths.append(np.where(np.isfinite(of[places]), of[places], places))
+        names.append(name)
+    if own["windows"] and np.isnan(of[first:]).any():
+        raise BadInputError("windows: are in wavelengths, which the arrays do not have; give wavelength")
+    return FluxRows(ranges, wavelengths, names, config, own["normalized"], own["windows"])
+
+
+def _same_columns(like, layout, chosen):
+    """The other survey's layout, if the arrays have all of its columns."""
+    ours = [name for name, on in zip(layout.names[layout.n_unpenalized :], chosen, strict=True) if on]
+    theirs = like.layout.names[like.layout.n_unpenalized :]
+    if ours != theirs:
+        missing = next((name for name in theirs if name not in ours), theirs[0])
+        text = f"{like.path}: has a column {missing}, which these arrays lack; give spectra on its wavelengths"
+        raise BadInputError(text)
+    return like.layout
+
+
+def _factors(sample, maker, layout, chosen, like, config, own):
+    """What bad values are estimated from; None under bad_pixels = "one"."""
+    if config.features.bad_pixels != "estimated" and own["kind"] == PIXEL:
+        return None
+    largest = config.features.flux_error_max if own["kind"] == PIXEL else float(np.finfo(np.float32).max)
+    if like is not None:
+        rows = np.linspace(0, like.n_stars - 1, min(N_SPECTRA, like.n_stars)).astype(int)
+        first = like.layout.n_unpenalized
+        values, errors = like.features[rows, first:], like.feature_errors[rows, first:]
+        if like.unmeasured is not None:
+            bits = np.unpackbits(like.unmeasured[rows], axis=1, count=like.layout.n_pixels).view(bool)
+            errors = np.where(bits, np.float32(np.inf), errors)
+        return SpectrumFactors.of(values, errors, largest)
+    values, errors = sample
+    if own["kind"] == OTHER:
+        values, errors, *_ = maker.rows(values, errors)
+    return SpectrumFactors.of(values[:, chosen].astype(np.float32), errors[:, chosen].astype(np.float32), largest)
+
+
+def _bands_needed(n_bands, n, sample):
+    """Magnitudes that a star needs, the others being estimated from stars that have them all."""
+    complete = int(np.count_nonzero(n_bands == n))
+    return min(sample.bands_min, n) if sample.missing_bands == "estimated" and complete >= COMPLETE_MIN else n
+
+
+def _may_train(training, n_all, rows, stars):
+    """The caller's own choice of the training set, of the stars left."""
+    if training is None:
+        return True
+    if isinstance(training, str):
+        if training not in stars.colnames:
+            raise BadInputError(f"training: the table has no column {training}")
+        return np.asarray(stars[training], dtype=bool)
+    training = np.asarray(training)
+    if training.dtype != bool or training.shape != (n_all,):
+        raise BadInputError(f"training: {training.dtype} {training.shape}, expected a bool for each row of the table")
+    return training[rows]

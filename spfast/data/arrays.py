@@ -1,0 +1,446 @@
+"""Arrays of spectra or other columns, one row a star, read by blocks: npy, FITS images, Parquet lists, HDF5."""
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+from spfast.data.tables.parquet_tables import need_pyarrow, parquet_column
+from spfast.data.tables.stored import UnreadType
+from spfast.data.untrusted import check_file
+from spfast.errors import BadInputError, reading
+from spfast.files import check_regular
+
+__all__ = ["BLOCK", "Arrays", "open_arrays"]
+
+#: Stars that are read together.
+BLOCK = 256
+#: An inverse variance of no more than this is none: SDSS's pipelines write it where the error is 1e10.
+_IVAR_MIN = 1.0001e-20
+#: Names of the parts in files, in any case, the first best; in names of npy files they take the place of "flux".
+NAMES = {
+    "flux": ("flux", "spectrum", "spectra"),
+    "error": ("error", "flux_error", "sigma", "uncertainty", "err"),
+    "ivar": ("ivar", "flux_ivar", "invvar"),
+    "mask": ("mask", "pixel_flags", "pix_bitmask", "bitmask"),
+    "wavelength": ("wavelength", "wave", "lambda", "loglam"),
+}
+_PARQUET, _HDF5, _FITS = (".parquet", ".parq"), (".h5", ".hdf5"), (".fits", ".fit", ".fts")
+
+
+class Arrays:
+    """One array of values with their errors: parts side by side, each with a name, that are read block by block.
+
+    Parameters
+    ----------
+    parts : dict of dict
+        Under the names of the groups; each with ``flux`` and ``error`` or ``ivar``, perhaps ``mask`` (arrays of shape
+        (n_stars, n_columns), or anything that is sliced like them) and ``wavelength``.
+    bad_bits : int, optional
+        Bits of the mask that make a value bad; by default any that is not 0.
+    blocks : callable, optional
+        ``blocks(n)`` yields dicts of the same names for n stars after n, where files are read in order only.
+    n_stars : int, optional
+        Then their number.
+    file : object, optional
+        What `close` closes.
+    """
+
+    def __init__(self, parts, bad_bits=None, blocks=None, n_stars=None, file=None):
+        self._parts, self._bad_bits, self._blocks, self._file = parts, bad_bits, blocks, file
+        self.groups = tuple(parts)
+        shapes = {group: self._check(group, part, n_stars) for group, part in parts.items()}
+        self.n_stars = next(iter(shapes.values()))[0] if n_stars is None else n_stars
+        for group, shape in shapes.items():
+            if blocks is None and shape[0] != self.n_stars:
+                raise BadInputError(f"flux of {group}: {shape[0]:,} rows, that of {self.groups[0]} {self.n_stars:,}")
+        self.lengths = {group: shape[1] for group, shape in shapes.items()}
+        self.wavelength = {group: _wavelength(group, parts[group], n) for group, n in self.lengths.items()}
+
+    def close(self):
+        """Close the file that the arrays are in."""
+        if self._file is not None:
+            self._file.close()
+
+    @staticmethod
+    def _check(group, part, n_stars):
+        """The shape of a part; refuse arrays that do not fit together."""
+        of = f" of {group}" if group else ""
+        if "flux" not in part:
+            raise BadInputError(f"flux{of}: not given; give an array of shape (n_stars, n_pixels)")
+        if ("error" in part) == ("ivar" in part):
+            both = "both an error and an ivar" if "error" in part else "neither an error nor an ivar"
+            raise BadInputError(f"flux{of}: has {both}, expected one of them, of the shape of the flux")
+        shape = tuple(part["flux"].shape)
+        if len(shape) != 2 or not all(shape) or part["flux"].dtype.kind not in "iuf":
+            raise BadInputError(
+                f"flux{of}: {part['flux'].dtype} of shape {shape}, expected numbers of shape (n_stars, n_pixels)"
+            )
+        for name in ("error", "ivar", "mask"):
+            if name in part and tuple(part[name].shape) != shape:
+                raise BadInputError(f"{name}{of}: shape {tuple(part[name].shape)}, expected the flux's {shape}")
+            if name in part and part[name].dtype.kind not in ("iufb" if name == "mask" else "iuf"):
+                raise BadInputError(f"{name}{of}: {part[name].dtype}, expected numbers")
+        return shape
+
+    def blocks(self):
+        """Yield ``start, values, errors`` of the stars in order: float64, an error NaN where the value is bad."""
+        if self._blocks is not None:
+            start = 0
+            for parts in self._blocks(BLOCK):
+                values, errors = self._joined(parts, slice(None))
+                yield start, values, errors
+                start += len(values)
+            return
+        for start in range(0, self.n_stars, BLOCK):
+            yield start, *self._joined(self._parts, slice(start, start + BLOCK))
+
+    def _joined(self, parts, rows):
+        pairs = [self._read(part, rows) for part in parts.values()]
+        for group, (values, errors) in zip(self.groups, pairs, strict=True):
+            if values.shape != errors.shape or values.shape[1] != self.lengths[group]:
+                raise BadInputError(
+                    f"flux: has {values.shape[1]} values in a row and {errors.shape[1]} errors, expected "
+                    f"{self.lengths[group]} of each, as in the first row"
+                )
+        values, errors = zip(*pairs, strict=True)
+        return (np.concatenate(each, axis=1) if len(each) > 1 else each[0] for each in (values, errors))
+
+    def _read(self, part, rows):
+        values = np.array(part["flux"][rows], dtype=np.float64)
+        given = np.asarray(part["ivar" if "ivar" in part else "error"][rows], dtype=np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            errors = 1.0 / np.sqrt(np.where(given > _IVAR_MIN, given, np.nan)) if "ivar" in part else given.copy()
+        bad = ~(np.isfinite(values) & np.isfinite(errors) & (errors > 0))
+        if "mask" in part:
+            mask = np.asarray(part["mask"][rows])
+            mask = mask if mask.dtype.kind in "iub" else np.nan_to_num(mask).astype(np.int64)
+            bad |= mask != 0 if self._bad_bits is None else (mask.astype(np.int64) & self._bad_bits) != 0
+        values[bad], errors[bad] = 0.0, np.nan
+        return values, errors
+
+
+def _wavelength(group, part, n):
+    if "wavelength" not in part:
+        return None
+    of = f" of {group}" if group else ""
+    wavelength = np.array(part["wavelength"], dtype=np.float64)
+    if wavelength.ndim == 2 and len(wavelength) and np.all(wavelength == wavelength[0]):
+        wavelength = wavelength[0]
+    if wavelength.ndim != 1 or wavelength.size != n:
+        raise BadInputError(f"wavelength{of}: shape {wavelength.shape}, expected ({n},), as the flux has pixels")
+    if not (np.isfinite(wavelength).all() and wavelength[0] > 0 and np.all(np.diff(wavelength) > 0)):
+        row = int(np.argmin(np.diff(wavelength))) if n > 1 else 0
+        first, then = wavelength[row], wavelength[min(row + 1, n - 1)]
+        raise BadInputError(
+            f"wavelength{of}: {first:.6g} is followed by {then:.6g} in place {row}; it must increase [Angstrom]; give "
+            "arms that overlap one by one, as dicts"
+        )
+    return wavelength
+
+
+def open_arrays(flux, error=None, ivar=None, mask=None, wavelength=None, bad_bits=None):
+    """Bring what a caller gives as arrays together.
+
+    Parameters
+    ----------
+    flux, error, ivar, mask, wavelength
+        Arrays, paths of ``.npy`` files (which are mapped), or dicts of them under the names of detectors or arms.
+        A flux that is the path of another file, or of a folder of Parquet files, brings the others along.
+    bad_bits : int, optional
+
+    Returns
+    -------
+    arrays : Arrays
+    table : astropy Table or None
+        What else the file holds of each star.
+
+    Raises
+    ------
+    BadInputError
+    """
+    given = {"flux": flux, "error": error, "ivar": ivar, "mask": mask, "wavelength": wavelength}
+    given = {name: value for name, value in given.items() if value is not None}
+    if isinstance(flux, str | os.PathLike) and (Path(flux).is_dir() or not _is_npy(flux)):
+        return _open_file(Path(flux), {name: value for name, value in given.items() if name != "flux"}, bad_bits)
+    if isinstance(flux, str | os.PathLike):
+        given = _companions(Path(flux), given) | given
+    if not isinstance(flux, Mapping):
+        return Arrays({"": {name: _array(name, value) for name, value in given.items()}}, bad_bits), None
+    for name, value in given.items():
+        if not isinstance(value, Mapping) or set(value) != set(flux):
+            raise BadInputError(f"{name}: expected a dict with {', '.join(flux)}, as the flux is one")
+    parts = {group: {name: _array(name, value[group]) for name, value in given.items()} for group in flux}
+    return Arrays({str(group): part for group, part in parts.items()}, bad_bits), None
+
+
+def _is_npy(path):
+    return Path(path).suffix.lower() == ".npy"
+
+
+def _array(name, value):
+    if isinstance(value, str | os.PathLike):
+        return _map(Path(value)) if name == "wavelength" else _Mapped(Path(value))
+    array = value if hasattr(value, "shape") and hasattr(value, "dtype") else np.asarray(value)
+    return np.asarray(array.value) if hasattr(array, "unit") and hasattr(array, "value") else array
+
+
+def _map(path):
+    check_regular(path)
+    if not path.exists():
+        raise BadInputError(f"{path}: no such file; check the path")
+    with reading(path, "cannot be read", "expected an array that numpy.save wrote"):
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+class _Mapped:
+    """An npy file, mapped anew for each block: pages of a map that stays count as this process's memory."""
+
+    def __init__(self, path):
+        self._path, array = path, _map(path)
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def __getitem__(self, rows):
+        return np.array(_map(self._path)[rows])
+
+
+def _companions(path, given):
+    """The npy files beside that of the flux: x_flux.npy has x_error.npy or x_ivar.npy, x_mask.npy, x_wavelength.npy."""
+    stem, found = path.stem, {}
+    word = next((word for word in NAMES["flux"] if word in stem.lower()), None)
+    if word is None:
+        return found
+    at = stem.lower().rindex(word)
+    for name, words in NAMES.items():
+        beside = (path.with_name(f"{stem[:at]}{w}{stem[at + len(word) :]}.npy") for w in words)
+        match = next((each for each in beside if each.exists()), None)
+        if match is not None and name != "flux":
+            found[name] = match
+    # One that is given stands for both.
+    return {n: p for n, p in found.items() if not (n in ("error", "ivar") and {"error", "ivar"} & set(given))}
+
+
+def _open_file(path, given, bad_bits):
+    check_regular(path)
+    if not path.exists():
+        raise BadInputError(f"{path}: no such file or folder; check the path")
+    suffix = path.suffix.lower()
+    if path.is_dir() or suffix in _PARQUET:
+        return _open_parquet(path, given, bad_bits)
+    if suffix in _HDF5:
+        return _open_hdf5(path, given, bad_bits)
+    if suffix in _FITS:
+        return _open_fits(path, given, bad_bits)
+    known = ", ".join((".npy", *_FITS, *_PARQUET, *_HDF5))
+    raise BadInputError(f"{path}: unknown suffix {path.suffix!r}; expected {known}, or a folder of Parquet files")
+
+
+def _named(names, given, path):
+    """Which of a file's names is each part of each arm: the caller's choice, else one of `NAMES` (dict of dict).
+
+    The only arm has no name, unless they are named ``B_FLUX``, ``R_FLUX``, ...
+    """
+    found = {"": _parts_of("", names, given, path)}
+    if "flux" not in found[""]:
+        ends = tuple(f"_{word}" for word in NAMES["flux"])
+        arms = [name[: name.rindex("_")] for name in names if name.lower().endswith(ends)]
+        found = {arm: _parts_of(f"{arm}_", names, given, path) for arm in arms}
+    if not found:
+        raise BadInputError(f"{path}: has no flux, only {', '.join(list(names)[:12]) or 'nothing'}; name it FLUX")
+    return found
+
+
+def _parts_of(prefix, names, given, path):
+    found, lower = {}, {name.lower(): name for name in names}
+    for part, words in NAMES.items():
+        own = given.get(part)
+        if own is not None and own not in names:
+            raise BadInputError(
+                f"{path}: has no {own} for the {part}; it has {', '.join(list(names)[:12]) or 'nothing'}"
+            )
+        match = own or next((lower[f"{prefix.lower()}{w}"] for w in words if f"{prefix.lower()}{w}" in lower), None)
+        if match is not None:
+            found[part] = match
+    for one, other in (("error", "ivar"), ("ivar", "error")):
+        if one in given and other not in given:
+            found.pop(other, None)
+    return found
+
+
+def _texts(given, path):
+    """The caller's names of parts within a file; other arrays do not go with a file."""
+    for name, value in given.items():
+        if not isinstance(value, str) and name != "wavelength":
+            raise BadInputError(f"{path}: {name} is an array beside a file; expected its name within the file")
+    return {name: value for name, value in given.items() if isinstance(value, str) and not _is_npy(value)}
+
+
+def _wavelength_given(given):
+    value = given.get("wavelength")
+    return None if value is None or (isinstance(value, str) and not _is_npy(value)) else _array("wavelength", value)
+
+
+class _Image:
+    """An image of a FITS file, of which rows are read when they are asked for."""
+
+    def __init__(self, hdu):
+        self._hdu, self.shape = hdu, tuple(hdu.shape)
+        self.dtype = np.dtype({8: "u1", 16: "i2", 32: "i4", 64: "i8", -32: "f4", -64: "f8"}[hdu.header["BITPIX"]])
+
+    def __getitem__(self, rows):
+        part = self._hdu.section[rows]
+        return part.astype(part.dtype.newbyteorder("="), copy=False)
+
+
+def _open_fits(path, given, bad_bits):
+    check_file(path)
+    with ExitStack() as stack:
+        with reading(path, "cannot be read as FITS images"):
+            hdus = stack.enter_context(fits.open(path, memmap=True))
+        images = {hdu.name or "PRIMARY": hdu for hdu in hdus if hdu.is_image and len(hdu.shape) in (1, 2)}
+        parts = {}
+        for arm, names in _named(images, _texts(given, path), path).items():
+            parts[arm] = {name: _Image(images[own]) for name, own in names.items() if name != "wavelength"}
+            wavelength = _wavelength_given(given)
+            if wavelength is None and "wavelength" in names:
+                wavelength = _angstroms(names["wavelength"], np.array(images[names["wavelength"]].data))
+            elif wavelength is None:
+                wavelength = _of_header(images[names["flux"]].header)
+            parts[arm] |= {} if wavelength is None else {"wavelength": wavelength}
+        table = path if any(isinstance(hdu, fits.BinTableHDU) for hdu in hdus) else None
+        arrays = Arrays(parts, bad_bits, file=hdus)
+        stack.pop_all()  # the file stays open as long as its arrays are read
+    return arrays, table
+
+
+def _of_header(header):
+    """The wavelengths that CRVAL1 and CDELT1 (or CD1_1) say, of a linear or log10-linear axis; None without them."""
+    step = header.get("CDELT1", header.get("CD1_1"))
+    if "CRVAL1" not in header or not step:
+        return None
+    places = np.arange(header["NAXIS1"]) + 1.0 - header.get("CRPIX1", 1.0)
+    axis = header["CRVAL1"] + step * places
+    return 10.0**axis if header.get("DC-FLAG") == 1 or axis[-1] < 10.0 else axis
+
+
+def _angstroms(name, values):
+    return 10.0 ** np.asarray(values, dtype=np.float64) if name.lower().endswith("loglam") else values
+
+
+def _open_hdf5(path, given, bad_bits):
+    try:
+        import h5py
+    except ImportError:
+        raise BadInputError(f"{path}: HDF5 needs h5py; install it (pip install 'spfast[hdf5]')") from None
+    with ExitStack() as stack:
+        with reading(path, "cannot be read as HDF5"):
+            file = stack.enter_context(h5py.File(path, "r"))
+        datasets = {}
+        file.visititems(lambda name, item: datasets.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+        shallow = {name.rpartition("/")[2]: name for name in datasets} | {name: name for name in datasets}
+        parts, used = {}, set()
+        for arm, names in _named(shallow, _texts(given, path), path).items():
+            names = {part: shallow[name] for part, name in names.items()}
+            used |= set(names.values())
+            parts[arm] = {name: datasets[real] for name, real in names.items() if name != "wavelength"}
+            wavelength = _wavelength_given(given)
+            if wavelength is None and "wavelength" in names:
+                wavelength = _angstroms(names["wavelength"], datasets[names["wavelength"]][...])
+            parts[arm] |= {} if wavelength is None else {"wavelength": wavelength}
+        arrays = Arrays(parts, bad_bits, file=file)
+        columns = {name: item for name, item in datasets.items() if item.shape == (arrays.n_stars,)}
+        columns = {name.rpartition("/")[2]: _plain(item) for name, item in columns.items() if name not in used}
+        stack.pop_all()
+    return arrays, Table(columns) if columns else None
+
+
+def _plain(dataset):
+    values = dataset[...]
+    if values.dtype != object:
+        return values
+    return np.array([v.decode() if isinstance(v, bytes) else str(v) for v in values])
+
+
+def _open_parquet(path, given, bad_bits):
+    """List columns of a Parquet file or of a folder of them, HATS' included; scalar columns are the table."""
+    need_pyarrow(path)
+    import pyarrow
+    from pyarrow import dataset as datasets
+
+    with reading(path, "cannot be read as Parquet"):
+        root = path / "dataset" if (path / "dataset").is_dir() else path
+        files = sorted(map(str, root.rglob("*.parquet"))) if root.is_dir() else str(root)
+        files = [f for f in files if not Path(f).name.startswith("_")] if isinstance(files, list) else files
+        data = datasets.dataset(files, format="parquet")
+    lists = {}
+    for field in data.schema:
+        inner = [(f"{field.name}.{f.name}", f.type) for f in field.type] if pyarrow.types.is_struct(field.type) else []
+        for name, kind in inner or [(field.name, field.type)]:
+            if str(kind).startswith(("list<", "large_list<", "fixed_size_list<")):
+                lists[name] = field.name
+    short = {name.rpartition(".")[2]: name for name in lists}
+    found = _named([*lists, *(n for n in short if n not in lists)], _texts(given, path), path)
+    if len(found) > 1:
+        raise BadInputError(f"{path}: has a flux of {' and '.join(found)}; give the arms as arrays, in dicts")
+    names = {part: short.get(name, name) for part, name in next(iter(found.values())).items()}
+    scalars = [f.name for f in data.schema if f.name not in lists.values() and not pyarrow.types.is_nested(f.type)]
+    with reading(path, "cannot be read as Parquet"):
+        n_stars = data.count_rows()
+        table = _scalars(data.to_table(columns=scalars))
+    if not n_stars:
+        raise BadInputError(f"{path}: has no rows, expected one for each star")
+
+    def blocks(n, some=None):
+        """The parts of n stars after n."""
+        wanted = {part: name for part, name in names.items() if part != "wavelength"} if some is None else some
+        columns = sorted({lists[name] for name in wanted.values()})
+        reading_on = {"use_threads": False, "batch_readahead": 1, "fragment_readahead": 1}
+        row = 0
+        with reading(path, "cannot be read as Parquet"):
+            for batch in data.to_batches(columns=columns, **reading_on, batch_size=n):
+                if batch.num_rows:
+                    parts = {part: _matrix(batch, name, lists[name], part, row, path) for part, name in wanted.items()}
+                    row += batch.num_rows
+                    yield {"": parts}
+
+    first = next(blocks(1))[""]
+    wavelength = _wavelength_given(given)
+    if wavelength is None and "wavelength" in names:
+        # That of every star is compared with the first one's: nothing would notice if they differed.
+        for block in blocks(BLOCK, {"wavelength": names["wavelength"]}):
+            rows = _angstroms(names["wavelength"], block[""]["wavelength"])
+            wavelength = rows[0] if wavelength is None else wavelength
+            if rows.shape[1] != wavelength.size or not np.array_equal(rows, np.broadcast_to(wavelength, rows.shape)):
+                raise BadInputError(f"{path}: stars have different wavelengths; bring their spectra on one grid first")
+    part = first | ({} if wavelength is None else {"wavelength": wavelength})
+    return Arrays({"": part}, bad_bits, blocks, n_stars), table
+
+
+def _scalars(columns):
+    """Columns of one value a row (astropy Table), without those of types that no table has."""
+    table = Table()
+    for name, column in zip(columns.column_names, columns.columns, strict=True):
+        with suppress(UnreadType):
+            table[name] = parquet_column(name, column)
+    return table
+
+
+def _matrix(batch, name, column, part, row, path):
+    """A list column of a batch as an array of shape (n_rows, n_columns)."""
+    import pyarrow.compute as compute
+
+    values = batch.column(column)
+    if name != column:
+        values = values.field(name.partition(".")[2])
+    lengths = np.asarray(compute.list_value_length(values).fill_null(-1))
+    if lengths.min() != lengths.max() or lengths[0] < 1:
+        wrong = row + int(np.flatnonzero(lengths != max(lengths[0], 1))[0])
+        raise BadInputError(f"{path}: {part} of row {wrong} has another length than that of row {row}, {lengths[0]}")
+    flat = compute.list_flatten(values)
+    if flat.null_count and str(flat.type) in ("float", "double"):
+        flat = flat.fill_null(float("nan"))
+    return np.asarray(flat).reshape(len(lengths), -1)
