@@ -16,7 +16,16 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # A part may import itself, what stands to the right of it in one of these two rows, and what is free to all.
 SPINE = ("cli", "report", "figures", "validation", "catalog", "training", "selection", "model", "solvers", "kernels")
 BESIDE = {
-    "data": {"model.layout", "model.low_rank", "model.learn_low_rank", "model.model_file", "kernels"},
+    "data": {
+        "model.layout",
+        "model.low_rank",
+        "model.learn_low_rank",
+        "model.model_file",
+        "model.recipe",
+        "model.band_regression",
+        "model.coordinates",
+        "kernels",
+    },
     "simulate": {"data", "model.layout", "kernels"},
 }
 BELOW = {part: {part, *SPINE[i + 1 :]} for i, part in enumerate(SPINE)}

@@ -8,6 +8,7 @@ from spfast import __version__
 from spfast.data.survey import Survey
 from spfast.errors import BadInputError, MismatchWarning
 from spfast.model.fitted_model import FittedModel
+from spfast.model.recipe import check_origin
 
 __all__ = ["check_catalog", "check_model"]
 
@@ -27,7 +28,7 @@ def check_model(model: FittedModel, survey: Survey) -> None:
     Raises
     ------
     BadInputError
-        If kind or release of the spectra, pixel mask, normalisation or features differ, naming what does.
+        If kind or release of the spectra, Gaia's release, pixel mask, normalisation or features differ, naming which.
 
     Warns
     -----
@@ -35,12 +36,7 @@ def check_model(model: FittedModel, survey: Survey) -> None:
         If the continuum pixels differ.
     """
     theirs, ours = model.provenance.features_origin or {}, survey.features_origin
-    trained_on, new = set(theirs.get("spectra", ())), set(ours["spectra"])
-    if trained_on and new - trained_on:
-        raise BadInputError(
-            f"model: trained on {_listed(trained_on)}, the survey {survey.path} has {_listed(new - trained_on)}; "
-            "train one on spectra of that kind and release"
-        )
+    check_origin(theirs, ours, "model: trained on", f"the survey {survey.path}")
     built = model.provenance.survey_config or {}
     config = survey.info.get("config") or {}
     for section in ("normalization", "features"):
@@ -82,7 +78,3 @@ def check_catalog(catalog: Table, survey: Survey | None = None) -> None:
             f"{survey.survey_hash[:12]}...: stars are matched by name"
         )
         warnings.warn(text, MismatchWarning, stacklevel=3)
-
-
-def _listed(values):
-    return " and ".join(sorted(values))

@@ -2,7 +2,7 @@
 
 import argparse
 
-from spfast.cli.options import configuration
+from spfast.cli.options import add_input_options, configuration
 from spfast.cli.outputs import say
 
 __all__ = ["HELP", "options", "print_survey", "run"]
@@ -11,12 +11,11 @@ HELP = "Build a survey from tables and spectra. Run again after an interruption,
 
 
 def options(parser):
-    parser.add_argument("--allstar", required=True, metavar="FILE", help="APOGEE allStar table")
-    parser.add_argument("--spectra", required=True, metavar="DIR", help="folder of apStar or aspcapStar files")
-    parser.add_argument("--gaia", required=True, metavar="FILE", help="Gaia table, with or without columns of WISE")
-    parser.add_argument("--wise", metavar="FILE", help="WISE table, if the Gaia table has no such columns")
+    add_input_options(parser)
     parser.add_argument(
-        "--like", metavar="SURVEY", help="make the same features as this survey has, so that its models can be used"
+        "--like",
+        metavar="SURVEY|MODEL",
+        help="make the same features as this survey, or this model's survey, has: its models can then be used",
     )
     parser.add_argument("-o", "--output", required=True, metavar="SURVEY", help="survey folder to make")
 

@@ -228,6 +228,14 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_input_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """The tables and spectra that stars come from."""
+    parser.add_argument("--allstar", required=required, metavar="FILE", help="APOGEE allStar table")
+    parser.add_argument("--spectra", required=required, metavar="DIR", help="folder of apStar or aspcapStar files")
+    parser.add_argument("--gaia", required=required, metavar="FILE", help="Gaia table, with or without columns of WISE")
+    parser.add_argument("--wise", metavar="FILE", help="WISE table, if the Gaia table has no such columns")
+
+
 def add_table_option(parser: argparse.ArgumentParser) -> None:
     """The table that a command must write."""
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help=f"table to write: {TABLE_SUFFIXES}")

@@ -19,7 +19,7 @@ from spfast.errors import BadInputError, SpfastWarning
 __all__ = ["parent_sample"]
 
 
-def parent_sample(allstar, spectra, gaia, wise, config):
+def parent_sample(allstar, spectra, gaia, wise, config, can_estimate=False):
     """Read the tables, find each star's spectrum file, match the tables and apply the paper's cuts.
 
     Parameters
@@ -30,6 +30,8 @@ def parent_sample(allstar, spectra, gaia, wise, config):
     wise : path-like or None
         WISE table, if the Gaia table has no WISE columns.
     config : Config
+    can_estimate : bool
+        Missing magnitudes can be estimated however few of these stars have them all: by what other stars told.
 
     Returns
     -------
@@ -83,7 +85,7 @@ def parent_sample(allstar, spectra, gaia, wise, config):
     if not same.all():
         stars = stars[flow.apply("place", same, lambda i: "its Gaia source is elsewhere on the sky: another star's")]
         gaia_table = gaia_table[same]
-    stars = cut_photometry(_with_gaia(stars, gaia_table, config), flow, config)
+    stars = cut_photometry(_with_gaia(stars, gaia_table, config), flow, config, can_estimate)
     emptied = flow.emptied_by()
     if emptied is not None:
         counts = ", ".join(f"{name}: {left}" for name, left in flow.counts)

@@ -13,7 +13,7 @@ from spfast.model.extent import Position, TrainingExtent, position
 from spfast.model.kinds import LARGEST, to_entries
 from spfast.model.layout import FeatureLayout
 from spfast.model.low_rank import LowRankModel
-from spfast.model.model_file import SCHEMAS, read_model_file, write_model_file
+from spfast.model.model_file import SCHEMAS, model_hash, read_model_file, write_model_file
 from spfast.model.parts import (
     FittedZeroPoint,
     Provenance,
@@ -24,6 +24,7 @@ from spfast.model.parts import (
     read_parts,
 )
 from spfast.model.predict import Neighbours, StarPredictions, linear_predictor, ln_error
+from spfast.model.recipe import FeatureRecipe, low_rank_from_file, recipe_from_file
 from spfast.solvers.base import HISTORY_DTYPE, SolverResult
 
 __all__ = ["FittedModel", "load_model"]
@@ -69,6 +70,12 @@ class FittedModel:
         The intrinsic scatter in the weights, if it is in them.
     tuned : Tuned or None
         How penalty and zero point were chosen, if they were not given.
+    recipe : FeatureRecipe or None
+        How the features of its survey were made, so that those of new stars can be made from their files.
+    licence : str or None
+        Under which the model may be used, if whoever made it says so: one line, such as ``CC-BY-4.0``.
+    file_hash : str or None
+        What the file that it was loaded from holds as its own sha256.
     """
 
     coef: np.ndarray = field(repr=False)
@@ -89,6 +96,9 @@ class FittedModel:
     robust: RobustFit | None = field(default=None, repr=False)
     scatter_weights: ScatterWeights | None = field(default=None, repr=False)
     tuned: Tuned | None = field(default=None, repr=False)
+    recipe: FeatureRecipe | None = field(default=None, repr=False)
+    licence: str | None = None
+    file_hash: str | None = field(default=None, repr=False, compare=False)
 
     @property
     def neighbours(self) -> Neighbours | None:
@@ -374,23 +384,31 @@ class FittedModel:
         BadInputError
             If it cannot be written, or holds something that could not be read again.
         """
+        # The same model gives the same bytes: no time is in them, neither of day nor of work.
+        history = self.result.history.copy()
+        history["seconds"] = 0.0
         header = {
             "penalty": self.penalty,
             "zero_point": self.zero_point,
             "n_stars": self.n_stars,
-            "result": {k: v for k, v in asdict(self.result).items() if k not in ("coef", "history")},
+            "result": {k: v for k, v in asdict(self.result).items() if k not in ("coef", "history", "seconds")},
             "layout": None if self.layout is None else self.layout.to_dict(),
             "metadata": part_entries(self),
             "notes": self.metadata,
             "pixel_correlation": list(self.pixel_correlation),
             "budget": None if self.budget is None else to_entries(self.budget),
         }
-        arrays = {"coef": self.coef, "penalized": self.penalized, "history": self.result.history}
+        arrays = {"coef": self.coef, "penalized": self.penalized, "history": history}
         if self.budget is not None:
             arrays |= {f"budget_{name}": getattr(self.budget, name) for name in ErrorBudget.ARRAYS}
         if self.low_rank is not None:
             header["low_rank"] = self.low_rank.entries()
             arrays |= {f"low_rank_{name}": array for name, array in self.low_rank.arrays().items()}
+        if self.recipe is not None:
+            header["recipe"] = self.recipe.entries(self)
+            arrays |= {f"recipe_{name}": array for name, array in self.recipe.arrays(self).items()}
+        if self.licence is not None:
+            header["licence"] = self.licence
         write_model_file(path, header, arrays, check=read_parts)
 
     @classmethod
@@ -402,7 +420,7 @@ class FittedModel:
         BadInputError
             If the file is missing, damaged or not a model.
         """
-        return read_model_file(path, cls._from_file)
+        return replace(read_model_file(path, cls._from_file), file_hash=model_hash(path))
 
     @classmethod
     def _from_file(cls, header, arrays):
@@ -419,11 +437,7 @@ class FittedModel:
         layout = None if header["layout"] is None else layout_from(header["layout"])
         if layout is not None and layout.n_features != coef.size:
             raise ValueError("its layout does not fit its coefficients")
-        low_rank = None
-        if "low_rank" in header:
-            names = [name for name in arrays if name.startswith("low_rank_")]
-            stored = {name.removeprefix("low_rank_"): arrays[name] for name in names}
-            low_rank = LowRankModel.from_file(header["low_rank"], stored)
+        low_rank = low_rank_from_file(header, arrays)
         if (low_rank is not None) != isinstance(layout, CoordinateLayout) or (
             low_rank is not None and layout.rank > low_rank.rank
         ):
@@ -442,11 +456,13 @@ class FittedModel:
             float(header["penalty"]),
             float(header["zero_point"]),
             header["n_stars"],
-            SolverResult(coef=coef, history=history, **scalars),
+            SolverResult(coef=coef, history=history, **{"seconds": 0.0, **scalars}),
             layout,
             low_rank=low_rank,
             budget=budget,
             pixel_correlation=tuple(float(rho) for rho in header.get("pixel_correlation", ())),
+            recipe=recipe_from_file(header, arrays, layout, low_rank),
+            licence=header.get("licence"),
             **read_parts(header),
         )
         _ = model.neighbours  # raises for correlations that no noise has

@@ -32,7 +32,14 @@ class Provenance:
     config, survey_config : dict or None
         Configuration of fit, folds and tuning, and that of the survey.
     features_origin : dict
-        What the survey's features were made of: ``spectra`` (kinds and releases), ``continuum`` (hash of its pixels).
+        What the survey's features were made of: ``spectra`` (kinds and releases), ``continuum`` (hash of its pixels),
+        ``gaia_release``.
+    inputs : dict of str or None
+        The sha256 of each file that the survey was built from.
+    versions : dict of str or None
+        Of Python and the packages that computed the numbers.
+    command : str or None
+        That makes the model again from the survey and ``config``.
     """
 
     spfast_version: str | None = entry(kinds.CARD, default=None)
@@ -45,8 +52,13 @@ class Provenance:
         {"normalization?": kinds.DICTIONARY, "features?": kinds.DICTIONARY}, default=None, repr=False
     )
     features_origin: dict | None = entry(
-        {"spectra?": kinds.TEXTS, "continuum?": kinds.TEXT_OR_NONE}, default=None, repr=False
+        {"spectra?": kinds.TEXTS, "continuum?": kinds.TEXT_OR_NONE, "gaia_release?": kinds.TEXT_OR_NONE},
+        default=None,
+        repr=False,
     )
+    inputs: dict | None = entry(kinds.DICTIONARY, default=None, repr=False)
+    versions: dict | None = entry(kinds.DICTIONARY, default=None, repr=False)
+    command: str | None = entry(kinds.LINE, default=None)
 
 
 @dataclass(frozen=True)

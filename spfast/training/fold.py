@@ -14,6 +14,7 @@ from spfast.blas import one_blas_thread
 from spfast.config import AUTO, CONSTANT, FITTED, OWN_ZERO_POINT, SMALLEST_PARALLAX_ERROR, Config
 from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
+from spfast.data.write_survey import package_versions
 from spfast.data.zero_point import added_to_parallax
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.kernels.team import side_by_side
@@ -154,7 +155,12 @@ class FoldTraining:
         if columns is not None:
             tuned = Tuned(columns) if tuned is None else replace(tuned, summary=f"{columns}; {tuned.summary}")
         model = replace(
-            model, low_rank=self.inputs.low_rank, provenance=self._provenance(), scatter_weights=weights, tuned=tuned
+            model,
+            low_rank=self.inputs.low_rank,
+            recipe=self.survey.recipe,
+            provenance=self._provenance(),
+            scatter_weights=weights,
+            tuned=tuned,
         )
         # 5. Where the training stars lie.
         stars = self._as_fitted(stars, model)
@@ -373,6 +379,9 @@ class FoldTraining:
             config=self.config.after_survey(),
             survey_config=survey.config,
             features_origin=survey.features_origin,
+            inputs=survey.input_hashes,
+            versions=package_versions(),
+            command="spfast fit SURVEY" + (f" --fold {self.fold}" if self.fold else ""),
         )
 
 
