@@ -89,7 +89,7 @@ def predict_files(
     SpfastWarning
         As `spfast.catalog.predict.predict_survey`.
     """
-    recipe, threads = check_recipe(model.recipe, "model"), resolve_threads(threads)
+    recipe, threads = check_recipe(model.recipe, "predict"), resolve_threads(threads)
     config = config_like(recipe, Config() if config is None else config)
     inputs = {"allstar": allstar, "gaia": gaia, **({} if wise is None else {"wise": wise})}
     check_unchanged = watch(inputs.values())

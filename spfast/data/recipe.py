@@ -41,7 +41,7 @@ def read_recipe(path: str | os.PathLike) -> tuple[FeatureRecipe, str]:
     if Path(path).is_file():
         return check_recipe(read_model_file(path, _recipe_of_model), path), model_hash(path)
     survey = open_survey(path)
-    return check_recipe(survey.recipe, path), survey.survey_hash
+    return survey.read_recipe(), survey.survey_hash
 
 
 def _recipe_of_model(header, arrays):
@@ -50,7 +50,7 @@ def _recipe_of_model(header, arrays):
 
 
 def check_recipe(recipe: FeatureRecipe | None, what: str | os.PathLike) -> FeatureRecipe:
-    """Refuse a survey or a model that does not say how its features were made.
+    """Refuse a model that does not say how its features were made.
 
     Raises
     ------
@@ -58,8 +58,8 @@ def check_recipe(recipe: FeatureRecipe | None, what: str | os.PathLike) -> Featu
     """
     if recipe is None:
         raise BadInputError(
-            f"{what}: does not say how its features were made from spectra; give a survey that `spfast ingest` made, "
-            "or a model that was fitted to one"
+            f"{what}: the model does not say how its features were made from spectra; give one that was fitted to a "
+            "survey of `spfast ingest`, by this version"
         )
     return recipe
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+from contextlib import suppress
 from mmap import mmap
 from pathlib import Path, PurePosixPath
 
@@ -190,6 +191,22 @@ class Survey:
 
         Surveys have it that were made from spectra; others, and those of older versions, lack parts of it.
         """
+        with suppress(BadInputError):
+            return self.read_recipe()
+        return None
+
+    def read_recipe(self) -> FeatureRecipe:
+        """As `recipe`.
+
+        Raises
+        ------
+        BadInputError
+            If it does not say, or what it says cannot be used.
+        """
+        unknown = (
+            f"{self.path}: does not say how its features were made from spectra; give a survey that this version of "
+            "`spfast ingest` made, or a model that was fitted to one"
+        )
         place = f"{self.path}: survey.json"
         try:
             built, pixels = self.info["config"], self.info["continuum"]["pixels"]
@@ -200,10 +217,10 @@ class Survey:
         except BadInputError:
             raise
         except (KeyError, TypeError, ValueError):
-            return None
+            raise BadInputError(unknown) from None
         factors, bands = read_estimates(self.path, self.layout)
         if factors is None and config.features.bad_pixels == "estimated":
-            return None
+            raise BadInputError(unknown)
         return FeatureRecipe(
             layout=self.layout,
             config={name: config.to_dict()[name] for name in ("normalization", "features")},

@@ -232,7 +232,7 @@ def normalize_spectra(job, paths, journal, threads, quiet):
         with Progress("ingest", len(paths), quiet) as progress:
             progress.advance(sum(record["n"] for record in records))
             chunks = [(start, paths[start : start + CHUNK]) for start in starts]
-            for record in _serve(job, chunks, len(chunks), threads):
+            for record in _serve(job, chunks, _processes(threads, len(chunks))):
                 fresh.append(record)
                 records.append(record)
                 progress.advance(record["n"])
@@ -265,7 +265,8 @@ def stream_normalized(job, paths, threads):
     BadInputError
         If a file that was there is gone, or the raw files cannot be written.
     """
-    # As many as `_serve` may have handed out at once.
+    threads = _processes(threads, -(-len(paths) // CHUNK))
+    # As many as `_serve` takes before it gives one back.
     slots = {slot * CHUNK: None for slot in range(2 * threads + 1)}
     work = Path(job["work"])
     for name in (LN_FLUX, LN_FLUX_ERROR):
@@ -278,17 +279,20 @@ def stream_normalized(job, paths, threads):
             slots[slot] = start
             yield slot, paths[start : start + CHUNK]
 
-    for record in _serve(job, chunks(), -(-len(paths) // CHUNK), threads):
+    for record in _serve(job, chunks(), threads):
         slot = record["start"]
         spectra = read_normalized(work, slot, slot + record["n"])
         start, slots[slot] = slots[slot], None
         yield start, record, *spectra
 
 
-def _serve(job, chunks, n_chunks, threads):
-    """Yield the chunks' records as they come; at most two chunks a process, and one, are taken before that."""
-    # A program that has Python built in has none to start.
-    threads = min(threads, n_chunks // _CHUNKS_PER_PROCESS) if sys.executable else 1
+def _processes(threads, n_chunks):
+    """How many processes are worth their start; a program that has Python built in has none to start."""
+    return max(min(threads, n_chunks // _CHUNKS_PER_PROCESS), 1) if sys.executable else 1
+
+
+def _serve(job, chunks, threads):
+    """Yield the chunks' records as they come."""
     if threads <= 1:
         normalizer = ChunkNormalizer(job)
         try:
