@@ -1,5 +1,6 @@
 """What one model says of a survey's stars: half of a catalog, or predictions that are a table of their own."""
 
+import os
 import warnings
 from typing import NamedTuple
 
@@ -17,11 +18,11 @@ from spfast.catalog.columns import (
 from spfast.catalog.compatibility import check_model
 from spfast.catalog.flags import star_flags
 from spfast.config import Config
-from spfast.data.survey import Survey
+from spfast.data.survey import Survey, as_survey
 from spfast.data.tables.values import float_column
 from spfast.data.zero_point import added_to_parallax
 from spfast.errors import SpfastWarning
-from spfast.model.fitted_model import FittedModel
+from spfast.model.fitted_model import FittedModel, as_model
 from spfast.model.predict import StarPredictions
 from spfast.selection.star_keys import seen_in_training
 from spfast.training.header import SURVEY_COMMENTS, model_cards, model_comments, survey_cards
@@ -195,13 +196,15 @@ _FROM_GAIA = (
 )
 
 
-def predict_survey(model: FittedModel, survey: Survey, threads: int | None = None) -> Table:
+def predict_survey(
+    model: FittedModel | str | os.PathLike, survey: Survey | str | os.PathLike, threads: int | None = None
+) -> Table:
     """Predict every star of a survey with one model.
 
     Parameters
     ----------
-    model : FittedModel
-    survey : Survey
+    model : FittedModel or path-like
+    survey : Survey or path-like
         The one that the model was trained on or another with the pixels that it uses.
     threads : int, optional
         All processors by default.
@@ -222,6 +225,7 @@ def predict_survey(model: FittedModel, survey: Survey, threads: int | None = Non
     SpfastWarning
         If the model does not say which stars it was trained on, or has no error budget: files of older versions.
     """
+    model, survey = as_model(model), as_survey(survey)
     check_model(model, survey)
     warn_of_lacks(model)
     model = model.for_layout(survey.layout)

@@ -23,7 +23,7 @@ from spfast.data.stream import stream_features
 from spfast.errors import BadInputError
 from spfast.files import file_sha256, watch
 from spfast.kernels.team import resolve_threads
-from spfast.model.fitted_model import FittedModel
+from spfast.model.fitted_model import FittedModel, as_model
 from spfast.model.predict import StarPredictions
 
 __all__ = ["FilePredictions", "predict_files"]
@@ -48,7 +48,7 @@ class FilePredictions(NamedTuple):
 
 
 def predict_files(
-    model: FittedModel,
+    model: FittedModel | str | os.PathLike,
     allstar: str | os.PathLike,
     spectra: str | os.PathLike,
     gaia: str | os.PathLike,
@@ -63,7 +63,7 @@ def predict_files(
 
     Parameters
     ----------
-    model : FittedModel
+    model : FittedModel or path-like
         Fitted to a survey; it holds all that is needed to make the stars' features.
     allstar, spectra, gaia, wise
         As for `spfast.data.ingest.ingest`.
@@ -89,6 +89,7 @@ def predict_files(
     SpfastWarning
         As `spfast.catalog.predict.predict_survey`.
     """
+    model = as_model(model)
     recipe, threads = check_recipe(model.recipe, "predict"), resolve_threads(threads)
     config = config_like(recipe, Config() if config is None else config)
     inputs = {"allstar": allstar, "gaia": gaia, **({} if wise is None else {"wise": wise})}

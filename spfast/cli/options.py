@@ -236,6 +236,13 @@ def add_input_options(parser: argparse.ArgumentParser, required: bool = True) ->
     parser.add_argument("--wise", metavar="FILE", help="WISE table, if the Gaia table has no such columns")
 
 
+def add_licence_option(parser: argparse.ArgumentParser) -> None:
+    """What a model file says of its licence."""
+    parser.add_argument(
+        "--licence", metavar="TEXT", help="what the model file says of its licence, e.g. CC-BY-4.0 (default: nothing)"
+    )
+
+
 def add_table_option(parser: argparse.ArgumentParser) -> None:
     """The table that a command must write."""
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help=f"table to write: {TABLE_SUFFIXES}")

@@ -23,7 +23,7 @@ from spfast.model.layout import FeatureLayout
 from spfast.model.low_rank import Coordinates, LowRankModel
 from spfast.model.recipe import FeatureRecipe
 
-__all__ = ["Survey", "open_survey", "verify_survey"]
+__all__ = ["Survey", "as_survey", "open_survey", "verify_survey"]
 
 #: Version of the folder's format; a reader refuses any other.
 SCHEMA = 1
@@ -391,6 +391,32 @@ def open_survey(path: str | os.PathLike) -> Survey:
     survey = Survey(path, info, layout, stars, *arrays)
     survey.check_constant(np.linspace(0, survey.n_stars - 1, min(_CHECKED_ROWS, survey.n_stars)).astype(int))
     return survey
+
+
+def as_survey(survey: Survey | str | os.PathLike) -> Survey:
+    """A survey, opened if it is given by its path.
+
+    Raises
+    ------
+    BadInputError
+        For anything else, or as `open_survey`.
+
+    Examples
+    --------
+    >>> from spfast.data.survey import as_survey
+    >>> as_survey([1.0, 2.0])
+    Traceback (most recent call last):
+    ...
+    spfast.errors.BadInputError: survey: got list, expected a survey or its path; ...
+    """
+    if isinstance(survey, Survey):
+        return survey
+    if isinstance(survey, str | os.PathLike):
+        return open_survey(survey)
+    raise BadInputError(
+        f"survey: got {type(survey).__name__}, expected a survey or its path; for arrays there are spfast.fit and "
+        "spfast.cross_validate"
+    )
 
 
 def _read_info(path):

@@ -1,6 +1,7 @@
 """The training of a fold: from a survey and a configuration to a model, in six steps."""
 
 import math
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ import numpy as np
 from spfast import __version__
 from spfast.blas import one_blas_thread
 from spfast.config import AUTO, CONSTANT, FITTED, OWN_ZERO_POINT, SMALLEST_PARALLAX_ERROR, Config
-from spfast.data.survey import Survey
+from spfast.data.survey import Survey, as_survey
 from spfast.data.tables.values import float_column
 from spfast.data.write_survey import package_versions
 from spfast.data.zero_point import added_to_parallax
@@ -30,7 +31,7 @@ from spfast.selection.splits import Split, make_splits
 from spfast.selection.star_keys import encode_stars
 from spfast.training.coefficient_errors import SplitErrors
 from spfast.training.columns import choose_columns
-from spfast.training.cross_validation import cross_validate
+from spfast.training.cross_validation import cross_validate_stars
 from spfast.training.error_budget import hold_out_like, measure_errors
 from spfast.training.inputs import survey_inputs
 from spfast.training.moments import refuse_parallaxes_alike
@@ -81,7 +82,7 @@ class FoldTraining:
 
     Parameters
     ----------
-    survey : Survey
+    survey : Survey or path-like
     config : Config, optional
         Its ``fit``, ``folds``, ``tune`` and ``errors`` sections are used.
     fold : str, optional
@@ -108,14 +109,15 @@ class FoldTraining:
 
     def __init__(
         self,
-        survey: Survey,
+        survey: Survey | str | os.PathLike,
         config: Config | None = None,
         fold: str | None = None,
         threads: int | None = None,
         quiet: bool = True,
     ):
         # 1. The training stars and their inner folds.
-        self.survey, self.config, self.fold, self.quiet = survey, Config() if config is None else config, fold, quiet
+        self.survey = survey = as_survey(survey)
+        self.config, self.fold, self.quiet = Config() if config is None else config, fold, quiet
         settings = self.config.fit
         if settings.zero_point_covariates and settings.zero_point_rule != FITTED:
             raise BadInputError(f"zero point covariates {settings.zero_point_covariates!r}: only with --zero-point fit")
@@ -230,7 +232,7 @@ class FoldTraining:
             return Choice(settings.penalty, zero_point)
         if settings.zero_point_rule == AUTO:
             refuse_parallaxes_alike(stars)
-        found = cross_validate(
+        found = cross_validate_stars(
             self.with_robust_weights(stars, settings.penalty, zero_point)[0],
             self.splits,
             tune.penalties if settings.penalty_rule == AUTO else (settings.penalty,),
@@ -394,7 +396,7 @@ def _between(release, scored, error):
 
 
 def fit_stars(
-    survey: Survey,
+    survey: Survey | str | os.PathLike,
     config: Config | None = None,
     fold: str | None = None,
     threads: int | None = None,
@@ -421,7 +423,10 @@ def fit_stars(
 
 
 def fit_folds(
-    survey: Survey, config: Config | None = None, threads: int | None = None, quiet: bool = True
+    survey: Survey | str | os.PathLike,
+    config: Config | None = None,
+    threads: int | None = None,
+    quiet: bool = True,
 ) -> dict[str, FittedModel]:
     """Fit one model to each fold's training stars.
 
@@ -435,7 +440,7 @@ def fit_folds(
     dict of FittedModel
         Under ``"A"`` and ``"B"``: the fold that each was trained on.
     """
-    config = Config() if config is None else config
+    survey, config = as_survey(survey), Config() if config is None else config
     survey_inputs(survey, config.fit, threads)  # a low-rank model that the folder lacks is made once, not by each fold
     jobs = [partial(_fit_fold, survey, config, fold, quiet) for fold in FOLDS]
     if AUTO in (config.fit.penalty_rule, config.fit.zero_point_rule) or config.fit.intrinsic_scatter:
