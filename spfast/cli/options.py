@@ -23,6 +23,8 @@ __all__ = [
     "TABLE_SUFFIXES",
     "add_common_options",
     "add_fit_options",
+    "add_input_options",
+    "add_licence_option",
     "add_overwrite_option",
     "add_solver_options",
     "add_table_option",

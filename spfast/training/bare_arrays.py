@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from spfast.blas import one_blas_thread
-from spfast.config import zero_point_in_mas
+from spfast.config import Config, zero_point_in_mas
 from spfast.errors import BadInputError
 from spfast.model.arrays import check_design, parallaxes_and_errors, penalized_mask, refuse_stars, resolve_rows
 from spfast.model.layout import FeatureLayout
@@ -90,6 +90,7 @@ def cross_validate(
     >>> found.penalty, found.n_splits
     (1000.0, 5)
     """
+    Config().replace(tune={"score": score, "choice": choice})  # refuses what there is not, before anything is fitted
     design = check_design(features)
     n_stars = len(design)
     if layout is not None and layout.n_features != design.shape[1]:
@@ -122,11 +123,14 @@ def _splits(folds, rows, n_stars, seed):
         labels = np.empty(rows.size, dtype=np.int64)
         labels[np.random.default_rng(seed).permutation(rows.size)] = np.arange(rows.size) % folds
         return _by_label(labels, rows)
-    if isinstance(folds, np.ndarray | list) and np.ndim(folds) == 1 and len(folds) == n_stars:
-        return _by_label(np.asarray(folds)[rows], rows)
     try:
-        pairs = [(resolve_rows(train, n_stars), resolve_rows(test, n_stars)) for train, test in folds]
-    except (TypeError, ValueError) as error:
+        folds = folds if hasattr(folds, "__len__") else list(folds)  # a splitter's generator
+        if len(folds) == n_stars and np.ndim(folds[0]) == 0:
+            return _by_label(np.asarray(folds)[rows], rows)
+        pairs = [tuple(resolve_rows(np.asarray(part), n_stars) for part in pair) for pair in folds]
+        if any(len(pair) != 2 for pair in pairs):
+            raise ValueError("no pairs")
+    except (TypeError, ValueError, KeyError, IndexError) as error:
         reason = f" ({error})" if isinstance(error, BadInputError) else ""
         raise BadInputError(
             f"folds: got {str(folds)[:40]}{reason}, expected a number of folds, one label for each of the {n_stars} "
