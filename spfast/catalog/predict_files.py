@@ -1,6 +1,7 @@
 """Predictions of new stars from their files by a model alone: no survey is written, memory holds a few spectra."""
 
 import os
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
@@ -103,12 +104,12 @@ def predict_files(
     failures, batches = {}, []
     n_bad, clipped = np.zeros(len(stars), np.int32), np.zeros(len(stars))
     with_coordinates = model.low_rank is not None
-    for rows, survey, bad in stream_features(
-        stars, spectra, recipe, config, failures, threads, quiet, with_coordinates
-    ):
-        survey.check_values()
-        batches.append((rows, predict_features(model, survey, threads=threads)))
-        n_bad[rows], clipped[rows] = bad, clipped_share(survey)
+    stream = stream_features(stars, spectra, recipe, config, failures, threads, quiet, with_coordinates)
+    with closing(stream):
+        for rows, survey, bad in stream:
+            survey.check_values()
+            batches.append((rows, predict_features(model, survey, threads=threads)))
+            n_bad[rows], clipped[rows] = bad, clipped_share(survey)
     keep = np.ones(len(stars), bool)
     keep[list(failures)] = False
     if not keep.any():

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,9 +83,16 @@ def stream_features(
     with (
         tempfile.TemporaryDirectory(prefix="spfast-") as work,
         Progress("predict", len(stars), quiet) as progress,
+        # Workers end before their folder goes, however this ends.
+        closing(
+            stream_normalized(
+                normalizer_job(spectra, work, list(recipe.continuum), config, recipe.layout.pixels),
+                list(stars["FILE"]),
+                threads,
+            )
+        ) as chunks,
     ):
-        job = normalizer_job(spectra, work, list(recipe.continuum), config, recipe.layout.pixels)
-        for start, record, *values in stream_normalized(job, list(stars["FILE"]), threads):
+        for start, record, *values in chunks:
             failed = dict(record["failed"])
             failures.update((start + index, reason) for index, reason in failed.items())
             good = np.setdiff1d(np.arange(record["n"]), list(failed))

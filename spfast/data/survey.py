@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-from contextlib import suppress
 from mmap import mmap
 from pathlib import Path, PurePosixPath
 
@@ -191,9 +190,8 @@ class Survey:
 
         Surveys have it that were made from spectra; others, and those of older versions, lack parts of it.
         """
-        with suppress(BadInputError):
-            return self.read_recipe()
-        return None
+        found = self._find_recipe()
+        return found if isinstance(found, FeatureRecipe) else None
 
     def read_recipe(self) -> FeatureRecipe:
         """As `recipe`.
@@ -203,24 +201,31 @@ class Survey:
         BadInputError
             If it does not say, or what it says cannot be used.
         """
+        found = self._find_recipe()
+        if not isinstance(found, FeatureRecipe):
+            raise BadInputError(found)
+        return found
+
+    def _find_recipe(self):
+        """The recipe, or a line that says why there is none."""
         unknown = (
             f"{self.path}: does not say how its features were made from spectra; give a survey that this version of "
             "`spfast ingest` made, or a model that was fitted to one"
         )
-        place = f"{self.path}: survey.json"
         try:
             built, pixels = self.info["config"], self.info["continuum"]["pixels"]
             # The survey holds the pixels themselves: the file that they came from is not needed again.
             config = Config().replace(**{name: built[name] for name in ("normalization", "features")})
             config = config.replace(normalization={"continuum_file": ""})
-            pixels = check_continuum_pixels(pixels, config.normalization.chebyshev_degree, place)
-        except BadInputError:
-            raise
+            degree = config.normalization.chebyshev_degree
+            pixels = check_continuum_pixels(pixels, degree, f"{self.path}: survey.json")
+        except BadInputError as error:
+            return str(error)
         except (KeyError, TypeError, ValueError):
-            raise BadInputError(unknown) from None
+            return unknown
         factors, bands = read_estimates(self.path, self.layout)
         if factors is None and config.features.bad_pixels == "estimated":
-            raise BadInputError(unknown)
+            return unknown
         return FeatureRecipe(
             layout=self.layout,
             config={name: config.to_dict()[name] for name in ("normalization", "features")},
