@@ -8,6 +8,7 @@ from astropy.table import Table
 
 from spfast.config import Config
 from spfast.data.spectra.bad_pixels import SpectrumFactors
+from spfast.data.spectra.continuum import check_continuum_pixels
 from spfast.data.spectra.features import fill_features, unmeasured_bits
 from spfast.data.survey import open_survey, spectrum_kinds
 from spfast.errors import BadInputError
@@ -68,8 +69,15 @@ def config_like(recipe: FeatureRecipe, config: Config) -> Config:
     """A configuration with the recipe's sections on features (Config).
 
     Stars that lack magnitudes are rejected if the recipe has nothing to estimate them from.
+
+    Raises
+    ------
+    BadInputError
+        If these sections or the continuum pixels cannot be used.
     """
-    config = config.replace(**recipe.config)
+    # The recipe holds the pixels themselves: no file that it names is read.
+    config = config.replace(**recipe.config).replace(normalization={"continuum_file": ""})
+    check_continuum_pixels(recipe.continuum, config.normalization.chebyshev_degree, "the model's or survey's file")
     return config if recipe.bands is not None else config.replace(sample={"missing_bands": "rejected"})
 
 

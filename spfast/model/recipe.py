@@ -140,6 +140,8 @@ class FeatureRecipe:
         if continuum.dtype != np.int64 or continuum.ndim != 1:
             raise ValueError("its continuum pixels are damaged")
         factors, bands = estimates_from(entries, arrays, layout)
+        if (entries["config"]["features"].get("bad_pixels") == "estimated") != (factors is not None):
+            raise ValueError("what its bad pixels are estimated from does not fit its configuration")
         if "low_rank" not in entries:
             low_rank = None
         elif entries["low_rank"]:

@@ -171,7 +171,14 @@ def test_a_damaged_recipe_is_refused(folder, models, tmp_path, damage):
 
 
 @pytest.mark.parametrize(
-    "entry", [{"config": {}}, {"origin": 3}, {"bands": {"n_bands": 7, "n_stars": 9}}, {"low_rank": {"n_broad": 1}}]
+    "entry",
+    [
+        {"config": {}},
+        {"config": {"normalization": {}, "features": {"bad_pixels": "one"}}},
+        {"origin": 3},
+        {"bands": {"n_bands": 7, "n_stars": 9}},
+        {"low_rank": {"n_broad": 1}},
+    ],
 )
 def test_a_damaged_entry_of_a_recipe_is_refused(folder, models, tmp_path, entry):
     parts = parts_of(folder / "raw.npz")
@@ -180,6 +187,18 @@ def test_a_damaged_entry_of_a_recipe_is_refused(folder, models, tmp_path, entry)
     forge(tmp_path / "model.npz", parts | {"header": np.array(json.dumps(header))})
     with pytest.raises(BadInputError, match="not a whole spfast model"):
         spfast.load_model(tmp_path / "model.npz")
+
+
+def test_a_recipe_that_cannot_be_followed_is_refused_before_a_spectrum_is_read(folder, models):
+    recipe = models["raw"].recipe
+    other = {**recipe.config, "normalization": {"chebyshev_degree": 2, "speed": 1}}
+    for changed, message in (
+        ({"continuum": (1, 2)}, "0 continuum pixels on the chip"),
+        ({"config": other}, r"unknown key .speed. in .normalization"),
+    ):
+        model = replace(models["raw"], recipe=replace(recipe, **changed))
+        with pytest.raises(BadInputError, match=message):
+            predict_files(model, *inputs(folder / "new"), quiet=True)
 
 
 def test_what_missing_magnitudes_are_estimated_from_gives_a_star_the_same_bits_in_any_company(like):
