@@ -15,7 +15,7 @@ from spfast.errors import BadInputError
 
 __all__ = [
     *("BLANK_SEAL", "GUARDS", "RecordFile", "check_guard", "check_regular", "clear_leftovers", "file_sha256"),
-    *("is_sealed", "new_file", "new_folder", "put_on_disk", "reserve", "seal", "writing"),
+    *("is_sealed", "new_file", "new_folder", "put_on_disk", "reserve", "seal", "watch", "writing"),
 ]
 
 #: Stands in a file where its own sha256 will be; a text that no file is likely to hold otherwise.
@@ -214,6 +214,36 @@ def reserve(path, n_bytes):
             if error.errno not in _CANNOT_RESERVE:
                 raise
         file.truncate(n_bytes)
+
+
+def watch(paths):
+    """Remember size and time of files that are about to be read.
+
+    Parameters
+    ----------
+    paths : iterable of path-like
+
+    Returns
+    -------
+    callable
+        Raises BadInputError if one of them has changed by the time it is called.
+    """
+    paths = list(paths)
+    before = [_state(path) for path in paths]
+
+    def check():
+        for path, state in zip(paths, before, strict=True):
+            if _state(path) != state:
+                raise BadInputError(f"{path}: changed while it was read; run again when it is whole")
+
+    return check
+
+
+def _state(path):
+    """Size and time of a file; None if the system does not tell, and its reader will say why."""
+    with suppress(OSError):
+        status = os.stat(path)
+        return status.st_size, status.st_mtime_ns
 
 
 def file_sha256(path):

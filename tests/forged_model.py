@@ -9,7 +9,8 @@ from spfast.files import BLANK_SEAL, seal
 
 def parts_of(path):
     with np.load(path) as archive:
-        return {name: archive[name] for name in archive.files}
+        parts = {name: archive[name] for name in archive.files}
+    return {**parts, "header": np.array(parts["header"].tobytes().decode())}
 
 
 def forge(path, parts):

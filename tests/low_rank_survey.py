@@ -6,9 +6,11 @@ import numpy as np
 from astropy.table import Table
 
 from spfast.config import Config
+from spfast.data.estimates import read_estimates
 from spfast.data.spectra.features import MAGNITUDE_COLUMNS
 from spfast.data.write_survey import SurveyWriter
 from spfast.model.layout import MAGNITUDES, FeatureLayout
+from spfast.model.recipe import FeatureRecipe
 
 PIXELS = tuple(range(400, 496))
 RANK = 3
@@ -70,6 +72,9 @@ def write_low_rank_survey(path, made, rank=8, like=None, config=None):
         for name, values in zip(names, (made.features, made.errors), strict=True):
             made.stars[name] = np.where(np.isnan(made.features[:, column]), np.nan, values[:, column])
     config = Config().replace(features={"rank": rank}) if config is None else config
+    if like is not None:
+        _, bands = read_estimates(like.path, like.layout)
+        like = FeatureRecipe(like.layout, {}, {}, (), None, bands, like.low_rank[0])
     with SurveyWriter(path, made.layout, len(made.stars)) as writer:
         writer.features[:], writer.feature_errors[:] = made.features, made.errors
         writer.unmeasured[:] = np.packbits(made.bits, axis=1)

@@ -15,7 +15,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A part may import itself, what stands to the right of it in one of these two rows, and what is free to all.
 SPINE = ("cli", "report", "figures", "validation", "catalog", "training", "selection", "model", "solvers", "kernels")
-_DATA_MAY_USE = ("apogee", "layout", "low_rank", "learn_low_rank", "model_file")
+_DATA_MAY_USE = (
+    *("apogee", "layout", "low_rank", "learn_low_rank", "model_file"),
+    *("recipe", "band_regression", "coordinates"),
+)
 BESIDE = {
     "archive": {"data"},
     "data": {"archive.releases", "kernels", *(f"model.{name}" for name in _DATA_MAY_USE)},

@@ -8,6 +8,7 @@ from spfast import __version__
 from spfast.data.survey import Survey
 from spfast.errors import BadInputError, MismatchWarning
 from spfast.model.fitted_model import FittedModel
+from spfast.model.recipe import check_origin
 
 __all__ = ["check_catalog", "check_model"]
 
@@ -27,8 +28,8 @@ def check_model(model: FittedModel, survey: Survey) -> None:
     Raises
     ------
     BadInputError
-        If kind or release of the spectra, WISE's catalog, pixel mask, normalisation or features differ; it names what
-        does.
+        If kind or release of the spectra, WISE's catalog, Gaia's release, pixel mask, normalisation or features differ;
+        it names what does.
 
     Warns
     -----
@@ -36,18 +37,7 @@ def check_model(model: FittedModel, survey: Survey) -> None:
         If the continuum pixels differ.
     """
     theirs, ours = model.provenance.features_origin or {}, survey.features_origin
-    trained_on, new = set(theirs.get("spectra", ())), set(ours["spectra"])
-    if trained_on and new - trained_on:
-        raise BadInputError(
-            f"model: trained on {_listed(trained_on)}, the survey {survey.path} has {_listed(new - trained_on)}; "
-            "train one on spectra of that kind and release"
-        )
-    wise = theirs.get("wise"), ours["wise"]
-    if None not in wise and wise[0] != wise[1]:
-        raise BadInputError(
-            f"model: trained on W1 and W2 of {wise[0]}, the survey {survey.path} has those of {wise[1]}; train one on "
-            "these, or build the survey with the other"
-        )
+    check_origin(theirs, ours, "model: trained on", f"the survey {survey.path}")
     built = model.provenance.survey_config or {}
     config = survey.info.get("config") or {}
     for section in ("normalization", "features"):
@@ -89,7 +79,3 @@ def check_catalog(catalog: Table, survey: Survey | None = None) -> None:
             f"{survey.survey_hash[:12]}...: stars are matched by name"
         )
         warnings.warn(text, MismatchWarning, stacklevel=3)
-
-
-def _listed(values):
-    return " and ".join(sorted(values))

@@ -1,6 +1,7 @@
 """Which stars carry which warning by their own observation: spectrum, pipeline, Gaia."""
 
 import numpy as np
+from astropy.table import Table
 
 from spfast.catalog.columns import CLIPPED_SHARE, MASKED_SHARE
 from spfast.config import Config
@@ -9,9 +10,9 @@ from spfast.data.missing_bands import lacking_magnitudes
 from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
 from spfast.errors import BadInputError
-from spfast.model.layout import MAGNITUDES
+from spfast.model.layout import MAGNITUDES, FeatureLayout
 
-__all__ = ["clipped_share", "star_flags"]
+__all__ = ["clipped_share", "observation_flags", "star_flags"]
 
 #: APOGEE_STARFLAG bits that ask for care without condemning the spectrum: bright neighbour (2), low S/N (4),
 #: persistence (9-13), suspect velocity or line width (16, 17), visits with bad velocities left out (19-21).
@@ -36,20 +37,36 @@ def star_flags(survey: Survey) -> dict:
     survey : Survey
         Its configuration says where flux was clipped and what the Training Set asks of Gaia's astrometry.
     """
-    stars = survey.stars
-    starflag, aspcapflag = (np.maximum(np.asarray(stars[name], dtype=np.int64), 0) for name in _PIPELINE_FLAGS)
-    config = _survey_config(survey)
     bits = survey.info.get("aspcapflag_bits", "ASPCAPFLAG")
     if bits not in BAD_BITS:
         raise BadInputError(f"{survey.path}: ASPCAPFLAG holds {str(bits)[:30]!a}, expected {' or '.join(BAD_BITS)}")
-    bands = survey.layout.magnitudes
+    return observation_flags(survey.stars, survey.layout, _survey_config(survey), bits, clipped_share(survey))
+
+
+def observation_flags(stars: Table, layout: FeatureLayout, config: Config, bits: str, clipped: np.ndarray) -> dict:
+    """The same from its parts.
+
+    Parameters
+    ----------
+    stars : astropy Table
+        With the columns of a survey.
+    layout : FeatureLayout
+    config : Config
+        What the Training Set asks of Gaia's astrometry.
+    bits : str
+        What the column ASPCAPFLAG holds, a key of `spfast.data.cuts.BAD_BITS`.
+    clipped : float64 array, shape (n_stars,)
+        From `clipped_share`.
+    """
+    starflag, aspcapflag = (np.maximum(np.asarray(stars[name], dtype=np.int64), 0) for name in _PIPELINE_FLAGS)
+    bands = layout.magnitudes
     lacking = lacking_magnitudes(stars, bands)
     others = ~np.isin(bands, MAGNITUDES)
     return {
         "starflag_bad": starflag & STARFLAG_BAD != 0,
         "aspcapflag_bad": aspcapflag & BAD_BITS[bits] != 0,
-        "many_masked_pixels": np.asarray(stars["n_bad_pixels"]) > MASKED_SHARE * survey.layout.n_pixels,
-        "clipped_flux": clipped_share(survey) > CLIPPED_SHARE,
+        "many_masked_pixels": np.asarray(stars["n_bad_pixels"]) > MASKED_SHARE * layout.n_pixels,
+        "clipped_flux": clipped > CLIPPED_SHARE,
         "starflag_warning": starflag & STARFLAG_WARNING != 0,
         "aspcapflag_warning": aspcapflag & _WARNING_BITS[bits] != 0,
         **{f"estimated_{band}": lacks for band, lacks in zip(bands, lacking.T, strict=True) if band in MAGNITUDES},

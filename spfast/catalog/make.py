@@ -1,5 +1,7 @@
 """The catalog: each star's spectrophotometric parallax by the model of the other fold, which never saw the star."""
 
+import os
+
 import numpy as np
 from astropy.table import Table
 
@@ -9,7 +11,7 @@ from spfast.catalog.flags import star_flags
 from spfast.catalog.predict import predict_stars
 from spfast.config import Config, resolve_config
 from spfast.data.gaia_release import RELEASE_CARD
-from spfast.data.survey import Survey
+from spfast.data.survey import Survey, as_survey
 from spfast.data.write_survey import package_versions
 from spfast.model.fitted_model import FittedModel
 from spfast.selection.folds import FOLDS, fold_labels
@@ -39,7 +41,7 @@ HEADER_COMMENTS = {
 
 @one_blas_thread()
 def make_catalog(
-    survey: Survey,
+    survey: Survey | str | os.PathLike,
     penalty: float | str | None = None,
     *,
     zero_point: float | str | None = None,
@@ -51,7 +53,7 @@ def make_catalog(
 
     Parameters
     ----------
-    survey : Survey
+    survey : Survey or path-like
         Features, their errors, and the stars with their Gaia parallaxes.
     penalty, zero_point : float or str, optional
         Instead of the configuration's; ``zero_point`` [mas] is added to every Gaia parallax, or is a rule's name:
@@ -74,7 +76,7 @@ def make_catalog(
     BadInputError
         If a fold has no training star.
     """
-    config = resolve_config(config, penalty, zero_point)
+    survey, config = as_survey(survey), resolve_config(config, penalty, zero_point)
     if models is None:
         models = fit_folds(survey, config, threads)
     models = {fold: models[fold].for_layout(survey.layout) for fold in FOLDS}

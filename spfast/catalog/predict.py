@@ -1,6 +1,8 @@
 """What one model says of a survey's stars: half of a catalog, or predictions that are a table of their own."""
 
+import os
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from astropy.table import Table
@@ -18,16 +20,26 @@ from spfast.catalog.compatibility import check_model
 from spfast.catalog.flags import star_flags
 from spfast.config import Config
 from spfast.data.gaia_release import RELEASE_CARD
-from spfast.data.survey import Survey
+from spfast.data.survey import Survey, as_survey
 from spfast.data.tables.values import float_column
 from spfast.data.zero_point import added_to_parallax
 from spfast.errors import SpfastWarning
-from spfast.model.fitted_model import FittedModel
+from spfast.model.fitted_model import FittedModel, as_model
+from spfast.model.predict import StarPredictions
 from spfast.selection.star_keys import seen_in_training
 from spfast.training.header import SURVEY_COMMENTS, model_cards, model_comments, survey_cards
 from spfast.training.inputs import model_inputs
 
-__all__ = ["HEADER_COMMENTS", "predict_stars", "predict_survey"]
+__all__ = [
+    "HEADER_COMMENTS",
+    "FromFeatures",
+    "compare_with_gaia",
+    "predict_features",
+    "predict_stars",
+    "predict_survey",
+    "prediction_table",
+    "warn_of_lacks",
+]
 
 #: Columns that are finite but for stars that no model can know anything of.
 _ALWAYS_KNOWN = (
@@ -36,11 +48,24 @@ _ALWAYS_KNOWN = (
 )
 
 
-@np.errstate(over="ignore", invalid="ignore")
-def predict_stars(
+class FromFeatures(NamedTuple):
+    """What a model says of stars by their features alone.
+
+    Attributes
+    ----------
+    predicted : StarPredictions
+    misfit : float32 array, shape (n_rows,), or None
+        Their distance from the low-rank model of spectra; None without one.
+    """
+
+    predicted: StarPredictions
+    misfit: np.ndarray | None
+
+
+def predict_features(
     model: FittedModel, survey: Survey, rows: np.ndarray | None = None, threads: int | None = None
-) -> tuple[dict, dict]:
-    """Predict stars with one model, compare with Gaia, and mark those that it should not be trusted on.
+) -> FromFeatures:
+    """Predict stars with one model from their features.
 
     Parameters
     ----------
@@ -53,23 +78,58 @@ def predict_stars(
 
     Returns
     -------
+    FromFeatures
+    """
+    rows = np.arange(survey.n_stars) if rows is None else rows
+    inputs = model_inputs(survey, model, threads)
+    misfit = None if model.low_rank is None else inputs.errors.coordinates.misfit[rows]
+    return FromFeatures(model.predict_stars(inputs.features, inputs.errors, rows, threads), misfit)
+
+
+def predict_stars(
+    model: FittedModel, survey: Survey, rows: np.ndarray | None = None, threads: int | None = None
+) -> tuple[dict, dict]:
+    """Predict stars with one model, compare with Gaia, and mark those that it should not be trusted on.
+
+    Parameters
+    ----------
+    model, survey, rows, threads
+        As in `predict_features`.
+
+    Returns
+    -------
     values : dict of arrays, shape (n_rows,)
         Under the names of the catalog's columns; without total and combined errors if the model has no error budget.
     flags : dict of bool arrays, shape (n_rows,)
         Those of `spfast.catalog.columns.FLAGS` that depend on the model, as far as it can tell them.
     """
-    rows = np.arange(survey.n_stars) if rows is None else rows
-    inputs = model_inputs(survey, model, threads)
-    predicted = model.predict_stars(inputs.features, inputs.errors, rows, threads)
+    return compare_with_gaia(model, survey.stars, predict_features(model, survey, rows, threads), rows)
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def compare_with_gaia(
+    model: FittedModel, stars: Table, found: FromFeatures, rows: np.ndarray | None = None
+) -> tuple[dict, dict]:
+    """Values and flags of stars from what their features say and from their Gaia parallaxes, as `predict_stars`.
+
+    Parameters
+    ----------
+    model : FittedModel
+    stars : astropy Table
+        All of them: the zero point of a star may depend on the others.
+    found : FromFeatures
+    rows : bool mask or int array, optional
+        Which of the stars ``found`` is of; all by default.
+    """
+    rows = np.arange(len(stars)) if rows is None else rows
+    predicted, misfit = found
     total = predicted.total_ln_error
     values = prediction_values(predicted.ln_parallax - predicted.ln_offset, predicted.ln_error, total)
     if total is not None:
         values["ln_offset"] = predicted.ln_offset
-    added, out_of_range = added_to_parallax(
-        survey.stars, model.zero_point_rule, model.zero_point, model.fitted_zero_point
-    )
-    gaia = (float_column(survey.stars, "parallax") + added)[rows]
-    gaia_error = float_column(survey.stars, "parallax_error")[rows]
+    added, out_of_range = added_to_parallax(stars, model.zero_point_rule, model.zero_point, model.fitted_zero_point)
+    gaia = (float_column(stars, "parallax") + added)[rows]
+    gaia_error = float_column(stars, "parallax_error")[rows]
     missing = ~(np.isfinite(gaia) & (gaia_error > 0))
     gaia[missing] = gaia_error[missing] = np.nan
     values |= {"Gaia_parallax": gaia, "Gaia_parallax_err": gaia_error, "Gaia_zero_point": added[rows]}
@@ -96,7 +156,6 @@ def predict_stars(
     if outside is not None or overflown.any():
         flags["extrapolation"] = overflown if outside is None else outside | overflown
     if model.extent is not None and model.extent.misfit_limit is not None:
-        misfit = inputs.errors.coordinates.misfit[rows]
         flags["strange_spectrum"] = ~(misfit <= model.extent.misfit_limit)
     if out_of_range is not None:
         flags["zero_point_out_of_range"] = out_of_range[rows]
@@ -124,6 +183,8 @@ def _average(right, wrong, probability):
 #: Comments of the header's cards.
 HEADER_COMMENTS = {
     **{key: SURVEY_COMMENTS[key] for key in ("PRODUCT", "SPFVERS", "SURVHASH", RELEASE_CARD)},
+    **{role.upper(): f"SHA-256 of the table {role}" for role in ("allstar", "gaia", "wise")},
+    "MODHASH": "SHA-256 in the model's file",
     "MODSURV": "survey that the model was trained on",
     "MODFOLD": "fold that the model was trained on",
     **model_comments(),
@@ -137,13 +198,15 @@ _FROM_GAIA = (
 )
 
 
-def predict_survey(model: FittedModel, survey: Survey, threads: int | None = None) -> Table:
+def predict_survey(
+    model: FittedModel | str | os.PathLike, survey: Survey | str | os.PathLike, threads: int | None = None
+) -> Table:
     """Predict every star of a survey with one model.
 
     Parameters
     ----------
-    model : FittedModel
-    survey : Survey
+    model : FittedModel or path-like
+    survey : Survey or path-like
         The one that the model was trained on or another with the pixels that it uses.
     threads : int, optional
         All processors by default.
@@ -164,25 +227,55 @@ def predict_survey(model: FittedModel, survey: Survey, threads: int | None = Non
     SpfastWarning
         If the model does not say which stars it was trained on, or has no error budget: files of older versions.
     """
+    model, survey = as_model(model), as_survey(survey)
     check_model(model, survey)
+    warn_of_lacks(model)
     model = model.for_layout(survey.layout)
     survey.check_values()
     values, flags = predict_stars(model, survey, threads=threads)
     flags |= star_flags(survey)
     survey.check_length()
+    return prediction_table(model, survey.stars, values, flags, survey_cards("spfast predictions", survey, Config()))
+
+
+def warn_of_lacks(model: FittedModel) -> None:
+    """Warn of a model that cannot tell total errors, or which stars it was trained on.
+
+    Warns
+    -----
+    SpfastWarning
+    """
     if model.budget is None:
         message = "the model is of an older version without error budget: no total errors; fit it again for them"
-        warnings.warn(message, SpfastWarning, stacklevel=2)
+        warnings.warn(message, SpfastWarning, stacklevel=3)
+    if model.provenance.training_stars is None:
+        message = "the model does not say which stars it was trained on; no star is flagged as seen"
+        warnings.warn(message, SpfastWarning, stacklevel=3)
+
+
+def prediction_table(model: FittedModel, stars: Table, values: dict, flags: dict, cards: dict) -> Table:
+    """Lay out predictions by one model, without what depends on Gaia's parallaxes.
+
+    Parameters
+    ----------
+    model : FittedModel
+    stars : astropy Table
+    values, flags : dict of arrays, shape (n_stars,)
+        As `predict_stars` returns them, with the flags of the stars' observations.
+    cards : dict
+        Of the header, on what the stars are from; among `HEADER_COMMENTS`.
+
+    Returns
+    -------
+    astropy Table
+    """
     origin = model.provenance
     if origin.training_stars is not None:
-        flags["seen_in_training"] = seen_in_training(origin.training_stars, survey.stars)
-    else:
-        message = "the model does not say which stars it was trained on; no star is flagged as seen"
-        warnings.warn(message, SpfastWarning, stacklevel=2)
+        flags = flags | {"seen_in_training": seen_in_training(origin.training_stars, stars)}
     values = {name: value for name, value in values.items() if name not in _FROM_GAIA}
-    values |= {**star_values(survey.stars), "flags": pack_flags(flags, survey.n_stars)}
-    cards = survey_cards("spfast predictions", survey, Config()) | model_cards(model)
-    cards |= {"MODSURV": origin.survey_hash or "", "MODFOLD": origin.fold or ""}
+    values |= {**star_values(stars), "flags": pack_flags(flags, len(stars))}
+    cards = cards | model_cards(model)
+    cards |= {"MODSURV": origin.survey_hash or "", "MODFOLD": origin.fold or "", "MODHASH": model.file_hash or ""}
     cards["ERRCOL"] = "spec_parallax_err" if model.budget is None else "spec_parallax_err_total"
     header = {key: cards[key] for key in HEADER_COMMENTS if key in cards}
     return build_table(values, {**header, **flag_cards(flags)}, survey_id(survey))

@@ -2,10 +2,17 @@
 
 import argparse
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from spfast.cli.fit import print_model
-from spfast.cli.options import add_fit_options, add_overwrite_option, add_table_option, configuration
+from spfast.cli.options import (
+    add_fit_options,
+    add_licence_option,
+    add_overwrite_option,
+    add_table_option,
+    configuration,
+)
 from spfast.cli.outputs import output, say
 from spfast.config import Config
 
@@ -19,6 +26,7 @@ def options(parser):
     add_table_option(parser)
     models = " and ".join(str(model_path("DIR", fold)) for fold in "AB")
     parser.add_argument("--models", metavar="DIR", help=f"save the two models as well: {models}")
+    add_licence_option(parser)
     add_fit_options(parser)
     add_overwrite_option(parser)
 
@@ -33,7 +41,7 @@ def run(args):
         for saved in model_paths:
             held.enter_context(hold(saved))  # makes the folder, too
             check_output(saved, args.overwrite, suffixes=())
-        write_catalog(args, open_survey(args.survey), configuration(args), path, args.models)
+        write_catalog(args, open_survey(args.survey), configuration(args), path, args.models, args.licence)
 
 
 def model_path(folder: str | Path, fold: str) -> Path:
@@ -41,7 +49,14 @@ def model_path(folder: str | Path, fold: str) -> Path:
     return Path(folder) / f"model_{fold}.npz"
 
 
-def write_catalog(args: argparse.Namespace, survey, config: Config, path: Path, model_folder: str | Path | None = None):
+def write_catalog(
+    args: argparse.Namespace,
+    survey,
+    config: Config,
+    path: Path,
+    model_folder: str | Path | None = None,
+    licence: str | None = None,
+):
     """Fit the models, write the catalog (and the models, if there is a folder for them), and return it."""
     from spfast.catalog.make import HEADER_COMMENTS, make_catalog
     from spfast.data.tables.write import write_table
@@ -53,7 +68,7 @@ def write_catalog(args: argparse.Namespace, survey, config: Config, path: Path, 
         if model_folder:
             saved = model_path(model_folder, fold)
             saved.parent.mkdir(parents=True, exist_ok=True)
-            model.save(saved)
+            replace(model, licence=licence).save(saved)
     catalog = make_catalog(survey, config=config, threads=args.threads, models=models)
     write_table(catalog, path, args.overwrite, HEADER_COMMENTS)
     say(args, f"wrote {path}: {len(catalog):,} stars")

@@ -1,8 +1,9 @@
 """`spfast fit`: one model from a survey's training stars."""
 
 import argparse
+from dataclasses import replace
 
-from spfast.cli.options import add_fit_options, add_overwrite_option, configuration
+from spfast.cli.options import add_fit_options, add_licence_option, add_overwrite_option, configuration
 from spfast.cli.outputs import output, say
 from spfast.config import CONSTANT, Config
 
@@ -18,6 +19,7 @@ def options(parser):
     parser.add_argument("survey", metavar="SURVEY", help="survey folder")
     parser.add_argument("-o", "--output", required=True, metavar="MODEL", help="model file to write (.npz)")
     parser.add_argument("--fold", choices=("A", "B"), help="train on this fold only (default: on all training stars)")
+    add_licence_option(parser)
     add_fit_options(parser)
     add_overwrite_option(parser)
 
@@ -28,7 +30,7 @@ def run(args):
 
     with output(args, suffixes=(".npz",)) as path:
         model = fit_stars(open_survey(args.survey), configuration(args), args.fold, args.threads, args.quiet)
-        model.save(path)
+        replace(model, licence=args.licence).save(path)
     print_model(args, model)
     say(args, f"wrote {path}")
 

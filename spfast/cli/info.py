@@ -63,7 +63,7 @@ def describe(path, verify: bool = False) -> list[tuple[str, str]]:
         if verify:
             verify_table(path)
         return _describe_table(read_table(path), verify)
-    return _describe_model(load_model(path))
+    return _describe_model(load_model(path), path.stat().st_size)
 
 
 def _describe_survey(survey, verify):
@@ -93,11 +93,14 @@ def _release(survey):
     return f"of {found.title}: {found.reason}"
 
 
-def _describe_model(model):
+def _describe_model(model, n_bytes):
     result, origin = model.result, model.provenance
     lines = [
-        ("what", "a model"),
+        ("what", f"a model, {n_bytes / 1e6:.1f} MB"),
+        ("hash", model.file_hash),
         ("whole", _WHOLE),
+        ("licence", model.licence or "none given: ask whoever made it"),
+        ("new stars", _new_stars(model.recipe)),
         ("trained on", f"{model.n_stars:,} stars"),
         ("coefficients", f"{model.n_features:,}; {model.n_nonzero:,} penalised ones are not zero"),
         *([] if model.layout is None else [("uses", model.columns_used)]),
@@ -106,12 +109,24 @@ def _describe_model(model):
         ("objective", f"{result.objective:.10g}"),
         ("KKT violation", f"{result.kkt_violation:.3g}"),
         ("converged", "yes" if result.converged else f"no: {result.message}"),
-        ("passes", f"{result.n_passes} in {result.seconds:.1f} s"),
+        ("passes", str(result.n_passes)),
     ]
     names = {"fold": "fold", "fold_rule": "folds", "survey_hash": "survey", "spfast_version": "version"}
+    names |= {"command": "made by"}
     lines += [(label, str(getattr(origin, name))) for name, label in names.items() if getattr(origin, name) is not None]
+    lines += [("input", f"{role} {digest}") for role, digest in (origin.inputs or {}).items()]
+    lines += [("versions", _pairs(origin.versions))] if origin.versions else []
     lines += _config_lines(origin.config)
     return lines + _config_lines(origin.survey_config, "survey config")
+
+
+def _new_stars(recipe):
+    """What files of new stars a model can predict."""
+    if recipe is None:
+        return "only from a survey: the file does not say how features are made from spectra"
+    spectra = " and ".join(recipe.origin.get("spectra") or ["spectra of a release that it does not know"])
+    release = recipe.origin.get("gaia_release")
+    return f"from their files, {spectra}" + (f", Gaia {release}" if release else "")
 
 
 def _zero_point(model):

@@ -3,7 +3,7 @@
 import argparse
 
 from spfast.cli.ingest_arrays import add_array_options, ingest_arrays, is_of_arrays
-from spfast.cli.options import configuration, setting
+from spfast.cli.options import add_input_options, configuration
 from spfast.cli.outputs import say
 from spfast.errors import BadInputError
 
@@ -13,28 +13,11 @@ HELP = "Build a survey from tables and spectra. Run again after an interruption,
 
 
 def options(parser):
-    parser.add_argument("--allstar", metavar="FILE", help="APOGEE allStar table, or SDSS-V's summary")
-    parser.add_argument("--spectra", metavar="DIR", help="folder of apStar, aspcapStar or mwmStar files")
+    add_input_options(parser)
     parser.add_argument(
-        "--gaia",
-        metavar="FILE",
-        help="Gaia table, with or without columns of WISE; to SDSS-V's tables, which have a match with Gaia, it adds "
-        "what they lack",
-    )
-    parser.add_argument(
-        "--wise",
-        metavar="FILE",
-        help="WISE table, if the Gaia table has no such columns; for SDSS-V's tables AllWISE in place of unWISE",
-    )
-    setting(
-        parser,
-        "sample",
-        "gaia_release",
-        help="the release of Gaia that the table is of, on which the zero point depends (default: auto, by what the "
-        "table holds)",
-    )
-    parser.add_argument(
-        "--like", metavar="SURVEY", help="make the same features as this survey has, so that its models can be used"
+        "--like",
+        metavar="SURVEY|MODEL",
+        help="make the same features as this survey, or this model's survey, has: its models can then be used",
     )
     parser.add_argument("-o", "--output", required=True, metavar="SURVEY", help="survey folder to make")
     add_array_options(parser)

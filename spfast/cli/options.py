@@ -23,6 +23,8 @@ __all__ = [
     "TABLE_SUFFIXES",
     "add_common_options",
     "add_fit_options",
+    "add_input_options",
+    "add_licence_option",
     "add_overwrite_option",
     "add_solver_options",
     "add_table_option",
@@ -225,6 +227,37 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         "split",
         help="how stars are split into A and B: by the parity of Gaia's random_index, by a hash of source_id, or "
         "(auto) by random_index where most stars have one (default: %(default)s)",
+    )
+
+
+def add_input_options(parser: argparse.ArgumentParser) -> None:
+    """The tables and spectra that stars come from."""
+    parser.add_argument("--allstar", metavar="FILE", help="APOGEE allStar table, or SDSS-V's summary")
+    parser.add_argument("--spectra", metavar="DIR", help="folder of apStar, aspcapStar or mwmStar files")
+    parser.add_argument(
+        "--gaia",
+        metavar="FILE",
+        help="Gaia table, with or without columns of WISE; to SDSS-V's tables, which have a match with Gaia, it adds "
+        "what they lack",
+    )
+    parser.add_argument(
+        "--wise",
+        metavar="FILE",
+        help="WISE table, if the Gaia table has no such columns; for SDSS-V's tables AllWISE in place of unWISE",
+    )
+    setting(
+        parser,
+        "sample",
+        "gaia_release",
+        help="the release of Gaia that the table is of, on which the zero point depends (default: auto, by what the "
+        "table holds)",
+    )
+
+
+def add_licence_option(parser: argparse.ArgumentParser) -> None:
+    """What a model file says of its licence."""
+    parser.add_argument(
+        "--licence", metavar="TEXT", help="what the model file says of its licence, e.g. CC-BY-4.0 (default: nothing)"
     )
 
 

@@ -91,10 +91,9 @@ def refuse_input(path: str | Path, args: argparse.Namespace) -> None:
     ------
     BadInputError
     """
-    from spfast.data.low_rank_files import LOW_RANK_FILES
-    from spfast.data.survey import FILES
+    from spfast.data.survey import FILES, OPTIONAL_FILES
 
     given = [Path(value) for name in _INPUTS if isinstance(value := getattr(args, name, None), str)]
-    for read in [*given, *(folder / name for folder in given for name in (*FILES, *LOW_RANK_FILES))]:
+    for read in [*given, *(folder / name for folder in given for name in (*FILES, *OPTIONAL_FILES))]:
         if os.path.exists(path) and read.exists() and os.path.samefile(path, read):
             raise BadInputError(f"{path}: is read by this command and would be lost; choose another output")

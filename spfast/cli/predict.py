@@ -1,16 +1,22 @@
-"""`spfast predict`: a saved model on a survey."""
+"""`spfast predict`: a saved model on a survey, or on new stars straight from their files."""
 
-from spfast.cli.options import add_overwrite_option, add_table_option
-from spfast.cli.outputs import output, say
+from pathlib import Path
+
+from spfast.cli.options import add_input_options, add_overwrite_option, add_table_option, configuration
+from spfast.cli.outputs import outputs, say
+from spfast.errors import BadInputError
 
 __all__ = ["HELP", "options", "run"]
 
-HELP = "Predict the parallax of each star of a survey with a saved model."
+HELP = "Predict the parallax of each star of a survey, or of new stars from their files, with a saved model."
 
 
 def options(parser):
     parser.add_argument("model", metavar="MODEL", help="model file that spfast fit or catalog --models wrote")
-    parser.add_argument("survey", metavar="SURVEY", help="survey folder")
+    parser.add_argument("survey", nargs="?", metavar="SURVEY", help="survey folder; without one, give the files below")
+    files = parser.add_argument_group("new stars from their files, in place of a survey; none is written")
+    add_input_options(files)
+    files.add_argument("--rejected", metavar="FILE", help="write the stars that were left out as well, with the reason")
     add_table_option(parser)
     add_overwrite_option(parser)
 
@@ -21,7 +27,52 @@ def run(args):
     from spfast.data.tables.write import write_table
     from spfast.model.fitted_model import load_model
 
-    with output(args) as path:
-        predictions = predict_survey(load_model(args.model), open_survey(args.survey), args.threads)
-        write_table(predictions, path, args.overwrite, HEADER_COMMENTS)
-    say(args, f"wrote {path}: {len(predictions):,} stars")
+    _check_source(args)
+    paths = [Path(path) for path in (args.output, args.rejected) if path is not None]
+    with outputs(paths, args):
+        if args.survey is not None:
+            predictions = predict_survey(load_model(args.model), open_survey(args.survey), args.threads)
+        else:
+            predictions = _predict_files(args)
+        write_table(predictions, paths[0], args.overwrite, HEADER_COMMENTS)
+    say(args, f"wrote {paths[0]}: {len(predictions):,} stars")
+
+
+def _check_source(args):
+    """Refuse a survey with files beside it, and neither."""
+    needed = {"--allstar": args.allstar, "--spectra": args.spectra}
+    others = {"--gaia": args.gaia, "--wise": args.wise, "--rejected": args.rejected}
+    given = [name for name, value in (needed | others).items() if value]
+    lacking = [name for name, value in needed.items() if not value]
+    if args.survey is not None and given:
+        raise BadInputError(
+            f"predict: got the survey {args.survey} and {given[0]}; give a survey, or the files of stars"
+        )
+    if args.survey is None and lacking:
+        raise BadInputError(
+            f"predict: no survey and no {', '.join(lacking)}; give a survey folder after the model, or --allstar FILE "
+            "--spectra DIR, and --gaia FILE unless the table has Gaia's parallaxes"
+        )
+
+
+def _predict_files(args):
+    from spfast.catalog.predict_files import predict_files
+    from spfast.data.tables.write import write_table
+    from spfast.model.fitted_model import load_model
+
+    found = predict_files(
+        load_model(args.model),
+        args.allstar,
+        args.spectra,
+        args.gaia,
+        wise=args.wise,
+        config=configuration(args),
+        threads=args.threads,
+        quiet=args.quiet,
+    )
+    for cut, n_left in found.cut_flow:
+        say(args, f"{n_left:>10,}  {cut}")
+    if args.rejected is not None:
+        write_table(found.rejected, args.rejected, args.overwrite)
+        say(args, f"wrote {args.rejected}: {len(found.rejected):,} stars were left out")
+    return found.table

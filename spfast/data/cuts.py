@@ -164,7 +164,7 @@ def cut_apogee(stars, flow, config):
     return stars
 
 
-def cut_photometry(stars, flow, config):
+def cut_photometry(stars, flow, config, can_estimate=False):
     """Apply the cuts that need Gaia and WISE, and the colour cuts (Hogg, Eilers & Rix 2019, Eq. 6 and 7).
 
     Parameters
@@ -173,6 +173,8 @@ def cut_photometry(stars, flow, config):
         The stars that are left, with the columns of a survey.
     flow : CutFlow
     config : Config
+    can_estimate : bool
+        As in `spfast.data.parent_sample.parent_sample`.
 
     Returns
     -------
@@ -193,7 +195,7 @@ def cut_photometry(stars, flow, config):
         for name, bands in (("Gaia photometry", gaia), ("WISE photometry", wise)):
             stars = _cut_missing(stars, flow, name, {band: f"{band}_error" for band in bands})
     else:
-        stars = _cut_bands(stars, flow, sample.bands_min)
+        stars = _cut_bands(stars, flow, sample.bands_min, can_estimate)
     if sample.exclude_variable:
         flag = np.char.upper(np.char.strip(np.asarray(stars["phot_variable_flag"], dtype="U")))
         variable, known = flag == "VARIABLE", np.isin(flag, (*VARIABLE_FLAGS, ""))  # empty where Gaia writes nothing
@@ -310,12 +312,12 @@ def _cut_missing(stars, flow, name, bands):
     return stars[flow.apply(name, good, _values_of(stars, *bands, *bands.values()))]
 
 
-def _cut_bands(stars, flow, bands_min):
+def _cut_bands(stars, flow, bands_min, can_estimate):
     """Keep the stars with enough bands that the others can be estimated, if there are stars that have them all."""
     columns = [value for value, _ in MAGNITUDE_COLUMNS.values()]
     n_bands = np.sum([np.isfinite(np.asarray(stars[name], dtype=np.float64)) for name in columns], axis=0)
     n_complete = int(np.count_nonzero(n_bands == len(columns)))
-    enough = n_bands >= (bands_min if n_complete >= COMPLETE_MIN else len(columns))
+    enough = n_bands >= (bands_min if can_estimate or n_complete >= COMPLETE_MIN else len(columns))
     stars = stars[flow.apply("photometry", enough, _values_of(stars, *columns))]
     n_lacking = int(np.count_nonzero(n_bands[enough] < len(columns)))
     if n_lacking:

@@ -15,9 +15,11 @@ from spfast.blas import one_blas_thread
 from spfast.config import Config
 from spfast.data.apogee import fits_library, spectrum_reader
 from spfast.data.cuts import example_of_training
+from spfast.data.estimates import spectrum_factors
 from spfast.data.gaia_release import survey_release
 from spfast.data.match import POLICIES
 from spfast.data.parent_sample import parent_sample
+from spfast.data.recipe import check_new_stars, config_like, feature_rows, read_recipe
 from spfast.data.sdss5 import read_mwm_star, spectra_to_read
 from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
 from spfast.data.spectra.continuum import (
@@ -27,12 +29,12 @@ from spfast.data.spectra.continuum import (
     read_continuum_file,
     rough_normalize,
 )
-from spfast.data.spectra.features import PIXMASK_BAD, fill_features, unmeasured_bits
-from spfast.data.spectra.workers import Journal, normalize_spectra, read_normalized
+from spfast.data.spectra.features import PIXMASK_BAD
+from spfast.data.spectra.workers import Journal, normalize_spectra, normalizer_job, read_normalized
 from spfast.data.survey import Survey, open_survey, spectrum_kinds
 from spfast.data.write_survey import WORK, SurveyWriter, clear_partial, clear_work, partial_path
 from spfast.errors import BadInputError, SpfastWarning
-from spfast.files import file_sha256, writing
+from spfast.files import file_sha256, watch, writing
 from spfast.kernels.team import resolve_threads
 from spfast.lock import hold
 from spfast.model.layout import FeatureLayout
@@ -85,8 +87,9 @@ def ingest(
     quiet : bool
         Print neither progress nor the cut-flow.
     like : path-like, optional
-        A survey from which to take pixels, continuum pixels, the configuration's ``normalization`` and ``features``,
-        and what bad pixels are estimated from. Models of that survey then predict these stars, however few they are.
+        A survey, or a model file, from which to take pixels, continuum pixels, the configuration's ``normalization``
+        and ``features``, and what bad pixels and missing magnitudes are estimated from. That model, or models of that
+        survey, then predict these stars, however few they are.
 
     Returns
     -------
@@ -96,7 +99,8 @@ def ingest(
     ------
     BadInputError
         If an input cannot be used or changes while it is read, if no star is left, if ``out`` exists and was built
-        from other inputs, or if another process is building it.
+        from other inputs, if another process is building it, or if spectra or Gaia's magnitudes are of another kind
+        or release than those of ``like``.
     """
     config = Config() if config is None else config
     threads = resolve_threads(threads)
@@ -109,7 +113,7 @@ def ingest(
 def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
     """Build the survey in six steps.
 
-    1. Take continuum pixels and sections of the configuration from the survey to take after, if there is one.
+    1. Take continuum pixels and sections of the configuration from the survey or model to take after, if there is one.
     2. Read, match and cut the tables. Refuse a table that changed meanwhile.
     3. Identify the build. A survey that exists is returned if it is of the same build, and refused if not.
     4. Go on from the journal of an interrupted build, or choose the continuum pixels and begin a journal with them.
@@ -117,22 +121,26 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
     6. Write the survey.
     """
     # 1.
-    like_survey = continuum = None
+    recipe = continuum = None
     if like is not None:
-        like_survey, continuum, config = _take_after(like, config)
+        recipe, like_hash = read_recipe(like)
+        continuum, config = list(recipe.continuum), config_like(recipe, config)
     norm = config.normalization
     # 2.
     inputs = {"allstar": allstar, "gaia": gaia, "wise": wise}
     inputs = {role: path for role, path in inputs.items() if path is not None}
     if norm.continuum_file:
         inputs["continuum"] = norm.continuum_file
-    before = {path: _state(path) for path in inputs.values()}
+    check_unchanged = watch(inputs.values())
     if norm.continuum_file:
         continuum = read_continuum_file(norm.continuum_file, norm.chebyshev_degree)
-    stars, flow = parent_sample(allstar, spectra, gaia, wise, config)
+    can_estimate = recipe is not None and recipe.bands is not None
+    stars, flow = parent_sample(allstar, spectra, gaia, wise, config, can_estimate)
     products = sorted({kind.partition(" ")[0] for kind in spectrum_kinds(stars)})
     if len(products) > 1:
         raise _mixture(spectra, products)
+    if recipe is not None:
+        check_new_stars(recipe, stars, f"{like}: made of", str(allstar))
     if like is None and len(stars) >= _ENOUGH_TO_TRAIN and not np.any(stars["training_set"]):
         warnings.warn(
             f"none of the {len(stars):,} stars passes the cuts of the Training Set (e.g. "
@@ -141,12 +149,10 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
             stacklevel=3,
         )
     inputs = {role: {"path": str(path), "sha256": file_sha256(path)} for role, path in inputs.items()}
-    for path, state in before.items():
-        if _state(path) != state:
-            raise BadInputError(f"{path}: changed while it was read; run again when it is whole")
+    check_unchanged()
     # 3.
-    if like_survey is not None:
-        inputs["like"] = {"path": str(like), "sha256": like_survey.survey_hash}
+    if recipe is not None:
+        inputs["like"] = {"path": str(like), "sha256": like_hash}
     fingerprint = _fingerprint(inputs, config, stars, spectra)
     if out.exists():
         return _existing(out, fingerprint, quiet)
@@ -165,14 +171,8 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
             shutil.rmtree(partial_path(out), ignore_errors=True)
             raise
     # 5.
-    job = {
-        "root": os.path.realpath(spectra),
-        "work": str(work),
-        "continuum_pixels": head["continuum"],
-        "config": {name: config.to_dict()[name] for name in ("normalization", "features")},
-        "library": fits_library(),
-        "counted": None if like_survey is None else [int(pixel) for pixel in like_survey.layout.pixels],
-    }
+    counted = None if recipe is None else recipe.layout.pixels
+    job = normalizer_job(spectra, work, head["continuum"], config, counted)
     results = normalize_spectra(job, spectra_to_read(stars), journal, threads, quiet)
     if _fingerprint(inputs, config, stars, spectra) != fingerprint:
         # Nobody can tell any more which spectra were read before the change: nothing may go on from them.
@@ -189,17 +189,10 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
         },
     }
     provenance |= {name: stars.meta[name] for name in _NOTES if stars.meta.get(name) is not None}
-    survey = _write(out, stars, flow, results, config, provenance, threads, quiet, like_survey)
+    survey = _write(out, stars, flow, results, config, provenance, threads, quiet, recipe)
     if not quiet:
         _print_cut_flow(survey)
     return survey
-
-
-def _state(path):
-    """Size and time of a file; None if the system does not tell, and its reader will say why."""
-    with suppress(OSError):
-        status = os.stat(path)
-        return status.st_size, status.st_mtime_ns
 
 
 def _mixture(spectra, products):
@@ -290,7 +283,7 @@ def _find_continuum(stars, spectra, config):
     return find_continuum_pixels(flux, labels, norm.chebyshev_degree, norm.continuum_share, seen)
 
 
-def _write(out, stars, flow, results, config, provenance, threads, quiet, like_survey):
+def _write(out, stars, flow, results, config, provenance, threads, quiet, recipe):
     """Write the survey from the normalised spectra, without pixels that are bad in every star."""
     keep = np.ones(len(stars), bool)
     keep[list(results.failures)] = False
@@ -307,67 +300,40 @@ def _write(out, stars, flow, results, config, provenance, threads, quiet, like_s
         n_apstar = f"apStar ({results.n_unnormalized:,} of {whole.size:,})"
         raise _mixture(provenance["inputs"]["spectra"]["path"], [n_apstar, "aspcapStar"])
     flow.apply("spectrum readable", keep, lambda i: results.failures[i])
-    layout = FeatureLayout(chip_pixels()[results.usable]) if like_survey is None else like_survey.layout
+    layout = FeatureLayout(chip_pixels()[results.usable]) if recipe is None else recipe.layout
     n_dropped = chip_pixels().size - layout.n_pixels
     # A pixel that was dropped here is bad in every star; those that the other survey lacks were not counted.
-    stars["n_bad_pixels"] = results.n_bad - (n_dropped if like_survey is None else 0)
+    stars["n_bad_pixels"] = results.n_bad - (n_dropped if recipe is None else 0)
     stars = stars[whole]
-    factors = _spectrum_factors(partial / WORK, whole, config, like_survey)
+    error_max = config.features.flux_error_max
+    if recipe is None:
+        factors = _spectrum_factors(partial / WORK, whole, config)
+    else:
+        factors = spectrum_factors(recipe.pixel_factors, layout, error_max)
     with SurveyWriter(out, layout, len(stars)) as writer, Progress("write", len(stars), quiet) as progress:
         for start in range(0, len(stars), _BLOCK):
             block = slice(start, start + _BLOCK)
             rows = whole[block]
             stretch = read_normalized(partial / WORK, rows[0], rows[-1] + 1)
-            ln_flux, ln_flux_error = (values[rows - rows[0]] for values in stretch)
-            writer.unmeasured[block] = unmeasured_bits(layout, ln_flux_error, config.features.flux_error_max)
-            if factors is not None:
-                factors.estimate(ln_flux, ln_flux_error)
-            features, errors = writer.features[block], writer.feature_errors[block]
-            fill_features(layout, stars[block], ln_flux, ln_flux_error, features, errors)
-            del features, errors
+            spectra = tuple(values[rows - rows[0]] for values in stretch)
+            arrays = writer.features[block], writer.feature_errors[block]
+            writer.unmeasured[block] = feature_rows(layout, stars[block], spectra, factors, error_max, *arrays)
+            del arrays
             writer.release()
             progress.advance(len(rows))
         provenance["pixel_mask"] = {"n_pixels": layout.n_pixels, "n_dropped": n_dropped}
         provenance["bad_pixels"] = None if factors is None else factors.to_dict()
         provenance["n_training"] = int(np.sum(stars["training_set"]))
-        return writer.finish(stars, flow.rejected(), flow.counts, config, provenance, like_survey, threads, quiet)
+        return writer.finish(stars, flow.rejected(), flow.counts, config, provenance, recipe, threads, quiet, factors)
 
 
-def _take_after(path, config):
-    """Return the survey to take after, its continuum pixels, and the configuration with its sections on features."""
-    survey = open_survey(path)
-    if survey.layout.columns is not None:
-        raise BadInputError(
-            f"{path}: is a survey of arrays; give a survey of APOGEE's spectra, or arrays with --arrays"
-        )
-    try:
-        built, pixels = survey.info["config"], survey.info["continuum"]["pixels"]
-        config = config.replace(**{name: built[name] for name in ("normalization", "features")})
-        pixels = check_continuum_pixels(pixels, config.normalization.chebyshev_degree, f"{path}: survey.json")
-    except BadInputError:
-        raise
-    except (KeyError, TypeError, ValueError):
-        text = f"{path}: does not say how its features were made; give a survey that `spfast ingest` made"
-        raise BadInputError(text) from None
-    # The survey holds the pixels themselves: the file that they came from is not needed again.
-    return survey, pixels, config.replace(normalization={"continuum_file": ""})
-
-
-def _spectrum_factors(work, whole, config, like_survey):
+def _spectrum_factors(work, whole, config):
     """Find how spectra vary together, from stars spread evenly over the survey; None if no pixel is estimated."""
     if config.features.bad_pixels != "estimated":
         return None
-    if like_survey is None:
-        rows = whole[_spread(len(whole))]
-        spectra = (read_normalized(work, row, row + 1) for row in rows)
-        ln_flux, ln_flux_error = map(np.concatenate, zip(*spectra, strict=True))
-    else:
-        rows, layout = _spread(like_survey.n_stars), like_survey.layout
-        columns = np.searchsorted(chip_pixels(), layout.pixels)
-        ln_flux = np.zeros((rows.size, chip_pixels().size), np.float32)
-        ln_flux_error = np.full_like(ln_flux, np.inf)
-        ln_flux[:, columns] = like_survey.features[rows, layout.n_unpenalized :]
-        ln_flux_error[:, columns] = like_survey.feature_errors[rows, layout.n_unpenalized :]
+    rows = whole[_spread(len(whole))]
+    spectra = (read_normalized(work, row, row + 1) for row in rows)
+    ln_flux, ln_flux_error = map(np.concatenate, zip(*spectra, strict=True))
     return SpectrumFactors.of(ln_flux, ln_flux_error, config.features.flux_error_max)
 
 

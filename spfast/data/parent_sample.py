@@ -27,7 +27,7 @@ _BANDS = ("g", "bp", "rp")
 _LATER = ("training_set", "n_bad_pixels")
 
 
-def parent_sample(allstar, spectra, gaia, wise, config):
+def parent_sample(allstar, spectra, gaia, wise, config, can_estimate=False):
     """Read the tables, find each star's spectrum file, match the tables and apply the paper's cuts.
 
     Parameters
@@ -41,6 +41,8 @@ def parent_sample(allstar, spectra, gaia, wise, config):
     wise : path-like or None
         WISE table, if the Gaia table has no WISE columns.
     config : Config
+    can_estimate : bool
+        Missing magnitudes can be estimated however few of these stars have them all: by what other stars told.
 
     Returns
     -------
@@ -78,7 +80,7 @@ def parent_sample(allstar, spectra, gaia, wise, config):
     else:
         one_key = unmatched(allstar_ids, gaia_table["key"])
         stars = _match_gaia(stars, flow, gaia_table, config)
-    stars = cut_photometry(stars, flow, config)
+    stars = cut_photometry(stars, flow, config, can_estimate)
     emptied = flow.emptied_by()
     if emptied is not None:
         counts = ", ".join(f"{name}: {left}" for name, left in flow.counts)

@@ -10,16 +10,19 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from astropy.table import Table
 
-from spfast.config import LATER
+from spfast.config import LATER, Config
 from spfast.data.columns import STAR_COLUMNS
+from spfast.data.estimates import ESTIMATES, read_estimates
 from spfast.data.low_rank_files import COORDINATES, LOW_RANK_FILES, UNMEASURED, open_unmeasured, read_low_rank
+from spfast.data.spectra.continuum import check_continuum_pixels
 from spfast.data.untrusted import check_file
 from spfast.errors import BadInputError, reading
 from spfast.files import check_regular, file_sha256, is_sealed
 from spfast.model.layout import FeatureLayout
 from spfast.model.low_rank import Coordinates, LowRankModel
+from spfast.model.recipe import FeatureRecipe
 
-__all__ = ["Survey", "open_survey", "spectrum_kinds", "verify_survey"]
+__all__ = ["Survey", "as_survey", "open_survey", "spectrum_kinds", "verify_survey"]
 
 #: Version of the folder's format; a reader refuses any other.
 SCHEMA = 1
@@ -28,6 +31,8 @@ SCHEMA = 1
 ARRAYS = ("features", "feature_errors")
 #: The five files of the folder.
 FILES = {*(f"{name}.npy" for name in ARRAYS), "stars.fits", "rejected.ecsv", "survey.json"}
+#: Files that it can do without.
+OPTIONAL_FILES = (*LOW_RANK_FILES, ESTIMATES)
 #: In place of parts that are read when they are first asked for; no part is a text.
 _UNREAD = "unread"
 #: Rows of which the constant is looked at when a survey is opened; each costs a page of the disk.
@@ -69,6 +74,34 @@ class Survey:
         self.path, self.info, self.layout, self.stars = path, info, layout, stars
         self.features, self.feature_errors = features, feature_errors
         self._checked, self._low_rank, self._unmeasured = False, _UNREAD, _UNREAD
+
+    @classmethod
+    def of_arrays(
+        cls,
+        path: Path,
+        config: Config,
+        layout: FeatureLayout,
+        stars: Table,
+        arrays: tuple[np.ndarray, np.ndarray, np.ndarray],
+        low_rank: tuple[LowRankModel, Coordinates] | None,
+    ) -> "Survey":
+        """Stars in memory, as a survey: some of those whose features are made and used once.
+
+        Parameters
+        ----------
+        path : Path
+            Where they are from, for messages.
+        config : Config
+        layout : FeatureLayout
+        stars : astropy Table
+        arrays : tuple of arrays
+            ``features``, ``feature_errors`` and ``unmeasured``.
+        low_rank : tuple or None
+            As the attribute.
+        """
+        survey = cls(path, {"config": config.to_dict()}, layout, stars, *arrays[:2])
+        survey._unmeasured, survey._low_rank = arrays[2], low_rank
+        return survey
 
     @property
     def unmeasured(self) -> np.ndarray | None:
@@ -135,13 +168,78 @@ class Survey:
 
         ``spectra`` (list of str) has kind and release of the spectra as their names tell them, e.g. ``aspcapStar
         dr17`` or ``mwmStar 0.6.0``, or what arrays they are; ``wise`` (str or None) is the survey of W1 and W2,
-        ``AllWISE`` or ``unWISE``; ``continuum`` (str or None) is a hash of the continuum pixels.
+        ``AllWISE`` or ``unWISE``; ``continuum`` (str or None) is a hash of the continuum pixels; ``gaia_release`` (str
+        or None).
         """
         arrays = self.info.get("made_of_arrays")
         kinds = [str(arrays.get("what"))] if isinstance(arrays, dict) else spectrum_kinds(self.stars)
         pixels = (self.info.get("continuum") or {}).get("pixels")
         digest = None if pixels is None else hashlib.sha256(json.dumps(pixels).encode()).hexdigest()
-        return {"spectra": kinds, "wise": self.info.get("wise"), "continuum": digest}
+        return {
+            "spectra": kinds,
+            "wise": self.info.get("wise"),
+            "continuum": digest,
+            "gaia_release": self.info.get("gaia_release"),
+        }
+
+    @property
+    def input_hashes(self) -> dict:
+        """The sha256 of each file that it was built from, by what the file is (dict of str)."""
+        inputs = self.info.get("inputs")
+        entries = inputs.items() if isinstance(inputs, dict) else ()
+        return {role: str(of["sha256"]) for role, of in entries if isinstance(of, dict) and "sha256" in of}
+
+    @property
+    def recipe(self) -> FeatureRecipe | None:
+        """How its features were made, so that those of new stars can be made alike; None if it does not say.
+
+        Surveys have it that were made from spectra; others, and those of older versions, lack parts of it.
+        """
+        found = self._find_recipe()
+        return found if isinstance(found, FeatureRecipe) else None
+
+    def read_recipe(self) -> FeatureRecipe:
+        """As `recipe`.
+
+        Raises
+        ------
+        BadInputError
+            If it does not say, or what it says cannot be used.
+        """
+        found = self._find_recipe()
+        if not isinstance(found, FeatureRecipe):
+            raise BadInputError(found)
+        return found
+
+    def _find_recipe(self):
+        """The recipe, or a line that says why there is none."""
+        unknown = (
+            f"{self.path}: does not say how its features were made from spectra; give a survey that this version of "
+            "`spfast ingest` made, or a model that was fitted to one"
+        )
+        try:
+            built, pixels = self.info["config"], self.info["continuum"]["pixels"]
+            # The survey holds the pixels themselves: the file that they came from is not needed again.
+            config = Config().replace(**{name: built[name] for name in ("normalization", "features")})
+            config = config.replace(normalization={"continuum_file": ""})
+            degree = config.normalization.chebyshev_degree
+            pixels = check_continuum_pixels(pixels, degree, f"{self.path}: survey.json")
+        except BadInputError as error:
+            return str(error)
+        except (KeyError, TypeError, ValueError):
+            return unknown
+        factors, bands = read_estimates(self.path, self.layout)
+        if factors is None and config.features.bad_pixels == "estimated":
+            return unknown
+        return FeatureRecipe(
+            layout=self.layout,
+            config={name: config.to_dict()[name] for name in ("normalization", "features")},
+            origin=self.features_origin,
+            continuum=tuple(int(pixel) for pixel in pixels),
+            pixel_factors=factors,
+            bands=bands,
+            low_rank=None if self.low_rank is None else self.low_rank[0],
+        )
 
     def check_values(self) -> None:
         """Refuse arrays with numbers that no build writes: not finite, or an error below zero. The check is made once.
@@ -244,7 +342,7 @@ def verify_survey(path: str | os.PathLike) -> None:
     """
     info_path = Path(path) / "survey.json"
     hashes = _read_info(info_path).get("sha256")
-    if not isinstance(hashes, dict) or hashes.keys() - set(LOW_RANK_FILES) != FILES:
+    if not isinstance(hashes, dict) or hashes.keys() - set(OPTIONAL_FILES) != FILES:
         raise BadInputError(f"{info_path}: has no hash of every file, it is damaged or of an older spfast; {_REBUILD}")
     if not is_sealed(info_path, str(hashes.pop("survey.json"))):
         raise BadInputError(f"{info_path}: changed since the survey was built; {_REBUILD}")
@@ -303,6 +401,32 @@ def open_survey(path: str | os.PathLike) -> Survey:
     survey = Survey(path, info, layout, stars, *arrays)
     survey.check_constant(np.linspace(0, survey.n_stars - 1, min(_CHECKED_ROWS, survey.n_stars)).astype(int))
     return survey
+
+
+def as_survey(survey: Survey | str | os.PathLike) -> Survey:
+    """A survey, opened if it is given by its path.
+
+    Raises
+    ------
+    BadInputError
+        For anything else, or as `open_survey`.
+
+    Examples
+    --------
+    >>> from spfast.data.survey import as_survey
+    >>> as_survey([1.0, 2.0])
+    Traceback (most recent call last):
+    ...
+    spfast.errors.BadInputError: survey: got list, expected a survey or its path; ...
+    """
+    if isinstance(survey, Survey):
+        return survey
+    if isinstance(survey, str | os.PathLike):
+        return open_survey(survey)
+    raise BadInputError(
+        f"survey: got {type(survey).__name__}, expected a survey or its path; for arrays there are spfast.fit and "
+        "spfast.cross_validate"
+    )
 
 
 def _read_info(path):

@@ -14,11 +14,13 @@ import spfast
 from spfast.blas import one_blas_thread
 from spfast.config import Config
 from spfast.data.columns import conform_rejected, conform_stars
-from spfast.data.low_rank_files import LOW_RANK_FILES, UNMEASURED, read_low_rank, write_low_rank
-from spfast.data.missing_bands import ERROR_MAX, estimate_magnitudes, lacking_magnitudes
-from spfast.data.survey import ARRAYS, FILES, SCHEMA, check_unique, open_survey
+from spfast.data.estimates import pixel_factors, write_estimates
+from spfast.data.low_rank_files import UNMEASURED, read_low_rank, write_low_rank
+from spfast.data.missing_bands import ERROR_MAX, estimate_magnitudes
+from spfast.data.survey import ARRAYS, FILES, OPTIONAL_FILES, SCHEMA, check_unique, open_survey
 from spfast.errors import BadInputError
 from spfast.files import BLANK_SEAL, check_guard, file_sha256, put_on_disk, reserve, seal, writing
+from spfast.model.band_regression import BandRegression
 
 __all__ = ["SurveyWriter", "clear_partial", "clear_work", "package_versions", "partial_path"]
 
@@ -98,7 +100,16 @@ class SurveyWriter:
 
     @one_blas_thread()
     def finish(
-        self, stars, rejected=None, cut_flow=(), config=None, provenance=None, like=None, threads=None, quiet=True
+        self,
+        stars,
+        rejected=None,
+        cut_flow=(),
+        config=None,
+        provenance=None,
+        like=None,
+        threads=None,
+        quiet=True,
+        factors=None,
     ):
         """Write the tables and survey.json, put everything on the disk and give the folder its name.
 
@@ -114,11 +125,13 @@ class SurveyWriter:
         config : Config, optional
         provenance : dict, optional
             More entries for survey.json: inputs and their hashes, continuum pixels, policies.
-        like : Survey, optional
+        like : FeatureRecipe, optional
             To take the low-rank model from, and what magnitudes are estimated by; these stars' own by default.
         threads : int, optional
         quiet : bool
             No progress bar of the low-rank model.
+        factors : SpectrumFactors, optional
+            By which bad pixels were estimated: the survey keeps them, so that new stars can be treated alike.
 
         Returns
         -------
@@ -133,19 +146,20 @@ class SurveyWriter:
             raise BadInputError(f"{self.path}: {len(stars)} stars for {len(self.features)} feature rows")
         check_unique(stars["APOGEE_ID"], self.path)
         with writing(self.path):
-            return self._finish(stars, rejected, cut_flow, config, provenance, like, threads, quiet)
+            return self._finish(stars, rejected, cut_flow, config, provenance, like, threads, quiet, factors)
 
-    def _finish(self, stars, rejected, cut_flow, config, provenance, like, threads, quiet):
+    def _finish(self, stars, rejected, cut_flow, config, provenance, like, threads, quiet, factors):
         shape = list(self.features.shape)
         for array in (self.features, self.feature_errors, self.unmeasured):
             array.flush()
         rank = (Config() if config is None else config).features.rank
-        if rank:
-            low_rank = None if like is None or like.low_rank is None else like.low_rank[0]
+        low_rank = None if like is None else like.low_rank
+        if rank and (like is None or low_rank is not None):
             write_low_rank(
                 self.partial, self.layout, self.features, self.feature_errors, rank, threads, quiet, low_rank
             )
-        error = self._estimate_magnitudes(like)
+        error, bands = self._estimate_magnitudes(like)
+        write_estimates(self.partial, pixel_factors(factors, self.layout), bands)
         if error.any():
             stars = stars.copy()
             stars["training_set"] = np.asarray(stars["training_set"], dtype=bool) & (error <= ERROR_MAX)
@@ -157,7 +171,7 @@ class SurveyWriter:
         rejected_path = self.partial / "rejected.ecsv"
         rejected.write(rejected_path, format="ascii.ecsv", overwrite=True)
         hashes = {name: file_sha256(self.partial / name) for name in (*(f"{a}.npy" for a in ARRAYS), "stars.fits")}
-        optional = [name for name in LOW_RANK_FILES if (self.partial / name).exists()]
+        optional = [name for name in OPTIONAL_FILES if (self.partial / name).exists()]
         more = {name: file_sha256(self.partial / name) for name in optional}
         info = {
             "schema": SCHEMA,
@@ -188,22 +202,20 @@ class SurveyWriter:
         return open_survey(self.path)
 
     def _estimate_magnitudes(self, like):
-        """Fill in the magnitudes that stars lack; the largest error of each star's estimates."""
+        """Fill in the magnitudes that stars lack; the largest error of each star's estimates, and their regression."""
         inside, own = slice(1, self.layout.n_unpenalized), read_low_rank(self.partial, len(self.features))
         magnitudes, errors = np.array(self.features[:, inside]), np.array(self.feature_errors[:, inside])
-        reference, coordinates = None, None if own is None else own[1].mean
-        if like is not None:
-            # Its own estimates are no measurements to learn from.
-            lacking = lacking_magnitudes(like.stars, like.layout.magnitudes)
-            reference = np.where(lacking, np.float32(np.nan), like.features[:, inside]), None
-            if coordinates is None or like.low_rank is None or not own[0].is_same(like.low_rank[0]):
+        coordinates = None if own is None else own[1].mean
+        if like is None:
+            bands = BandRegression.of(magnitudes, coordinates)
+        else:
+            bands = like.bands
+            if like.low_rank is None or own is None or not own[0].is_same(like.low_rank):
                 coordinates = None
-            else:
-                reference = reference[0], like.low_rank[1].mean
-        error = estimate_magnitudes(magnitudes, errors, coordinates, reference)
+        error = estimate_magnitudes(magnitudes, errors, coordinates, bands)
         if error.any():
             self.features[:, inside], self.feature_errors[:, inside] = magnitudes, errors
-        return error
+        return error, bands
 
 
 def clear_work(path):
@@ -226,7 +238,7 @@ def clear_partial(path):
         WORK,
         TRUTH,
         *FILES,
-        *LOW_RANK_FILES,
+        *OPTIONAL_FILES,
     }:
         raise BadInputError(f"{partial}: is in the way and no unfinished survey; remove it or choose another output")
     with writing(path):

@@ -260,7 +260,7 @@ def plot_spectrum(survey: Survey, row: int, ax, chip: int | None = None) -> None
 
 
 def plot_convergence(models: Mapping[str, FittedModel], ax, what: str = "kkt_violation") -> None:
-    """Draw how the solver converged: KKT violation over the penalty, or objective above its last value, against time.
+    """Draw how the solver converged: KKT violation over the penalty, or objective above its last value, by passes.
 
     Parameters
     ----------
@@ -277,8 +277,8 @@ def plot_convergence(models: Mapping[str, FittedModel], ax, what: str = "kkt_vio
         y = y / (model.penalty or 1.0) if what == "kkt_violation" else (y - y.min()) / (abs(y.min()) or 1.0)
         shown = _fits_log_axis(y)
         options = {"color": COLOURS[colour], "marker": marker, "markersize": 2.5}
-        label = f"model {fold}: {model.result.n_passes} passes, {model.result.seconds:.1f} s"
-        ax.plot(history["seconds"][shown], y[shown], label=label, **options)
+        label = f"model {fold}: {model.result.n_passes} passes"
+        ax.plot(history["n_passes"][shown], y[shown], label=label, **options)
     if what == "kkt_violation":
         tolerance = model.result.tolerance / (model.penalty or 1.0)
         if _fits_log_axis(tolerance):
@@ -287,7 +287,7 @@ def plot_convergence(models: Mapping[str, FittedModel], ax, what: str = "kkt_vio
     else:
         ax.set_ylabel("objective above its end, relative")
     ax.set_yscale("log")
-    ax.set_xlabel("wall time [s]")
+    ax.set_xlabel("passes over the training stars")
     ax.legend(loc="lower left")
 
 

@@ -161,7 +161,10 @@ class ErrorBudget:
         float64 array, shape (n_rows,)
         """
         if predicted is None:
-            predicted = model.predict_ln(features, rows, threads), model.predict_ln_error(feature_errors, rows, threads)
+            predicted = (
+                model.linear_predictor(features, rows, threads),
+                model.propagate_ln_error(feature_errors, rows, threads),
+            )
         ln_parallax, from_features = predicted
         coefficients = coefficient_variance(
             self.factor, self.columns, features, feature_errors, rows, threads, model.neighbours

@@ -1,6 +1,7 @@
 """A fitted model: its coefficients, what they belong to, predictions, and one file without pickle."""
 
 from dataclasses import asdict, dataclass, field, fields, replace
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from spfast.model.extent import Position, TrainingExtent, position
 from spfast.model.kinds import LARGEST, to_entries
 from spfast.model.layout import FeatureLayout
 from spfast.model.low_rank import LowRankModel
-from spfast.model.model_file import SCHEMAS, read_model_file, write_model_file
+from spfast.model.model_file import SCHEMAS, model_hash, read_model_file, write_model_file
 from spfast.model.parts import (
     FittedZeroPoint,
     Provenance,
@@ -24,9 +25,10 @@ from spfast.model.parts import (
     read_parts,
 )
 from spfast.model.predict import Neighbours, StarPredictions, linear_predictor, ln_error
+from spfast.model.recipe import FeatureRecipe, low_rank_from_file, recipe_from_file
 from spfast.solvers.base import HISTORY_DTYPE, SolverResult
 
-__all__ = ["FittedModel", "load_model"]
+__all__ = ["FittedModel", "as_model", "load_model"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,12 @@ class FittedModel:
         The intrinsic scatter in the weights, if it is in them.
     tuned : Tuned or None
         How penalty and zero point were chosen, if they were not given.
+    recipe : FeatureRecipe or None
+        How the features of its survey were made, so that those of new stars can be made from their files.
+    licence : str or None
+        Under which the model may be used, if whoever made it says so: one line, such as ``CC-BY-4.0``.
+    file_hash : str or None
+        What the file that it was loaded from holds as its own sha256.
     """
 
     coef: np.ndarray = field(repr=False)
@@ -89,6 +97,9 @@ class FittedModel:
     robust: RobustFit | None = field(default=None, repr=False)
     scatter_weights: ScatterWeights | None = field(default=None, repr=False)
     tuned: Tuned | None = field(default=None, repr=False)
+    recipe: FeatureRecipe | None = field(default=None, repr=False)
+    licence: str | None = None
+    file_hash: str | None = field(default=None, repr=False, compare=False)
 
     @property
     def neighbours(self) -> Neighbours | None:
@@ -136,10 +147,10 @@ class FittedModel:
         products = int(np.count_nonzero(self.coef[self.layout.n_unpenalized + self.layout.rank :]))
         return f"{self.n_nonzero - products} coordinates and {products} of their products"
 
-    def predict_ln(
+    def linear_predictor(
         self, features: np.ndarray, rows: np.ndarray | None = None, threads: int | None = None
     ) -> np.ndarray:
-        """Predict ln of the parallax, where the likelihood is Gaussian.
+        """The bare ``features @ coef`` (Eq. 4): what `predict_ln` is before `predict_offset` is subtracted.
 
         Parameters
         ----------
@@ -150,6 +161,11 @@ class FittedModel:
         -------
         ln_parallax : float64 array, shape (n_rows,) [ln mas]
         """
+        if self.low_rank is not None and np.ndim(features) == 2 and np.shape(features)[1] != self.n_features:
+            raise BadInputError(
+                f"features: {np.shape(features)[1]} columns, the model has {self.n_features}: magnitudes and "
+                "coordinates of spectra; spfast.predict_survey and spfast.predict_files make them"
+            )
         return linear_predictor(features, self.coef, rows, threads)
 
     def predict_offset(
@@ -159,7 +175,7 @@ class FittedModel:
         threads: int | None = None,
         ln_parallax: np.ndarray | None = None,
     ) -> np.ndarray:
-        """What is subtracted from the predicted ln parallax of stars that the model did not see, by its error budget.
+        """What is subtracted from the linear predictor of stars that the model did not see, by its error budget.
 
         Stars held out of the training set, of the same colour and the same predicted parallax, were off by so much.
 
@@ -168,20 +184,40 @@ class FittedModel:
         features, rows, threads
             As in `predict`.
         ln_parallax : float64 array, shape (n_rows,), optional
-            What `predict_ln` returns, if the caller has it.
+            What `linear_predictor` returns, if the caller has it.
 
         Returns
         -------
         offset : float64 array, shape (n_rows,)
-            0 without an error budget, or with one that counts the offset as an error.
+            The catalog's ``ln_offset``: 0 without an error budget, or with one that counts the offset as an error.
         """
-        ln_parallax = self.predict_ln(features, rows, threads) if ln_parallax is None else ln_parallax
+        ln_parallax = self.linear_predictor(features, rows, threads) if ln_parallax is None else ln_parallax
         if self.budget is None or not self.budget.subtracted:
             return np.zeros_like(ln_parallax)
         return self.budget.ln_offset(dust_colour(self.layout, features, rows), ln_parallax)
 
+    def predict_ln(
+        self, features: np.ndarray, rows: np.ndarray | None = None, threads: int | None = None
+    ) -> np.ndarray:
+        """Predict ln of the parallax, where the likelihood is Gaussian: the catalog's ``ln_spec_parallax``.
+
+        Parameters
+        ----------
+        features, rows, threads
+            As in `predict`.
+
+        Returns
+        -------
+        ln_parallax : float64 array, shape (n_rows,) [ln mas]
+        """
+        ln_parallax = self.linear_predictor(features, rows, threads)
+        return ln_parallax - self.predict_offset(features, rows, threads, ln_parallax)
+
     def predict(self, features: np.ndarray, rows: np.ndarray | None = None, threads: int | None = None) -> np.ndarray:
-        """Predict parallaxes (Eq. 4).
+        """Predict parallaxes: the catalog's ``spec_parallax``, to the bit.
+
+        That is ``exp(features @ coef)`` (Eq. 4) for a model of `spfast.fit`. One of ``spfast fit`` or ``spfast
+        catalog`` has an error budget, whose offset is taken off (`predict_offset`).
 
         Parameters
         ----------
@@ -204,12 +240,13 @@ class FittedModel:
         with np.errstate(over="ignore"):
             return np.exp(self.predict_ln(features, rows, threads))
 
-    def predict_ln_error(
+    def propagate_ln_error(
         self, feature_errors: np.ndarray | CoordinateErrors, rows: np.ndarray | None = None, threads: int | None = None
     ) -> np.ndarray:
         """Propagate feature errors into ln parallax (Eq. 5 without its leading factor).
 
-        Neighbouring pixels count as correlated if the model has a ``pixel_correlation``.
+        It is the part of the error that spectrum and magnitudes make: times the parallax, the catalog's
+        ``spec_parallax_err``. Neighbouring pixels count as correlated if the model has a ``pixel_correlation``.
 
         Parameters
         ----------
@@ -227,14 +264,14 @@ class FittedModel:
         """Find where stars are in the model's own features; needs a layout."""
         return position(self.coef, self.penalized, self.layout, features, rows, threads)
 
-    def predict_total_ln_error(
+    def predict_ln_error(
         self,
         features: np.ndarray,
         feature_errors: np.ndarray | CoordinateErrors,
         rows: np.ndarray | None = None,
         threads: int | None = None,
     ) -> np.ndarray:
-        """Total error of ln parallax of stars that the model did not see, by its error budget.
+        """Predict the error of ln parallax of stars that the model did not see: the catalog's ``ln_spec_parallax_err``.
 
         Parameters
         ----------
@@ -245,15 +282,10 @@ class FittedModel:
         Returns
         -------
         ln_error : float64 array, shape (n_rows,) [ln mas]
-            After `predict_offset` has been subtracted.
-
-        Raises
-        ------
-        BadInputError
-            If the model has no error budget.
+            The total error by the model's error budget; without one, from the features alone (`propagate_ln_error`).
         """
         if self.budget is None:
-            raise BadInputError("model: it has no error budget; fit it again with `spfast fit`")
+            return self.propagate_ln_error(feature_errors, rows, threads)
         return self.predict_stars(features, feature_errors, rows, threads).total_ln_error
 
     def predict_stars(
@@ -275,8 +307,8 @@ class FittedModel:
         -------
         StarPredictions
         """
-        ln_parallax = self.predict_ln(features, rows, threads)
-        from_features = self.predict_ln_error(feature_errors, rows, threads)
+        ln_parallax = self.linear_predictor(features, rows, threads)
+        from_features = self.propagate_ln_error(feature_errors, rows, threads)
         where = None if self.extent is None else self.position(features, rows, threads)
         total, offset = None, np.zeros_like(ln_parallax)
         if self.budget is not None:
@@ -294,7 +326,7 @@ class FittedModel:
         rows: np.ndarray | None = None,
         threads: int | None = None,
     ) -> np.ndarray:
-        """Propagate independent feature errors into the predicted parallax (Eq. 5).
+        """Predict the errors of `predict`: the catalog's ``spec_parallax_err_total``, to the bit.
 
         Parameters
         ----------
@@ -305,8 +337,11 @@ class FittedModel:
         Returns
         -------
         error : float64 array, shape (n_rows,) [mas]
+            The total error by the model's error budget. A model without one, as `spfast.fit` makes it, knows the part
+            from the features alone (Eq. 5), the catalog's ``spec_parallax_err``.
         """
-        return self.predict(features, rows, threads) * self.predict_ln_error(feature_errors, rows, threads)
+        ln_error = self.predict_ln_error(features, feature_errors, rows, threads)
+        return self.predict(features, rows, threads) * ln_error
 
     def for_layout(self, layout: FeatureLayout) -> "FittedModel":
         """Return the model with its coefficients arranged for another survey's columns.
@@ -383,23 +418,31 @@ class FittedModel:
         BadInputError
             If it cannot be written, or holds something that could not be read again.
         """
+        # The same model gives the same bytes: no time is in them, neither of day nor of work.
+        history = self.result.history.copy()
+        history["seconds"] = 0.0
         header = {
             "penalty": self.penalty,
             "zero_point": self.zero_point,
             "n_stars": self.n_stars,
-            "result": {k: v for k, v in asdict(self.result).items() if k not in ("coef", "history")},
+            "result": {k: v for k, v in asdict(self.result).items() if k not in ("coef", "history", "seconds")},
             "layout": None if self.layout is None else self.layout.to_dict(),
             "metadata": part_entries(self),
             "notes": self.metadata,
             "pixel_correlation": list(self.pixel_correlation),
             "budget": None if self.budget is None else to_entries(self.budget),
         }
-        arrays = {"coef": self.coef, "penalized": self.penalized, "history": self.result.history}
+        arrays = {"coef": self.coef, "penalized": self.penalized, "history": history}
         if self.budget is not None:
             arrays |= {f"budget_{name}": getattr(self.budget, name) for name in ErrorBudget.ARRAYS}
         if self.low_rank is not None:
             header["low_rank"] = self.low_rank.entries()
             arrays |= {f"low_rank_{name}": array for name, array in self.low_rank.arrays().items()}
+        if self.recipe is not None:
+            header["recipe"] = self.recipe.entries(self)
+            arrays |= {f"recipe_{name}": array for name, array in self.recipe.arrays(self).items()}
+        if self.licence is not None:
+            header["licence"] = self.licence
         write_model_file(path, header, arrays, check=read_parts)
 
     @classmethod
@@ -411,7 +454,7 @@ class FittedModel:
         BadInputError
             If the file is missing, damaged or not a model.
         """
-        return read_model_file(path, cls._from_file)
+        return replace(read_model_file(path, cls._from_file), file_hash=model_hash(path))
 
     @classmethod
     def _from_file(cls, header, arrays):
@@ -428,11 +471,7 @@ class FittedModel:
         layout = None if header["layout"] is None else layout_from(header["layout"])
         if layout is not None and layout.n_features != coef.size:
             raise ValueError("its layout does not fit its coefficients")
-        low_rank = None
-        if "low_rank" in header:
-            names = [name for name in arrays if name.startswith("low_rank_")]
-            stored = {name.removeprefix("low_rank_"): arrays[name] for name in names}
-            low_rank = LowRankModel.from_file(header["low_rank"], stored)
+        low_rank = low_rank_from_file(header, arrays)
         if (low_rank is not None) != isinstance(layout, CoordinateLayout) or (
             low_rank is not None and layout.rank > low_rank.rank
         ):
@@ -451,11 +490,13 @@ class FittedModel:
             float(header["penalty"]),
             float(header["zero_point"]),
             header["n_stars"],
-            SolverResult(coef=coef, history=history, **scalars),
+            SolverResult(coef=coef, history=history, **{"seconds": 0.0, **scalars}),
             layout,
             low_rank=low_rank,
             budget=budget,
             pixel_correlation=tuple(float(rho) for rho in header.get("pixel_correlation", ())),
+            recipe=recipe_from_file(header, arrays, layout, low_rank),
+            licence=header.get("licence"),
             **read_parts(header),
         )
         _ = model.neighbours  # raises for correlations that no noise has
@@ -487,3 +528,18 @@ def load_model(path: str | Path) -> FittedModel:
     spfast.errors.BadInputError: absent.npz: no such model file; make one with `spfast fit`
     """
     return FittedModel.load(path)
+
+
+def as_model(model: FittedModel | str | PathLike) -> FittedModel:
+    """A model, loaded if it is given by its path.
+
+    Raises
+    ------
+    BadInputError
+        For anything else, or as `load_model`.
+    """
+    if isinstance(model, FittedModel):
+        return model
+    if isinstance(model, str | PathLike):
+        return load_model(model)
+    raise BadInputError(f"model: got {type(model).__name__}, expected a fitted model or the path of its file")

@@ -16,7 +16,7 @@ from spfast.files import BLANK_SEAL, check_regular, is_sealed, new_file, seal
 from spfast.model import kinds
 from spfast.model.kinds import check_entries
 
-__all__ = ["SCHEMAS", "check_header", "check_unpacked_size", "read_model_file", "write_model_file"]
+__all__ = ["SCHEMAS", "check_header", "check_unpacked_size", "model_hash", "read_model_file", "write_model_file"]
 
 FORMAT = "spfast model"
 #: Versions that can be read, the newest last. Files of the first two have another error budget, which is not used.
@@ -29,6 +29,8 @@ _HEADER = {
     "layout": kinds.DICTIONARY_OR_NONE,
     "budget?": kinds.DICTIONARY_OR_NONE,
     "low_rank?": kinds.DICTIONARY,
+    "recipe?": kinds.DICTIONARY,
+    "licence?": kinds.LINE,
     "penalty": kinds.NOT_NEGATIVE,
     "zero_point": kinds.NUMBER,
     "n_stars": kinds.COUNT,
@@ -39,7 +41,6 @@ _HEADER = {
         "converged": kinds.TRUTH,
         "n_iterations": kinds.COUNT,
         "n_passes": kinds.COUNT,
-        "seconds": kinds.NOT_NEGATIVE,
         "message": kinds.LINE,
     },
     "pixel_correlation?": kinds.NUMBERS,
@@ -111,10 +112,17 @@ def write_model_file(path: str | Path, header: dict, arrays: dict, check: Callab
         raise BadInputError(f"{path}: not written ({error}); correct that entry of the model") from None
     with new_file(path) as partial:
         with open(partial, "wb") as file:
-            np.savez(file, header=np.array(text), **arrays)
+            # Bytes of UTF-8, not numpy's text of four bytes a letter; numpy gives the entries no time of their own.
+            np.savez_compressed(file, header=np.frombuffer(text.encode(), np.uint8), **arrays)
         with zipfile.ZipFile(partial, "a") as archive:
             archive.comment = BLANK_SEAL.encode()
         seal(partial)
+
+
+def model_hash(path: str | Path) -> str:
+    """The hash that a model file holds of itself (str): the sha256 of its bytes while `BLANK_SEAL` is in its place."""
+    with zipfile.ZipFile(path) as archive:
+        return archive.comment.decode("ascii", "replace")
 
 
 def read_model_file(path: str | Path, make: Callable[[dict, Any], Any]) -> Any:
@@ -143,6 +151,11 @@ def read_model_file(path: str | Path, make: Callable[[dict, Any], Any]) -> Any:
             check_unpacked_size(archive)
         file.seek(0)
         with np.load(file, allow_pickle=False) as archive:
-            header = json.loads(str(archive["header"]))
+            header = json.loads(_text(archive["header"]))
             check_header(header)
             return make(header, archive)
+
+
+def _text(header):
+    """The header's text; files of earlier versions hold it as numpy's text."""
+    return header.tobytes().decode() if header.dtype == np.uint8 else str(header)

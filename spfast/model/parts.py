@@ -33,9 +33,15 @@ class Provenance:
         Configuration of fit, folds and tuning, and that of the survey.
     features_origin : dict
         What the survey's features were made of: ``spectra`` (kinds and releases), ``wise`` (whose W1 and W2),
-        ``continuum`` (hash of its pixels).
+        ``continuum`` (hash of its pixels), ``gaia_release``.
     zero_point_reason : str or None
         Why the model has its zero point.
+    inputs : dict of str or None
+        The sha256 of each file that the survey was built from.
+    versions : dict of str or None
+        Of Python and the packages that computed the numbers.
+    command : str or None
+        That makes the model again from the survey and ``config``.
     """
 
     spfast_version: str | None = entry(kinds.CARD, default=None)
@@ -48,11 +54,19 @@ class Provenance:
         {"normalization?": kinds.DICTIONARY, "features?": kinds.DICTIONARY}, default=None, repr=False
     )
     features_origin: dict | None = entry(
-        {"spectra?": kinds.TEXTS, "wise?": kinds.TEXT_OR_NONE, "continuum?": kinds.TEXT_OR_NONE},
+        {
+            "spectra?": kinds.TEXTS,
+            "wise?": kinds.TEXT_OR_NONE,
+            "continuum?": kinds.TEXT_OR_NONE,
+            "gaia_release?": kinds.TEXT_OR_NONE,
+        },
         default=None,
         repr=False,
     )
     zero_point_reason: str | None = entry(kinds.CARD, default=None)
+    inputs: dict | None = entry(kinds.DICTIONARY, default=None, repr=False)
+    versions: dict | None = entry(kinds.DICTIONARY, default=None, repr=False)
+    command: str | None = entry(kinds.LINE, default=None)
 
 
 @dataclass(frozen=True)

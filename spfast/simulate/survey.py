@@ -149,7 +149,13 @@ def _simulate(out, n_stars, seed, config, threads, quiet, noise, draw):
             writer.release()
         truth_table(stars).write(writer.partial / TRUTH, overwrite=True)
         return writer.finish(
-            table, cut_flow=[("simulated", n_stars)], config=config, provenance=provenance, threads=threads, quiet=quiet
+            table,
+            cut_flow=[("simulated", n_stars)],
+            config=config,
+            provenance=provenance,
+            threads=threads,
+            quiet=quiet,
+            factors=factors,
         )
 
 

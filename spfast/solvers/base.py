@@ -108,7 +108,7 @@ class SolverResult:
     n_iterations, n_passes : int
         Outer iterations, and reads of the training rows.
     seconds : float
-        Wall time.
+        Wall time; 0 for a result from a model file, which keeps no times.
     message : str
         Why it stopped.
     history : structured array

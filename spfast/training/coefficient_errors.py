@@ -49,8 +49,8 @@ class CoefficientErrors:
     def __init__(self, model: FittedModel, stars: TrainingStars):
         self._stars, self._neighbours = stars, model.neighbours
         self.columns = np.flatnonzero((model.coef != 0.0) | ~model.penalized)
-        self._ln_parallax = model.predict_ln(stars.features, stars.rows, stars.threads)
-        self._ln_error = model.predict_ln_error(stars.feature_errors, stars.rows, stars.threads)
+        self._ln_parallax = model.linear_predictor(stars.features, stars.rows, stars.threads)
+        self._ln_error = model.propagate_ln_error(stars.feature_errors, stars.rows, stars.threads)
         weights = self._weights()
         n = self.columns.size
         curvature = np.zeros((n, n))

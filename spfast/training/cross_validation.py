@@ -16,7 +16,7 @@ from spfast.selection.splits import Split
 from spfast.training.held_out import warn_of_unconverged
 from spfast.training.stars import TrainingStars
 
-__all__ = ["Tuning", "cross_validate", "score_held_out"]
+__all__ = ["Tuning", "cross_validate_stars", "score_held_out"]
 
 #: A grid grows by one value at a time, at most this often.
 _MAX_GROWTH = 12
@@ -71,7 +71,7 @@ class Tuning:
         return text
 
 
-def cross_validate(
+def cross_validate_stars(
     stars: TrainingStars,
     splits: Sequence[Split],
     penalties: Sequence[float],

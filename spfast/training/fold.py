@@ -1,6 +1,7 @@
 """The training of a fold: from a survey and a configuration to a model, in six steps."""
 
 import math
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,8 +13,9 @@ import numpy as np
 from spfast import __version__
 from spfast.blas import one_blas_thread
 from spfast.config import AUTO, CONSTANT, FITTED, OWN_ZERO_POINT, SMALLEST_PARALLAX_ERROR, Config
-from spfast.data.survey import Survey
+from spfast.data.survey import Survey, as_survey
 from spfast.data.tables.values import float_column
+from spfast.data.write_survey import package_versions
 from spfast.data.zero_point import ChosenZeroPoint, added_to_parallax, choose_zero_point
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.kernels.team import side_by_side
@@ -29,7 +31,7 @@ from spfast.selection.splits import Split, make_splits
 from spfast.selection.star_keys import encode_stars
 from spfast.training.coefficient_errors import SplitErrors
 from spfast.training.columns import choose_columns
-from spfast.training.cross_validation import cross_validate
+from spfast.training.cross_validation import cross_validate_stars
 from spfast.training.error_budget import hold_out_like, measure_errors
 from spfast.training.inputs import survey_inputs
 from spfast.training.moments import refuse_parallaxes_alike
@@ -77,7 +79,7 @@ class FoldTraining:
 
     Parameters
     ----------
-    survey : Survey
+    survey : Survey or path-like
     config : Config, optional
         Its ``fit``, ``folds``, ``tune`` and ``errors`` sections are used.
     fold : str, optional
@@ -107,7 +109,7 @@ class FoldTraining:
 
     def __init__(
         self,
-        survey: Survey,
+        survey: Survey | str | os.PathLike,
         config: Config | None = None,
         fold: str | None = None,
         threads: int | None = None,
@@ -115,7 +117,8 @@ class FoldTraining:
         zero_point: ChosenZeroPoint | None = None,
     ):
         # 1. The training stars and their inner folds.
-        self.survey, self.config, self.fold, self.quiet = survey, Config() if config is None else config, fold, quiet
+        self.survey = survey = as_survey(survey)
+        self.config, self.fold, self.quiet = Config() if config is None else config, fold, quiet
         settings = self.config.fit
         if settings.zero_point_covariates and settings.zero_point_rule != FITTED:
             raise BadInputError(f"zero point covariates {settings.zero_point_covariates!r}: only with --zero-point fit")
@@ -156,7 +159,12 @@ class FoldTraining:
         if columns is not None:
             tuned = Tuned(columns) if tuned is None else replace(tuned, summary=f"{columns}; {tuned.summary}")
         model = replace(
-            model, low_rank=self.inputs.low_rank, provenance=self._provenance(), scatter_weights=weights, tuned=tuned
+            model,
+            low_rank=self.inputs.low_rank,
+            recipe=self.survey.recipe,
+            provenance=self._provenance(),
+            scatter_weights=weights,
+            tuned=tuned,
         )
         # 5. Where the training stars lie.
         stars = self._as_fitted(stars, model)
@@ -227,7 +235,7 @@ class FoldTraining:
             return Choice(settings.penalty, zero_point, own_error)
         if self.zero_point.rule == AUTO:
             refuse_parallaxes_alike(stars)
-        found = cross_validate(
+        found = cross_validate_stars(
             self.with_robust_weights(stars, settings.penalty, zero_point)[0],
             self.splits,
             tune.penalties if settings.penalty_rule == AUTO else (settings.penalty,),
@@ -377,6 +385,9 @@ class FoldTraining:
             survey_config=survey.config,
             features_origin=survey.features_origin,
             zero_point_reason=self.zero_point.reason,
+            inputs=survey.input_hashes,
+            versions=package_versions(),
+            command="spfast fit SURVEY" + (f" --fold {self.fold}" if self.fold else ""),
         )
 
 
@@ -389,7 +400,7 @@ def _between(release, release_error, scored, error):
 
 
 def fit_stars(
-    survey: Survey,
+    survey: Survey | str | os.PathLike,
     config: Config | None = None,
     fold: str | None = None,
     threads: int | None = None,
@@ -416,7 +427,10 @@ def fit_stars(
 
 
 def fit_folds(
-    survey: Survey, config: Config | None = None, threads: int | None = None, quiet: bool = True
+    survey: Survey | str | os.PathLike,
+    config: Config | None = None,
+    threads: int | None = None,
+    quiet: bool = True,
 ) -> dict[str, FittedModel]:
     """Fit one model to each fold's training stars.
 
@@ -430,7 +444,7 @@ def fit_folds(
     dict of FittedModel
         Under ``"A"`` and ``"B"``: the fold that each was trained on.
     """
-    config = Config() if config is None else config
+    survey, config = as_survey(survey), Config() if config is None else config
     survey_inputs(survey, config.fit, threads)  # a low-rank model that the folder lacks is made once, not by each fold
     zero_point = choose_zero_point(survey, config.fit)  # once: it may have something to say
     jobs = [partial(_fit_fold, survey, config, fold, quiet, zero_point) for fold in FOLDS]

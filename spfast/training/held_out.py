@@ -90,7 +90,7 @@ def predict_held_out(stars: TrainingStars, splits: Sequence[Split], fit: Callabl
     for split, model, at, predicted in zip(splits, models, places, by_model, strict=True):
         ln_parallax[at] = predicted[at]
         if stars.feature_errors is not None:
-            ln_error[at] = model.predict_ln_error(stars.feature_errors, split.test, stars.threads)
+            ln_error[at] = model.propagate_ln_error(stars.feature_errors, split.test, stars.threads)
     return HeldOut(ln_parallax, ln_error, models, places, by_model)
 
 

@@ -1,6 +1,7 @@
 """`spfast tune`: cross-validation of a survey's penalty and zero point, as a table."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,10 +11,10 @@ from astropy.table import Table
 from spfast import __version__
 from spfast.blas import one_blas_thread
 from spfast.config import AUTO, RELEASE, Config
-from spfast.data.survey import Survey
+from spfast.data.survey import Survey, as_survey
 from spfast.selection.grid import PointStore
 from spfast.selection.splits import Split, Splits, make_splits
-from spfast.training.cross_validation import Tuning, cross_validate
+from spfast.training.cross_validation import Tuning, cross_validate_stars
 from spfast.training.fold import FoldTraining
 from spfast.training.header import SURVEY_COMMENTS, survey_cards
 from spfast.training.stars import TrainingStars
@@ -59,7 +60,7 @@ HEADER_COMMENTS = {
 
 @one_blas_thread()
 def tune(
-    survey: Survey,
+    survey: Survey | str | os.PathLike,
     penalties: Sequence[float] | None = None,
     zero_points: Sequence[float] | None = None,
     *,
@@ -82,7 +83,8 @@ def tune(
 
     Parameters
     ----------
-    survey : Survey
+    survey : Survey or path-like
+        For bare arrays there is `spfast.cross_validate`.
     penalties, zero_points : sequence of float, optional
         The grid; the configuration's by default. A single value is fixed.
     config : Config, optional
@@ -90,7 +92,7 @@ def tune(
     n_folds, repeats : int
         K, and the number of splits into K folds.
     score, choice : str, optional
-        As in `spfast.training.cross_validation.cross_validate`; the configuration's by default.
+        As in `spfast.training.cross_validation.cross_validate_stars`; the configuration's by default.
     fold : str, optional
         Only the training stars of fold A or B (give ``n_folds`` of three or more then).
     resume : path-like, optional
@@ -115,7 +117,7 @@ def tune(
     BadInputError
         For a grid or folds that cannot be used.
     """
-    config = Config() if config is None else config
+    survey, config = as_survey(survey), Config() if config is None else config
     if config.fit.zero_point_rule == RELEASE:
         # The grid's numbers are added to parallaxes as published, not to those that have their own zero point already.
         config = config.replace(fit={"zero_point_rule": AUTO})
@@ -154,7 +156,7 @@ def tune(
     store = PointStore(resume, identity, check=survey.check_length)
     if say is not None and store.n_resumed:
         say(f"going on from {resume}: {store.n_resumed} points are there")
-    tuning = cross_validate(stars, splits.splits, **grid, store=store, say=say, quiet=quiet)
+    tuning = cross_validate_stars(stars, splits.splits, **grid, store=store, say=say, quiet=quiet)
     if say is not None and tuning.undecided:
         say(tuning.undecided)
     return tuning, _tune_table(tuning, fold_training, splits, columns, weights, robust)

@@ -1,9 +1,12 @@
 """How good a catalog's parallaxes are, against Gaia's and the truth, by the measures of Hogg, Eilers & Rix (2019)."""
 
+import os
+
 import numpy as np
 from astropy.table import Table
 
 from spfast.config import BEST_SNR
+from spfast.data.tables.read import as_table
 from spfast.errors import BadInputError
 from spfast.validation.columns import Column, described_table
 from spfast.validation.read_catalog import read_catalog, refuse_ratio, true_parallaxes
@@ -47,14 +50,18 @@ MEASURES = {
 }
 
 
-def validate(catalog: Table, truth: Table | None = None, zero_point: float | None = None) -> Table:
+def validate(
+    catalog: Table | str | os.PathLike,
+    truth: Table | str | os.PathLike | None = None,
+    zero_point: float | None = None,
+) -> Table:
     """Score a catalog by the paper's measures, for parent, training and best samples, overall and by fold.
 
     Parameters
     ----------
-    catalog : astropy Table
+    catalog : astropy Table, or path-like
         The seven columns of Table 1, in any case, with hyphens, blanks or underscores; parallaxes in mas.
-    truth : astropy Table, optional
+    truth : astropy Table or path-like, optional
         ``APOGEE_ID`` (or ``2MASS_ID``) and ``true_parallax`` [mas]: adds rows with the truth as the reference.
     zero_point : float, optional
         The zero point that ``Gaia_parallax`` contains [mas]: the best sample is cut by the raw parallax. By default
@@ -80,6 +87,7 @@ def validate(catalog: Table, truth: Table | None = None, zero_point: float | Non
     >>> scores["sample", "fold", "n"].as_array().tolist()[:3]
     [('parent', 'all', 2), ('parent', 'A', 1), ('parent', 'B', 1)]
     """
+    catalog, truth = (as_table(table) for table in (catalog, truth))
     stars = read_catalog(catalog, zero_point)
     spec, spec_error, gaia, gaia_error = stars.spec, stars.spec_error, stars.gaia, stars.gaia_error
     both = stars.has_gaia & stars.has_spec

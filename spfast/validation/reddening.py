@@ -114,7 +114,6 @@ def reddening_test(
         for i, a_k in enumerate(_ADDED):
             features[:, columns] = clean + a_k * per_a_k
             ln_parallax[i] = model.predict_ln(features, threads=threads)
-            ln_parallax[i] -= model.predict_offset(features, threads=threads, ln_parallax=ln_parallax[i])
         slopes, starts = np.polyfit(_ADDED, ln_parallax, 1)
         curvature = np.abs((ln_parallax - starts - np.outer(_ADDED, slopes)).mean(axis=1)).max()
         slope = float(slopes.mean())

@@ -208,7 +208,6 @@ def _predictions(models, survey, threads):
         model = model.for_layout(survey.layout)
         features = model_inputs(survey, model, threads).features
         ln_parallax = model.predict_ln(features, threads=threads)
-        ln_parallax -= model.predict_offset(features, threads=threads, ln_parallax=ln_parallax)
         trained = model.provenance.training_stars
         seen = None if trained is None else seen_in_training(trained, survey.stars)
         predictions[name] = ln_parallax, seen

@@ -107,8 +107,13 @@ def test_origin_of_the_features_is_kind_and_release_of_the_spectra_and_a_hash_of
     south, north = "lco/asStar-r12-2M1.fits", "apo/aspcapStar-dr17-2M2.fits.gz"
     continuum = hashlib.sha256(b"[300, 301]").hexdigest()
     both = origin("a", [north, south, north], continuum={"pixels": [300, 301]}, wise="AllWISE")
-    assert both == {"spectra": ["apStar r12", "aspcapStar dr17"], "wise": "AllWISE", "continuum": continuum}
-    assert origin("b", ["mine/2M1.fits"]) == {"spectra": [], "wise": None, "continuum": None}
+    assert both == {
+        "spectra": ["apStar r12", "aspcapStar dr17"],
+        "wise": "AllWISE",
+        "continuum": continuum,
+        "gaia_release": None,
+    }
+    assert origin("b", ["mine/2M1.fits"]) == {"spectra": [], "wise": None, "continuum": None, "gaia_release": None}
     assert origin("c", ["25/44/mwmStar-0.8.1-54392544.fits.gz"])["spectra"] == ["mwmStar 0.8.1"]
 
 

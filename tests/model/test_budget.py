@@ -24,10 +24,10 @@ class Model:
     def __init__(self, layout=None, neighbours=None):
         self.layout, self.neighbours = layout, neighbours
 
-    def predict_ln(self, features, rows, threads):
+    def linear_predictor(self, features, rows, threads):
         return features[parts.resolve_rows(rows, len(features))] @ np.array([0.5, 0.0, -0.25, 0.1])
 
-    def predict_ln_error(self, feature_errors, rows, threads):
+    def propagate_ln_error(self, feature_errors, rows, threads):
         return 3.0 * feature_errors[parts.resolve_rows(rows, len(feature_errors)), 1]
 
 
@@ -168,10 +168,10 @@ def test_the_four_parts_add_up(rows):
     expected += parts.coefficient_variance(FACTOR, COLUMNS, features, errors, chosen, 1, model.neighbours)
     expected += 0.2**2 * (0.6 + 0.3 * u + 0.1 * w)
     colour = features[chosen, 1] - features[chosen, 2]
-    expected += BUDGET.ln_offset(colour, model.predict_ln(features, chosen, 1)) ** 2
+    expected += BUDGET.ln_offset(colour, model.linear_predictor(features, chosen, 1)) ** 2
     found = BUDGET.ln_error(model, features, errors, unlikeness, rows, 1)
     np.testing.assert_allclose(found**2, expected, rtol=1e-12)
-    known = model.predict_ln(features, chosen, 1), model.predict_ln_error(errors, chosen, 1)
+    known = model.linear_predictor(features, chosen, 1), model.propagate_ln_error(errors, chosen, 1)
     np.testing.assert_array_equal(BUDGET.ln_error(model, features, errors, unlikeness, rows, 1, known), found)
     expected -= BUDGET.ln_offset(colour, known[0]) ** 2
     subtracted = replace(BUDGET, subtracted=True).ln_error(model, features, errors, unlikeness, rows, 1)

@@ -204,8 +204,9 @@ def test_text_that_would_move_a_terminals_cursor_is_in_no_model(tmp_path, model,
 
 
 def test_what_a_model_lacks_is_said(problem, layout, model):
-    with pytest.raises(BadInputError, match="no error budget; fit it again"):
-        model.predict_total_ln_error(problem.design, problem.design, np.ones((400, 2)))
+    errors = np.full_like(problem.design, 0.01)
+    # Without an error budget the error is that from the features.
+    np.testing.assert_array_equal(model.predict_ln_error(problem.design, errors), model.propagate_ln_error(errors))
     with pytest.raises(BadInputError, match="fitted without a layout"):
         replace(model, layout=None).for_layout(layout)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from forged_model import parts_of
 from problems import small_problem
 from tiny import RAW, tiny_survey
 
@@ -252,7 +253,7 @@ def test_unlikeness_is_one_in_the_mean(scattered):
     np.testing.assert_array_equal(nothing.unlikeness(where), 1.0)
     # A model that does not know where its training stars lie has errors as for stars like them.
     unaware = replace(model, extent=None)
-    errors = unaware.predict_total_ln_error(survey.features, survey.feature_errors, rows)
+    errors = unaware.predict_ln_error(survey.features, survey.feature_errors, rows)
     alike = model.budget.ln_error(model, survey.features, survey.feature_errors, np.ones((rows.size, 2)), rows)
     np.testing.assert_array_equal(errors, alike)
 
@@ -361,8 +362,7 @@ def test_a_file_of_the_first_format_is_read_without_its_budget(tmp_path):
     survey, _ = tiny_survey(tmp_path / "survey", n_stars=400)
     model = fit_folds(survey, resolve_config(penalty=20.0))["A"]
     model.save(tmp_path / "model.npz")
-    with np.load(tmp_path / "model.npz") as archive:
-        parts = dict(archive)
+    parts = parts_of(tmp_path / "model.npz")
     for schema in (1, 99):
         path = tmp_path / f"{schema}.npz"
         header = json.loads(str(parts["header"])) | {"schema": schema}
@@ -410,10 +410,10 @@ def test_a_correlation_of_pixels_is_refused_where_a_model_has_none(tmp_path):
 def test_correlated_pixels_make_larger_errors(tmp_path):
     survey, _ = tiny_survey(tmp_path / "survey", n_stars=400)
     model = fit_folds(survey, resolve_config(RAW, penalty=20.0))["A"]
-    plain = model.predict_ln_error(survey.feature_errors)
-    correlated = replace(model, pixel_correlation=(0.4, 0.1)).predict_ln_error(survey.feature_errors)
+    plain = model.propagate_ln_error(survey.feature_errors)
+    correlated = replace(model, pixel_correlation=(0.4, 0.1)).propagate_ln_error(survey.feature_errors)
     assert np.all(correlated > plain)  # the eight true coefficients lie side by side, all of one sign
     with pytest.raises(BadInputError, match="power would be negative"):
-        replace(model, pixel_correlation=(0.9,)).predict_ln_error(survey.feature_errors)
+        replace(model, pixel_correlation=(0.9,)).propagate_ln_error(survey.feature_errors)
     with pytest.raises(BadInputError, match="needs a layout"):
-        replace(model, pixel_correlation=(0.4,), layout=None).predict_ln_error(survey.feature_errors)
+        replace(model, pixel_correlation=(0.4,), layout=None).propagate_ln_error(survey.feature_errors)

@@ -132,7 +132,7 @@ def test_table_and_choice(survey):
 def test_scores_are_those_of_stars_held_out(survey):
     training = FoldTraining(survey, RAW, threads=1).stars
     splits = make_splits(survey.stars, training.rows, 2).splits
-    tuning = cross_validation.cross_validate(training, splits, [20.0], [0.05])
+    tuning = cross_validation.cross_validate_stars(training, splits, [20.0], [0.05])
     for split, found in zip(splits, tuning.points, strict=True):
         assert not set(split.train) & set(split.test)
         model = training.fit_part(20.0, 0.05, split.train)
@@ -375,13 +375,13 @@ def test_the_error_of_the_zero_point_is_in_the_errors_of_the_catalog(survey, rul
     assert 0.0 < error < 0.05
     # What the predictions would be with a zero point larger by its error.
     moved = fit_stars(survey, resolve_config(config, zero_point=model.zero_point + error), "A", threads=1)
-    shift = moved.predict_ln(survey.features) - given.predict_ln(survey.features)
-    variance = [one.predict_total_ln_error(survey.features, survey.feature_errors) ** 2 for one in (model, given)]
+    shift = moved.linear_predictor(survey.features) - given.linear_predictor(survey.features)
+    variance = [one.predict_ln_error(survey.features, survey.feature_errors) ** 2 for one in (model, given)]
     if rule == "auto":
         np.testing.assert_allclose(np.median((variance[0] - variance[1]) / shift**2), 1.0, rtol=0.1)
     budget = model.budget
     bare = replace(model, budget=replace(budget, factor=budget.factor[:, :-1]))
-    without = bare.predict_total_ln_error(survey.features, survey.feature_errors) ** 2
+    without = bare.predict_ln_error(survey.features, survey.feature_errors) ** 2
     assert np.mean(variance[0]) > np.mean(without)
     catalog = make_catalog(survey, config=config, threads=1)
     assert catalog.meta["ZPERR_A"] == error

@@ -61,6 +61,14 @@ class SpectrumFactors:
     n_spectra: int
 
     @classmethod
+    def unknown(cls, n_pixels, n_factors, error_max, n_spectra):
+        """Factors of pixels of which nothing is known, for somebody to fill in."""
+        scatter = np.full(n_pixels, _SCATTER_UNKNOWN, np.float32)
+        return cls(
+            np.zeros(n_pixels, np.float32), scatter, np.zeros((n_factors, n_pixels), np.float32), error_max, n_spectra
+        )
+
+    @classmethod
     def of(cls, ln_flux, ln_flux_error, error_max):
         """Find the factors of a sample of spectra: by principal components, then by maximum likelihood given the noise.
 

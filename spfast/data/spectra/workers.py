@@ -15,13 +15,21 @@ from pathlib import Path
 import numpy as np
 
 import spfast
+from spfast.data.apogee import fits_library
 from spfast.data.spectra.chunk import ANSWER, LN_FLUX, LN_FLUX_ERROR, ChunkNormalizer
 from spfast.data.spectra.continuum import chip_pixels
 from spfast.errors import BadInputError, SpfastError
-from spfast.files import RecordFile, put_on_disk, reserve
+from spfast.files import RecordFile, put_on_disk, reserve, writing
 from spfast.progress import Progress
 
-__all__ = ["Journal", "NormalizedSpectra", "normalize_spectra", "read_normalized"]
+__all__ = [
+    "Journal",
+    "NormalizedSpectra",
+    "normalize_spectra",
+    "normalizer_job",
+    "read_normalized",
+    "stream_normalized",
+]
 
 #: Spectra in one chunk: 4 MB when normalised.
 CHUNK = 64
@@ -173,6 +181,30 @@ def read_normalized(work, start, stop):
     return [np.fromfile(Path(work) / name, **where).reshape(-1, n_pixels) for name in (LN_FLUX, LN_FLUX_ERROR)]
 
 
+def normalizer_job(spectra, work, continuum_pixels, config, counted=None):
+    """What `ChunkNormalizer` is told (dict of plain values).
+
+    Parameters
+    ----------
+    spectra : path-like
+        Folder of the spectra.
+    work : path-like
+        Folder of the raw files.
+    continuum_pixels : list of int
+    config : Config
+    counted : sequence of int, optional
+        Grid indices of the pixels among which bad ones are counted; all by default.
+    """
+    return {
+        "root": os.path.realpath(spectra),
+        "work": str(work),
+        "continuum_pixels": continuum_pixels,
+        "config": {name: config.to_dict()[name] for name in ("normalization", "features")},
+        "library": fits_library(),
+        "counted": None if counted is None else [int(pixel) for pixel in counted],
+    }
+
+
 def normalize_spectra(job, paths, journal, threads, quiet):
     """Normalise every spectrum that the journal does not have yet.
 
@@ -199,7 +231,8 @@ def normalize_spectra(job, paths, journal, threads, quiet):
     try:
         with Progress("ingest", len(paths), quiet) as progress:
             progress.advance(sum(record["n"] for record in records))
-            for record in _serve(job, [(start, paths[start : start + CHUNK]) for start in starts], threads):
+            chunks = [(start, paths[start : start + CHUNK]) for start in starts]
+            for record in _serve(job, chunks, _processes(threads, len(chunks))):
                 fresh.append(record)
                 records.append(record)
                 progress.advance(record["n"])
@@ -211,10 +244,55 @@ def normalize_spectra(job, paths, journal, threads, quiet):
     return NormalizedSpectra(records, len(paths))
 
 
+def stream_normalized(job, paths, threads):
+    """Normalise every spectrum, and keep on the disk only those that are at work.
+
+    Parameters
+    ----------
+    job, paths, threads
+        As for `normalize_spectra`; the job's folder of raw files is empty.
+
+    Yields
+    ------
+    start : int
+        Of a chunk of spectra: where it begins in ``paths``. Chunks come as they are ready, in any order.
+    record : dict
+        As `ChunkNormalizer.normalize` returns it; its ``start`` is another.
+    ln_flux, ln_flux_error : float32 array, shape (n, 7451)
+
+    Raises
+    ------
+    BadInputError
+        If a file that was there is gone, or the raw files cannot be written.
+    """
+    threads = _processes(threads, -(-len(paths) // CHUNK))
+    # As many as `_serve` takes before it gives one back.
+    slots = {slot * CHUNK: None for slot in range(2 * threads + 1)}
+    work = Path(job["work"])
+    for name in (LN_FLUX, LN_FLUX_ERROR):
+        with writing(work / name):
+            reserve(work / name, len(slots) * CHUNK * _ROW_BYTES)
+
+    def chunks():
+        for start in range(0, len(paths), CHUNK):
+            slot = next(slot for slot, holds in slots.items() if holds is None)
+            slots[slot] = start
+            yield slot, paths[start : start + CHUNK]
+
+    for record in _serve(job, chunks(), threads):
+        slot = record["start"]
+        spectra = read_normalized(work, slot, slot + record["n"])
+        start, slots[slot] = slots[slot], None
+        yield start, record, *spectra
+
+
+def _processes(threads, n_chunks):
+    """How many processes are worth their start; a program that has Python built in has none to start."""
+    return max(min(threads, n_chunks // _CHUNKS_PER_PROCESS), 1) if sys.executable else 1
+
+
 def _serve(job, chunks, threads):
     """Yield the chunks' records as they come."""
-    # A program that has Python built in has none to start.
-    threads = min(threads, len(chunks) // _CHUNKS_PER_PROCESS) if sys.executable else 1
     if threads <= 1:
         normalizer = ChunkNormalizer(job)
         try:

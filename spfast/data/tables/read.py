@@ -20,7 +20,7 @@ from spfast.data.untrusted import GZIP_START, check_file
 from spfast.errors import BadInputError, SpfastWarning, reading
 from spfast.files import check_regular
 
-__all__ = ["is_table", "need_pyarrow", "read_columns", "read_columns_and_meta", "read_table"]
+__all__ = ["as_table", "is_table", "need_pyarrow", "read_columns", "read_columns_and_meta", "read_table"]
 
 _FITS, _VOTABLE, _PARQUET, _ECSV, _CSV = "FITS", "VOTable", "Parquet", "ECSV", "CSV"
 #: Format of each suffix, in any case; ".gz" may follow.
@@ -48,6 +48,21 @@ _STARTS = {
 def is_table(path: str | os.PathLike) -> bool:
     """Whether `read_table` reads a file of this suffix."""
     return _suffix(path) in _FORMATS
+
+
+def as_table(table: Table | str | os.PathLike | None) -> Table | None:
+    """A table, read if it is given by its path; None stays None.
+
+    Raises
+    ------
+    BadInputError
+        As `read_table`, or for anything else.
+    """
+    if table is None or isinstance(table, Table):
+        return table
+    if isinstance(table, str | os.PathLike):
+        return read_table(table)
+    raise BadInputError(f"table: got {type(table).__name__}, expected an astropy Table or the path of a file")
 
 
 def read_table(path: str | os.PathLike, columns: Sequence[str] = ()) -> Table:
