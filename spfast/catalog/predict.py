@@ -5,7 +5,7 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
-from astropy.table import Table
+from astropy.table import Column, Table
 
 from spfast.catalog.columns import (
     OUTLIER_SIGMA,
@@ -235,7 +235,8 @@ def predict_survey(
     values, flags = predict_stars(model, survey, threads=threads)
     flags |= star_flags(survey)
     survey.check_length()
-    return prediction_table(model, survey.stars, values, flags, survey_cards("spfast predictions", survey, Config()))
+    cards = survey_cards("spfast predictions", survey, Config())
+    return prediction_table(model, survey.stars, values, flags, cards, survey_id(survey))
 
 
 def warn_of_lacks(model: FittedModel) -> None:
@@ -253,7 +254,9 @@ def warn_of_lacks(model: FittedModel) -> None:
         warnings.warn(message, SpfastWarning, stacklevel=3)
 
 
-def prediction_table(model: FittedModel, stars: Table, values: dict, flags: dict, cards: dict) -> Table:
+def prediction_table(
+    model: FittedModel, stars: Table, values: dict, flags: dict, cards: dict, own_id: Column | None = None
+) -> Table:
     """Lay out predictions by one model, without what depends on Gaia's parallaxes.
 
     Parameters
@@ -264,6 +267,8 @@ def prediction_table(model: FittedModel, stars: Table, values: dict, flags: dict
         As `predict_stars` returns them, with the flags of the stars' observations.
     cards : dict
         Of the header, on what the stars are from; among `HEADER_COMMENTS`.
+    own_id : astropy Column, optional
+        From `survey_id`.
 
     Returns
     -------
@@ -278,4 +283,4 @@ def prediction_table(model: FittedModel, stars: Table, values: dict, flags: dict
     cards |= {"MODSURV": origin.survey_hash or "", "MODFOLD": origin.fold or "", "MODHASH": model.file_hash or ""}
     cards["ERRCOL"] = "spec_parallax_err" if model.budget is None else "spec_parallax_err_total"
     header = {key: cards[key] for key in HEADER_COMMENTS if key in cards}
-    return build_table(values, {**header, **flag_cards(flags)}, survey_id(survey))
+    return build_table(values, {**header, **flag_cards(flags)}, own_id)

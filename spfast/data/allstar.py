@@ -190,6 +190,7 @@ def _add_sdss5(table, columns, path):
                 "points; keep the stars of one"
             )
         table.meta["gaia_release"] = releases.pop() if releases else None
+        table.meta["gaia_release_reason"] = "tables of SDSS-V are matched with it"
 
 
 def _version(text):

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 from astropy.table import Table
 
+from spfast.config import AUTO
 from spfast.data.allstar import read_allstar
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS, missing_column
 from spfast.data.cuts import CutFlow, cut_apogee, cut_photometry, training_set, unknown_astrometry
@@ -67,6 +68,8 @@ def parent_sample(allstar, spectra, gaia, wise, config, can_estimate=False):
         )
     files = SpectrumFiles(spectra)
     gaia_table = None if has_gaia else _read_gaia(gaia, wise, config)
+    if has_gaia and config.sample.gaia_release != AUTO:
+        stars.meta |= {"gaia_release": config.sample.gaia_release, "gaia_release_reason": "given"}
     allstar_ids = stars["APOGEE_ID"]
     flow = CutFlow(allstar_ids)
     if "sdss_id" in stars.colnames and files.mwm:

@@ -88,7 +88,7 @@ def check_new_stars(recipe: FeatureRecipe, stars: Table, made_of: str, what: str
     ----------
     recipe : FeatureRecipe
     stars : astropy Table
-        With their spectrum files (``FILE``), and in ``meta`` whose W1 and W2 they have and Gaia's release, as far as known.
+        With their spectrum files (``FILE``); ``meta`` says whose W1 and W2 they have and Gaia's release, if known.
     made_of, what : str
         As in `spfast.model.recipe.check_origin`.
 
