@@ -34,8 +34,6 @@ __all__ = ["ARRAYS", "write_survey"]
 ARRAYS = "made_of_arrays"
 #: Fewer stars than these are hardly meant to train a model.
 _ENOUGH_TO_TRAIN = 10
-#: Releases of Gaia that a table can be of.
-_RELEASES = ("dr2", "dr3", "dr4")
 
 
 @one_blas_thread()
@@ -108,7 +106,7 @@ def write_survey(
     gaia : like ``table``, optional
         Gaia's table, matched by source_id.
     gaia_release : str, optional
-        "dr2", "dr3" or "dr4": of the parallaxes.
+        "dr2", "dr3" or "dr4": of the parallaxes; by default that which the table tells.
     training : str or bool array, optional
         Stars that may train a model, or the column that says so; besides the cuts of ``[training]``, of which those
         on columns that no star has are left out.
@@ -159,10 +157,8 @@ def write_survey(
     like = None if like is None else like if isinstance(like, Survey) else open_survey(like)
     if like is not None:
         own = _taken_after(like, own)
-    if gaia_release is None and getattr(config.sample, "gaia_release", None) in _RELEASES:
-        gaia_release = config.sample.gaia_release
-    if gaia_release not in (None, *_RELEASES):
-        raise BadInputError(f"gaia_release is {gaia_release!r}, expected one of {', '.join(_RELEASES)}")
+    if gaia_release is not None:
+        config = config.replace(sample={"gaia_release": gaia_release})
     if sum(x is not None for x in (flux, columns, xp)) != 1:
         raise BadInputError("write_survey: give one of flux, columns and xp: what the features are made of")
     if like is None:
@@ -175,17 +171,19 @@ def write_survey(
         material = _Material.of(table, values, xp, gaia, error, ivar, mask, wavelength, bad_bits)
         stack.callback(material.close)
         factor = config.features.magnitude_error_factor
-        stars, id, bands = star_table(material.table, id, source_id, magnitudes, gaia, factor)
+        stars, id, bands = star_table(
+            material.table, id, source_id, magnitudes, gaia, factor, config.sample.gaia_release
+        )
         if like is not None and bands != like.layout.magnitudes:
             raise BadInputError(
                 f"{like.path}: has the magnitudes {', '.join(like.layout.magnitudes)}, these stars {', '.join(bands)}; "
                 "give the same with magnitudes"
             )
-        more = names, training, gaia_release, like, config, own, threads, quiet
+        more = names, training, like, config, own, threads, quiet
         return _write(path, material, stars, id, bands, *more)
 
 
-def _write(path, material, stars, id, bands, names, training, gaia_release, like, config, own, threads, quiet):
+def _write(path, material, stars, id, bands, names, training, like, config, own, threads, quiet):
     """Write the survey in five steps.
 
     1. Match the arrays' rows to the stars, and cut stars with too few magnitudes.
@@ -236,7 +234,7 @@ def _write(path, material, stars, id, bands, names, training, gaia_release, like
         maker.scale[chosen] = layout.columns.scales
     factors = _factors(found.sample, maker, layout, chosen, like, config, own)
     stars, at = stars[good], at[good]
-    release, stars = gaia_release or stars.meta.get("gaia_release"), conform_stars(stars)
+    release, stars = stars.meta, conform_stars(stars)
     stars["training_set"] = training_set(stars, config) & _may_train(training, n_all, flow.rows, stars)
     if len(stars) >= _ENOUGH_TO_TRAIN and like is None and not np.any(stars["training_set"]):
         warnings.warn(
@@ -277,9 +275,8 @@ def _write(path, material, stars, id, bands, names, training, gaia_release, like
             "pixel_mask": {"n_pixels": layout.n_pixels, "n_dropped": int(np.sum(~chosen))},
             "bad_pixels": None if factors is None else factors.to_dict(),
             "n_training": int(np.sum(stars["training_set"])),
+            **{name: release[name] for name in ("gaia_release", "gaia_release_reason")},
         }
-        if release is not None:
-            provenance["gaia_release"] = release
         survey = writer.finish(stars, flow.rejected(), flow.counts, config, provenance, like, threads, quiet)
     if not quiet:
         for cut, n_left in survey.info["cut_flow"]:

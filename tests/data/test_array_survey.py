@@ -275,7 +275,7 @@ def _changed(mock, **columns):
         (lambda m: {"flux": np.full_like(m.flux, np.nan)}, r"none of the 80 stars can be used \(.*no good pixel"),
         (lambda m: {"names": ["a"] * m.wavelength.size}, "two columns are named 'a'"),
         (lambda m: {"training": np.ones(3)}, "training: float64"),
-        (lambda m: {"gaia_release": "dr9"}, "expected one of dr2, dr3, dr4"),
+        (lambda m: {"gaia_release": "dr9"}, "gaia_release is 'dr9', expected one of "),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_in_a_line(galah, tmp_path, change, text):
