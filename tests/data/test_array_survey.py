@@ -217,6 +217,12 @@ def test_stars_are_made_like_those_of_another_survey(survey, lamost, model, tmp_
     np.testing.assert_array_equal(again.features[:, 9:], survey.features[some, 9:])
     one, other = (predict_survey(model, s, threads=1)["spec_parallax"] for s in (again, survey))
     np.testing.assert_array_equal(one, other[some])
+    model.save(tmp_path / "m.npz")
+    of_model = spfast.write_survey(
+        tmp_path / "t", lamost.table[some], lamost.flux[some], ivar=lamost.ivar[some], wavelength=lamost.wavelength,
+        like=tmp_path / "m.npz", normalized=False, threads=1,
+    )  # fmt: skip
+    assert of_model.survey_hash == again.survey_hash
 
 
 def test_columns_of_any_scale_are_stored_over_their_scatter(galah, tmp_path):
