@@ -60,6 +60,8 @@ class FluxRows:
         The flux is near 1 and taken as it is. If not, a polynomial is fitted on each detector and divided by.
     windows : list of (float, float), optional [Angstrom]
         Where the continuum is; by default the polynomial goes through all pixels.
+    continuum : bool array, shape (n_pixels,), optional
+        Its pixels, in place of windows.
 
     Attributes
     ----------
@@ -67,7 +69,7 @@ class FluxRows:
         The pixels that the polynomial goes through.
     """
 
-    def __init__(self, ranges, wavelengths, names, config, normalized, windows=None):
+    def __init__(self, ranges, wavelengths, names, config, normalized, windows=None, continuum=None):
         norm, clip = config.normalization, config.features
         self._names, self._normalized, self.n_columns = names, normalized, ranges[-1][1]
         degree, n = norm.chebyshev_degree, self.n_columns
@@ -75,6 +77,7 @@ class FluxRows:
         self.continuum = np.full(n, windows is None and not normalized)
         for low, high in () if normalized or windows is None else windows:
             self.continuum |= (where >= low) & (where <= high)
+        self.continuum = self.continuum if continuum is None else continuum
         basis = np.zeros((0, n), np.float32)
         if not normalized:
             needed = MIN_PIXELS_PER_COEFFICIENT * (degree + 1)

@@ -14,11 +14,13 @@ from spfast.data.array_rows import FluxRows, ValueRows, detectors
 from spfast.data.arrays import open_arrays
 from spfast.data.columns import conform_stars
 from spfast.data.cuts import CutFlow, example_of_training, training_set
+from spfast.data.estimates import spectrum_factors
 from spfast.data.missing_bands import COMPLETE_MIN
+from spfast.data.recipe import config_like, read_recipe
 from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
 from spfast.data.spectra.features import magnitude_columns, magnitude_features
 from spfast.data.star_table import star_table
-from spfast.data.survey import Survey, open_survey
+from spfast.data.survey import Survey
 from spfast.data.write_survey import SurveyWriter, clear_partial
 from spfast.data.xp import read_xp
 from spfast.errors import BadInputError, SpfastWarning
@@ -34,8 +36,6 @@ __all__ = ["ARRAYS", "write_survey"]
 ARRAYS = "made_of_arrays"
 #: Fewer stars than these are hardly meant to train a model.
 _ENOUGH_TO_TRAIN = 10
-#: Releases of Gaia that a table can be of.
-_RELEASES = ("dr2", "dr3", "dr4")
 
 
 @one_blas_thread()
@@ -108,7 +108,7 @@ def write_survey(
     gaia : like ``table``, optional
         Gaia's table, matched by source_id.
     gaia_release : str, optional
-        "dr2", "dr3" or "dr4": of the parallaxes.
+        "dr2", "dr3" or "dr4": of the parallaxes; by default that which the table tells.
     training : str or bool array, optional
         Stars that may train a model, or the column that says so; besides the cuts of ``[training]``, of which those
         on columns that no star has are left out.
@@ -123,7 +123,8 @@ def write_survey(
     error_max : float
         A pixel with a larger error of the normalised flux is bad. Bad pixels are estimated from the star's others.
     like : path-like or Survey, optional
-        A survey of arrays from which to take all that says how features are made, so that its models can be used.
+        A survey of arrays, or a model file of one, from which to take all that says how features are made, so that the
+        model, or models of that survey, can be used.
     config : Config, optional
     threads : int, optional
     quiet : bool
@@ -156,36 +157,33 @@ def write_survey(
     threads = resolve_threads(threads)
     own = {"normalized": bool(normalized), "windows": _windows(windows), "order": order, "clip": list(map(float, clip))}
     own |= {"error_max": float(error_max), "kind": PIXEL if flux is not None else OTHER, "xp": xp is not None}
-    like = None if like is None else like if isinstance(like, Survey) else open_survey(like)
+    recipe = None
     if like is not None:
-        own = _taken_after(like, own)
-    if gaia_release is None and getattr(config.sample, "gaia_release", None) in _RELEASES:
-        gaia_release = config.sample.gaia_release
-    if gaia_release not in (None, *_RELEASES):
-        raise BadInputError(f"gaia_release is {gaia_release!r}, expected one of {', '.join(_RELEASES)}")
+        recipe = like.read_recipe() if isinstance(like, Survey) else read_recipe(like)[0]
+        own = _taken_after(recipe, like, own)
+    if gaia_release is not None:
+        config = config.replace(sample={"gaia_release": gaia_release})
     if sum(x is not None for x in (flux, columns, xp)) != 1:
         raise BadInputError("write_survey: give one of flux, columns and xp: what the features are made of")
-    if like is None:
-        config = _config_of(config, own)
-    else:
-        config = config.replace(**{name: like.config[name] for name in ("normalization", "features")})
+    config = _config_of(config, own) if recipe is None else config_like(recipe, config)
     with hold(path), ExitStack() as stack:
         clear_partial(path)
         values = flux if columns is None else columns
         material = _Material.of(table, values, xp, gaia, error, ivar, mask, wavelength, bad_bits)
         stack.callback(material.close)
         factor = config.features.magnitude_error_factor
-        stars, id, bands = star_table(material.table, id, source_id, magnitudes, gaia, factor)
-        if like is not None and bands != like.layout.magnitudes:
+        more = factor, config.sample.gaia_release
+        stars, id, bands = star_table(material.table, id, source_id, magnitudes, gaia, *more)
+        if recipe is not None and bands != recipe.layout.magnitudes:
+            theirs = ", ".join(recipe.layout.magnitudes)
             raise BadInputError(
-                f"{like.path}: has the magnitudes {', '.join(like.layout.magnitudes)}, these stars {', '.join(bands)}; "
-                "give the same with magnitudes"
+                f"{like}: has the magnitudes {theirs}, these stars {', '.join(bands)}; give the same with magnitudes"
             )
-        more = names, training, gaia_release, like, config, own, threads, quiet
+        more = names, training, recipe, config, own, threads, quiet
         return _write(path, material, stars, id, bands, *more)
 
 
-def _write(path, material, stars, id, bands, names, training, gaia_release, like, config, own, threads, quiet):
+def _write(path, material, stars, id, bands, names, training, recipe, config, own, threads, quiet):
     """Write the survey in five steps.
 
     1. Match the arrays' rows to the stars, and cut stars with too few magnitudes.
@@ -213,7 +211,7 @@ def _write(path, material, stars, id, bands, names, training, gaia_release, like
     stars, at, flow.rows = stars[order], at[order], flow.rows[order]
     # 2.
     layout = _layout(arrays, names, bands, own)
-    maker = _maker(arrays, layout, config, own)
+    maker = _maker(arrays, layout, config, own, recipe)
     found = _first_pass(arrays, at, maker, own["kind"] == PIXEL, quiet)
     if not found.usable.any() or len(found.failures) == len(at):
         first = next(iter(found.failures.values()), "no value is good in any star")
@@ -223,9 +221,9 @@ def _write(path, material, stars, id, bands, names, training, gaia_release, like
     flow.apply("spectrum" if layout.is_spectrum else "columns", good, lambda i: found.failures[i])
     # 3.
     chosen = found.usable
-    if like is not None:
-        chosen = np.isin(layout.names[layout.n_unpenalized :], like.layout.names)
-        layout = _same_columns(like, layout, chosen)
+    if recipe is not None:
+        chosen = np.isin(layout.names[layout.n_unpenalized :], recipe.layout.names)
+        layout = _same_columns(recipe, layout, chosen)
     else:
         if own["kind"] == OTHER:
             maker.find_scale(*found.sample)
@@ -234,11 +232,11 @@ def _write(path, material, stars, id, bands, names, training, gaia_release, like
         layout = layout.kept(chosen)
     if own["kind"] == OTHER:
         maker.scale[chosen] = layout.columns.scales
-    factors = _factors(found.sample, maker, layout, chosen, like, config, own)
+    factors = _factors(found.sample, maker, layout, chosen, recipe, config, own)
     stars, at = stars[good], at[good]
-    release, stars = gaia_release or stars.meta.get("gaia_release"), conform_stars(stars)
+    release, stars = stars.meta, conform_stars(stars)
     stars["training_set"] = training_set(stars, config) & _may_train(training, n_all, flow.rows, stars)
-    if len(stars) >= _ENOUGH_TO_TRAIN and like is None and not np.any(stars["training_set"]):
+    if len(stars) >= _ENOUGH_TO_TRAIN and recipe is None and not np.any(stars["training_set"]):
         warnings.warn(
             f"none of the {len(stars):,} stars passes the cuts of the Training Set (e.g. "
             f"{example_of_training(stars)}); check the Gaia table and [training]",
@@ -277,10 +275,9 @@ def _write(path, material, stars, id, bands, names, training, gaia_release, like
             "pixel_mask": {"n_pixels": layout.n_pixels, "n_dropped": int(np.sum(~chosen))},
             "bad_pixels": None if factors is None else factors.to_dict(),
             "n_training": int(np.sum(stars["training_set"])),
+            **{name: release[name] for name in ("gaia_release", "gaia_release_reason")},
         }
-        if release is not None:
-            provenance["gaia_release"] = release
-        survey = writer.finish(stars, flow.rejected(), flow.counts, config, provenance, like, threads, quiet)
+        survey = writer.finish(stars, flow.rejected(), flow.counts, config, provenance, recipe, threads, quiet, factors)
     if not quiet:
         for cut, n_left in survey.info["cut_flow"]:
             print(f"{n_left:>10,}  {cut}")
@@ -389,22 +386,32 @@ def _config_of(config, own):
     return config.replace(features=of_features, normalization=of_continuum)
 
 
-def _taken_after(like, own):
-    theirs = like.info.get(ARRAYS)
-    if theirs is None:
-        raise BadInputError(f"{like.path}: is no survey of arrays; give as like one that write_survey made")
-    if theirs["kind"] != own["kind"]:
-        raise BadInputError(f"{like.path}: is made of {theirs['what']}, these arrays are {_what(own)}")
-    return {key: theirs[key] for key in own}
+#: How features are made, in words, by kind, whether a flux was normalised and whether it is XP: models of others are
+#: refused.
+_WHAT = {
+    (PIXEL, True, False): "flux that was normalised before",
+    (PIXEL, False, False): "flux over a polynomial",
+    (OTHER, None, False): "columns as they are",
+    (OTHER, None, True): "Gaia XP coefficients over the flux of G",
+}
 
 
 def _what(own):
-    """How features were made, in words: models of others are refused."""
-    if own["xp"]:
-        return "Gaia XP coefficients over the flux of G"
-    if own["kind"] == OTHER:
-        return "columns as they are"
-    return "flux that was normalised before" if own["normalized"] else "flux over a polynomial"
+    return _WHAT[own["kind"], own["normalized"] if own["kind"] == PIXEL else None, own["xp"]]
+
+
+def _taken_after(recipe, like, own):
+    """How the features of another survey's, or of a model's survey, were made."""
+    told = recipe.origin.get("spectra") or [""]
+    theirs = next((key for key, what in _WHAT.items() if [what] == told), None)
+    if theirs is None:
+        raise BadInputError(f"{like}: is not made of arrays; give as like a survey of write_survey, or a model of one")
+    kind, normalized, xp = theirs
+    if (kind, xp) != (own["kind"], own["xp"]):
+        raise BadInputError(f"{like}: is made of {told[0]}, these arrays are {_what(own)}")
+    norm, features = recipe.config["normalization"], recipe.config["features"]
+    made = {"normalized": bool(normalized), "windows": None, "order": norm["chebyshev_degree"], "kind": kind, "xp": xp}
+    return made | {"clip": [features["flux_min"], features["flux_max"]], "error_max": features["flux_error_max"]}
 
 
 def _layout(arrays, names, bands, own):
@@ -441,7 +448,7 @@ def _names(arrays, groups, wavelengths, kind):
     ]
 
 
-def _maker(arrays, layout, config, own):
+def _maker(arrays, layout, config, own, recipe):
     if own["kind"] == OTHER:
         return ValueRows(layout.n_pixels)
     first, of = layout.n_unpenalized, layout.wavelength
@@ -453,33 +460,31 @@ def _maker(arrays, layout, config, own):
         names.append(name)
     if own["windows"] and np.isnan(of[first:]).any():
         raise BadInputError("windows: are in wavelengths, which the arrays do not have; give wavelength")
-    return FluxRows(ranges, wavelengths, names, config, own["normalized"], own["windows"])
+    continuum = None
+    if recipe is not None:
+        theirs = recipe.layout.names_of(recipe.continuum)
+        continuum = np.isin(layout.names[first:], theirs)
+    return FluxRows(ranges, wavelengths, names, config, own["normalized"], own["windows"], continuum)
 
 
-def _same_columns(like, layout, chosen):
+def _same_columns(recipe, layout, chosen):
     """The other survey's layout, if the arrays have all of its columns."""
     ours = [name for name, on in zip(layout.names[layout.n_unpenalized :], chosen, strict=True) if on]
-    theirs = like.layout.names[like.layout.n_unpenalized :]
+    theirs = recipe.layout.names[recipe.layout.n_unpenalized :]
     if ours != theirs:
         missing = next((name for name in theirs if name not in ours), theirs[0])
-        text = f"{like.path}: has a column {missing}, which these arrays lack; give spectra on its wavelengths"
+        text = f"like: has a column {missing}, which these arrays lack; give spectra on its wavelengths"
         raise BadInputError(text)
-    return like.layout
+    return recipe.layout
 
 
-def _factors(sample, maker, layout, chosen, like, config, own):
+def _factors(sample, maker, layout, chosen, recipe, config, own):
     """What bad values are estimated from; None under bad_pixels = "one"."""
     if config.features.bad_pixels != "estimated" and own["kind"] == PIXEL:
         return None
     largest = config.features.flux_error_max if own["kind"] == PIXEL else float(np.finfo(np.float32).max)
-    if like is not None:
-        rows = np.linspace(0, like.n_stars - 1, min(N_SPECTRA, like.n_stars)).astype(int)
-        first = like.layout.n_unpenalized
-        values, errors = like.features[rows, first:], like.feature_errors[rows, first:]
-        if like.unmeasured is not None:
-            bits = np.unpackbits(like.unmeasured[rows], axis=1, count=like.layout.n_pixels).view(bool)
-            errors = np.where(bits, np.float32(np.inf), errors)
-        return SpectrumFactors.of(values, errors, largest)
+    if recipe is not None:
+        return spectrum_factors(recipe.pixel_factors, layout, largest)
     values, errors = sample
     if own["kind"] == OTHER:
         values, errors, *_ = maker.rows(values, errors)

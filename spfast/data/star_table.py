@@ -6,8 +6,10 @@ import os
 import numpy as np
 from astropy.table import Table
 
+from spfast.config import AUTO
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS, closest_names
 from spfast.data.gaia import variability_words
+from spfast.data.gaia_release import TELLING_COLUMNS, find_release
 from spfast.data.identifiers import source_ids, tmass_key, unmatched
 from spfast.data.match import best_rows, row_of_each
 from spfast.data.spectra.features import MAGNITUDE_COLUMNS, magnitude_columns
@@ -61,7 +63,7 @@ _FACTOR = 2.5 / math.log(10.0)
 _OURS = ("APOGEE_ID", "FILE", "training_set", "n_bad_pixels")
 
 
-def star_table(table, id=None, source_id=None, magnitudes=None, gaia=None, factor=_FACTOR):
+def star_table(table, id=None, source_id=None, magnitudes=None, gaia=None, factor=_FACTOR, release=AUTO):
     """Bring a table of stars to a survey's columns.
 
     Parameters
@@ -79,6 +81,8 @@ def star_table(table, id=None, source_id=None, magnitudes=None, gaia=None, facto
         A Gaia table, matched by source_id; its values win over those of ``table``.
     factor : float
         Error of a magnitude over the relative error of its flux.
+    release : str
+        Of Gaia, or "auto": by what the table of the parallaxes holds.
 
     Returns
     -------
@@ -97,11 +101,14 @@ def star_table(table, id=None, source_id=None, magnitudes=None, gaia=None, facto
     if not len(table):
         raise BadInputError(f"{where}: has no rows, expected one for each star")
     id = _id_column(table, id, where)
-    stars = Table(meta={key: value for key, value in table.meta.items() if key == "gaia_release"})
+    stars = Table()
     stars["APOGEE_ID"] = _ids(table[id], f"{where}: column {id}")
     _take(stars, table, where, {} if source_id is None else {"source_id": (source_id,)}, factor)
+    of_parallax = where, table
     if gaia is not None:
-        _match(stars, *_named(gaia, "Gaia table"), where, factor)
+        of_parallax = _named(gaia, "Gaia table")
+        _match(stars, *of_parallax, where, factor)
+    _add_release(stars, *of_parallax, release)
     bands = _bands(stars, table, magnitudes, where)
     check_plausible(stars, where)
     ours = {name.lower() for name in (*STAR_COLUMNS, *stars.colnames)}
@@ -192,6 +199,14 @@ def _relative_error(table, flux, where):
         if len(columns) == 2:
             return columns[f"{flux}_error"] / columns[flux]
     return None
+
+
+def _add_release(stars, where, table, release):
+    """Add the release of Gaia that the table of the parallaxes is of."""
+    own = {name: find_name(table.colnames, (name,), where) for name in TELLING_COLUMNS}
+    columns = {name: table[found] for name, found in own.items() if found is not None}
+    found = find_release(columns, table.colnames, table.meta, where, release)
+    stars.meta |= {"gaia_release": found.name, "gaia_release_reason": found.reason}
 
 
 def _match(stars, where, gaia, of_table, factor):

@@ -217,6 +217,12 @@ def test_stars_are_made_like_those_of_another_survey(survey, lamost, model, tmp_
     np.testing.assert_array_equal(again.features[:, 9:], survey.features[some, 9:])
     one, other = (predict_survey(model, s, threads=1)["spec_parallax"] for s in (again, survey))
     np.testing.assert_array_equal(one, other[some])
+    model.save(tmp_path / "m.npz")
+    of_model = spfast.write_survey(
+        tmp_path / "t", lamost.table[some], lamost.flux[some], ivar=lamost.ivar[some], wavelength=lamost.wavelength,
+        like=tmp_path / "m.npz", normalized=False, threads=1,
+    )  # fmt: skip
+    assert of_model.survey_hash == again.survey_hash
 
 
 def test_columns_of_any_scale_are_stored_over_their_scatter(galah, tmp_path):
@@ -275,7 +281,7 @@ def _changed(mock, **columns):
         (lambda m: {"flux": np.full_like(m.flux, np.nan)}, r"none of the 80 stars can be used \(.*no good pixel"),
         (lambda m: {"names": ["a"] * m.wavelength.size}, "two columns are named 'a'"),
         (lambda m: {"training": np.ones(3)}, "training: float64"),
-        (lambda m: {"gaia_release": "dr9"}, "expected one of dr2, dr3, dr4"),
+        (lambda m: {"gaia_release": "dr9"}, "gaia_release is 'dr9', expected one of "),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_in_a_line(galah, tmp_path, change, text):
