@@ -23,20 +23,30 @@ def pixel_factors(factors: SpectrumFactors | None, layout: FeatureLayout) -> Pix
     """What bad pixels are estimated from, on the pixels of a layout alone: the others were bad in every star."""
     if factors is None:
         return None
-    columns = np.searchsorted(chip_pixels(), layout.pixels)
+    columns = _columns(layout)[0]
     parts = (np.ascontiguousarray(values[..., columns]) for values in (factors.mean, factors.scatter, factors.factors))
     return PixelFactors(*parts, factors.n_spectra)
 
 
 def spectrum_factors(stored: PixelFactors | None, layout: FeatureLayout, error_max: float) -> SpectrumFactors | None:
-    """The same on all pixels of the chips, ready to estimate."""
+    """The same on all pixels of the chips (of arrays: on the layout's), ready to estimate."""
     if stored is None:
         return None
-    unknown = SpectrumFactors.unknown(chip_pixels().size, len(stored.factors), error_max, stored.n_spectra)
-    columns = np.searchsorted(chip_pixels(), layout.pixels)
+    columns, n_pixels = _columns(layout)
+    unknown = SpectrumFactors.unknown(n_pixels, len(stored.factors), error_max, stored.n_spectra)
     for name in PixelFactors.ARRAYS:
         getattr(unknown, name)[..., columns] = getattr(stored, name)
     return unknown
+
+
+def _columns(layout):
+    """Where a layout's columns are among those that bad ones are estimated from, and their number.
+
+    Of APOGEE those are all pixels of the chips, of arrays the layout's own.
+    """
+    if layout.columns is not None:
+        return np.arange(layout.n_pixels), layout.n_pixels
+    return np.searchsorted(chip_pixels(), layout.pixels), chip_pixels().size
 
 
 def write_estimates(folder: Path, factors: PixelFactors | None, bands: BandRegression | None) -> None:

@@ -77,7 +77,9 @@ def config_like(recipe: FeatureRecipe, config: Config) -> Config:
     """
     # The recipe holds the pixels themselves: no file that it names is read.
     config = config.replace(**recipe.config).replace(normalization={"continuum_file": ""})
-    check_continuum_pixels(recipe.continuum, config.normalization.chebyshev_degree, "the model's or survey's file")
+    if recipe.layout.columns is None:  # of arrays they are places on a grid of their own
+        degree = config.normalization.chebyshev_degree
+        check_continuum_pixels(recipe.continuum, degree, "the model's or survey's file")
     return config if recipe.bands is not None else config.replace(sample={"missing_bands": "rejected"})
 
 

@@ -222,8 +222,9 @@ class Survey:
             # The survey holds the pixels themselves: the file that they came from is not needed again.
             config = Config().replace(**{name: built[name] for name in ("normalization", "features")})
             config = config.replace(normalization={"continuum_file": ""})
-            degree = config.normalization.chebyshev_degree
-            pixels = check_continuum_pixels(pixels, degree, f"{self.path}: survey.json")
+            if self.layout.columns is None:  # of arrays they are places on a grid of their own
+                degree = config.normalization.chebyshev_degree
+                pixels = check_continuum_pixels(pixels, degree, f"{self.path}: survey.json")
         except BadInputError as error:
             return str(error)
         except (KeyError, TypeError, ValueError):
