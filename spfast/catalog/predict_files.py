@@ -93,7 +93,8 @@ def predict_files(
     model = as_model(model)
     recipe, threads = check_recipe(model.recipe, "predict"), resolve_threads(threads)
     config = config_like(recipe, Config() if config is None else config)
-    inputs = {"allstar": allstar, "gaia": gaia, **({} if wise is None else {"wise": wise})}
+    inputs = {"allstar": allstar, "gaia": gaia, "wise": wise}
+    inputs = {role: path for role, path in inputs.items() if path is not None}
     check_unchanged = watch(inputs.values())
     stars, flow = parent_sample(allstar, spectra, gaia, wise, config, recipe.bands is not None)
     cards = {role.upper(): file_sha256(path) for role, path in inputs.items()}

@@ -88,7 +88,7 @@ def check_new_stars(recipe: FeatureRecipe, stars: Table, made_of: str, what: str
     ----------
     recipe : FeatureRecipe
     stars : astropy Table
-        With their spectrum files (``FILE``), and Gaia's release in ``meta``, if it is known.
+        With their spectrum files (``FILE``), and Gaia's release and WISE's catalog in ``meta``, if these are known.
     made_of, what : str
         As in `spfast.model.recipe.check_origin`.
 
@@ -97,7 +97,7 @@ def check_new_stars(recipe: FeatureRecipe, stars: Table, made_of: str, what: str
     BadInputError
         Naming what differs.
     """
-    new = {"spectra": spectrum_kinds(stars), "gaia_release": stars.meta.get("gaia_release")}
+    new = {name: stars.meta.get(name) for name in ("gaia_release", "wise")} | {"spectra": spectrum_kinds(stars)}
     check_origin(recipe.origin, new, made_of, what)
 
 

@@ -167,14 +167,15 @@ class Survey:
         """What the features were made of, beyond the configuration; kept with every model (dict).
 
         ``spectra`` (list of str) has kind and release of the spectra as their names tell them, e.g. ``aspcapStar
-        dr17``; ``continuum`` (str or None) is a hash of the continuum pixels; ``gaia_release`` (str or None).
+        dr17``; ``continuum`` (str or None) is a hash of the continuum pixels; ``gaia_release`` and ``wise``
+        (str or None) are the catalogs that magnitudes are from.
         """
         pixels = (self.info.get("continuum") or {}).get("pixels")
         digest = None if pixels is None else hashlib.sha256(json.dumps(pixels).encode()).hexdigest()
         return {
             "spectra": spectrum_kinds(self.stars),
             "continuum": digest,
-            "gaia_release": self.info.get("gaia_release"),
+            **{name: self.info.get(name) for name in ("gaia_release", "wise")},
         }
 
     @property

@@ -33,7 +33,7 @@ class Provenance:
         Configuration of fit, folds and tuning, and that of the survey.
     features_origin : dict
         What the survey's features were made of: ``spectra`` (kinds and releases), ``continuum`` (hash of its pixels),
-        ``gaia_release``.
+        ``gaia_release`` and ``wise`` (the catalogs of its magnitudes).
     inputs : dict of str or None
         The sha256 of each file that the survey was built from.
     versions : dict of str or None
@@ -52,7 +52,12 @@ class Provenance:
         {"normalization?": kinds.DICTIONARY, "features?": kinds.DICTIONARY}, default=None, repr=False
     )
     features_origin: dict | None = entry(
-        {"spectra?": kinds.TEXTS, "continuum?": kinds.TEXT_OR_NONE, "gaia_release?": kinds.TEXT_OR_NONE},
+        {
+            "spectra?": kinds.TEXTS,
+            "continuum?": kinds.TEXT_OR_NONE,
+            "gaia_release?": kinds.TEXT_OR_NONE,
+            "wise?": kinds.TEXT_OR_NONE,
+        },
         default=None,
         repr=False,
     )

@@ -95,7 +95,12 @@ class FeatureRecipe:
     #: What a file holds besides arrays, layout and low-rank model.
     ENTRIES: ClassVar[dict] = {
         "config": {"normalization": kinds.DICTIONARY, "features": kinds.DICTIONARY},
-        "origin": {"spectra?": kinds.TEXTS, "continuum?": kinds.TEXT_OR_NONE, "gaia_release?": kinds.TEXT_OR_NONE},
+        "origin": {
+            "spectra?": kinds.TEXTS,
+            "continuum?": kinds.TEXT_OR_NONE,
+            "gaia_release?": kinds.TEXT_OR_NONE,
+            "wise?": kinds.TEXT_OR_NONE,
+        },
         "n_spectra?": kinds.COUNT,
         "bands?": kinds.DICTIONARY,
         "low_rank?": kinds.DICTIONARY,
@@ -211,7 +216,7 @@ def estimates_from(
 
 
 #: What is compared of the origin of features, and what stands before it in a message.
-_COMPARED = {"spectra": "", "gaia_release": "Gaia "}
+_COMPARED = {"spectra": "", "gaia_release": "Gaia ", "wise": "W1 and W2 of "}
 
 
 def check_origin(known: dict, new: dict, made_of: str, what: str) -> None:

@@ -107,8 +107,13 @@ def test_origin_of_the_features_is_kind_and_release_of_the_spectra_and_a_hash_of
     south, north = "lco/asStar-r12-2M1.fits", "apo/aspcapStar-dr17-2M2.fits.gz"
     continuum = hashlib.sha256(b"[300, 301]").hexdigest()
     both = origin("a", [north, south, north], continuum={"pixels": [300, 301]})
-    assert both == {"spectra": ["apStar r12", "aspcapStar dr17"], "continuum": continuum, "gaia_release": None}
-    assert origin("b", ["mine/2M1.fits"]) == {"spectra": [], "continuum": None, "gaia_release": None}
+    assert both == {
+        "spectra": ["apStar r12", "aspcapStar dr17"],
+        "continuum": continuum,
+        "gaia_release": None,
+        "wise": None,
+    }
+    assert origin("b", ["mine/2M1.fits"]) == {"spectra": [], "continuum": None, "gaia_release": None, "wise": None}
 
 
 def test_an_error_while_writing_leaves_nothing(tmp_path):
