@@ -253,7 +253,7 @@ def test_the_command_predicts_from_files_and_lists_the_rejected(folder, models, 
         (["--allstar", "a.fits", "--gaia", "g.fits"], "no survey and no --spectra; give"),
         (["survey", "--allstar", "a.fits"], "got the survey survey and --allstar; give"),
         (["survey", "--rejected", "r.ecsv"], "got the survey survey and --rejected; give"),
-        ([*"--allstar a --spectra b --gaia c --rejected".split(), "out.fits"], "is both -o and --rejected"),
+        (["--allstar", "a", "--spectra", "b", "--gaia", "c", "--rejected", "out.fits"], "is both -o and --rejected"),
     ],
 )
 def test_a_survey_or_files_are_needed_and_not_both(given, message, tmp_path, capsys, monkeypatch):
