@@ -18,6 +18,7 @@ from spfast.catalog.predict import (
 )
 from spfast.config import Config
 from spfast.data.columns import conform_rejected, conform_stars
+from spfast.data.gaia_release import RELEASE_CARD
 from spfast.data.parent_sample import parent_sample
 from spfast.data.recipe import check_new_stars, check_recipe, config_like
 from spfast.data.stream import stream_features
@@ -93,7 +94,8 @@ def predict_files(
     model = as_model(model)
     recipe, threads = check_recipe(model.recipe, "predict"), resolve_threads(threads)
     config = config_like(recipe, Config() if config is None else config)
-    inputs = {role: path for role, path in (("allstar", allstar), ("gaia", gaia), ("wise", wise)) if path is not None}
+    inputs = {"allstar": allstar, "gaia": gaia, "wise": wise}
+    inputs = {role: path for role, path in inputs.items() if path is not None}
     check_unchanged = watch(inputs.values())
     stars, flow = parent_sample(allstar, spectra, gaia, wise, config, recipe.bands is not None)
     cards = {role.upper(): file_sha256(path) for role, path in inputs.items()}
@@ -119,11 +121,11 @@ def predict_files(
         )
     flow.apply("spectrum readable", keep, lambda i: failures[i])
     stars["n_bad_pixels"] = n_bad
-    bits = stars.meta.get("aspcapflag_bits", "ASPCAPFLAG")
+    bits, release = stars.meta.get("aspcapflag_bits", "ASPCAPFLAG"), stars.meta.get("gaia_release")
     stars = conform_stars(stars[keep])
     values, flags = compare_with_gaia(model, stars, _in_order(batches))
     flags |= observation_flags(stars, recipe.layout, config, bits, clipped[keep])
-    cards |= {"PRODUCT": "spfast predictions", "SPFVERS": __version__}
+    cards |= {"PRODUCT": "spfast predictions", "SPFVERS": __version__, RELEASE_CARD: release or "unknown"}
     table = prediction_table(model, stars, values, flags, cards)
     return FilePredictions(table, conform_rejected(flow.rejected()), flow.counts)
 

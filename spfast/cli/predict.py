@@ -1,5 +1,6 @@
 """`spfast predict`: a saved model on a survey, or on new stars straight from their files."""
 
+import os
 from pathlib import Path
 
 from spfast.cli.options import add_input_options, add_overwrite_option, add_table_option, configuration
@@ -53,6 +54,9 @@ def _check_source(args):
             f"predict: no survey and no {', '.join(lacking)}; give a survey folder after the model, or --allstar FILE "
             "--spectra DIR, and --gaia FILE unless the table has Gaia's parallaxes"
         )
+
+    if args.rejected is not None and os.path.abspath(args.rejected) == os.path.abspath(args.output):
+        raise BadInputError(f"predict: {args.output} is both -o and --rejected; give two names")
 
 
 def _predict_files(args):

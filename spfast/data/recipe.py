@@ -90,7 +90,7 @@ def check_new_stars(recipe: FeatureRecipe, stars: Table, made_of: str, what: str
     ----------
     recipe : FeatureRecipe
     stars : astropy Table
-        With their spectrum files (``FILE``); ``meta`` says whose W1 and W2 they have and Gaia's release, if known.
+        With their spectrum files (``FILE``), and Gaia's release and WISE's catalog in ``meta``, if these are known.
     made_of, what : str
         As in `spfast.model.recipe.check_origin`.
 
@@ -99,7 +99,7 @@ def check_new_stars(recipe: FeatureRecipe, stars: Table, made_of: str, what: str
     BadInputError
         Naming what differs.
     """
-    new = {"spectra": spectrum_kinds(stars)} | {name: stars.meta.get(name) for name in ("wise", "gaia_release")}
+    new = {name: stars.meta.get(name) for name in ("gaia_release", "wise")} | {"spectra": spectrum_kinds(stars)}
     check_origin(recipe.origin, new, made_of, what)
 
 

@@ -177,9 +177,8 @@ class Survey:
         digest = None if pixels is None else hashlib.sha256(json.dumps(pixels).encode()).hexdigest()
         return {
             "spectra": kinds,
-            "wise": self.info.get("wise"),
             "continuum": digest,
-            "gaia_release": self.info.get("gaia_release"),
+            **{name: self.info.get(name) for name in ("gaia_release", "wise")},
         }
 
     @property

@@ -97,9 +97,9 @@ class FeatureRecipe:
         "config": {"normalization": kinds.DICTIONARY, "features": kinds.DICTIONARY},
         "origin": {
             "spectra?": kinds.TEXTS,
-            "wise?": kinds.TEXT_OR_NONE,
             "continuum?": kinds.TEXT_OR_NONE,
             "gaia_release?": kinds.TEXT_OR_NONE,
+            "wise?": kinds.TEXT_OR_NONE,
         },
         "n_spectra?": kinds.COUNT,
         "bands?": kinds.DICTIONARY,
@@ -216,7 +216,7 @@ def estimates_from(
 
 
 #: What is compared of the origin of features, and what stands before it in a message.
-_COMPARED = {"spectra": "", "wise": "W1 and W2 of ", "gaia_release": "Gaia "}
+_COMPARED = {"spectra": "", "gaia_release": "Gaia ", "wise": "W1 and W2 of "}
 
 
 def check_origin(known: dict, new: dict, made_of: str, what: str) -> None:

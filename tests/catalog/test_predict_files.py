@@ -253,10 +253,12 @@ def test_the_command_predicts_from_files_and_lists_the_rejected(folder, models, 
         (["--allstar", "a.fits", "--gaia", "g.fits"], "no survey and no --spectra; give"),
         (["survey", "--allstar", "a.fits"], "got the survey survey and --allstar; give"),
         (["survey", "--rejected", "r.ecsv"], "got the survey survey and --rejected; give"),
+        (["--allstar", "a", "--spectra", "b", "--gaia", "c", "--rejected", "out.fits"], "is both -o and --rejected"),
     ],
 )
-def test_a_survey_or_files_are_needed_and_not_both(given, message, tmp_path, capsys):
-    assert cli.main(["predict", "model.npz", *given, "-o", str(tmp_path / "out.fits")]) == 2
+def test_a_survey_or_files_are_needed_and_not_both(given, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["predict", "model.npz", *given, "-o", "out.fits"]) == 2
     assert message in capsys.readouterr().err
 
 
