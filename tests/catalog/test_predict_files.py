@@ -57,7 +57,8 @@ def inputs(folder):
 def configuration(folder, pixels="low-rank"):
     continuum = str(folder / "pixels.txt")
     fit = {"pixels": pixels, "rank": 4, "products": 2} if pixels == "low-rank" else {"pixels": pixels}
-    return load_config(overrides={"normalization": {"continuum_file": continuum}, "features": {"rank": 8}, "fit": fit})
+    sections = {"normalization": {"continuum_file": continuum}, "features": {"rank": 8}, "fit": fit}
+    return load_config(overrides=sections | {"sample": {"gaia_release": "dr2"}})
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +250,7 @@ def test_the_command_predicts_from_files_and_lists_the_rejected(folder, models, 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ([], "no survey and no --allstar, --spectra, --gaia; give a survey folder"),
+        ([], "no survey and no --allstar, --spectra; give a survey folder"),
         (["--allstar", "a.fits", "--gaia", "g.fits"], "no survey and no --spectra; give"),
         (["survey", "--allstar", "a.fits"], "got the survey survey and --allstar; give"),
         (["survey", "--rejected", "r.ecsv"], "got the survey survey and --rejected; give"),

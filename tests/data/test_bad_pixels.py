@@ -137,7 +137,7 @@ def test_a_bad_pixel_of_spectra_that_are_all_the_same_gets_their_value():
 def surveys(tmp_path_factory):
     folder, made = tmp_path_factory.mktemp("surveys"), []
     for rule in ("estimated", "one"):
-        config = load_config(overrides={"features": {"bad_pixels": rule}})
+        config = load_config(overrides={"features": {"bad_pixels": rule, "rank": 0}})
         made.append(simulate_survey(folder / rule, 150, seed=11, config=config, threads=1, quiet=True, noise="ideal"))
     return made
 

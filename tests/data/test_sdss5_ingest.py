@@ -194,7 +194,7 @@ def test_unwise_and_allwise_are_never_mixed(dr19, alone, options, tmp_path):
 
 
 def alone_config():
-    fit = {"pixels": "raw", "penalty": 1000.0, "zero_point_rule": "constant"}
+    fit = {"pixels": "raw", "penalty": 1000.0, "zero_point": 0.029, "zero_point_rule": "constant"}
     return load_config(overrides={"fit": fit, "tune": {"inner_folds": 2}})
 
 

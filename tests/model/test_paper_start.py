@@ -5,16 +5,18 @@ import pytest
 from scipy.optimize import minimize
 
 import spfast
+from spfast.config import load_config
 from spfast.model.start import paper_start
 from spfast.simulate import simulate_survey
 
 PENALTY, ZERO_POINT = 30.0, 0.0483
+PIXELS = load_config(overrides={"features": {"rank": 0}})  # no low-rank model is needed
 
 
 @pytest.fixture(scope="module")
 def training(tmp_path_factory):
     """A mock survey whose parallaxes have S/N below 15, but for three stars."""
-    survey = simulate_survey(tmp_path_factory.mktemp("mock") / "survey", 450, seed=5, quiet=True)
+    survey = simulate_survey(tmp_path_factory.mktemp("mock") / "survey", 450, seed=5, config=PIXELS, quiet=True)
     parallax = np.array(survey.stars["parallax"], dtype=float)
     error = np.array(survey.stars["parallax_error"], dtype=float)
     rows = np.flatnonzero(survey.stars["training_set"])

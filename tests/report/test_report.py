@@ -44,7 +44,8 @@ def small_figures():
 def material(tmp_path_factory):
     """A mock survey of 300 stars at full width, its catalog, its truth, and the report of them with nasty names."""
     folder = tmp_path_factory.mktemp("report")
-    survey = simulate_survey(folder / EVIL_FOLDER, 300, seed=1, quiet=True)
+    config = Config().replace(features={"rank": 12})
+    survey = simulate_survey(folder / EVIL_FOLDER, 300, seed=1, config=config, quiet=True)
     survey.info["inputs"] = {EVIL: {"path": str(survey.path), "sha256": EVIL}}
     catalog = make_catalog(survey, penalty=300.0)
     write_table(catalog, folder / "catalog.fits")

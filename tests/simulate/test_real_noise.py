@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from spfast.config import LINDEGREN, ZERO_POINT
+from spfast.config import LINDEGREN, ZERO_POINT, load_config
 from spfast.data.zero_point import lindegren_zero_point
 from spfast.errors import BadInputError
 from spfast.model.apogee import N_GRID
@@ -44,7 +44,8 @@ def combined(spectrograph):
 def survey(tmp_path_factory):
     zero_point = LINDEGREN if importlib.util.find_spec("zero_point") else (ZERO_POINT, 0.0)
     folder = tmp_path_factory.mktemp("mock") / "survey"
-    return simulate_survey(folder, 600, seed=3, quiet=True, clusters=["M13", "M92"], zero_point=zero_point)
+    config = load_config(overrides={"features": {"rank": 0}})  # no low-rank model is needed
+    return simulate_survey(folder, 600, 3, config, quiet=True, clusters=["M13", "M92"], zero_point=zero_point)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
+from spfast.config import Config
 from spfast.data.ingest import ingest
 from spfast.errors import BadInputError
 from spfast.simulate import simulate_download, simulate_survey
@@ -16,6 +17,7 @@ from spfast.simulate.files import RELEASES, SDSS5, spectrum_path
 from spfast.simulate.spectra import BAD_ERROR, DETECTORS
 
 N_STARS, SEED = 260, 4
+SMALL = Config().replace(features={"rank": 6})  # a low-rank model in a second
 DRP = "spectro/apogee/redux"
 R8, DR17 = "apogee/spectro/redux/r8/stars", "apogee/spectro/aspcap/dr17/synspec_rev1"
 
@@ -259,7 +261,7 @@ def test_a_full_folder_is_not_touched(tmp_path):
 
 @pytest.fixture(scope="module")
 def streamed(tmp_path_factory):
-    return simulate_survey(tmp_path_factory.mktemp("streamed") / "survey", N_STARS, seed=SEED, threads=1, quiet=True)
+    return simulate_survey(tmp_path_factory.mktemp("streamed") / "survey", N_STARS, SEED, SMALL, threads=1, quiet=True)
 
 
 def test_a_simulated_survey_is_whole(streamed):
@@ -278,7 +280,7 @@ def test_a_simulated_survey_is_whole(streamed):
 
 def test_a_simulated_survey_does_not_depend_on_threads(tmp_path):
     for threads in (1, 2):
-        simulate_survey(tmp_path / str(threads), 300, seed=SEED, threads=threads, quiet=True)
+        simulate_survey(tmp_path / str(threads), 300, SEED, SMALL, threads=threads, quiet=True)
     assert hashes(tmp_path / "1") == hashes(tmp_path / "2")
 
 

@@ -151,7 +151,7 @@ def spoiled(stars):
 
 
 def test_robust_keeps_wrong_parallaxes_out_of_the_zero_point(tmp_path):
-    config = resolve_config(zero_point="fit")
+    config = resolve_config(RAW, zero_point="fit")
     found = []
     for edit, robust in ((None, False), (spoiled, True), (spoiled, False)):
         survey, _ = tiny_survey(tmp_path / f"survey{len(found)}", 900, edit=edit)

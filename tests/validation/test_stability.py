@@ -68,7 +68,7 @@ def test_models_are_compared_on_stars_that_neither_was_trained_on(survey, models
     assert row["corr_predictions"] == pytest.approx(np.corrcoef(first, second)[0, 1])
     assert row["scatter"] == pytest.approx(half_width(first - second))
     assert row["offset"] == pytest.approx(np.median(first - second))
-    assert row["corr_predictions"] > 0.99
+    assert row["corr_predictions"] > 0.98
     assert row["sum_first"] == pytest.approx(MAGNITUDE_SUM, abs=0.05)
     same = compare_models({"A": models["A"], "again": models["A"]}, survey)[0]
     assert same["scatter"] == 0.0
