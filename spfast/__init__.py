@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 #: Public names and where they live: a module is imported when its name is first used, so that this import is instant.
 _PUBLIC = {
     "open_survey": "spfast.data.survey",
-    "write_survey": "spfast.data.array_survey",
+    "write_survey": "spfast.data.arrays.survey",
     "fit": "spfast.model.fit",
     "Fitter": "spfast.model.fit",
     "fit_path": "spfast.model.path",

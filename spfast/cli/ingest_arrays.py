@@ -82,7 +82,7 @@ def is_of_arrays(args: argparse.Namespace) -> bool:
 
 def ingest_arrays(args: argparse.Namespace):
     """Make the survey and return it."""
-    from spfast.data.array_survey import write_survey
+    from spfast.data.arrays.survey import write_survey
 
     named = ("id", "source_id", "error", "ivar", "mask", "bad_bits", "wavelength", "windows", "order", "clip")
     given = {name: getattr(args, name) for name in (*named, "error_max", "training", "gaia", "like")}

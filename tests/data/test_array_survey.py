@@ -12,9 +12,9 @@ import spfast
 from spfast.catalog.predict import predict_survey
 from spfast.cli import main
 from spfast.config import Config
-from spfast.data.array_rows import detectors
+from spfast.data.arrays.rows import detectors
 from spfast.data.survey import open_survey, verify_survey
-from spfast.errors import BadInputError
+from spfast.errors import BadInputError, SpfastWarning
 from spfast.figures.figure_data import FigureData
 from spfast.model.layout import FeatureLayout
 from spfast.training.fold import fit_stars
@@ -298,3 +298,11 @@ def test_a_detector_without_light_rejects_its_star_with_the_reason(lamost, tmp_p
     assert survey.n_stars == len(ivar) - 1
     assert survey.rejected["APOGEE_ID"][0] == str(lamost.table["obsid"][3])
     assert re.match("too few good continuum pixels on detector 3900", survey.rejected["detail"][0])
+
+
+def test_rows_that_are_no_luminous_giants_are_warned_of(galah, tmp_path):
+    table = dict(galah.table) if isinstance(galah.table, dict) else galah.table.copy()
+    table["logg"] = np.where(np.arange(80) < 7, 4.4, 1.5)
+    with pytest.warns(SpfastWarning, match=r"7 of 80 stars have log g above 2\.2 .* leave them out of the table"):
+        survey = write(tmp_path / "s", galah, table=table)
+    assert survey.n_stars == 80

@@ -30,7 +30,7 @@ def detectors(wavelength):
     Examples
     --------
     >>> import numpy as np
-    >>> from spfast.data.array_rows import detectors
+    >>> from spfast.data.arrays.rows import detectors
     >>> detectors(np.concatenate([np.arange(4713.0, 4903.0), np.arange(5648.0, 5873.0)]))
     [(0, 190), (190, 415)]
     """

@@ -59,7 +59,7 @@ _GAIAS = (
 )
 #: Error of a magnitude over the relative error of its flux.
 _FACTOR = 2.5 / math.log(10.0)
-#: Not the user's: `spfast.data.array_survey` makes them.
+#: Not the user's: `spfast.data.arrays.survey` makes them.
 _OURS = ("APOGEE_ID", "FILE", "training_set", "n_bad_pixels")
 
 

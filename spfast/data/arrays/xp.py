@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits, votable
 
-from spfast.data.arrays import Arrays
+from spfast.data.arrays.read import Arrays
 from spfast.data.identifiers import source_ids
 from spfast.data.untrusted import GZIP_START, check_file
 from spfast.errors import BadInputError, reading

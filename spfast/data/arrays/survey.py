@@ -10,8 +10,10 @@ import numpy as np
 
 from spfast.blas import one_blas_thread
 from spfast.config import Config
-from spfast.data.array_rows import FluxRows, ValueRows, detectors
-from spfast.data.arrays import open_arrays
+from spfast.data.arrays.read import open_arrays
+from spfast.data.arrays.rows import FluxRows, ValueRows, detectors
+from spfast.data.arrays.table import star_table
+from spfast.data.arrays.xp import read_xp
 from spfast.data.columns import conform_stars
 from spfast.data.cuts import CutFlow, example_of_training, training_set
 from spfast.data.estimates import spectrum_factors
@@ -19,10 +21,8 @@ from spfast.data.missing_bands import COMPLETE_MIN
 from spfast.data.recipe import config_like, read_recipe
 from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
 from spfast.data.spectra.features import magnitude_columns, magnitude_features
-from spfast.data.star_table import star_table
 from spfast.data.survey import Survey
 from spfast.data.write_survey import SurveyWriter, clear_partial
-from spfast.data.xp import read_xp
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.files import file_sha256
 from spfast.kernels.team import resolve_threads
@@ -235,6 +235,7 @@ def _write(path, material, stars, id, bands, names, training, recipe, config, ow
     factors = _factors(found.sample, maker, layout, chosen, recipe, config, own)
     stars, at = stars[good], at[good]
     release, stars = stars.meta, conform_stars(stars)
+    _warn_of_other_stars(stars, config)
     stars["training_set"] = training_set(stars, config) & _may_train(training, n_all, flow.rows, stars)
     if len(stars) >= _ENOUGH_TO_TRAIN and recipe is None and not np.any(stars["training_set"]):
         warnings.warn(
@@ -283,6 +284,19 @@ def _write(path, material, stars, id, bands, names, training, recipe, config, ow
             print(f"{n_left:>10,}  {cut}")
         print(f"{survey.info['n_training']:>10,}  of them in the Training Set; {survey.n_features:,} features")
     return survey
+
+
+def _warn_of_other_stars(stars, config):
+    """Warn of rows that are no luminous giants, as far as a surface gravity tells: every row is used."""
+    with np.errstate(invalid="ignore"):
+        above = int(np.count_nonzero(np.asarray(stars["LOGG"]) > config.sample.logg_max))
+    if above:
+        warnings.warn(
+            f"{above:,} of {len(stars):,} stars have log g above {config.sample.logg_max:g} ([sample] logg_max), and "
+            "every row is used: one model of unlike stars fits none of them well; leave them out of the table",
+            SpfastWarning,
+            stacklevel=5,
+        )
 
 
 class _Material:

@@ -1,0 +1,1 @@
+"""Surveys of any spectrograph, from arrays and a table of their stars."""
