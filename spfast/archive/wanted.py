@@ -13,10 +13,11 @@ from astropy.table import Table
 from spfast.archive.adql import statement, upload_source
 from spfast.archive.releases import SAS_URL, SpectroRelease, gaia_release, spectro_release
 from spfast.config import Config
+from spfast.data.allstar import refuse_boss
 from spfast.data.cuts import CutFlow, cut_apogee
 from spfast.data.gaia_release import RELEASE_CARD
 from spfast.data.identifiers import source_ids, tmass_key
-from spfast.data.match import best_rows
+from spfast.data.match import best_allstar_rows
 from spfast.data.tables.names import no_column
 from spfast.data.tables.read import read_columns_and_meta
 from spfast.data.tables.values import column_values, star_column
@@ -37,6 +38,7 @@ _COLUMNS = {
     "LOCATION_ID": ("LOCATION_ID",),
     "FILE": ("FILE",),
     "sdss_id": ("SDSS_ID",),
+    "release": ("RELEASE",),
     "v_astra": ("V_ASTRA",),
     "apred": ("APRED_VERS", "APRED"),
     "healpix": ("HEALPIX",),
@@ -127,16 +129,14 @@ def find_wanted(
     rows = _Rows(columns, where)
     if not rows.n_rows:
         raise BadInputError(f"{where}: the table has no rows, expected one for each star; download it again")
+    refuse_boss(meta, where)
     found = spectro_release(release, rows.versions(meta), where)
     kind = _kind(found, rows, spectra, where)
     gaia = gaia_release(found.gaia if gaia is None else gaia)
     stars = rows.stars(gaia.name)
     flow = CutFlow(stars["APOGEE_ID"])
-    key = "sdss_id" if kind == "mwmStar" else "APOGEE_ID"
-    snr = np.asarray(stars["SNR"], dtype=float)
-    best = np.zeros(len(stars), bool)
-    best[best_rows(np.asarray(stars[key]), -snr, list(stars.itercols()))] = True
-    stars = stars[flow.apply("one row a star", best, lambda i: "another row has more S/N")]
+    # The row whose labels `spfast ingest` will look at.
+    stars = stars[flow.apply("one row a star", best_allstar_rows(stars), lambda i: "another row is better")]
     if not every_star:
         stars = cut_apogee(stars, flow, config.replace(sample={"exclude_flagged": False}))
     stars["path"] = rows.paths(found, kind, rows.astra_version(meta), flow.rows)
@@ -235,6 +235,7 @@ class _Rows:
         table["source_id"] = np.where(ids > 0, ids, -1)
         if self.has("sdss_id"):
             table["sdss_id"] = self.whole("sdss_id")
+            table.update({name: self.text(name) for name in ("TELESCOPE", "release") if self.has(name)})
         for ours in _NEEDED:
             table[ours] = star_column(self._columns[ours], ours, f"{self._where}: column {self._columns[ours].name}")
         return table

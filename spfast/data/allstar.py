@@ -3,19 +3,22 @@
 import os
 import re
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 from astropy import units
 from astropy.table import Table
 
+from spfast.archive.releases import GAIA
 from spfast.data.columns import closest_names
+from spfast.data.gaia import WISE_COLUMNS
 from spfast.data.identifiers import source_ids, tmass_key
 from spfast.data.tables.names import no_column
-from spfast.data.tables.read import read_columns
+from spfast.data.tables.read import read_columns_and_meta
 from spfast.data.tables.values import check_plausible, star_column
 from spfast.errors import BadInputError, SpfastWarning
 
-__all__ = ["read_allstar"]
+__all__ = ["read_allstar", "refuse_boss"]
 
 #: Our name of each column, and the names that releases give it, in any case. None may mean something else elsewhere.
 _COLUMNS = {
@@ -107,7 +110,7 @@ def read_allstar(path: str | os.PathLike) -> Table:
     if not os.path.exists(path):
         raise BadInputError(f"{path}: cannot be read (no such file); check the path")
     galactic = {name: (name,) for name in _GALACTIC.values()}
-    columns, names = read_columns(path, {**_COLUMNS, **galactic, **_SDSS5, **_SDSS5_TEXTS})
+    columns, names, meta = read_columns_and_meta(path, {**_COLUMNS, **galactic, **_SDSS5, **_SDSS5_TEXTS})
     is_doppler = _keep_own_labels(columns, names)
     for ours in _REQUIRED:
         if ours not in columns and ours == "LOGG":
@@ -119,6 +122,7 @@ def read_allstar(path: str | os.PathLike) -> Table:
             raise no_column(path, ours, _COLUMNS[ours], names)
     if not len(columns["APOGEE_ID"]):
         raise BadInputError(f"{path}: the allStar table has no rows, expected one for each star; download it again")
+    refuse_boss(meta, path)
     table = Table()
     if "ASPCAPFLAG" in columns and columns["ASPCAPFLAG"].name.upper() == "RESULT_FLAGS":
         if _has_aspcap_results(columns, path):
@@ -147,6 +151,28 @@ def read_allstar(path: str | os.PathLike) -> Table:
         _add_galactic(table, columns, path)
     check_plausible(table, path)
     return table
+
+
+def refuse_boss(meta: Mapping, path: str | os.PathLike) -> None:
+    """Refuse a summary's table of BOSS: its stars have APOGEE spectra too, with other labels and S/N.
+
+    Parameters
+    ----------
+    meta : mapping
+        Of the table, from its header.
+    path : path-like
+        For messages.
+
+    Raises
+    ------
+    BadInputError
+    """
+    instrument = str(meta.get("INSTRMNT", "APOGEE")).strip().upper()
+    if instrument != "APOGEE":
+        raise BadInputError(
+            f"{path}: the table with rows is of {instrument} spectra (INSTRMNT), expected APOGEE; give a summary of "
+            "an APOGEE pipeline, such as astraAllStarASPCAP"
+        )
 
 
 def _keep_own_labels(columns, names):
@@ -179,7 +205,7 @@ def _add_sdss5(table, columns, path):
     versions = set(texts.get("v_astra", ())) - {""}
     if len(versions) == 1:
         table.meta["v_astra"] = _version(str(versions.pop()))
-    if "w1mpro" in table.colnames:
+    if set(WISE_COLUMNS) <= set(table.colnames):
         table.meta["wise"] = "unWISE"
     if "parallax" in table.colnames:
         releases = {text.lower().removeprefix("gaia").strip() for text in set(texts.get("gaia_release", ["dr3"]))}
@@ -189,7 +215,7 @@ def _add_sdss5(table, columns, path):
                 f"{path}: gaia_release is {' and '.join(sorted(releases))}, whose parallaxes have different zero "
                 "points; keep the stars of one"
             )
-        table.meta["gaia_release"] = releases.pop() if releases else None
+        table.meta["gaia_release"] = next(iter(releases & set(GAIA)), None)
         table.meta["gaia_release_reason"] = "tables of SDSS-V are matched with it"
 
 
