@@ -151,6 +151,13 @@ def test_a_number_that_is_given_wins_but_dr2_on_dr3_is_told(tmp_path):
     assert choose_zero_point(survey, Config().replace(fit={"zero_point_rule": "auto"}).fit)[1] == 0.029
 
 
+def test_the_zero_point_of_dr3_on_another_release_is_told(tmp_path):
+    pytest.importorskip("zero_point")
+    survey = of_release(tmp_path / "survey", "dr4", edit=gaia_dr3)
+    with pytest.warns(SpfastWarning, match=r"zero point lindegren2021 is that of Gaia DR3, but .* of Gaia DR4"):
+        assert choose_zero_point(survey, Config().replace(fit={"zero_point_rule": LINDEGREN}).fit).rule == LINDEGREN
+
+
 def test_the_release_and_the_reason_are_in_model_header_report_and_info(tmp_path):
     survey = of_release(tmp_path / "survey", "dr2")
     catalog = make_catalog(survey, 20.0, config=RAW, threads=1)

@@ -268,6 +268,12 @@ def test_packed_and_flat_files_give_the_same_survey(dr19, alone, options, tmp_pa
     np.testing.assert_array_equal(survey.feature_errors, alone.feature_errors)
     assert survey.features_origin == alone.features_origin
     assert all("/" not in name and name.endswith(".gz") for name in survey.stars["FILE"])
+    star = copy(dr19, tmp_path)
+    number = int(alone.stars["sdss_id"][0])
+    path = next(star.rglob(f"*-{number}.fits"))
+    for suffix in (".FITS", ".FITS.GZ"):
+        path = path.rename(path.with_name(f"mwmStar-0.6.0-{number}{suffix}"))
+        assert SpectrumFiles(star).mwm.find("0.6.0", number) == str(path.relative_to(star))
 
 
 def test_folders_of_the_archive_are_not_listed(dr19, monkeypatch):
