@@ -18,7 +18,7 @@ from spfast.data.tables.read import read_columns_and_meta
 from spfast.data.tables.values import check_plausible, star_column
 from spfast.errors import BadInputError, SpfastWarning
 
-__all__ = ["read_allstar", "refuse_boss"]
+__all__ = ["read_allstar", "refuse_boss", "with_prefix"]
 
 #: Our name of each column, and the names that releases give it, in any case. None may mean something else elsewhere.
 _COLUMNS = {
@@ -139,7 +139,7 @@ def read_allstar(path: str | os.PathLike) -> Table:
         table.meta["labels"] = "Doppler"
         text = f"{path}: its log g are Doppler's, not ASPCAP's: the cut on log g takes somewhat other stars"
         warnings.warn(text, SpfastWarning, stacklevel=2)
-    table["APOGEE_ID"] = _with_prefix(table["APOGEE_ID"])
+    table["APOGEE_ID"] = with_prefix(table["APOGEE_ID"])
     for ours in ("STARFLAG", "ASPCAPFLAG"):
         if ours in columns and columns[ours].dtype.kind == "i" and columns[ours].dtype.itemsize == _SIGNED_BYTES:
             # Bit 31 is the sign there. -1 is "no such flag".
@@ -225,8 +225,24 @@ def _version(text):
     return text if number is None else f"{number // 10**6}.{number // 10**3 % 1000}.{number % 1000}"
 
 
-def _with_prefix(names):
-    """Names with the 2M that APOGEE's files have, where a table leaves it out or writes 2MASS J."""
+def with_prefix(names):
+    """Return names with the 2M that APOGEE's files have, where a table leaves it out or writes 2MASS J.
+
+    Parameters
+    ----------
+    names : str array
+
+    Returns
+    -------
+    str array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spfast.data.allstar import with_prefix
+    >>> with_prefix(np.array(["2MASS J19485057+5005279", "VESTA"])).tolist()
+    ['2M19485057+5005279', 'VESTA']
+    """
     keys = tmass_key(names)
     bare = [not name.upper().startswith("2M") or name.upper().startswith("2MASS") for name in names]
     is_tmass = [_DESIGNATION.match(key) is not None for key in keys]
