@@ -245,7 +245,7 @@ class _Rows:
         return table
 
     def paths(self, release, kind, astra_version, chosen):
-        """Files of some rows below the archive's root, "" where the table does not name one, and why (str array, list)."""
+        """Files of some rows below the archive's root (str array), "" where the table names none, and why (list)."""
         template = release.paths[kind]
         columns = [self._names[chosen].tolist()]
         columns += [self.text(name)[chosen].tolist() for name in ("FILE", "TELESCOPE", "FIELD", "apred")]

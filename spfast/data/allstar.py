@@ -271,8 +271,15 @@ def _add_galactic(table, columns, path):
     pole = np.radians(_POLE_DEC)
     latitude = np.degrees(np.arcsin(np.sin(dec) * np.sin(pole) + np.cos(dec) * np.cos(pole) * np.cos(ra)))
     apart = np.abs(latitude - galactic["glat"])
-    if np.isfinite(apart).any() and np.nanmedian(apart) < _APART_MAX:
+    if not np.isfinite(apart).any():
+        return
+    if np.nanmedian(apart) < _APART_MAX:
         table.update(galactic)
+    elif "sdss_id" in columns:  # there they are nothing else
+        raise BadInputError(
+            f"{path}: ra and dec are {np.nanmedian(apart):.3g} deg off the latitude b (median), expected below "
+            f"{_APART_MAX:g}; is ra in hours, or was a column sorted without the others?"
+        )
 
 
 def _is_no_angle(column):

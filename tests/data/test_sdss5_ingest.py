@@ -367,6 +367,14 @@ def test_the_summarys_table_is_that_of_apogee_wherever_it_stands(dr19, tmp_path)
     assert len(read_allstar(tmp_path / "b.fits")) == len(table)
 
 
+@pytest.mark.parametrize("spoil", [lambda values: values / 15.0, lambda values: np.roll(values, 1)])
+def test_places_that_are_not_those_of_l_and_b_are_refused(dr19, tmp_path, spoil):
+    table = summary(dr19)
+    table["ra"] = spoil(np.asarray(table["ra"]))
+    with pytest.raises(BadInputError, match=r"ra and dec are .* deg off the latitude b .*; is ra in hours"):
+        read_allstar(write_summary(tmp_path / "a.fits", table))
+
+
 def test_missing_values_of_the_summary_are_missing(dr19, tmp_path):
     table = summary(dr19)
     table["bp_mag"][0], table["gaia_dr3_source_id"][1], table["obj"][2] = np.nan, -1, ""
