@@ -178,6 +178,11 @@ def test_parallaxes_of_another_release_in_the_side_table_are_refused(dr19, optio
         ingest(dr19 / SUMMARY, dr19, tmp_path / "epoch.fits", tmp_path / "s", **options)
 
 
+def test_a_side_table_without_a_column_of_gaias_is_refused(dr19):
+    with pytest.raises(BadInputError, match=r"truth.fits: has source_id and no other column under Gaia's names"):
+        parent_sample(dr19 / SUMMARY, dr19, dr19 / "truth.fits", None, load_config())
+
+
 def test_a_release_that_is_given_against_the_summarys_is_told(dr19):
     config = load_config(overrides={"sample": {"gaia_release": "dr2"}})
     with pytest.warns(SpfastWarning, match=r"gaia_release says dr2, but it is of Gaia DR3 \(tables of SDSS-V"):
