@@ -16,7 +16,7 @@ from spfast.config import Config
 from spfast.data.allstar import refuse_boss, with_prefix
 from spfast.data.cuts import CutFlow, cut_apogee
 from spfast.data.gaia_release import RELEASE_CARD
-from spfast.data.identifiers import source_ids, tmass_key
+from spfast.data.identifiers import sdss_ids, source_ids, tmass_key
 from spfast.data.match import best_allstar_rows
 from spfast.data.tables.names import no_column
 from spfast.data.tables.read import read_columns_and_meta
@@ -238,7 +238,7 @@ class _Rows:
             ids = source_ids(column, f"{self._where}: column {column.name}")
         table["source_id"] = np.where(ids > 0, ids, -1)
         if self.has("sdss_id"):
-            table["sdss_id"] = self.whole("sdss_id")
+            table["sdss_id"] = sdss_ids(self._columns["sdss_id"], f"{self._where}: column sdss_id")
             table.update({name: self.text(name) for name in ("TELESCOPE", "release") if self.has(name)})
         for ours in _NEEDED:
             table[ours] = star_column(self._columns[ours], ours, f"{self._where}: column {self._columns[ours].name}")

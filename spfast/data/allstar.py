@@ -12,7 +12,7 @@ from astropy.table import Table
 from spfast.archive.releases import GAIA
 from spfast.data.columns import closest_names
 from spfast.data.gaia import WISE_COLUMNS
-from spfast.data.identifiers import source_ids, tmass_key
+from spfast.data.identifiers import sdss_ids, source_ids, tmass_key
 from spfast.data.tables.names import no_column
 from spfast.data.tables.read import read_columns_and_meta
 from spfast.data.tables.values import check_plausible, star_column
@@ -191,8 +191,8 @@ def _add_sdss5(table, columns, path):
     for ours in _SDSS5:
         if ours in columns:
             where = f"{path}: column {columns[ours].name}"
-            values = columns[ours]
-            table[ours] = source_ids(values, where) if ours == "source_id" else star_column(values, ours, where)
+            read = {"source_id": source_ids, "sdss_id": sdss_ids}.get(ours)
+            table[ours] = star_column(columns[ours], ours, where) if read is None else read(columns[ours], where)
     texts = {
         name: star_column(columns[name], name, f"{path}: column {columns[name].name}", "U")
         for name in _SDSS5_TEXTS

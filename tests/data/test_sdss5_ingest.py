@@ -372,6 +372,15 @@ def test_the_summarys_table_is_that_of_apogee_wherever_it_stands(dr19, tmp_path)
     assert len(read_allstar(tmp_path / "b.fits")) == len(table)
 
 
+def test_numbers_of_stars_that_were_rounded_are_refused(dr19, tmp_path):
+    table = summary(dr19)
+    table["sdss_id"] = [f"{number:.6e}" for number in table["sdss_id"]]
+    path = write_summary(tmp_path / "astraAllStarASPCAP-0.6.0.fits", table)
+    for read in (read_allstar, find_wanted):
+        with pytest.raises(BadInputError, match=r"column sdss_id: all of .* numbers end in 0 .*, they were rounded"):
+            read(path)
+
+
 @pytest.mark.parametrize("spoil", [lambda values: values / 15.0, lambda values: np.roll(values, 1)])
 def test_places_that_are_not_those_of_l_and_b_are_refused(dr19, tmp_path, spoil):
     table = summary(dr19)
