@@ -28,7 +28,7 @@ def add_array_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--table",
         metavar="FILE",
-        help="the stars, in the order of the arrays' rows (for --xp in any); default: in FILE",
+        help="the stars, in the order of the arrays' rows (in any if FILE has their ids); default: in FILE",
     )
     group.add_argument("--id", metavar="NAME", help="column of the table that names the stars (default: as usual)")
     group.add_argument("--source-id", metavar="NAME", help="column of Gaia's source_id (default: as usual)")

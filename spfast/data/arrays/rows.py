@@ -1,17 +1,22 @@
 """Blocks of arrays to feature columns: flux over its continuum as ln flux, or columns over their scatter."""
 
 import itertools
+import warnings
 
 import numpy as np
 
 from spfast.data.spectra.continuum import MIN_PIXELS_PER_COEFFICIENT
-from spfast.errors import BadInputError
+from spfast.errors import BadInputError, SpfastWarning
 from spfast.kernels.continuum import FEW_CONTINUUM_PIXELS, NOT_POSITIVE, OK, spectrum_row
 
-__all__ = ["FluxRows", "ValueRows", "detectors"]
+__all__ = ["FluxRows", "ValueRows", "detectors", "refuse_other_flux"]
 
 #: A step in wavelength so many times the one before and the one after begins another detector.
 _JUMP = 8.0
+#: A median relative error of flux below it is none.
+_ERROR_MIN = 1e-6
+#: Columns so many scatters from 0 keep less than three digits of them in single precision.
+_FARTHEST = 1e4
 
 
 def detectors(wavelength):
@@ -41,6 +46,40 @@ def detectors(wavelength):
     gaps = np.flatnonzero(step > _JUMP * np.maximum(before, after)) + 1
     bounds = [0, *gaps.tolist(), wavelength.size]
     return list(itertools.pairwise(bounds))
+
+
+def refuse_other_flux(values, errors, own):
+    """Refuse flux that is not normalised but should be, or is in another unit than its errors; warn if most is bad.
+
+    Parameters
+    ----------
+    values, errors : float32 array, shape (n_stars, n_columns)
+        A sample of stars as `FluxRows.rows` makes them.
+    own : dict
+        ``normalized`` and ``clip``.
+    """
+    good = np.isfinite(errors)
+    if not good.any():
+        return
+    low, high = np.log(np.asarray(own["clip"], dtype=np.float32))
+    outside = np.mean((values[good] <= low) | (values[good] >= high))
+    if own["normalized"] and outside > 0.5:
+        raise BadInputError(
+            f"flux: {outside:.0%} of it is beyond {own['clip'][0]:g} to {own['clip'][1]:g}, expected a continuum near "
+            "1; normalise it, or say that it is not: normalized=False (--not-normalized)"
+        )
+    if np.median(errors[good]) < _ERROR_MIN:
+        raise BadInputError(
+            f"error: its median is {np.median(errors[good]):.3g} of the flux, which no spectrograph reaches; are both "
+            "in one unit, and is it an error, not an ivar?"
+        )
+    if good.mean() < 0.5:
+        warnings.warn(
+            f"{1 - good.mean():.0%} of the flux is bad: its error or ivar, or the mask, in which anything but 0 is "
+            "bad; check them",
+            SpfastWarning,
+            stacklevel=6,
+        )
 
 
 class FluxRows:
@@ -173,11 +212,18 @@ class ValueRows:
         error[~good], scaled[~good] = np.inf, 0.0
         return scaled, error, good, ["" if some else "no good value" for some in good.any(axis=1)]
 
-    def find_scale(self, values, errors):
+    def find_scale(self, values, errors, names):
         """Take each column's scatter, half the 16 to 84 percentile width over a sample of stars, as its scale."""
         good = np.isfinite(errors)
         for column in range(self.n_columns):
             x = values[good[:, column], column]
             low, high = np.percentile(x, [16.0, 84.0]) if x.size else (0.0, 0.0)
-            spread = (high - low) / 2 or (x.std() if x.size else 0.0) or (np.abs(x).max() if x.size else 0.0)
+            if not high > low and x.size:  # numpy's std of equal values is not always 0
+                low, high = (-x.std(), x.std()) if np.ptp(x) > 0 else (-np.abs(x).max(), np.abs(x).max())
+            spread = (high - low) / 2
             self.scale[column] = spread if np.isfinite(spread) and spread > 0 else 1.0
+            if x.size and np.abs(np.median(x)) > _FARTHEST * self.scale[column]:
+                raise BadInputError(
+                    f"columns: {names[column]} has the median {np.median(x):.6g} and the scatter {spread:.3g}, which "
+                    "single precision, in which features are kept, would lose; subtract the median of each such column"
+                )
