@@ -59,8 +59,9 @@ def assert_same(one, other):
         {"flux": Masked(SPOILT * units.one, mask=BAD)},
         {"flux": SPOILT, "mask": np.ma.array(np.zeros(BAD.shape, "i2"), mask=BAD), "bad_bits": 4},
         {"flux": SPOILT, "mask": BAD.astype(">f4")},
+        {"flux": SPOILT, "mask": np.where(BAD, np.nan, 0.0)},
     ],
-    ids=["flux", "error", "ivar", "column", "quantity", "mask", "float"],
+    ids=["flux", "error", "ivar", "column", "quantity", "mask", "float", "nan"],
 )
 def test_masked_values_are_bad(write, given):
     assert_same(write(**given), write(flux=SPOILT, mask=BAD, name="plain"))
@@ -88,14 +89,42 @@ def test_descending_wavelengths_are_refused(write):
 
 @pytest.mark.parametrize("scale", [5.0, 300.0, 1e-17])
 def test_flux_that_is_not_normalised_but_said_to_be_is_refused(write, scale):
-    with pytest.raises(BadInputError, match=r"normalized=False|an ivar, or in another unit"):
+    with pytest.raises(BadInputError, match=r"half of its flux is not between 0.01 and 3; is it normalised\?"):
         write(flux=scale * FLUX, error=scale * ERROR)
+
+
+def test_a_star_without_light_is_left_out(write):
+    survey = write(flux=np.where(np.arange(N_STARS)[:, None] == 2, 0.0, FLUX))
+    assert survey.rejected["detail"].tolist() == ["half of its flux is not between 0.01 and 3; is it normalised?"]
+
+
+@pytest.mark.parametrize("number", [-9999.0, -999.0])
+def test_numbers_that_stand_for_none_are_bad_pixels(write, number):
+    assert_same(write(flux=np.where(BAD, number, FLUX)), write(mask=BAD, name="plain"))
+
+
+def test_the_index_of_a_pandas_table_may_be_the_id(write):
+    pandas = pytest.importorskip("pandas")
+    assert_same(write(pandas.DataFrame(TABLE).set_index("sobject_id")), write(name="plain"))
+
+
+def test_flux_may_be_the_first_image_of_a_file_which_must_be_whole(write, tmp_path):
+    hdus = [fits.PrimaryHDU(FLUX), fits.ImageHDU(ERROR, name="ERROR"), fits.table_to_hdu(Table(TABLE))]
+    path = tmp_path / "a.fits"
+    fits.HDUList(hdus).writeto(path)
+    assert_same(write(None, path), write(wavelength=None, name="plain"))
+    path.write_bytes(path.read_bytes()[:12000])
+    with pytest.raises(BadInputError, match=r"a.fits: cannot be read as FITS images \(File may have been truncated"):
+        write(TABLE, path, name="cut")
+    Table(TABLE | {"flux": FLUX}).write(tmp_path / "t.fits")
+    with pytest.raises(BadInputError, match=r"t.fits: has no image; expected FLUX, ERROR"):
+        write(None, tmp_path / "t.fits", name="no")
 
 
 def test_errors_of_another_unit_than_the_flux_are_refused(write):
     with pytest.raises(BadInputError, match="which no spectrograph reaches"):
         write(error=1e-17 * ERROR, normalized=False)
-    with pytest.raises(BadInputError, match="whether the mask marks good values"):
+    with pytest.raises(BadInputError, match="does the mask mark good values"):
         write(mask=np.ones(FLUX.shape, bool))
 
 
@@ -232,6 +261,15 @@ def test_groups_of_an_hdf5_file_are_arms(write, tmp_path):
     plain = write(TABLE, of_each["flux"], error=of_each["error"], wavelength=wavelength, name="plain")
     assert_same(arms, plain)
     assert arms.layout == plain.layout
+
+
+def test_a_group_for_each_star_is_refused(write, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for star in range(120):
+            file[f"{star}/flux"] = FLUX[0]
+    with pytest.raises(BadInputError, match="has 120 fluxes; expected one array with a row for each star"):
+        write(TABLE, tmp_path / "a.h5")
 
 
 def test_structs_of_two_arms_are_not_taken_for_one(write, tmp_path):

@@ -1,6 +1,8 @@
 """Arrays of spectra or other columns, one row a star, read by blocks: npy, FITS images, Parquet lists, HDF5."""
 
 import os
+import warnings
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -10,6 +12,7 @@ from astropy import units
 from astropy.io import fits
 from astropy.table import Table
 
+from spfast.config import MISSING_NUMBERS
 from spfast.data.tables.parquet_tables import need_pyarrow, parquet_column
 from spfast.data.tables.stored import UnreadType
 from spfast.data.tables.values import unit_factor
@@ -27,12 +30,14 @@ _IVAR_MIN = 1.0001e-20
 _WAVELENGTHS = (2000.0, 1e6)
 #: Names of the parts in files, in any case, the first best; in names of npy files they take the place of "flux".
 NAMES = {
-    "flux": ("flux", "spectrum", "spectra"),
+    "flux": ("flux", "spectrum", "spectra", "primary"),
     "error": ("error", "flux_error", "sigma", "uncertainty", "err"),
     "ivar": ("ivar", "flux_ivar", "invvar"),
     "mask": ("mask", "pixel_flags", "pix_bitmask", "bitmask"),
     "wavelength": ("wavelength", "wave", "lambda", "loglam"),
 }
+#: More arms than any spectrograph has are something else, e.g. a group for each star.
+_MOST_ARMS = 99
 _PARQUET, _HDF5, _FITS = (".parquet", ".parq"), (".h5", ".hdf5"), (".fits", ".fit", ".fts")
 
 
@@ -119,10 +124,10 @@ class Arrays:
         given = np.asarray(part["ivar" if "ivar" in part else "error"][rows], dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             errors = 1.0 / np.sqrt(np.where(given > _IVAR_MIN, given, np.nan)) if "ivar" in part else given.copy()
-        bad = ~(np.isfinite(values) & np.isfinite(errors) & (errors > 0))
+        bad = ~(np.isfinite(values) & np.isfinite(errors) & (errors > 0)) | np.isin(values, MISSING_NUMBERS)
         if "mask" in part:
             mask = np.asarray(part["mask"][rows])
-            mask = mask if mask.dtype.kind in "iub" else np.nan_to_num(mask).astype(np.int64)
+            mask = mask if mask.dtype.kind in "iub" else np.where(np.isfinite(mask), mask, -1).astype(np.int64)
             bad |= mask != 0 if self._bad_bits is None else (mask.astype(np.int64) & self._bad_bits) != 0
         values[bad], errors[bad] = 0.0, np.nan
         return values, errors
@@ -301,6 +306,8 @@ def _named(names, given, path):
         ends = tuple(f"{mark}{word}" for mark in "_/." for word in NAMES["flux"])
         ending = ((name, next((end for end in ends if name.lower().endswith(end)), None)) for name in names)
         arms = {name[: -len(end)]: end[0] for name, end in ending if end is not None}
+        if len(arms) > _MOST_ARMS:
+            raise BadInputError(f"{path}: has {len(arms):,} fluxes; expected one array with a row for each star")
         found = {arm: _parts_of(f"{arm}{mark}", names, given, path) for arm, mark in arms.items()}
     if not found:
         raise BadInputError(f"{path}: has no flux, only {', '.join(list(names)[:12]) or 'nothing'}; name it FLUX")
@@ -310,7 +317,8 @@ def _named(names, given, path):
 def _short(names, mark):
     """Names by their last parts as well, where one alone has it (dict of str)."""
     last = [name.rpartition(mark)[2] for name in names]
-    alone = {short: name for short, name in zip(last, names, strict=True) if last.count(short) == 1}
+    times = Counter(last)
+    alone = {short: name for short, name in zip(last, names, strict=True) if times[short] == 1}
     return alone | {name: name for name in names}
 
 
@@ -361,11 +369,19 @@ class _Image:
 def _open_fits(path, given, bad_bits):
     check_file(path)
     with ExitStack() as stack:
-        with reading(path, "cannot be read as FITS images"):
-            hdus = stack.enter_context(fits.open(path, memmap=False))  # a map has no scaled integers
+        with reading(path, "cannot be read as FITS images"), warnings.catch_warnings():
+            warnings.filterwarnings("error", message="File may have been truncated")
+            # Opened here, for astropy leaves a file open that it cannot read; not mapped, for scaled integers.
+            file = stack.enter_context(open(path, "rb"))
+            hdus = stack.enter_context(fits.open(file, memmap=False))
+            len(hdus)  # reads them all
         all_images = [hdu for hdu in hdus if hdu.is_image and len(hdu.shape) in (1, 2)]
         extensions = [hdu.name or "PRIMARY" for hdu in all_images]
         images = dict(zip(extensions, all_images, strict=True))
+        if not images:
+            raise BadInputError(
+                f"{path}: has no image; expected FLUX, ERROR, ... as images, or list columns of Parquet"
+            )
         parts = {}
         for arm, names in _named(images, _texts(given, path), path).items():
             twice = next((own for own in names.values() if extensions.count(own) > 1), None)

@@ -9,7 +9,7 @@ from spfast.data.spectra.continuum import MIN_PIXELS_PER_COEFFICIENT
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.kernels.continuum import FEW_CONTINUUM_PIXELS, NOT_POSITIVE, OK, spectrum_row
 
-__all__ = ["FluxRows", "ValueRows", "detectors", "refuse_other_flux"]
+__all__ = ["FluxRows", "ValueRows", "check_flux_errors", "detectors"]
 
 #: A step in wavelength so many times the one before and the one after begins another detector.
 _JUMP = 8.0
@@ -48,26 +48,17 @@ def detectors(wavelength):
     return list(itertools.pairwise(bounds))
 
 
-def refuse_other_flux(values, errors, own):
-    """Refuse flux that is not normalised but should be, or is in another unit than its errors; warn if most is bad.
+def check_flux_errors(errors):
+    """Refuse errors that are in another unit than the flux; warn if most of it is bad.
 
     Parameters
     ----------
-    values, errors : float32 array, shape (n_stars, n_columns)
-        A sample of stars as `FluxRows.rows` makes them.
-    own : dict
-        ``normalized`` and ``clip``.
+    errors : float32 array, shape (n_stars, n_columns)
+        Of a sample of stars as `FluxRows.rows` makes them.
     """
     good = np.isfinite(errors)
     if not good.any():
         return
-    low, high = np.log(np.asarray(own["clip"], dtype=np.float32))
-    outside = np.mean((values[good] <= low) | (values[good] >= high))
-    if own["normalized"] and outside > 0.5:
-        raise BadInputError(
-            f"flux: {outside:.0%} of it is beyond {own['clip'][0]:g} to {own['clip'][1]:g}, expected a continuum near "
-            "1; normalise it, or say that it is not: normalized=False (--not-normalized)"
-        )
     if np.median(errors[good]) < _ERROR_MIN:
         raise BadInputError(
             f"error: its median is {np.median(errors[good]):.3g} of the flux, which no spectrograph reaches; are both "
@@ -111,6 +102,7 @@ class FluxRows:
     def __init__(self, ranges, wavelengths, names, config, normalized, windows=None, continuum=None):
         norm, clip = config.normalization, config.features
         self._names, self._normalized, self.n_columns = names, normalized, ranges[-1][1]
+        self._low, self._high = clip.flux_min, clip.flux_max
         degree, n = norm.chebyshev_degree, self.n_columns
         where = np.concatenate(wavelengths)
         self.continuum = np.full(n, windows is None and not normalized)
@@ -170,6 +162,9 @@ class FluxRows:
             if not self._normalized:  # in any unit: single precision holds 1e-17 erg, but not its square
                 level = np.median(np.abs(flux[np.isfinite(error)])) if np.isfinite(error).any() else 1.0
                 flux, error = flux / (level or 1.0), error / (level or 1.0)
+            elif np.isfinite(error).any() and not self._low < np.median(flux[np.isfinite(error)]) < self._high:
+                failures.append(f"half of its flux is not between {self._low:g} and {self._high:g}; is it normalised?")
+                continue
             flux, error = (np.ascontiguousarray(x, dtype=np.float32) for x in (flux, error))
             status, chip, n_bad = spectrum_row(
                 flux, error, _NO_MASK, 0, self._normalized, *self._arguments, usable, out[0, i], out[1, i]

@@ -11,7 +11,7 @@ import numpy as np
 from spfast.blas import one_blas_thread
 from spfast.config import Config
 from spfast.data.arrays.read import open_arrays
-from spfast.data.arrays.rows import FluxRows, ValueRows, detectors, refuse_other_flux
+from spfast.data.arrays.rows import FluxRows, ValueRows, check_flux_errors, detectors
 from spfast.data.arrays.table import own_ids, star_table
 from spfast.data.arrays.xp import read_xp
 from spfast.data.columns import STAR_COLUMNS, conform_stars
@@ -220,14 +220,14 @@ def _write(path, material, stars, id, bands, names, training, recipe, config, ow
     if not found.usable.any() or len(found.failures) == len(at):
         first = next(iter(found.failures.values()), "no value is good in any star")
         raise BadInputError(
-            f"{path}: none of the {len(at):,} stars can be used (the first: {first}); check the arrays, e.g. "
-            "whether the error is an ivar, or in another unit, and whether the mask marks good values"
+            f"{path}: none of the {len(at):,} stars can be used (the first: {first}); check the arrays: is the "
+            "error an ivar, or in another unit; is the flux normalised, as is said; does the mask mark good values?"
         )
     good = np.ones(len(at), bool)
     good[list(found.failures)] = False
     flow.apply("spectrum" if layout.is_spectrum else "columns", good, lambda i: found.failures[i])
     if own["kind"] == PIXEL:
-        refuse_other_flux(*found.sample, own)
+        check_flux_errors(found.sample[1])
     # 3.
     chosen = found.usable
     if recipe is not None:

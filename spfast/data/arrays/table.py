@@ -131,7 +131,7 @@ def _named(table, what):
     if isinstance(table, str | os.PathLike):
         return str(table), read_table(table)
     if type(table).__module__.partition(".")[0] == "pandas":
-        return what, Table.from_pandas(table)
+        return what, Table.from_pandas(table, index=any(name is not None for name in table.index.names))
     try:
         return what, table if isinstance(table, Table) else Table(table)
     except (TypeError, ValueError) as error:
