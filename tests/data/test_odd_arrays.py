@@ -10,6 +10,7 @@ from astropy.time import Time
 from astropy.utils.masked import Masked
 
 import spfast
+from spfast.cli import main
 from spfast.config import Config
 from spfast.errors import BadInputError, SpfastWarning
 
@@ -146,12 +147,25 @@ def test_a_mask_of_most_values_is_warned_of(write):
         ({"magnitudes": []}, "magnitudes: none, expected a band"),
         ({"error": [[0.1, 0.1], [0.1]]}, "error: list that is no array"),
         ({"magnitudes": {"i": ("parallax_error", 0.01), "j": ("flux", 0.1)}}, "magnitude j, .* are they fluxes"),
+        ({"windows": [(5000, 5100)]}, "windows: are where the continuum is of flux that is not normalised"),
         ({"training": "training_set"}, "training: training_set is a survey's own column"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(write, options, message):
     with pytest.raises(BadInputError, match=message):
         write(table=TABLE | {"flux": np.full(N_STARS, 1e5)}, **options)
+
+
+def test_flux_of_another_kind_is_not_taken_after_a_survey(write):
+    plain = write(name="plain")
+    with pytest.raises(BadInputError, match=r"made of flux that was normalised before, these arrays are flux over a"):
+        write(like=plain, normalized=False)
+
+
+def test_a_band_that_is_named_twice_is_refused(tmp_path, capsys):
+    words = f"ingest --arrays {tmp_path}/flux.npy -o {tmp_path}/s --magnitudes G G=phot_g_mean_mag,0.1"
+    assert main(words.split()) == 2
+    assert "--magnitudes: names a band twice" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("no", ["False", "no", 0.0, np.nan, b"0", None], ids=str)

@@ -164,6 +164,11 @@ def write_survey(
     if like is not None:
         recipe = like.read_recipe() if isinstance(like, Survey) else read_recipe(like)[0]
         own = _taken_after(recipe, like, own)
+    if own["windows"] and (own["normalized"] or own["kind"] == OTHER):
+        raise BadInputError(
+            "windows: are where the continuum is of flux that is not normalised; leave them out, or say that it is "
+            "not: normalized=False (--not-normalized)"
+        )
     if gaia_release is not None:
         config = config.replace(sample={"gaia_release": gaia_release})
     if sum(x is not None for x in (flux, columns, xp)) != 1:
@@ -455,7 +460,7 @@ def _taken_after(recipe, like, own):
     if theirs is None:
         raise BadInputError(f"{like}: is not made of arrays; give as like a survey of write_survey, or a model of one")
     kind, normalized, xp = theirs
-    if (kind, xp) != (own["kind"], own["xp"]):
+    if (kind, xp) != (own["kind"], own["xp"]) or (normalized and not own["normalized"]):
         raise BadInputError(f"{like}: is made of {told[0]}, these arrays are {_what(own)}")
     norm, features = recipe.config["normalization"], recipe.config["features"]
     made = {"normalized": bool(normalized), "windows": None, "order": norm["chebyshev_degree"], "kind": kind, "xp": xp}
