@@ -34,14 +34,28 @@ ERROR = np.full(FLUX.shape, 0.005)
 SPOILT = np.where(BAD, 0.5, FLUX)
 
 
-@pytest.fixture
-def write(tmp_path):
+def write_into(folder):
     def writer(table=TABLE, flux=FLUX, name="survey", **options):
         if isinstance(flux, np.ndarray | dict):
             options = {"error": ERROR, "wavelength": WAVELENGTH} | options
-        return spfast.write_survey(tmp_path / name, table, flux, config=NO_RANK, threads=1, **options)
+        return spfast.write_survey(folder / name, table, flux, config=NO_RANK, threads=1, **options)
 
     return writer
+
+
+@pytest.fixture
+def write(tmp_path):
+    return write_into(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return write_into(tmp_path_factory.mktemp("plain"))()
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory):
+    return write_into(tmp_path_factory.mktemp("masked"))(flux=SPOILT, mask=BAD)
 
 
 def assert_same(one, other):
@@ -60,16 +74,16 @@ def assert_same(one, other):
         {"flux": Masked(SPOILT * units.one, mask=BAD)},
         {"flux": SPOILT, "mask": np.ma.array(np.zeros(BAD.shape, "i2"), mask=BAD), "bad_bits": 4},
         {"flux": SPOILT, "mask": BAD.astype(">f4")},
+        {"flux": SPOILT, "mask": BAD, "bad_bits": 4},
         {"flux": SPOILT, "mask": np.where(BAD, np.nan, 0.0)},
     ],
-    ids=["flux", "error", "ivar", "column", "quantity", "mask", "float", "nan"],
+    ids=["flux", "error", "ivar", "column", "quantity", "mask", "float", "bool", "nan"],
 )
-def test_masked_values_are_bad(write, given):
-    assert_same(write(**given), write(flux=SPOILT, mask=BAD, name="plain"))
+def test_masked_values_are_bad(write, given, masked):
+    assert_same(write(**given), masked)
 
 
-def test_units_of_arrays_are_converted(write):
-    plain = write(name="plain")
+def test_units_of_arrays_are_converted(write, plain):
     flux, error = FLUX * units.Jy, 1000.0 * ERROR * units.mJy
     for i, noise in enumerate(({"error": error}, {"error": None, "ivar": error**-2})):
         assert_same(write(flux=flux, wavelength=WAVELENGTH / 10 * units.nm, name=str(i), **noise), plain)
@@ -100,13 +114,13 @@ def test_a_star_without_light_is_left_out(write):
 
 
 @pytest.mark.parametrize("number", [-9999.0, -999.0])
-def test_numbers_that_stand_for_none_are_bad_pixels(write, number):
-    assert_same(write(flux=np.where(BAD, number, FLUX)), write(mask=BAD, name="plain"))
+def test_numbers_that_stand_for_none_are_bad_pixels(write, number, masked):
+    assert_same(write(flux=np.where(BAD, number, FLUX)), masked)
 
 
-def test_the_index_of_a_pandas_table_may_be_the_id(write):
+def test_the_index_of_a_pandas_table_may_be_the_id(write, plain):
     pandas = pytest.importorskip("pandas")
-    assert_same(write(pandas.DataFrame(TABLE).set_index("sobject_id")), write(name="plain"))
+    assert_same(write(pandas.DataFrame(TABLE).set_index("sobject_id")), plain)
 
 
 def test_flux_may_be_the_first_image_of_a_file_which_must_be_whole(write, tmp_path):
@@ -156,8 +170,7 @@ def test_options_that_mean_nothing_are_refused(write, options, message):
         write(table=TABLE | {"flux": np.full(N_STARS, 1e5)}, **options)
 
 
-def test_flux_of_another_kind_is_not_taken_after_a_survey(write):
-    plain = write(name="plain")
+def test_flux_of_another_kind_is_not_taken_after_a_survey(write, plain):
     with pytest.raises(BadInputError, match=r"made of flux that was normalised before, these arrays are flux over a"):
         write(like=plain, normalized=False)
 
@@ -295,10 +308,10 @@ def test_structs_of_two_arms_are_not_taken_for_one(write, tmp_path):
         write(None, tmp_path / "a.parquet")
 
 
-def test_names_of_npy_files_may_be_in_capitals(write, tmp_path):
+def test_names_of_npy_files_may_be_in_capitals(write, tmp_path, masked):
     for name, values in (("FLUX", SPOILT), ("ERROR", ERROR), ("MASK", BAD), ("WAVELENGTH", WAVELENGTH)):
         np.save(tmp_path / f"X_{name}.npy", values)
-    assert_same(write(TABLE, tmp_path / "X_FLUX.npy"), write(flux=SPOILT, mask=BAD, name="plain"))
+    assert_same(write(TABLE, tmp_path / "X_FLUX.npy"), masked)
 
 
 def test_a_constant_column_has_its_size_as_scale(write):

@@ -128,7 +128,8 @@ class Arrays:
         if "mask" in part:
             mask = np.asarray(part["mask"][rows])
             mask = mask if mask.dtype.kind in "iub" else np.where(np.isfinite(mask), mask, -1).astype(np.int64)
-            bad |= mask != 0 if self._bad_bits is None else (mask.astype(np.int64) & self._bad_bits) != 0
+            every = self._bad_bits is None or mask.dtype.kind == "b"  # true and false have no bits
+            bad |= mask != 0 if every else (mask.astype(np.int64) & self._bad_bits) != 0
         values[bad], errors[bad] = 0.0, np.nan
         return values, errors
 
