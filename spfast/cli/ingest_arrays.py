@@ -28,7 +28,7 @@ def add_array_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--table",
         metavar="FILE",
-        help="the stars, in the order of the arrays' rows (for --xp in any); default: in FILE",
+        help="the stars, in the order of the arrays' rows (in any if FILE has their ids); default: in FILE",
     )
     group.add_argument("--id", metavar="NAME", help="column of the table that names the stars (default: as usual)")
     group.add_argument("--source-id", metavar="NAME", help="column of Gaia's source_id (default: as usual)")
@@ -75,7 +75,7 @@ def is_of_arrays(args: argparse.Namespace) -> bool:
     given = [name for name in foreign if getattr(args, name, None) not in (None, False)]
     if given:
         option = "--" + given[0].replace("_", "-")
-        needs = "is for --allstar, not for arrays" if of_arrays else "needs --arrays or --xp"
+        needs = "is for APOGEE's files, not for arrays" if of_arrays else "needs --arrays or --xp"
         raise BadInputError(f"{option}: {needs}; leave it out")
     return of_arrays
 
@@ -88,7 +88,10 @@ def ingest_arrays(args: argparse.Namespace):
     given = {name: getattr(args, name) for name in (*named, "error_max", "training", "gaia", "like")}
     given["columns" if args.columns else "flux"] = args.arrays
     if args.magnitudes:
-        given["magnitudes"] = dict(_band(text) for text in args.magnitudes)
+        bands = [_band(text) for text in args.magnitudes]
+        given["magnitudes"] = dict(bands)
+        if len(given["magnitudes"]) < len(bands):
+            raise BadInputError("--magnitudes: names a band twice; leave one")
     return write_survey(
         args.output,
         args.table,

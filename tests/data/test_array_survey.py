@@ -199,7 +199,7 @@ def test_the_command_makes_the_same_survey(galah, tmp_path, capsys):
     assert main(words.split()) == 0
     assert "80 stars x" in capsys.readouterr().out
     assert open_survey(tmp_path / "o").survey_hash == reference.survey_hash
-    refused = (" --allstar a.fits", "--allstar: is for --allstar, not"), (" --windows 5-4", "a lower and an upper")
+    refused = (" --allstar a.fits", "--allstar: is for APOGEE's files, not"), (" --windows 5-4", "a lower and an upper")
     for more, text in refused:
         assert main(f"{words}{more} -o {tmp_path}/p".split()) == 2
         assert text in capsys.readouterr().err

@@ -134,3 +134,36 @@ def test_a_file_without_these_stars_or_columns_is_refused(mock, tmp_path):
     (tmp_path / "bad.csv").write_text((tmp_path / "two.csv").read_text().replace("(", "(x"))
     with pytest.raises(BadInputError, match=r"expected numbers in \(...\) or \[...\]"):
         spfast.write_survey(tmp_path / "s", table, xp=tmp_path / "bad.csv")
+
+
+def test_a_csv_file_cut_short_within_a_row_is_refused(mock, tmp_path):
+    _, table, records, _ = mock
+    write_csv(tmp_path / "xp.csv", records)
+    text = (tmp_path / "xp.csv").read_text()
+    (tmp_path / "xp.csv").write_text(text[: text.rindex(",")])  # within the last array
+    with pytest.raises(BadInputError, match=r"rp_coefficient_errors has .* without an end; the file is cut short"):
+        spfast.write_survey(tmp_path / "s", table, xp=tmp_path / "xp.csv")
+
+
+def test_identifiers_of_a_csv_file_that_went_through_a_float_are_refused(mock, tmp_path):
+    _, table, records, _ = mock
+    table = table.copy()
+    numbers = np.random.default_rng(8).integers(2**53, 2**55, len(table)) * 128
+    table["gaia_source_id"] = numbers
+    write_csv(tmp_path / "xp.csv", [(int(float(n)), *r[1:]) for n, r in zip(numbers.tolist(), records, strict=True)])
+    with pytest.raises(BadInputError, match=r"xp.csv: column source_id: .* they went through a float64"):
+        spfast.write_survey(tmp_path / "s", table, xp=tmp_path / "xp.csv")
+
+
+def test_stars_without_an_identifier_have_no_spectrum_and_one_spectrum_is_of_one_star(mock, tmp_path):
+    _, table, records, _ = mock
+    table = table.copy()
+    write_csv(tmp_path / "xp.csv", [(-1, *records[5][1:]), *records])
+    text = (tmp_path / "xp.csv").read_text()
+    (tmp_path / "xp.csv").write_text("\ufeff" + text, encoding="utf-8")  # as spreadsheets begin a file
+    table["gaia_source_id"][:2] = -1
+    survey = spfast.write_survey(tmp_path / "s", table, xp=tmp_path / "xp.csv", threads=1)
+    assert not set(table["obsid"][:2].astype(str)) & set(survey.stars["APOGEE_ID"])
+    table["gaia_source_id"][:2] = table["gaia_source_id"][3]
+    with pytest.raises(BadInputError, match=r"stands in 3 rows, and XP has one spectrum of it"):
+        spfast.write_survey(tmp_path / "s2", table, xp=tmp_path / "xp.csv")

@@ -1,16 +1,21 @@
 """Arrays of spectra or other columns, one row a star, read by blocks: npy, FITS images, Parquet lists, HDF5."""
 
 import os
+import warnings
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
+from astropy import units
 from astropy.io import fits
 from astropy.table import Table
 
+from spfast.config import MISSING_NUMBERS
 from spfast.data.tables.parquet_tables import need_pyarrow, parquet_column
 from spfast.data.tables.stored import UnreadType
+from spfast.data.tables.values import unit_factor
 from spfast.data.untrusted import check_file
 from spfast.errors import BadInputError, reading
 from spfast.files import check_regular
@@ -21,14 +26,18 @@ __all__ = ["BLOCK", "Arrays", "open_arrays"]
 BLOCK = 256
 #: An inverse variance of no more than this is none: SDSS's pipelines write it where the error is 1e10.
 _IVAR_MIN = 1.0001e-20
+#: Bounds of wavelengths [Angstrom]: no survey sees giants further out, and optical and near infrared nm are below.
+_WAVELENGTHS = (2000.0, 1e6)
 #: Names of the parts in files, in any case, the first best; in names of npy files they take the place of "flux".
 NAMES = {
-    "flux": ("flux", "spectrum", "spectra"),
+    "flux": ("flux", "spectrum", "spectra", "primary"),
     "error": ("error", "flux_error", "sigma", "uncertainty", "err"),
     "ivar": ("ivar", "flux_ivar", "invvar"),
     "mask": ("mask", "pixel_flags", "pix_bitmask", "bitmask"),
     "wavelength": ("wavelength", "wave", "lambda", "loglam"),
 }
+#: More arms than any spectrograph has are something else, e.g. a group for each star.
+_MOST_ARMS = 99
 _PARQUET, _HDF5, _FITS = (".parquet", ".parq"), (".h5", ".hdf5"), (".fits", ".fit", ".fts")
 
 
@@ -51,7 +60,7 @@ class Arrays:
     """
 
     def __init__(self, parts, bad_bits=None, blocks=None, n_stars=None, file=None):
-        self._parts, self._bad_bits, self._blocks, self._file = parts, bad_bits, blocks, file
+        self._parts, self._bad_bits, self._blocks, self._file = parts, _bits(bad_bits, parts), blocks, file
         self.groups = tuple(parts)
         shapes = {group: self._check(group, part, n_stars) for group, part in parts.items()}
         self.n_stars = next(iter(shapes.values()))[0] if n_stars is None else n_stars
@@ -115,13 +124,25 @@ class Arrays:
         given = np.asarray(part["ivar" if "ivar" in part else "error"][rows], dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             errors = 1.0 / np.sqrt(np.where(given > _IVAR_MIN, given, np.nan)) if "ivar" in part else given.copy()
-        bad = ~(np.isfinite(values) & np.isfinite(errors) & (errors > 0))
+        bad = ~(np.isfinite(values) & np.isfinite(errors) & (errors > 0)) | np.isin(values, MISSING_NUMBERS)
         if "mask" in part:
             mask = np.asarray(part["mask"][rows])
-            mask = mask if mask.dtype.kind in "iub" else np.nan_to_num(mask).astype(np.int64)
-            bad |= mask != 0 if self._bad_bits is None else (mask.astype(np.int64) & self._bad_bits) != 0
+            mask = mask if mask.dtype.kind in "iub" else np.where(np.isfinite(mask), mask, -1).astype(np.int64)
+            every = self._bad_bits is None or mask.dtype.kind == "b"  # true and false have no bits
+            bad |= mask != 0 if every else (mask.astype(np.int64) & self._bad_bits) != 0
         values[bad], errors[bad] = 0.0, np.nan
         return values, errors
+
+
+def _bits(bad_bits, parts):
+    """The bits as an int; refuse what is none, and bits of no mask."""
+    if bad_bits is None:
+        return None
+    if not isinstance(bad_bits, int | np.integer) or not 0 < bad_bits < 2**63:
+        raise BadInputError(f"bad_bits: {bad_bits!r}, expected a whole number from 1 to 2^63 - 1, e.g. 0x11")
+    if not any("mask" in part for part in parts.values()):
+        raise BadInputError("bad_bits: are bits of a mask, and there is none; give the mask")
+    return int(bad_bits)
 
 
 def _wavelength(group, part, n):
@@ -134,11 +155,18 @@ def _wavelength(group, part, n):
     if wavelength.ndim != 1 or wavelength.size != n:
         raise BadInputError(f"wavelength{of}: shape {wavelength.shape}, expected ({n},), as the flux has pixels")
     if not (np.isfinite(wavelength).all() and wavelength[0] > 0 and np.all(np.diff(wavelength) > 0)):
-        row = int(np.argmin(np.diff(wavelength))) if n > 1 else 0
+        steps = np.diff(wavelength)
+        row = int(np.argmin(steps)) if n > 1 else 0
         first, then = wavelength[row], wavelength[min(row + 1, n - 1)]
+        what = "turn all arrays round" if n > 1 and np.all(steps < 0) else "give arms that overlap one by one, as dicts"
         raise BadInputError(
-            f"wavelength{of}: {first:.6g} is followed by {then:.6g} in place {row}; it must increase [Angstrom]; give "
-            "arms that overlap one by one, as dicts"
+            f"wavelength{of}: {first:.6g} is followed by {then:.6g} in place {row}; it must increase [Angstrom]; {what}"
+        )
+    low, high = _WAVELENGTHS
+    if not low <= wavelength[0] <= wavelength[-1] <= high:
+        raise BadInputError(
+            f"wavelength{of}: {wavelength[0]:.6g} to {wavelength[-1]:.6g}, expected Angstrom, {low:,.0f} to "
+            f"{high:,.0f}; are they in nm, in micrometres or log10? Convert them"
         )
     return wavelength
 
@@ -170,23 +198,52 @@ def open_arrays(flux, error=None, ivar=None, mask=None, wavelength=None, bad_bit
     if isinstance(flux, str | os.PathLike):
         given = _companions(Path(flux), given) | given
     if not isinstance(flux, Mapping):
-        return Arrays({"": {name: _array(name, value) for name, value in given.items()}}, bad_bits), None
+        return Arrays({"": _part(given)}, bad_bits), None
     for name, value in given.items():
         if not isinstance(value, Mapping) or set(value) != set(flux):
             raise BadInputError(f"{name}: expected a dict with {', '.join(flux)}, as the flux is one")
-    parts = {group: {name: _array(name, value[group]) for name, value in given.items()} for group in flux}
-    return Arrays({str(group): part for group, part in parts.items()}, bad_bits), None
+    parts = {str(group): _part({name: value[group] for name, value in given.items()}) for group in flux}
+    return Arrays(parts, bad_bits), None
 
 
 def _is_npy(path):
     return Path(path).suffix.lower() == ".npy"
 
 
-def _array(name, value):
+def _part(given):
+    """The arrays of one group: the errors in the flux's unit, the wavelength in Angstrom."""
+    of_flux = getattr(given["flux"], "unit", None)
+    expected = {"error": of_flux, "wavelength": units.AA}
+    if of_flux is not None:
+        expected["ivar"] = of_flux**-2
+    return {name: _array(name, value, expected.get(name)) for name, value in given.items()}
+
+
+def _array(name, value, unit=None):
+    """An array that a caller gives, without its mask and unit: values that are masked are bad."""
     if isinstance(value, str | os.PathLike):
         return _map(Path(value)) if name == "wavelength" else _Mapped(Path(value))
-    array = value if hasattr(value, "shape") and hasattr(value, "dtype") else np.asarray(value)
-    return np.asarray(array.value) if hasattr(array, "unit") and hasattr(array, "value") else array
+    own, hidden = getattr(value, "unit", None), getattr(value, "mask", None)
+    if not isinstance(getattr(value, "dtype", None), np.dtype) or not hasattr(value, "shape"):
+        try:
+            value = np.asarray(value)
+        except (TypeError, ValueError):
+            text = f"{name}: {type(value).__name__} that is no array, expected rows of numbers, all of one length"
+            raise BadInputError(text) from None
+    if own is not None:
+        factor = 1.0 if unit is None or own == unit else unit_factor(own, unit, name)
+        value = getattr(value, "value", value)
+        value = value if factor == 1.0 else value * factor
+    if not isinstance(hidden, np.ndarray) or not hidden.any():
+        return np.asarray(value) if own is not None or isinstance(hidden, np.ndarray) else value
+    if name == "mask":
+        every = True if value.dtype.kind == "b" else np.iinfo(value.dtype).max if value.dtype.kind in "iu" else 1.0
+        return np.where(hidden, every, _unmasked(value)).astype(value.dtype)
+    return np.where(hidden, np.nan, _unmasked(value))
+
+
+def _unmasked(value):
+    return np.asarray(getattr(value, "unmasked", value))
 
 
 def _map(path):
@@ -216,7 +273,8 @@ def _companions(path, given):
         return found
     at = stem.lower().rindex(word)
     for name, words in NAMES.items():
-        beside = (path.with_name(f"{stem[:at]}{w}{stem[at + len(word) :]}.npy") for w in words)
+        spelt = (style(w) for w in words for style in (str.lower, str.upper, str.capitalize))
+        beside = (path.with_name(f"{stem[:at]}{w}{stem[at + len(word) :]}{path.suffix}") for w in spelt)
         match = next((each for each in beside if each.exists()), None)
         if match is not None and name != "flux":
             found[name] = match
@@ -242,16 +300,27 @@ def _open_file(path, given, bad_bits):
 def _named(names, given, path):
     """Which of a file's names is each part of each arm: the caller's choice, else one of `NAMES` (dict of dict).
 
-    The only arm has no name, unless they are named ``B_FLUX``, ``R_FLUX``, ...
+    The only arm has no name, unless they are named ``B_FLUX``, ``R_FLUX``, ... or are in groups ``b/flux``, ``r/flux``.
     """
     found = {"": _parts_of("", names, given, path)}
     if "flux" not in found[""]:
-        ends = tuple(f"_{word}" for word in NAMES["flux"])
-        arms = [name[: name.rindex("_")] for name in names if name.lower().endswith(ends)]
-        found = {arm: _parts_of(f"{arm}_", names, given, path) for arm in arms}
+        ends = tuple(f"{mark}{word}" for mark in "_/." for word in NAMES["flux"])
+        ending = ((name, next((end for end in ends if name.lower().endswith(end)), None)) for name in names)
+        arms = {name[: -len(end)]: end[0] for name, end in ending if end is not None}
+        if len(arms) > _MOST_ARMS:
+            raise BadInputError(f"{path}: has {len(arms):,} fluxes; expected one array with a row for each star")
+        found = {arm: _parts_of(f"{arm}{mark}", names, given, path) for arm, mark in arms.items()}
     if not found:
         raise BadInputError(f"{path}: has no flux, only {', '.join(list(names)[:12]) or 'nothing'}; name it FLUX")
     return found
+
+
+def _short(names, mark):
+    """Names by their last parts as well, where one alone has it (dict of str)."""
+    last = [name.rpartition(mark)[2] for name in names]
+    times = Counter(last)
+    alone = {short: name for short, name in zip(last, names, strict=True) if times[short] == 1}
+    return alone | {name: name for name in names}
 
 
 def _parts_of(prefix, names, given, path):
@@ -274,14 +343,16 @@ def _parts_of(prefix, names, given, path):
 def _texts(given, path):
     """The caller's names of parts within a file; other arrays do not go with a file."""
     for name, value in given.items():
-        if not isinstance(value, str) and name != "wavelength":
-            raise BadInputError(f"{path}: {name} is an array beside a file; expected its name within the file")
+        if name != "wavelength" and (not isinstance(value, str) or _is_npy(value)):
+            what = f"the file {value}" if isinstance(value, str | os.PathLike) else "an array"
+            raise BadInputError(f"{path}: {name} is {what} beside this one; expected its name within the file")
     return {name: value for name, value in given.items() if isinstance(value, str) and not _is_npy(value)}
 
 
 def _wavelength_given(given):
     value = given.get("wavelength")
-    return None if value is None or (isinstance(value, str) and not _is_npy(value)) else _array("wavelength", value)
+    named = value is None or (isinstance(value, str) and not _is_npy(value))
+    return None if named else _array("wavelength", value, units.AA)
 
 
 class _Image:
@@ -299,36 +370,59 @@ class _Image:
 def _open_fits(path, given, bad_bits):
     check_file(path)
     with ExitStack() as stack:
-        with reading(path, "cannot be read as FITS images"):
-            hdus = stack.enter_context(fits.open(path, memmap=True))
-        images = {hdu.name or "PRIMARY": hdu for hdu in hdus if hdu.is_image and len(hdu.shape) in (1, 2)}
+        with reading(path, "cannot be read as FITS images"), warnings.catch_warnings():
+            warnings.filterwarnings("error", message="File may have been truncated")
+            # Opened here, for astropy leaves a file open that it cannot read; not mapped, for scaled integers.
+            file = stack.enter_context(open(path, "rb"))
+            hdus = stack.enter_context(fits.open(file, memmap=False))
+            len(hdus)  # reads them all
+        all_images = [hdu for hdu in hdus if hdu.is_image and len(hdu.shape) in (1, 2)]
+        extensions = [hdu.name or "PRIMARY" for hdu in all_images]
+        images = dict(zip(extensions, all_images, strict=True))
+        if not images:
+            raise BadInputError(
+                f"{path}: has no image; expected FLUX, ERROR, ... as images, or list columns of Parquet"
+            )
         parts = {}
         for arm, names in _named(images, _texts(given, path), path).items():
+            twice = next((own for own in names.values() if extensions.count(own) > 1), None)
+            if twice is not None:
+                raise BadInputError(f"{path}: has {extensions.count(twice)} images {twice}; leave one, or rename them")
             parts[arm] = {name: _Image(images[own]) for name, own in names.items() if name != "wavelength"}
             wavelength = _wavelength_given(given)
             if wavelength is None and "wavelength" in names:
-                wavelength = _angstroms(names["wavelength"], np.array(images[names["wavelength"]].data))
+                own = images[names["wavelength"]]
+                text = f"{path}: image {own.name}"
+                wavelength = _angstroms(names["wavelength"], np.array(own.data), own.header.get("BUNIT"), text)
             elif wavelength is None:
-                wavelength = _of_header(images[names["flux"]].header)
+                wavelength = _of_header(images[names["flux"]].header, f"{path}: CUNIT1")
             parts[arm] |= {} if wavelength is None else {"wavelength": wavelength}
-        table = path if any(isinstance(hdu, fits.BinTableHDU) for hdu in hdus) else None
+        table = path if any(isinstance(hdu, fits.BinTableHDU) and not hdu.is_image for hdu in hdus) else None
         arrays = Arrays(parts, bad_bits, file=hdus)
         stack.pop_all()  # the file stays open as long as its arrays are read
     return arrays, table
 
 
-def _of_header(header):
+def _of_header(header, where):
     """The wavelengths that CRVAL1 and CDELT1 (or CD1_1) say, of a linear or log10-linear axis; None without them."""
     step = header.get("CDELT1", header.get("CD1_1"))
     if "CRVAL1" not in header or not step:
         return None
     places = np.arange(header["NAXIS1"]) + 1.0 - header.get("CRPIX1", 1.0)
     axis = header["CRVAL1"] + step * places
-    return 10.0**axis if header.get("DC-FLAG") == 1 or axis[-1] < 10.0 else axis
+    factor = _factor(header.get("CUNIT1"), where)
+    return 10.0**axis if header.get("DC-FLAG") == 1 or (axis[-1] < 10.0 and factor == 1.0) else axis * factor
 
 
-def _angstroms(name, values):
-    return 10.0 ** np.asarray(values, dtype=np.float64) if name.lower().endswith("loglam") else values
+def _angstroms(name, values, unit, where):
+    values = np.asarray(values, dtype=np.float64)
+    return 10.0**values if name.lower().endswith("loglam") else values * _factor(unit, where)
+
+
+def _factor(unit, where):
+    """What turns a unit as files write it into Angstrom; SDSS writes "Angstrom (Vacuum)"."""
+    unit = unit.decode("latin-1") if isinstance(unit, bytes) else str(unit or "")
+    return unit_factor(unit.partition("(")[0].strip(), "Angstrom", where)
 
 
 def _open_hdf5(path, given, bad_bits):
@@ -341,7 +435,7 @@ def _open_hdf5(path, given, bad_bits):
             file = stack.enter_context(h5py.File(path, "r"))
         datasets = {}
         file.visititems(lambda name, item: datasets.update({name: item}) if isinstance(item, h5py.Dataset) else None)
-        shallow = {name.rpartition("/")[2]: name for name in datasets} | {name: name for name in datasets}
+        shallow = _short(list(datasets), "/")
         parts, used = {}, set()
         for arm, names in _named(shallow, _texts(given, path), path).items():
             names = {part: shallow[name] for part, name in names.items()}
@@ -349,17 +443,24 @@ def _open_hdf5(path, given, bad_bits):
             parts[arm] = {name: datasets[real] for name, real in names.items() if name != "wavelength"}
             wavelength = _wavelength_given(given)
             if wavelength is None and "wavelength" in names:
-                wavelength = _angstroms(names["wavelength"], datasets[names["wavelength"]][...])
+                own = datasets[names["wavelength"]]
+                unit = own.attrs.get("unit", own.attrs.get("units"))
+                wavelength = _angstroms(names["wavelength"], own[...], unit, f"{path}: {names['wavelength']}")
             parts[arm] |= {} if wavelength is None else {"wavelength": wavelength}
         arrays = Arrays(parts, bad_bits, file=file)
-        columns = {name: item for name, item in datasets.items() if item.shape == (arrays.n_stars,)}
-        columns = {name.rpartition("/")[2]: _plain(item) for name, item in columns.items() if name not in used}
+        columns = {}
+        for name, item in datasets.items():
+            if item.shape == (arrays.n_stars,) and name not in used:
+                of_table = item.dtype.names  # those of a table that astropy or pandas wrote
+                columns |= (
+                    {n: _plain(item[n]) for n in of_table} if of_table else {name.rpartition("/")[2]: _plain(item)}
+                )
         stack.pop_all()
     return arrays, Table(columns) if columns else None
 
 
 def _plain(dataset):
-    values = dataset[...]
+    values = np.asarray(dataset[...])
     if values.dtype != object:
         return values
     return np.array([v.decode() if isinstance(v, bytes) else str(v) for v in values])
@@ -382,11 +483,11 @@ def _open_parquet(path, given, bad_bits):
         for name, kind in inner or [(field.name, field.type)]:
             if str(kind).startswith(("list<", "large_list<", "fixed_size_list<")):
                 lists[name] = field.name
-    short = {name.rpartition(".")[2]: name for name in lists}
-    found = _named([*lists, *(n for n in short if n not in lists)], _texts(given, path), path)
+    short = _short(list(lists), ".")
+    found = _named(list(short), _texts(given, path), path)
     if len(found) > 1:
         raise BadInputError(f"{path}: has a flux of {' and '.join(found)}; give the arms as arrays, in dicts")
-    names = {part: short.get(name, name) for part, name in next(iter(found.values())).items()}
+    names = {part: short[name] for part, name in next(iter(found.values())).items()}
     scalars = [f.name for f in data.schema if f.name not in lists.values() and not pyarrow.types.is_nested(f.type)]
     with reading(path, "cannot be read as Parquet"):
         n_stars = data.count_rows()
@@ -412,7 +513,7 @@ def _open_parquet(path, given, bad_bits):
     if wavelength is None and "wavelength" in names:
         # That of every star is compared with the first one's: nothing would notice if they differed.
         for block in blocks(BLOCK, {"wavelength": names["wavelength"]}):
-            rows = _angstroms(names["wavelength"], block[""]["wavelength"])
+            rows = _angstroms(names["wavelength"], block[""]["wavelength"], None, path)
             wavelength = rows[0] if wavelength is None else wavelength
             if rows.shape[1] != wavelength.size or not np.array_equal(rows, np.broadcast_to(wavelength, rows.shape)):
                 raise BadInputError(f"{path}: stars have different wavelengths; bring their spectra on one grid first")

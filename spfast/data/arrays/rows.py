@@ -1,17 +1,22 @@
 """Blocks of arrays to feature columns: flux over its continuum as ln flux, or columns over their scatter."""
 
 import itertools
+import warnings
 
 import numpy as np
 
 from spfast.data.spectra.continuum import MIN_PIXELS_PER_COEFFICIENT
-from spfast.errors import BadInputError
+from spfast.errors import BadInputError, SpfastWarning
 from spfast.kernels.continuum import FEW_CONTINUUM_PIXELS, NOT_POSITIVE, OK, spectrum_row
 
-__all__ = ["FluxRows", "ValueRows", "detectors"]
+__all__ = ["FluxRows", "ValueRows", "check_flux_errors", "detectors"]
 
 #: A step in wavelength so many times the one before and the one after begins another detector.
 _JUMP = 8.0
+#: A median relative error of flux below it is none.
+_ERROR_MIN = 1e-6
+#: Columns so many scatters from 0 keep less than three digits of them in single precision.
+_FARTHEST = 1e4
 
 
 def detectors(wavelength):
@@ -43,6 +48,31 @@ def detectors(wavelength):
     return list(itertools.pairwise(bounds))
 
 
+def check_flux_errors(errors):
+    """Refuse errors that are in another unit than the flux; warn if most of it is bad.
+
+    Parameters
+    ----------
+    errors : float32 array, shape (n_stars, n_columns)
+        Of a sample of stars as `FluxRows.rows` makes them.
+    """
+    good = np.isfinite(errors)
+    if not good.any():
+        return
+    if np.median(errors[good]) < _ERROR_MIN:
+        raise BadInputError(
+            f"error: its median is {np.median(errors[good]):.3g} of the flux, which no spectrograph reaches; are both "
+            "in one unit, and is it an error, not an ivar?"
+        )
+    if good.mean() < 0.5:
+        warnings.warn(
+            f"{1 - good.mean():.0%} of the flux is bad: its error or ivar, or the mask, in which anything but 0 is "
+            "bad; check them",
+            SpfastWarning,
+            stacklevel=6,
+        )
+
+
 class FluxRows:
     """Turns flux into ln flux and its error, as APOGEE's is (`spfast.kernels.continuum`).
 
@@ -72,6 +102,7 @@ class FluxRows:
     def __init__(self, ranges, wavelengths, names, config, normalized, windows=None, continuum=None):
         norm, clip = config.normalization, config.features
         self._names, self._normalized, self.n_columns = names, normalized, ranges[-1][1]
+        self._low, self._high = clip.flux_min, clip.flux_max
         degree, n = norm.chebyshev_degree, self.n_columns
         where = np.concatenate(wavelengths)
         self.continuum = np.full(n, windows is None and not normalized)
@@ -131,6 +162,9 @@ class FluxRows:
             if not self._normalized:  # in any unit: single precision holds 1e-17 erg, but not its square
                 level = np.median(np.abs(flux[np.isfinite(error)])) if np.isfinite(error).any() else 1.0
                 flux, error = flux / (level or 1.0), error / (level or 1.0)
+            elif np.isfinite(error).any() and not self._low < np.median(flux[np.isfinite(error)]) < self._high:
+                failures.append(f"half of its flux is not between {self._low:g} and {self._high:g}; is it normalised?")
+                continue
             flux, error = (np.ascontiguousarray(x, dtype=np.float32) for x in (flux, error))
             status, chip, n_bad = spectrum_row(
                 flux, error, _NO_MASK, 0, self._normalized, *self._arguments, usable, out[0, i], out[1, i]
@@ -173,11 +207,18 @@ class ValueRows:
         error[~good], scaled[~good] = np.inf, 0.0
         return scaled, error, good, ["" if some else "no good value" for some in good.any(axis=1)]
 
-    def find_scale(self, values, errors):
+    def find_scale(self, values, errors, names):
         """Take each column's scatter, half the 16 to 84 percentile width over a sample of stars, as its scale."""
         good = np.isfinite(errors)
         for column in range(self.n_columns):
             x = values[good[:, column], column]
             low, high = np.percentile(x, [16.0, 84.0]) if x.size else (0.0, 0.0)
-            spread = (high - low) / 2 or (x.std() if x.size else 0.0) or (np.abs(x).max() if x.size else 0.0)
+            if not high > low and x.size:  # numpy's std of equal values is not always 0
+                low, high = (-x.std(), x.std()) if np.ptp(x) > 0 else (-np.abs(x).max(), np.abs(x).max())
+            spread = (high - low) / 2
             self.scale[column] = spread if np.isfinite(spread) and spread > 0 else 1.0
+            if x.size and np.abs(np.median(x)) > _FARTHEST * self.scale[column]:
+                raise BadInputError(
+                    f"columns: {names[column]} has the median {np.median(x):.6g} and the scatter {spread:.3g}, which "
+                    "single precision, in which features are kept, would lose; subtract the median of each such column"
+                )

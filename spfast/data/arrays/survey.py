@@ -11,17 +11,19 @@ import numpy as np
 from spfast.blas import one_blas_thread
 from spfast.config import Config
 from spfast.data.arrays.read import open_arrays
-from spfast.data.arrays.rows import FluxRows, ValueRows, detectors
-from spfast.data.arrays.table import star_table
+from spfast.data.arrays.rows import FluxRows, ValueRows, check_flux_errors, detectors
+from spfast.data.arrays.table import own_ids, star_table
 from spfast.data.arrays.xp import read_xp
-from spfast.data.columns import conform_stars
+from spfast.data.columns import STAR_COLUMNS, conform_stars
 from spfast.data.cuts import CutFlow, example_of_training, training_set
 from spfast.data.estimates import spectrum_factors
+from spfast.data.identifiers import match_names, unmatched
 from spfast.data.missing_bands import COMPLETE_MIN
 from spfast.data.recipe import config_like, read_recipe
 from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
 from spfast.data.spectra.features import magnitude_columns, magnitude_features
 from spfast.data.survey import Survey
+from spfast.data.tables.values import yes_or_no
 from spfast.data.write_survey import SurveyWriter, clear_partial
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.files import file_sha256
@@ -77,10 +79,11 @@ def write_survey(
     path : path-like
         The survey folder to make.
     table : astropy Table, path-like, dict of arrays, structured array or pandas DataFrame
-        One row a star, in the order of the arrays' rows: an id, magnitudes and their errors, and what there is of
-        ``source_id``, ``parallax`` and ``parallax_error`` [mas], ``ra``, ``dec``, labels. Columns have our names
-        (`spfast.data.columns`), Gaia's own, or names that other surveys give them. All rows are used: cut the table,
-        to giants for example, before. A file that holds a table as well needs none.
+        One row a star, in the order of the arrays' rows, or in any if their file has the same ids: an id, magnitudes
+        and their errors, and what there is of ``source_id``, ``parallax`` and ``parallax_error`` [mas], ``ra``,
+        ``dec``, labels. Columns have our names (`spfast.data.columns`), Gaia's own, or names that other surveys give
+        them. All rows are used: cut the table, to giants for example, before. A file that holds a table as well needs
+        none.
     flux : array, path-like, or dict of them, optional
         Shape (n_stars, n_pixels), in any unit. A ``.npy`` file is mapped; of a FITS file the images FLUX, ERROR or
         IVAR, MASK and WAVELENGTH are read; of Parquet (a file or a folder, HATS' too) the list columns of such names,
@@ -110,8 +113,8 @@ def write_survey(
     gaia_release : str, optional
         "dr2", "dr3" or "dr4": of the parallaxes; by default that which the table tells.
     training : str or bool array, optional
-        Stars that may train a model, or the column that says so; besides the cuts of ``[training]``, of which those
-        on columns that no star has are left out.
+        Stars that may train a model, or the column that says so (yes or no, true or false, 1 or 0); besides the cuts of
+        ``[training]``, of which those on columns that no star has are left out.
     normalized : bool
         The flux is near 1 and taken as it is. If not, each detector is divided by a polynomial through its continuum.
     windows : sequence of (float, float), optional [Angstrom]
@@ -155,12 +158,17 @@ def write_survey(
     if path.exists():
         raise BadInputError(f"{path}: exists already; remove it or choose another output")
     threads = resolve_threads(threads)
-    own = {"normalized": bool(normalized), "windows": _windows(windows), "order": order, "clip": list(map(float, clip))}
+    own = {"normalized": bool(normalized), "windows": _windows(windows), "order": order, "clip": _clip(clip)}
     own |= {"error_max": float(error_max), "kind": PIXEL if flux is not None else OTHER, "xp": xp is not None}
     recipe = None
     if like is not None:
         recipe = like.read_recipe() if isinstance(like, Survey) else read_recipe(like)[0]
         own = _taken_after(recipe, like, own)
+    if own["windows"] and (own["normalized"] or own["kind"] == OTHER):
+        raise BadInputError(
+            "windows: are where the continuum is of flux that is not normalised; leave them out, or say that it is "
+            "not: normalized=False (--not-normalized)"
+        )
     if gaia_release is not None:
         config = config.replace(sample={"gaia_release": gaia_release})
     if sum(x is not None for x in (flux, columns, xp)) != 1:
@@ -194,10 +202,11 @@ def _write(path, material, stars, id, bands, names, training, recipe, config, ow
     """
     # 1.
     flow, n_all = CutFlow(stars["APOGEE_ID"], "rows of the table"), len(stars)
-    arrays, at = material.arrays_of(stars)
+    arrays, at = material.arrays_of(stars, id)
     keep = at >= 0
     if not keep.all():
-        flow.apply("XP coefficients", keep, lambda i: material.why_not(stars, i))
+        what = "XP coefficients" if own["xp"] else "arrays"
+        flow.apply(what, keep, lambda i: material.why_not(stars, i))
         stars, at = stars[keep], at[keep]
     n_bands = np.sum([np.isfinite(np.asarray(stars[magnitude_columns(band)[0]])) for band in bands], axis=0)
     enough = n_bands >= _bands_needed(n_bands, len(bands), config.sample)
@@ -215,10 +224,15 @@ def _write(path, material, stars, id, bands, names, training, recipe, config, ow
     found = _first_pass(arrays, at, maker, own["kind"] == PIXEL, quiet)
     if not found.usable.any() or len(found.failures) == len(at):
         first = next(iter(found.failures.values()), "no value is good in any star")
-        raise BadInputError(f"{path}: none of the {len(at):,} stars can be used (the first: {first}); check the arrays")
+        raise BadInputError(
+            f"{path}: none of the {len(at):,} stars can be used (the first: {first}); check the arrays: is the "
+            "error an ivar, or in another unit; is the flux normalised, as is said; does the mask mark good values?"
+        )
     good = np.ones(len(at), bool)
     good[list(found.failures)] = False
     flow.apply("spectrum" if layout.is_spectrum else "columns", good, lambda i: found.failures[i])
+    if own["kind"] == PIXEL:
+        check_flux_errors(found.sample[1])
     # 3.
     chosen = found.usable
     if recipe is not None:
@@ -226,7 +240,7 @@ def _write(path, material, stars, id, bands, names, training, recipe, config, ow
         layout = _same_columns(recipe, layout, chosen)
     else:
         if own["kind"] == OTHER:
-            maker.find_scale(*found.sample)
+            maker.find_scale(*found.sample, layout.names[layout.n_unpenalized :])
             scales = tuple(maker.scale.tolist())
             layout = FeatureLayout(layout.pixels, bands, replace(layout.columns, scales=scales))
         layout = layout.kept(chosen)
@@ -302,8 +316,9 @@ def _warn_of_other_stars(stars, config):
 class _Material:
     """The arrays, and the table of their stars."""
 
-    def __init__(self, arrays, table, xp, inputs):
-        self.arrays, self.table, self._xp, self.inputs = arrays, table, xp, inputs
+    def __init__(self, arrays, table, xp, inputs, own=None):
+        self.arrays, self.table, self._xp, self.inputs, self._own = arrays, table, xp, inputs, own
+        self._reasons = {}
 
     @classmethod
     def of(cls, table, flux, xp, gaia, error, ivar, mask, wavelength, bad_bits):
@@ -321,25 +336,39 @@ class _Material:
         table = own if table is None else table
         if table is None:
             raise BadInputError("table: not given, and the arrays come without one; give ids, magnitudes, parallaxes")
-        return cls(arrays, table, None, inputs)
+        return cls(arrays, table, None, inputs, None if own is table else own)
 
-    def arrays_of(self, stars):
-        """The arrays, and for each star its row in them, -1 where there is none."""
-        if self._xp is None:
-            if len(stars) != self.arrays.n_stars:
+    def arrays_of(self, stars, id):
+        """The arrays, and for each star its row in them, -1 where there is none.
+
+        A file of arrays that has the ids too says itself which row is whose.
+        """
+        if self._xp is not None:
+            arrays, at, self._reasons = read_xp(self._xp, stars)
+            return arrays, at
+        theirs = None if self._own is None else own_ids(self._own, id)
+        if theirs is not None:
+            at = match_names(stars["APOGEE_ID"], theirs)
+            if not np.any(at >= 0):
                 raise BadInputError(
-                    f"table: has {len(stars):,} rows, the arrays {self.arrays.n_stars:,}; expected one row a star in "
-                    "both, in the same order"
+                    f"table: none of its {len(stars):,} stars is in the table beside the arrays "
+                    f"({unmatched(stars['APOGEE_ID'], theirs)}); both have a column {id}"
                 )
-            return self.arrays, np.arange(len(stars))
-        arrays, at, self._reasons = read_xp(self._xp, stars)
-        return arrays, at
+            return self.arrays, at
+        if len(stars) != self.arrays.n_stars:
+            raise BadInputError(
+                f"table: has {len(stars):,} rows, the arrays {self.arrays.n_stars:,}; expected one row a star in "
+                "both, in the same order"
+            )
+        return self.arrays, np.arange(len(stars))
 
     def close(self):
         if self.arrays is not None:
             self.arrays.close()
 
     def why_not(self, stars, i):
+        if self._xp is None:
+            return "the arrays have no row of its id"
         return self._reasons.get(int(stars["source_id"][i]), f"its source_id is not in {self._xp}")
 
 
@@ -392,6 +421,16 @@ def _windows(windows):
     return pairs
 
 
+def _clip(clip):
+    try:
+        low, high = map(float, clip)
+    except (TypeError, ValueError):
+        low = high = np.nan
+    if not 0 < low < 1 < high < np.inf:
+        raise BadInputError(f"clip: {str(clip)[:60]}, expected a bound below 1 and one above: (0.01, 3.0)")
+    return [low, high]
+
+
 def _config_of(config, own):
     """The configuration with what a survey of arrays is made by."""
     low, high = own["clip"]
@@ -421,7 +460,7 @@ def _taken_after(recipe, like, own):
     if theirs is None:
         raise BadInputError(f"{like}: is not made of arrays; give as like a survey of write_survey, or a model of one")
     kind, normalized, xp = theirs
-    if (kind, xp) != (own["kind"], own["xp"]):
+    if (kind, xp) != (own["kind"], own["xp"]) or (normalized and not own["normalized"]):
         raise BadInputError(f"{like}: is made of {told[0]}, these arrays are {_what(own)}")
     norm, features = recipe.config["normalization"], recipe.config["features"]
     made = {"normalized": bool(normalized), "windows": None, "order": norm["chebyshev_degree"], "kind": kind, "xp": xp}
@@ -518,7 +557,9 @@ def _may_train(training, n_all, rows, stars):
     if isinstance(training, str):
         if training not in stars.colnames:
             raise BadInputError(f"training: the table has no column {training}")
-        return np.asarray(stars[training], dtype=bool)
+        if training in STAR_COLUMNS:
+            raise BadInputError(f"training: {training} is a survey's own column; rename that of the table")
+        return yes_or_no(stars[training], f"training: column {training}")
     training = np.asarray(training)
     if training.dtype != bool or training.shape != (n_all,):
         raise BadInputError(f"training: {training.dtype} {training.shape}, expected a bool for each row of the table")

@@ -15,10 +15,10 @@ from spfast.data.match import best_rows, row_of_each
 from spfast.data.spectra.features import MAGNITUDE_COLUMNS, magnitude_columns
 from spfast.data.tables.names import find_name
 from spfast.data.tables.read import read_table
-from spfast.data.tables.values import check_plausible, column_values, star_column
+from spfast.data.tables.values import check_magnitudes, check_plausible, column_values, star_column
 from spfast.errors import BadInputError
 
-__all__ = ["star_table"]
+__all__ = ["own_ids", "star_table"]
 
 #: Names that surveys give these columns, in any case; our own name is always one. None means something else elsewhere.
 _ALIASES = {
@@ -113,9 +113,17 @@ def star_table(table, id=None, source_id=None, magnitudes=None, gaia=None, facto
     check_plausible(stars, where)
     ours = {name.lower() for name in (*STAR_COLUMNS, *stars.colnames)}
     for name in table.colnames:
-        if name.lower() not in ours and table[name].ndim == 1 and table[name].dtype.kind in "biufSU":
+        kind = getattr(getattr(table[name], "dtype", None), "kind", "")  # Time and SkyCoord have none
+        if name.lower() not in ours and kind in tuple("biufSU") and table[name].ndim == 1:
             stars[name] = table[name]
     return stars, id, bands
+
+
+def own_ids(table, id):
+    """Return the ids that the table beside arrays has under the name ``id`` (str array), or None."""
+    where, table = _named(table, "table beside the arrays")
+    found = find_name(table.colnames, (id,), where)
+    return None if found is None else _ids(table[found], f"{where}: column {found}")
 
 
 def _named(table, what):
@@ -123,7 +131,7 @@ def _named(table, what):
     if isinstance(table, str | os.PathLike):
         return str(table), read_table(table)
     if type(table).__module__.partition(".")[0] == "pandas":
-        return what, Table.from_pandas(table)
+        return what, Table.from_pandas(table, index=any(name is not None for name in table.index.names))
     try:
         return what, table if isinstance(table, Table) else Table(table)
     except (TypeError, ValueError) as error:
@@ -243,22 +251,29 @@ def _bands(stars, table, magnitudes, where):
                 f"{where}: no column of a magnitude ({', '.join(MAGNITUDE_COLUMNS)}: phot_g_mean_mag, ..., w2mpro); "
                 "the brightness of a star is in its magnitudes: add some, or a Gaia table"
             )
+    magnitudes = (magnitudes,) if isinstance(magnitudes, str) else magnitudes
     given = magnitudes if isinstance(magnitudes, dict) else dict.fromkeys(magnitudes)
+    if not given:
+        raise BadInputError("magnitudes: none, expected a band at least; the brightness of a star is in its magnitudes")
     for band, source in given.items():
         names = magnitude_columns(band)
         source = () if source is None else (source,) if isinstance(source, str) else tuple(source)
         for name, one in zip(names, source, strict=False):
             if isinstance(one, str):
                 found = find_name(table.colnames, (one,), where)
+                of_gaia = find_name(stars.colnames, (one,), where) if found is None else None
+                if of_gaia is not None:
+                    stars[name] = stars[of_gaia]
+                    continue
                 if found is None:
                     raise BadInputError(f"{where}: no column {one}; {closest_names(one, table.colnames)}")
-                stars[name] = _magnitudes(table[found], name, f"{where}: column {found}")
+                stars[name] = star_column(table[found], name, f"{where}: column {found}", "f4", "mag")
             else:
                 stars[name] = np.full(len(stars), float(one), np.float32)
         for name in names:
             if name not in stars.colnames and find_name(table.colnames, (name,), where) is not None:
                 found = find_name(table.colnames, (name,), where)
-                stars[name] = _magnitudes(table[found], name, f"{where}: column {found}")
+                stars[name] = star_column(table[found], name, f"{where}: column {found}", "f4", "mag")
             if name not in stars.colnames:
                 what = "error of the magnitude" if name == names[1] else "magnitude"
                 raise BadInputError(
@@ -266,12 +281,7 @@ def _bands(stars, table, magnitudes, where):
                     f"give an error as a number: magnitudes={{{band!r}: ({names[0]!r}, 0.01)}}"
                 )
         value, error = (np.asarray(stars[name], dtype=np.float32) for name in names)
+        check_magnitudes(value, f"{where}: magnitude {band}, column {names[0]}")
         good = np.isfinite(value) & np.isfinite(error) & (error > 0)
         stars[names[0]], stars[names[1]] = (np.where(good, x, np.float32(np.nan)) for x in (value, error))
     return tuple(given)
-
-
-def _magnitudes(column, name, where):
-    if name in STAR_COLUMNS:
-        return star_column(column, name, where)
-    return column_values(column, "f4", where, getattr(column, "unit", None), "mag")

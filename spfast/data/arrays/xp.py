@@ -59,13 +59,19 @@ def read_xp(path, stars):
         if name not in stars.colnames:
             raise BadInputError(f"table: no column {name}, which XP coefficients need; add it, or a Gaia table")
     ids, g = np.asarray(stars["source_id"]), np.asarray(stars["phot_g_mean_mag"], dtype=np.float64)
-    magnitude = dict(zip(ids.tolist(), g.tolist(), strict=True))
-    kept, reasons, n_rows = {}, {}, 0
+    magnitude = {star: m for star, m in zip(ids.tolist(), g.tolist(), strict=True) if star > 0}
+    distinct, counts = np.unique(ids[ids > 0], return_counts=True)
+    if np.any(counts > 1):
+        raise BadInputError(
+            f"table: source_id {distinct[counts > 1][0]} stands in {counts[counts > 1][0]} rows, and XP has one "
+            "spectrum of it; choose one row a star"
+        )
+    kept, reasons, seen = {}, {}, []
     check_regular(path)
     if not path.exists():
         raise BadInputError(f"{path}: no such file; check the path")
     for star, *cells in _records(path):
-        n_rows += 1
+        seen.append(star)
         if star not in magnitude:
             continue
         if star in kept or star in reasons:
@@ -76,11 +82,12 @@ def read_xp(path, stars):
             continue
         flux = 10.0 ** ((_G_ZERO_POINT - magnitude[star]) / 2.5)
         kept[star] = np.concatenate([cells[0], cells[2]]) / flux, np.concatenate([cells[1], cells[3]]) / flux
+    source_ids(np.array(seen, dtype=np.int64), f"{path}: column source_id")  # all together tell what a float left
     if not kept:
         example = f" (the first: {next(iter(reasons.values()))})" if reasons else ""
         raise BadInputError(
-            f"{path}: none of its {n_rows:,} spectra can be used for the {len(stars):,} stars{example}; are source_id "
-            "of one release, and is it the table xp_continuous_mean_spectrum?"
+            f"{path}: none of its {len(seen):,} spectra can be used for the {len(stars):,} stars{example}; are "
+            "source_id of one release, and is it the table xp_continuous_mean_spectrum?"
         )
     values, errors = (np.array(part) for part in zip(*kept.values(), strict=True))
     halves = {"BP": slice(0, _N), "RP": slice(_N, 2 * _N)}
@@ -146,7 +153,7 @@ def _of_votable(path, file):
 
 def _of_text(path, file):
     """CSV, or ECSV, whose arrays are JSON."""
-    with io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
+    with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
         with reading(path, "cannot be read as text", "expected FITS, VOTable, ECSV or CSV"):
             header = next((line for line in text if line.strip() and not line.startswith("#")), "")
         delimiter = "," if "," in header else " "
@@ -170,7 +177,10 @@ def _of_text(path, file):
 
 
 def _numbers(cell, path, name):
-    inside = cell.strip().strip("()[]").strip()
+    cell = cell.strip()
+    if cell[:1] in ("(", "[") and cell[-1:] != {"(": ")", "[": "]"}[cell[0]]:
+        raise BadInputError(f"{path}: column {name} has {cell[:40]!a}... without an end; the file is cut short")
+    inside = cell.strip("()[]").strip()
     if not inside or inside.lower() in ("null", "nan", "masked"):
         return np.zeros(0)
     try:

@@ -41,7 +41,7 @@ def open_fits(path, file, memmap):
             tables = [
                 _stored(path, hdu, f"HDU {number}")
                 for number, hdu in enumerate(hdus)
-                if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)
+                if isinstance(hdu, fits.BinTableHDU | fits.TableHDU) and not hdu.header.get("ZIMAGE")
             ]
             if not tables:
                 raise BadInputError(

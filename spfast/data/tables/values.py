@@ -14,11 +14,14 @@ __all__ = [
     "NO",
     "NO_VALUE",
     "YES",
+    "check_magnitudes",
     "check_plausible",
     "column_values",
     "float_column",
     "refuse_two_units",
     "star_column",
+    "unit_factor",
+    "yes_or_no",
 ]
 
 #: Words for "no value", in lower case: of databases (null, \\N), pandas (None, <NA>, NaN), astropy (--), people.
@@ -133,7 +136,7 @@ def column_values(values, kind, where, given=None, unit=""):
         mask = mask | np.isin(np.char.lower(plain), list(NO_VALUE))
     if kind == "U":
         return np.where(mask, "", plain)
-    factor = _unit_factor(given, unit, where)
+    factor = unit_factor(given, unit, where)
     if plain.dtype.kind == "U":
         plain = np.where(mask, "0", plain)
     numbers = _numbers(plain, where)
@@ -174,7 +177,7 @@ def float_column(table, name, unit=""):
     return np.where(values < _MISSING_RANGE[1], np.nan, values)
 
 
-def star_column(values, name, where, kind="f8"):
+def star_column(values, name, where, kind="f8", unit=""):
     """Return one column of an input table with the type, the unit and the missing value that it has in a survey.
 
     Parameters
@@ -185,15 +188,15 @@ def star_column(values, name, where, kind="f8"):
         Its name in a survey.
     where : str
         File and column, for messages.
-    kind : str, optional
-        The type of a column that surveys do not have; it has no unit.
+    kind, unit : str, optional
+        Of a column that surveys do not have.
 
     Returns
     -------
     array
     """
     column = {**STAR_COLUMNS, **DR3_COLUMNS, **SDSS5_COLUMNS}.get(name)
-    kind, unit = (column.kind, column.unit) if column else (kind, "")
+    kind, unit = (column.kind, column.unit) if column else (kind, unit)
     values = column_values(values, kind, where, getattr(values, "unit", None), unit)
     if unit == "mag" and _is_error(name):
         low, high = _MISSING_ERROR
@@ -308,8 +311,44 @@ def _whole(numbers, mask, kind, where):
     return np.where(mask, -1, numbers.astype(kind)).astype(kind)
 
 
-def _unit_factor(given, expected, where):
-    """Return what turns a column's unit into ours."""
+def yes_or_no(values, where):
+    """Return a column of yes and no, as any table writes them (bool array); a missing value is no.
+
+    Raises
+    ------
+    BadInputError
+        If it holds anything else.
+    """
+    plain = np.asarray(values)
+    if plain.dtype.kind == "b":
+        return plain & ~np.ma.getmaskarray(values)
+    if plain.dtype.kind in "iuf":
+        numbers = column_values(values, "f8", where)
+        texts = np.where(np.isfinite(numbers), numbers, 0.0).astype("U")
+    else:
+        texts = np.char.lower(column_values(values, "U", where))
+    unknown = np.flatnonzero(~np.isin(texts, ("", *YES, *NO)))
+    if unknown.size:
+        text = str(plain[unknown[0]])[:40]
+        raise BadInputError(f"{where} has {text!a} in row {unknown[0]}, expected true or false, yes or no, 1 or 0")
+    return np.isin(texts, YES)
+
+
+def unit_factor(given, expected, where):
+    """Return what turns a column's unit into ours (float).
+
+    Parameters
+    ----------
+    given, expected : str or astropy unit
+        1 if either is empty; one that astropy cannot parse counts as ours, with a warning.
+    where : str
+        For messages.
+
+    Raises
+    ------
+    BadInputError
+        If it cannot be converted.
+    """
     if not given or not expected:
         return 1.0
     given = units.Unit(given, parse_strict="silent")
@@ -356,6 +395,18 @@ def refuse_two_units(values, errors, where):
         )
 
 
+def check_magnitudes(values, where):
+    """Refuse a column whose median is no magnitude."""
+    _check_median(values, _PLAUSIBLE["mag"], where)
+
+
+def _check_median(values, bounds, where):
+    low, high, expected = bounds
+    values = np.asarray(values)[np.isfinite(values)]
+    if values.size and not low < np.median(values) < high:
+        raise BadInputError(f"{where} has the median {np.median(values):g}, expected {low:g} to {high:g} {expected}")
+
+
 def check_plausible(table, path):
     """Refuse columns that are in another unit than they should be; make impossible numbers NaN.
 
@@ -381,13 +432,7 @@ def check_plausible(table, path):
         magnitude = column and column.unit == "mag" and not _is_error(name)
         bounds = _PLAUSIBLE.get("mag" if magnitude else name)
         if bounds:
-            low, high, expected = bounds
-            values = np.asarray(table[name])[np.isfinite(table[name])]
-            if values.size and not low < np.median(values) < high:
-                raise BadInputError(
-                    f"{path}: column {name} has the median {np.median(values):g}, expected {low:g} to {high:g} "
-                    f"{expected}"
-                )
+            _check_median(table[name], bounds, f"{path}: column {name}")
         low, high = _POSSIBLE.get(name) or _POSSIBLE.get(column and column.unit, (-np.inf, np.inf))
         values = np.asarray(table[name])
         if name == "parallax_error" and ((values > 0) & (values < SMALLEST_PARALLAX_ERROR)).any():
