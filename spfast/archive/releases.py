@@ -121,7 +121,7 @@ GAIA = {
             "LEFT OUTER JOIN gaiadr1.allwise_original_valid AS w ON w.allwise_oid = a.allwise_oid"
         ),
         solution_ids=(1635721458409799680,),
-        own_columns=("astrometric_pseudo_colour", "best_neighbour_multiplicity", "gaia_dr2_source_id"),
+        own_columns=("astrometric_pseudo_colour", "best_neighbour_multiplicity"),
     ),
     "dr3": GaiaRelease(
         name="dr3",
@@ -162,7 +162,6 @@ GAIA = {
         columns=None,
         by_name=None,
         wise=None,
-        own_columns=("gaia_dr4_source_id",),
         announced=True,
     ),
 }

@@ -13,10 +13,11 @@ from astropy.table import Table
 from spfast.archive.adql import statement, upload_source
 from spfast.archive.releases import SAS_URL, SpectroRelease, gaia_release, spectro_release
 from spfast.config import Config
+from spfast.data.allstar import refuse_boss, with_prefix
 from spfast.data.cuts import CutFlow, cut_apogee
 from spfast.data.gaia_release import RELEASE_CARD
-from spfast.data.identifiers import source_ids, tmass_key
-from spfast.data.match import best_rows
+from spfast.data.identifiers import sdss_ids, source_ids, tmass_key
+from spfast.data.match import best_allstar_rows
 from spfast.data.tables.names import no_column
 from spfast.data.tables.read import read_columns_and_meta
 from spfast.data.tables.values import column_values, star_column
@@ -37,6 +38,7 @@ _COLUMNS = {
     "LOCATION_ID": ("LOCATION_ID",),
     "FILE": ("FILE",),
     "sdss_id": ("SDSS_ID",),
+    "release": ("RELEASE",),
     "v_astra": ("V_ASTRA",),
     "apred": ("APRED_VERS", "APRED"),
     "healpix": ("HEALPIX",),
@@ -127,23 +129,25 @@ def find_wanted(
     rows = _Rows(columns, where)
     if not rows.n_rows:
         raise BadInputError(f"{where}: the table has no rows, expected one for each star; download it again")
+    refuse_boss(meta, where)
     found = spectro_release(release, rows.versions(meta), where)
     kind = _kind(found, rows, spectra, where)
     gaia = gaia_release(found.gaia if gaia is None else gaia)
     stars = rows.stars(gaia.name)
     flow = CutFlow(stars["APOGEE_ID"])
-    key = "sdss_id" if kind == "mwmStar" else "APOGEE_ID"
-    snr = np.asarray(stars["SNR"], dtype=float)
-    best = np.zeros(len(stars), bool)
-    best[best_rows(np.asarray(stars[key]), -snr, list(stars.itercols()))] = True
-    stars = stars[flow.apply("one row a star", best, lambda i: "another row has more S/N")]
+    # The row whose labels `spfast ingest` will look at.
+    stars = stars[flow.apply("one row a star", best_allstar_rows(stars), lambda i: "another row is better")]
     if not every_star:
         stars = cut_apogee(stars, flow, config.replace(sample={"exclude_flagged": False}))
-    stars["path"] = rows.paths(found, kind, rows.astra_version(meta), flow.rows)
-    stars = stars[flow.apply("path of a spectrum", stars["path"] != "", lambda i: "the table does not name its file")]
+    stars["path"], why = rows.paths(found, kind, rows.astra_version(meta), flow.rows)
+    stars = stars[flow.apply("path of a spectrum", stars["path"] != "", lambda i: why[i])]
     if not len(stars):
         counts = ", ".join(f"{name}: {left:,}" for name, left in flow.counts)
-        raise BadInputError(f"{where}: no star is wanted ({counts}); check the table and [sample]")
+        cut = flow.emptied_by()
+        raise BadInputError(
+            f"{where}: no star is wanted after the cut {cut!r}{flow.example(cut)} ({counts}); check the table and "
+            "[sample]"
+        )
     stars.keep_columns([name for name in stars.colnames if name in _KEPT])
     stars.meta = {"PRODUCT": "spfast wanted", "SDSSREL": found.name, RELEASE_CARD: gaia.name}
     return Wanted(stars, flow, found, kind)
@@ -226,7 +230,7 @@ class _Rows:
         """Identifiers and what the cuts look at (astropy Table)."""
         table = Table()
         name, other = self.text("APOGEE_ID"), self.text("OBJ")
-        table["APOGEE_ID"] = np.where(name == "", other, name)
+        table["APOGEE_ID"] = self._names = with_prefix(np.where(name == "", other, name))
         table["tmass_id"] = tmass_key(table["APOGEE_ID"])
         column = self._columns.get(f"source_id {gaia}")
         ids = np.full(self.n_rows, -1, dtype=np.int64)
@@ -234,26 +238,28 @@ class _Rows:
             ids = source_ids(column, f"{self._where}: column {column.name}")
         table["source_id"] = np.where(ids > 0, ids, -1)
         if self.has("sdss_id"):
-            table["sdss_id"] = self.whole("sdss_id")
+            table["sdss_id"] = sdss_ids(self._columns["sdss_id"], f"{self._where}: column sdss_id")
+            table.update({name: self.text(name) for name in ("TELESCOPE", "release") if self.has(name)})
         for ours in _NEEDED:
             table[ours] = star_column(self._columns[ours], ours, f"{self._where}: column {self._columns[ours].name}")
         return table
 
     def paths(self, release, kind, astra_version, chosen):
-        """The files of some rows below the archive's root, "" where the table does not name one (str array)."""
+        """Files of some rows below the archive's root (str array), "" where the table names none, and why (list)."""
         template = release.paths[kind]
-        names = ("FILE", "APOGEE_ID", "TELESCOPE", "LOCATION_ID", "FIELD", "apred")
-        columns = [self.text(name)[chosen].tolist() for name in names]
-        columns += [self.whole(name)[chosen].tolist() for name in ("sdss_id", "healpix")]
-        paths = []
-        for file, star, telescope, location, field, apred, sdss_id, healpix in zip(*columns, strict=True):
+        columns = [self._names[chosen].tolist()]
+        columns += [self.text(name)[chosen].tolist() for name in ("FILE", "TELESCOPE", "FIELD", "apred")]
+        columns += [self.whole(name)[chosen].tolist() for name in ("LOCATION_ID", "sdss_id", "healpix")]
+        paths, why = [], []
+        for star, file, telescope, field, apred, location, sdss_id, healpix in zip(*columns, strict=True):
             named = _FILE_NAME.search(file)
+            telescope = telescope.lower()
             if not self.has("TELESCOPE"):  # before DR13
-                telescope = "apo1m" if location == "1" else "apo25m"
+                telescope = "apo1m" if location == 1 else "apo25m"
             parts = {
                 "telescope": telescope,
                 "field": field,
-                "place": field if location == "1" else location,
+                "place": field if location == 1 else str(location) if location > 0 else "",
                 "prefix": "as" if telescope == "lco25m" else "ap",
                 "id": named["id"] if named else star,
                 "file": os.path.basename(file) if named else "",
@@ -262,16 +268,17 @@ class _Rows:
                 "sdss_id": str(sdss_id) if sdss_id > 0 else "",
                 "healpix": str(healpix) if healpix >= 0 else "",
             }
-            needed = [value for name, value in parts.items() if f"{{{name}}}" in template]
+            bad = [n for n, value in parts.items() if f"{{{n}}}" in template and not _PART.fullmatch(value)]
             # Since DR19 the 1-m telescope's files are in other folders.
             lost = "{healpix}" in template and telescope == "apo1m"
             groups = {
                 "sdss_id_group": f"{sdss_id // 100 % 100:02d}/{sdss_id % 100:02d}",
                 "healpix_group": str(healpix // 1000),
             }
-            is_named = not lost and all(map(_PART.fullmatch, needed))
-            paths.append(template.format_map(parts | groups) if is_named else "")
-        return np.array(paths, dtype="U")
+            paths.append("" if lost or bad else template.format_map(parts | groups))
+            said = ", ".join(f"{name} {parts[name]!a}" for name in bad)
+            why.append(f"no part of a path: its {said}" if bad else "a file of the 1-m telescope" if lost else "")
+        return np.array(paths, dtype="U"), why
 
 
 def _kind(release, rows, spectra, where):

@@ -3,19 +3,22 @@
 import os
 import re
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 from astropy import units
 from astropy.table import Table
 
+from spfast.archive.releases import GAIA
 from spfast.data.columns import closest_names
-from spfast.data.identifiers import source_ids, tmass_key
+from spfast.data.gaia import WISE_COLUMNS
+from spfast.data.identifiers import sdss_ids, source_ids, tmass_key
 from spfast.data.tables.names import no_column
-from spfast.data.tables.read import read_columns
+from spfast.data.tables.read import read_columns_and_meta
 from spfast.data.tables.values import check_plausible, star_column
 from spfast.errors import BadInputError, SpfastWarning
 
-__all__ = ["read_allstar"]
+__all__ = ["read_allstar", "refuse_boss", "with_prefix"]
 
 #: Our name of each column, and the names that releases give it, in any case. None may mean something else elsewhere.
 _COLUMNS = {
@@ -107,7 +110,7 @@ def read_allstar(path: str | os.PathLike) -> Table:
     if not os.path.exists(path):
         raise BadInputError(f"{path}: cannot be read (no such file); check the path")
     galactic = {name: (name,) for name in _GALACTIC.values()}
-    columns, names = read_columns(path, {**_COLUMNS, **galactic, **_SDSS5, **_SDSS5_TEXTS})
+    columns, names, meta = read_columns_and_meta(path, {**_COLUMNS, **galactic, **_SDSS5, **_SDSS5_TEXTS})
     is_doppler = _keep_own_labels(columns, names)
     for ours in _REQUIRED:
         if ours not in columns and ours == "LOGG":
@@ -119,6 +122,7 @@ def read_allstar(path: str | os.PathLike) -> Table:
             raise no_column(path, ours, _COLUMNS[ours], names)
     if not len(columns["APOGEE_ID"]):
         raise BadInputError(f"{path}: the allStar table has no rows, expected one for each star; download it again")
+    refuse_boss(meta, path)
     table = Table()
     if "ASPCAPFLAG" in columns and columns["ASPCAPFLAG"].name.upper() == "RESULT_FLAGS":
         if _has_aspcap_results(columns, path):
@@ -135,7 +139,7 @@ def read_allstar(path: str | os.PathLike) -> Table:
         table.meta["labels"] = "Doppler"
         text = f"{path}: its log g are Doppler's, not ASPCAP's: the cut on log g takes somewhat other stars"
         warnings.warn(text, SpfastWarning, stacklevel=2)
-    table["APOGEE_ID"] = _with_prefix(table["APOGEE_ID"])
+    table["APOGEE_ID"] = with_prefix(table["APOGEE_ID"])
     for ours in ("STARFLAG", "ASPCAPFLAG"):
         if ours in columns and columns[ours].dtype.kind == "i" and columns[ours].dtype.itemsize == _SIGNED_BYTES:
             # Bit 31 is the sign there. -1 is "no such flag".
@@ -147,6 +151,28 @@ def read_allstar(path: str | os.PathLike) -> Table:
         _add_galactic(table, columns, path)
     check_plausible(table, path)
     return table
+
+
+def refuse_boss(meta: Mapping, path: str | os.PathLike) -> None:
+    """Refuse a summary's table of BOSS: its stars have APOGEE spectra too, with other labels and S/N.
+
+    Parameters
+    ----------
+    meta : mapping
+        Of the table, from its header.
+    path : path-like
+        For messages.
+
+    Raises
+    ------
+    BadInputError
+    """
+    instrument = str(meta.get("INSTRMNT", "APOGEE")).strip().upper()
+    if instrument != "APOGEE":
+        raise BadInputError(
+            f"{path}: the table with rows is of {instrument} spectra (INSTRMNT), expected APOGEE; give a summary of "
+            "an APOGEE pipeline, such as astraAllStarASPCAP"
+        )
 
 
 def _keep_own_labels(columns, names):
@@ -165,8 +191,8 @@ def _add_sdss5(table, columns, path):
     for ours in _SDSS5:
         if ours in columns:
             where = f"{path}: column {columns[ours].name}"
-            values = columns[ours]
-            table[ours] = source_ids(values, where) if ours == "source_id" else star_column(values, ours, where)
+            read = {"source_id": source_ids, "sdss_id": sdss_ids}.get(ours)
+            table[ours] = star_column(columns[ours], ours, where) if read is None else read(columns[ours], where)
     texts = {
         name: star_column(columns[name], name, f"{path}: column {columns[name].name}", "U")
         for name in _SDSS5_TEXTS
@@ -179,7 +205,7 @@ def _add_sdss5(table, columns, path):
     versions = set(texts.get("v_astra", ())) - {""}
     if len(versions) == 1:
         table.meta["v_astra"] = _version(str(versions.pop()))
-    if "w1mpro" in table.colnames:
+    if set(WISE_COLUMNS) <= set(table.colnames):
         table.meta["wise"] = "unWISE"
     if "parallax" in table.colnames:
         releases = {text.lower().removeprefix("gaia").strip() for text in set(texts.get("gaia_release", ["dr3"]))}
@@ -189,7 +215,7 @@ def _add_sdss5(table, columns, path):
                 f"{path}: gaia_release is {' and '.join(sorted(releases))}, whose parallaxes have different zero "
                 "points; keep the stars of one"
             )
-        table.meta["gaia_release"] = releases.pop() if releases else None
+        table.meta["gaia_release"] = next(iter(releases & set(GAIA)), None)
         table.meta["gaia_release_reason"] = "tables of SDSS-V are matched with it"
 
 
@@ -199,8 +225,24 @@ def _version(text):
     return text if number is None else f"{number // 10**6}.{number // 10**3 % 1000}.{number % 1000}"
 
 
-def _with_prefix(names):
-    """Names with the 2M that APOGEE's files have, where a table leaves it out or writes 2MASS J."""
+def with_prefix(names):
+    """Return names with the 2M that APOGEE's files have, where a table leaves it out or writes 2MASS J.
+
+    Parameters
+    ----------
+    names : str array
+
+    Returns
+    -------
+    str array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spfast.data.allstar import with_prefix
+    >>> with_prefix(np.array(["2MASS J19485057+5005279", "VESTA"])).tolist()
+    ['2M19485057+5005279', 'VESTA']
+    """
     keys = tmass_key(names)
     bare = [not name.upper().startswith("2M") or name.upper().startswith("2MASS") for name in names]
     is_tmass = [_DESIGNATION.match(key) is not None for key in keys]
@@ -229,8 +271,15 @@ def _add_galactic(table, columns, path):
     pole = np.radians(_POLE_DEC)
     latitude = np.degrees(np.arcsin(np.sin(dec) * np.sin(pole) + np.cos(dec) * np.cos(pole) * np.cos(ra)))
     apart = np.abs(latitude - galactic["glat"])
-    if np.isfinite(apart).any() and np.nanmedian(apart) < _APART_MAX:
+    if not np.isfinite(apart).any():
+        return
+    if np.nanmedian(apart) < _APART_MAX:
         table.update(galactic)
+    elif "sdss_id" in columns:  # there they are nothing else
+        raise BadInputError(
+            f"{path}: ra and dec are {np.nanmedian(apart):.3g} deg off the latitude b (median), expected below "
+            f"{_APART_MAX:g}; is ra in hours, or was a column sorted without the others?"
+        )
 
 
 def _is_no_angle(column):

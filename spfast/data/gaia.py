@@ -108,6 +108,11 @@ def read_gaia_by_source(path: str | os.PathLike, release: str = AUTO) -> Table:
     """
     columns, names, meta = _read(path, *_REQUIRED, *_OPTIONAL, *TELLING_COLUMNS)
     wanted = [name for name in (*_REQUIRED, *_OPTIONAL) if name in columns or name == "source_id"]
+    if wanted == ["source_id"] and "source_id" in columns:
+        raise BadInputError(
+            f"{path}: has {columns['source_id'].name} and no other column under Gaia's names (such as "
+            f"visibility_periods_used, ruwe); it has {', '.join(names[:8])}"
+        )
     result = Table({name: _values(columns, name, names, path) for name in wanted})
     _convert_flux_errors(result, columns, path)
     check_plausible(result, path)

@@ -13,7 +13,7 @@ from spfast.config import AUTO
 from spfast.data.survey import Survey
 from spfast.errors import BadInputError, SpfastWarning
 
-__all__ = ["RELEASE_CARD", "TELLING_COLUMNS", "Release", "find_release", "survey_release"]
+__all__ = ["RELEASE_CARD", "TELLING_COLUMNS", "Release", "find_release", "given_or_found", "survey_release"]
 
 #: Columns whose values tell the release; a table may lack them.
 TELLING_COLUMNS = ("ref_epoch", "solution_id", "designation", "astrometric_params_solved")
@@ -90,20 +90,25 @@ def find_release(
     >>> find_release({}, ["source_id", "parallax", "pseudocolour"], {}, "gaia.fits").name
     'dr3'
     """
-    found = (
-        _declared(meta)
-        or _by_epoch(columns, where)
-        or _by_solution(columns)
-        or _by_meta(meta)
-        or _by_name_of_source(columns)
-        or _by_columns(columns, names)
-        or Release(None, "nothing in the table tells it")
-    )
+    by_rows = _by_rows(columns, where)  # in any case, for it refuses a mixture
+    found = _declared(meta) or by_rows or _by_meta(meta) or _by_columns(columns, names)
+    return given_or_found(found or Release(None, "nothing in the table tells it"), given, where)
+
+
+def given_or_found(found: Release, given: str, where: str) -> Release:
+    """Return the release that was given, or the one found if that is "auto"; arguments and warning of `find_release`.
+
+    Parameters
+    ----------
+    found : Release
+        What the table tells.
+    given, where : str
+    """
     if given == AUTO:
         return found
     if found.name not in (None, given):
-        text = f"{where}: gaia_release says {given}, but {found.reason}: taken as {given}"
-        warnings.warn(text, SpfastWarning, stacklevel=2)
+        text = f"{where}: gaia_release says {given}, but it is of {found.title} ({found.reason}): taken as {given}"
+        warnings.warn(text, SpfastWarning, stacklevel=3)
     return Release(given, "given")
 
 
@@ -130,7 +135,8 @@ def _declared(meta):
 def _by_meta(meta):
     found = set()
     for value in meta.values():
-        found |= _in_text(value) if isinstance(value, str) else set()
+        for text in value if isinstance(value, list) else [value]:
+            found |= _in_text(text) if isinstance(text, str) else set()
     return Release(found.pop(), "its metadata name it") if len(found) == 1 else None
 
 
@@ -144,29 +150,38 @@ def _in_text(text):
     return found
 
 
-def _by_epoch(columns, where):
-    epochs = _numbers(columns, "ref_epoch")
-    found = {name: np.abs(epochs - release.epoch) < _EPOCH_STEP for name, release in GAIA.items()}
-    found = {name: fits for name, fits in found.items() if fits.any()}
-    if len(found) > 1:
-        counts = " and ".join(f"{np.count_nonzero(fits):,} of {GAIA[name].title}" for name, fits in found.items())
-        raise BadInputError(f"{where}: rows of several releases by their ref_epoch ({counts}); give a table of one")
-    return next((Release(name, f"its ref_epoch is {GAIA[name].epoch:g}") for name in found), None)
+def _by_rows(columns, where):
+    """What the rows say one by one; rows of several releases are refused."""
+    epochs, ids = _numbers(columns, "ref_epoch"), _numbers(columns, "solution_id")
+    told = {
+        "ref_epoch": {name: np.abs(epochs - release.epoch) < _EPOCH_STEP for name, release in GAIA.items()},
+        "solution_id": {name: _is_one_of(ids, release.solution_ids) for name, release in GAIA.items()},
+        "designation": _of_names(columns, "designation"),
+        "source_id": _of_names(columns, "source_id"),
+    }
+    found = None
+    for column, rows in told.items():
+        counts = {name: np.count_nonzero(fits) for name, fits in rows.items() if np.any(fits)}
+        if len(counts) > 1:
+            seen = " and ".join(f"{count:,} of {GAIA[name].title}" for name, count in counts.items())
+            raise BadInputError(f"{where}: rows of several releases by their {column} ({seen}); give a table of one")
+        for name in counts:
+            reasons = {"ref_epoch": f"is {GAIA[name].epoch:g}", "solution_id": "is that of the release"}
+            found = found or Release(name, f"its {column} {reasons.get(column, 'names it')}")
+    return found
 
 
-def _by_solution(columns):
-    ids = _numbers(columns, "solution_id")
-    for name, release in GAIA.items():
-        if ids.size and any(np.all(np.abs(ids - own) <= _SAME_ID * own) for own in release.solution_ids):
-            return Release(name, "its solution_id is that of the release")
-    return None
+def _is_one_of(ids, own):
+    return np.isclose(ids[:, None], np.array(own, float), rtol=_SAME_ID, atol=0.0).any(axis=1)
 
 
-def _by_name_of_source(columns):
-    if "designation" not in columns or not len(columns["designation"]):
-        return None
-    found = _in_text(str(columns["designation"][0]))
-    return Release(found.pop(), "its designation names it") if len(found) == 1 else None
+def _of_names(columns, name):
+    """Which rows are of each release by names of sources such as "Gaia DR3 4295806720" (dict of bool array)."""
+    if name not in columns or columns[name].dtype.kind not in "SUO":
+        return {}
+    starts, place = np.unique([str(text).rpartition(" ")[0] for text in columns[name]], return_inverse=True)
+    said = [_in_text(f"{start} ") for start in starts.tolist()]
+    return {release: np.array([release in each for each in said], bool)[place] for release in GAIA}
 
 
 def _by_columns(columns, names):

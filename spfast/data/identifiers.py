@@ -7,7 +7,7 @@ import numpy as np
 from spfast.data.tables.values import column_values
 from spfast.errors import BadInputError
 
-__all__ = ["match_names", "one_of_each", "source_ids", "star_names", "tmass_key", "unmatched"]
+__all__ = ["match_names", "one_of_each", "sdss_ids", "source_ids", "star_names", "tmass_key", "unmatched"]
 
 #: What tables write where a star has no name, without blanks and in upper case.
 _NO_NAME = ("", "0", "-1", "-999", "-9999", "NAN", "NONE", "NULL", "<NA>", "N/A", "NA", "-", "--", r"\N")
@@ -15,6 +15,9 @@ _NO_NAME = ("", "0", "-1", "-999", "-9999", "NAN", "NONE", "NULL", "<NA>", "N/A"
 _PREFIXES = ("2MASSX", "2MASX", "2MASS", "2M", "J")
 #: What a source_id written as text may begin with, without blanks and in upper case.
 _RELEASES = ("GAIADR1", "GAIADR2", "GAIAEDR3", "GAIADR3", "GAIADR4", "GAIADR5", "GAIA")
+
+#: So many different sdss_id that all end in a decimal zero were rounded: chance makes one of them in ten so.
+_ROUNDED = 8
 
 #: A source_id ends in seven bits for the components of a source, which are 0 in nearly all.
 _COMPONENT_BITS = 7
@@ -164,6 +167,42 @@ def source_ids(values: np.ndarray, where: str) -> np.ndarray:
         raise BadInputError(f"{where} is {plain.dtype.name}, expected 64-bit integers; digits are lost")
     numbers = np.where(numbers > 0, numbers, -1)
     _check_digits(numbers, where)
+    return numbers
+
+
+def sdss_ids(values: np.ndarray, where: str) -> np.ndarray:
+    """Read SDSS-V's sdss_id, which names the files of a star.
+
+    Parameters
+    ----------
+    values : array, masked array or astropy Column
+    where : str
+        File and column, for messages.
+
+    Returns
+    -------
+    int64 array
+        -1 where there is none.
+
+    Raises
+    ------
+    BadInputError
+        If they are no whole numbers, or were written with fewer digits than they have (5.725283e+07): a rounded one is
+        another star's.
+
+    Examples
+    --------
+    >>> from spfast.data.identifiers import sdss_ids
+    >>> sdss_ids(["57252833", "5.3030109e7", ""], "summary.csv: column sdss_id").tolist()
+    [57252833, 53030109, -1]
+    """
+    numbers = column_values(values, "i8", where)
+    given = np.unique(numbers[numbers > 0])
+    if given.size >= _ROUNDED and np.all(given % 10 == 0):
+        raise BadInputError(
+            f"{where}: all of {given.size:,} numbers end in 0 (e.g. {given[0]}), they were rounded; "
+            "get the identifiers again, as integers or text"
+        )
     return numbers
 
 

@@ -7,11 +7,12 @@ import numpy as np
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS, StarColumn, missing_column
 from spfast.data.gaia import WISE_COLUMNS
 from spfast.data.identifiers import tmass_key, unmatched
+from spfast.data.sdss5 import observatory
 from spfast.errors import BadInputError, SpfastWarning
 
 __all__ = [
-    *("POLICIES", "add_by_source", "best_gaia_rows", "best_rows", "check_places", "join_wise", "match_gaia"),
-    "row_of_each",
+    *("POLICIES", "add_by_source", "best_allstar_rows", "best_gaia_rows", "best_rows", "check_places", "join_wise"),
+    *("match_gaia", "row_of_each"),
 ]
 
 #: Fluxes are in no survey, but errors of magnitudes follow from them.
@@ -61,6 +62,43 @@ def best_rows(keys, order, others=()):
     first = np.ones(len(keys), bool)
     first[1:] = keys[by_order][1:] != keys[by_order][:-1]
     return np.sort(by_order[first])
+
+
+def best_allstar_rows(stars):
+    """Say which row of an allStar table stands for each star, by the rules of `POLICIES`.
+
+    Parameters
+    ----------
+    stars : astropy Table
+        From `spfast.data.allstar.read_allstar`, with a name in each row.
+
+    Returns
+    -------
+    best : bool array, shape (n_rows,)
+    """
+    rows = np.arange(len(stars))
+    if "sdss_id" in stars.colnames:
+        sdss_id = np.where(np.asarray(stars["sdss_id"]) > 0, stars["sdss_id"], -1 - rows)
+        if {"release", "TELESCOPE"} <= set(stars.colnames):
+            rows = _newest(stars, sdss_id, rows)
+        rows = rows[_by_snr(stars[rows], sdss_id[rows])]
+    rows = rows[_by_snr(stars[rows], tmass_key(stars["APOGEE_ID"][rows]))]
+    return np.isin(np.arange(len(stars)), rows)
+
+
+def _by_snr(stars, keys):
+    return best_rows(keys, -np.asarray(stars["SNR"], dtype=float), list(stars.itercols()))
+
+
+def _newest(stars, sdss_id, rows):
+    """Of the rows of each star and observatory those of the newest release, which comes last by its name."""
+    sites = [observatory(str(telescope)) for telescope in stars["TELESCOPE"]]
+    keys = np.char.add(sdss_id.astype("U20"), sites)
+    _, release = np.unique(np.asarray(stars["release"]), return_inverse=True)
+    newest = np.full(len(stars), -1)
+    _, place = np.unique(keys, return_inverse=True)
+    np.maximum.at(newest, place, release)
+    return rows[release == newest[place]]
 
 
 def best_gaia_rows(gaia):
@@ -206,8 +244,14 @@ def add_by_source(stars, gaia, where):
     Raises
     ------
     BadInputError
-        If no row matches, or the parallaxes are those of another release.
+        If no row matches, or the table is of another release.
     """
+    own, other = (table.meta.get("gaia_release") for table in (stars, gaia))
+    if None not in (own, other) and own != other:
+        raise BadInputError(
+            f"{where}: is of Gaia {other.upper()} ({gaia.meta['gaia_release_reason']}), the summary's parallaxes of "
+            f"{own.upper()}; give a table of the same release"
+        )
     rows = best_rows(gaia["source_id"], np.zeros(len(gaia)), list(gaia.itercols()))
     rows = rows[_given(np.asarray(gaia["source_id"])[rows])]
     wanted = np.asarray(stars["source_id"])

@@ -7,14 +7,13 @@ import warnings
 import numpy as np
 from astropy.table import Table
 
-from spfast.config import AUTO
 from spfast.data.allstar import read_allstar
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS, missing_column
 from spfast.data.cuts import CutFlow, cut_apogee, cut_photometry, training_set, unknown_astrometry
 from spfast.data.gaia import GAIA_FLUXES, WISE_COLUMNS, read_gaia, read_gaia_by_source, read_wise
+from spfast.data.gaia_release import Release, given_or_found
 from spfast.data.identifiers import tmass_key, unmatched
-from spfast.data.match import add_by_source, best_rows, check_places, join_wise, match_gaia
-from spfast.data.sdss5 import observatory
+from spfast.data.match import add_by_source, best_allstar_rows, check_places, join_wise, match_gaia
 from spfast.data.spectra.choose import release_of, rows_with_own_file
 from spfast.data.spectra.find import SpectrumFiles
 from spfast.errors import BadInputError, SpfastWarning
@@ -68,8 +67,10 @@ def parent_sample(allstar, spectra, gaia, wise, config, can_estimate=False):
         )
     files = SpectrumFiles(spectra)
     gaia_table = None if has_gaia else _read_gaia(gaia, wise, config)
-    if has_gaia and config.sample.gaia_release != AUTO:
-        stars.meta |= {"gaia_release": config.sample.gaia_release, "gaia_release_reason": "given"}
+    if has_gaia:
+        release = Release(stars.meta["gaia_release"], stars.meta["gaia_release_reason"])
+        release = given_or_found(release, config.sample.gaia_release, str(allstar))
+        stars.meta |= {"gaia_release": release.name, "gaia_release_reason": release.reason}
     allstar_ids = stars["APOGEE_ID"]
     flow = CutFlow(allstar_ids)
     if "sdss_id" in stars.colnames and files.mwm:
@@ -165,36 +166,14 @@ def _find_by_sdss_id(stars, flow, spectra, files):
 
 
 def _one_row_a_star(stars, flow):
-    """Keep one row of each star, by the rules of `POLICIES`."""
+    """Keep one row of each star."""
     keys = tmass_key(stars["APOGEE_ID"])
     if not np.all(keys != ""):
         stars = stars[flow.apply("name", keys != "", lambda i: "it has no APOGEE_ID")]
         keys = keys[keys != ""]
     snr = np.asarray(stars["SNR"], dtype=float)
-    rows = np.arange(len(stars))
-    if "sdss_id" in stars.colnames:
-        sdss_id = np.where(np.asarray(stars["sdss_id"]) > 0, stars["sdss_id"], -1 - rows)
-        if {"release", "TELESCOPE"} <= set(stars.colnames):
-            rows = _newest(stars, sdss_id, rows)
-        rows = rows[_best(stars[rows], sdss_id[rows])]
-    rows = rows[_best(stars[rows], keys[rows])]
-    best = np.isin(np.arange(len(stars)), rows)
+    best = best_allstar_rows(stars)
     return stars[flow.apply("one row a star", best, lambda i: f"SNR = {snr[i]:.1f}: another row {_better(stars)}")]
-
-
-def _best(stars, keys):
-    return best_rows(keys, -np.asarray(stars["SNR"], dtype=float), list(stars.itercols()))
-
-
-def _newest(stars, sdss_id, rows):
-    """Of the rows of each star and observatory those of the newest release, which comes last by its name."""
-    sites = [observatory(str(telescope)) for telescope in stars["TELESCOPE"]]
-    keys = np.char.add(sdss_id.astype("U20"), sites)
-    _, release = np.unique(np.asarray(stars["release"]), return_inverse=True)
-    newest = np.full(len(stars), -1)
-    _, place = np.unique(keys, return_inverse=True)
-    np.maximum.at(newest, place, release)
-    return rows[release == newest[place]]
 
 
 def _better(stars):
@@ -221,10 +200,15 @@ def _with_own_gaia(stars, flow, allstar, gaia, wise, config):
     stars = stars[flow.apply("Gaia source", np.asarray(stars["source_id"]) > 0, lambda i: "its table names none")]
     side = None
     if gaia is not None and len(stars):
-        side = read_gaia_by_source(gaia)
+        side = read_gaia_by_source(gaia, config.sample.gaia_release)
         n_matched = add_by_source(stars, side, gaia)
         flow.note(f"of them in the Gaia table: {n_matched:,}")
     _take_wise(stars, allstar, gaia, side, wise)
+    for band in _BANDS:
+        if f"phot_{band}_mean_mag" not in stars.colnames:
+            raise BadInputError(
+                f"{allstar}: has no {band}_mag, as astra's summaries have; give a Gaia table with source_id with --gaia"
+            )
     n_floors = _add_magnitude_errors(stars, config)
     if n_floors:
         errors = ", ".join(f"{getattr(config.features, f'{band}_error'):g}" for band in _BANDS)
@@ -254,7 +238,8 @@ def _take_wise(stars, allstar, gaia, side, wise):
         join_wise(table, side)
     else:
         raise BadInputError(
-            f"{allstar}: has no w1_mag and w2_mag, as astra's summaries have; give a WISE table with --wise"
+            f"{allstar}: has no w1_mag and w2_mag with their errors, as astra's summaries have; give a WISE table with "
+            "--wise"
         )
     for name in WISE_COLUMNS:
         stars[name] = table[name]

@@ -291,7 +291,7 @@ def _row(path, table, telescope, release):
     for row in range(table.n_rows):
         own = [table.value(name, row) for name in _NAMES]
         own = [wanted if text is None else _text(text) for text, wanted in zip(own, (telescope, release), strict=True)]
-        if own == [telescope, release]:
+        if [text.lower() for text in own] == [telescope.lower(), release.lower()]:
             return row
         held.append(" of ".join(own[::-1]))
     raise BadInputError(

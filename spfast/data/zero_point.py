@@ -74,7 +74,8 @@ def choose_zero_point(survey: Survey, settings: FitConfig) -> ChosenZeroPoint:
     Warns
     -----
     SpfastWarning
-        If the release is unknown; if DR3's zero point of each star cannot be had; if DR2's is used on another release.
+        If the release is unknown; if DR3's zero point of each star cannot be had; if DR2's or DR3's is used on another
+        release.
     """
     rule, value, release, stars = settings.zero_point_rule, settings.zero_point, survey_release(survey), survey.stars
     title = release.title
@@ -86,6 +87,11 @@ def choose_zero_point(survey: Survey, settings: FitConfig) -> ChosenZeroPoint:
             )
         return ChosenZeroPoint(CONSTANT, value, None, f"given; parallaxes of {title}")
     if rule == LINDEGREN:
+        if release.name not in (None, "dr3"):
+            _warn(
+                f"zero point {LINDEGREN} is that of Gaia DR3, but the parallaxes are of {title} ({release.reason}); "
+                f"--zero-point {RELEASE} takes that of the release"
+            )
         return _star_by_star("given", stars)
     own = GAIA["dr2" if release.name is None else release.name].zero_point
     if rule != RELEASE:  # "auto" or "fit"

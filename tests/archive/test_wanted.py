@@ -77,6 +77,24 @@ def test_one_metre_telescope_and_releases_before_dr16(tmp_path, allstar):
     )
 
 
+def test_paths_do_not_depend_on_how_a_table_writes_its_columns(tmp_path, allstar):
+    allstar["FILE"] = [f"apStar-r8-{name}.fits" for name in allstar["APOGEE_ID"]]
+    path = write(tmp_path, allstar)
+    plain = {kind: find_wanted(path, spectra=kind).stars["path"].tolist() for kind in ("aspcapStar", "apStar")}
+    allstar["TELESCOPE"] = np.char.upper(allstar["TELESCOPE"])
+    allstar["LOCATION_ID"] = allstar["LOCATION_ID"].astype(float)
+    allstar["APOGEE_ID"] = [name.removeprefix("2M") for name in allstar["APOGEE_ID"]]
+    allstar.remove_column("FILE")
+    write(tmp_path, allstar)
+    for kind, paths in plain.items():
+        assert find_wanted(path, release="dr14", spectra=kind).stars["path"].tolist() == paths
+    allstar.remove_column("LOCATION_ID")
+    with pytest.raises(
+        BadInputError, match=r"after the cut 'path of a spectrum', e.g. 2M.*: no part of a path: its place "
+    ):
+        find_wanted(write(tmp_path, allstar), release="dr14")
+
+
 def test_summaries_of_sdss5_name_mwmstar_by_sdss_id(tmp_path):
     table = astra()
     table = Table(np.concatenate([table.as_array(), table.as_array()[:2]]))  # a star has a row for each telescope

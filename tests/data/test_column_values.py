@@ -37,6 +37,12 @@ def test_numbers_as_text_bytes_floats_or_masked_are_read(values, kind, expected)
         ([12.5], "i4", r"x is 12\.5 in row 0, expected whole numbers of 32 bits"),
         ([2.0**31], "i4", r"whole numbers of 32 bits"),
         ([2.0**63], "i8", r"whole numbers of 64 bits"),
+        (
+            np.array([57252832.0], "f4"),
+            "i8",
+            r"x is 57252832 in row 0.* to 16777216 and digits are lost",
+        ),
+        ([2.0**53 + 2], "i8", r"digits are lost"),
         (np.array([2**63], "u8"), "i8", r"whole numbers of 64 bits"),
         ([1 + 2j], "f8", r"complex128, expected numbers"),
         ([True], "f8", r"bool, expected numbers"),

@@ -35,13 +35,14 @@ TELLING = {
     "column since DR3": ("dr3", {"NU_EFF_USED_IN_ASTROMETRY": 1.4}, {}),
     "column of DR2": ("dr2", {"astrometric_pseudo_colour": 1.4}, {}),
     "six parameters": ("dr3", {"astrometric_params_solved": [31, 31, 95, 31, 3, 31]}, {}),
-    "name of the number": ("dr2", {"gaia_dr2_source_id": 1}, {}),
+    "number of DR2 beside the source_id": (None, {"gaia_dr2_source_id": 1}, {}),
+    "source_id as text": ("dr2", {"source_id": [f"Gaia DR2 {10**6 + i}" for i in range(N)]}, {}),
     "header of ours": ("dr2", {"pseudocolour": 1.4, "ref_epoch": 2016.0}, {"GAIAREL": "dr2"}),
     "query": ("dr3", {}, {"QUERY": "SELECT * FROM gaiaedr3.gaia_source JOIN gaiadr1.tmass_original_valid"}),
     "table of VizieR": ("dr2", {}, {"NAME": "I/345/gaia2"}),
     "five parameters alone": (None, {"astrometric_params_solved": 31}, {}),
     "two releases in one text": (None, {}, {"TITLE": "Gaia DR2 and Gaia DR3"}),
-    "columns of two releases": (None, {"gaia_dr2_source_id": 1, "gaia_dr3_source_id": 1}, {}),
+    "columns of two releases": (None, {"astrometric_pseudo_colour": 1.4, "pseudocolour": 1.4}, {}),
     "nothing": (None, {}, {}),
 }
 
@@ -65,12 +66,20 @@ def test_a_table_tells_its_release(tmp_path, what, suffix):
 
 def test_the_release_that_is_given_wins_and_two_in_one_table_are_refused():
     epochs = {"ref_epoch": Column([2016.0, 2016.0])}
-    with pytest.warns(SpfastWarning, match="a.fits: gaia_release says dr2, but its ref_epoch is 2016: taken as dr2"):
+    with pytest.warns(SpfastWarning, match=r"a.fits: .* says dr2, but .* DR3 \(its ref_epoch is 2016\): taken as"):
         assert find_release(epochs, ["ref_epoch"], {}, "a.fits", "dr2") == ("dr2", "given")
     assert find_release({}, [], {}, "a.fits", "dr4").name == "dr4"
-    mixed = {"ref_epoch": Column([2015.5, 2016.0, 2016.0])}
-    with pytest.raises(BadInputError, match=r"a.fits: .* \(1 of Gaia DR2 and 2 of Gaia DR3\); give a table of one"):
-        find_release(mixed, ["ref_epoch"], {}, "a.fits")
+    own = GAIA["dr2"].solution_ids[0], GAIA["dr3"].solution_ids[0], GAIA["dr3"].solution_ids[1]
+    mixed = {"ref_epoch": [2015.5, 2016.0, 2016.0], "solution_id": own}
+    mixed["designation"] = ["Gaia DR2 1", "Gaia EDR3 2", "Gaia DR3 3"]
+    for name, values in mixed.items():
+        message = rf"a.fits: .* by their {name} \(1 of Gaia DR2 and 2 of Gaia DR3\); give a table of one"
+        with pytest.raises(BadInputError, match=message):
+            find_release({name: Column(values)}, [name], {"GAIAREL": "dr3"}, "a.fits")
+
+
+def test_comments_of_a_text_table_tell_its_release():
+    assert find_release({}, [], {"comments": ["a table", "SELECT * FROM gaiadr2.gaia_source"]}, "a.ecsv").name == "dr2"
 
 
 def of_release(path, name, edit=None):
@@ -142,6 +151,13 @@ def test_a_number_that_is_given_wins_but_dr2_on_dr3_is_told(tmp_path):
     assert choose_zero_point(survey, Config().replace(fit={"zero_point_rule": "auto"}).fit)[1] == 0.029
 
 
+def test_the_zero_point_of_dr3_on_another_release_is_told(tmp_path):
+    pytest.importorskip("zero_point")
+    survey = of_release(tmp_path / "survey", "dr4", edit=gaia_dr3)
+    with pytest.warns(SpfastWarning, match=r"zero point lindegren2021 is that of Gaia DR3, but .* of Gaia DR4"):
+        assert choose_zero_point(survey, Config().replace(fit={"zero_point_rule": LINDEGREN}).fit).rule == LINDEGREN
+
+
 def test_the_release_and_the_reason_are_in_model_header_report_and_info(tmp_path):
     survey = of_release(tmp_path / "survey", "dr2")
     catalog = make_catalog(survey, 20.0, config=RAW, threads=1)
@@ -175,7 +191,7 @@ def test_ingest_keeps_the_release(tmp_path, capsys):
     assert (survey.info["gaia_release"], survey.info["gaia_release_reason"]) == ("dr3", "its ref_epoch is 2016")
     assert "parallaxes of Gaia DR3: its ref_epoch is 2016" in capsys.readouterr().out
     config = Config().replace(sample={"gaia_release": "dr2"})
-    with pytest.warns(SpfastWarning, match="gaia_release says dr2, but its ref_epoch is 2016"):
+    with pytest.warns(SpfastWarning, match=r"gaia_release says dr2, but it is of Gaia DR3"):
         survey = ingest(allstar, spectra, gaia, tmp_path / "other", config=config, threads=1, quiet=True)
     assert survey.info["gaia_release"] == "dr2"
     assert GAIA["dr2"].title in survey_release(survey).title

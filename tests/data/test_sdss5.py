@@ -126,6 +126,11 @@ def test_of_several_rows_that_of_the_telescope_and_release_is_read(tmp_path):
         check(read_mwm_star(path, telescope, release), *values)
 
 
+def test_names_of_telescope_and_release_count_in_any_case(tmp_path):
+    path = mwm_star(tmp_path / "a.fits", apo=[(*STAR, *pixels())])
+    check(read_mwm_star(path, "APO25M", "SDSS5"), *pixels())
+
+
 def test_flags_that_are_none_are_bad_and_files_without_flags_have_no_mask(tmp_path):
     flux, ivar, flags = pixels()
     flags[500] = np.nan

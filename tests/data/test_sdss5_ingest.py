@@ -9,11 +9,13 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
+from spfast.archive.wanted import find_wanted
 from spfast.catalog.compatibility import check_model
 from spfast.catalog.flags import star_flags
 from spfast.config import load_config
 from spfast.data.allstar import read_allstar
 from spfast.data.ingest import ingest
+from spfast.data.parent_sample import parent_sample
 from spfast.data.spectra import workers
 from spfast.data.spectra.find import SpectrumFiles
 from spfast.data.survey import open_survey
@@ -166,6 +168,50 @@ def test_parallaxes_of_another_release_in_the_side_table_are_refused(dr19, optio
     gaia.write(tmp_path / "strangers.fits")
     with pytest.raises(BadInputError, match=r"none of its 59 rows matches a star by source_id"):
         ingest(dr19 / SUMMARY, dr19, tmp_path / "strangers.fits", tmp_path / "s", **options)
+    # One without parallaxes tells its release as any Gaia table does.
+    gaia = Table.read(dr19 / "gaia.fits")
+    gaia.remove_columns(["parallax", "parallax_error"])
+    del gaia.meta["GAIAREL"]
+    gaia["ref_epoch"] = 2015.5
+    gaia.write(tmp_path / "epoch.fits")
+    with pytest.raises(BadInputError, match=r"is of Gaia DR2 \(its ref_epoch is 2015.5\), the summary's .* of DR3"):
+        ingest(dr19 / SUMMARY, dr19, tmp_path / "epoch.fits", tmp_path / "s", **options)
+
+
+def test_a_side_table_without_a_column_of_gaias_is_refused(dr19):
+    with pytest.raises(BadInputError, match=r"truth.fits: has source_id and no other column under Gaia's names"):
+        parent_sample(dr19 / SUMMARY, dr19, dr19 / "truth.fits", None, load_config())
+
+
+def test_a_release_that_is_given_against_the_summarys_is_told(dr19):
+    config = load_config(overrides={"sample": {"gaia_release": "dr2"}})
+    with pytest.warns(SpfastWarning, match=r"gaia_release says dr2, but it is of Gaia DR3 \(tables of SDSS-V"):
+        stars, _ = parent_sample(dr19 / SUMMARY, dr19, None, None, config)
+    assert stars.meta["gaia_release"] == "dr2"
+
+
+def test_a_table_of_boss_spectra_is_refused(dr19, tmp_path):
+    boss, apogee = fits.BinTableHDU(summary(dr19)), fits.BinTableHDU(summary(dr19)[:0])
+    boss.header["INSTRMNT"], apogee.header["INSTRMNT"] = "BOSS", "APOGEE"
+    path = tmp_path / "astraAllStarBossNet-0.6.0.fits"
+    fits.HDUList([fits.PrimaryHDU(), boss, apogee]).writeto(path)
+    for read in (read_allstar, find_wanted):
+        with pytest.raises(BadInputError, match=r"is of BOSS spectra \(INSTRMNT\), expected APOGEE; give a summary of"):
+            read(path)
+
+
+def test_wanted_and_ingest_look_at_the_same_row_of_a_star(dr19, tmp_path):
+    table = summary(dr19)
+    old = np.flatnonzero(table["release"] == "dr17")
+    twice = [row for row in old if np.count_nonzero(table["sdss_id"] == table["sdss_id"][row]) == 2]
+    for row in twice:
+        other = np.flatnonzero(table["sdss_id"] == table["sdss_id"][row])
+        table["snr"][other], table["logg"][other] = 90.0, 1.5
+        table["snr"][row], table["logg"][row] = 100.0, 3.0
+    path = write_summary(tmp_path / "astraAllStarASPCAP-0.6.0.fits", table)
+    stars, _ = parent_sample(path, dr19, None, None, load_config())
+    assert set(table["sdss_id"][twice]) & set(stars["sdss_id"])
+    assert set(stars["sdss_id"]) <= set(find_wanted(path).stars["sdss_id"])
 
 
 def test_unwise_and_allwise_are_never_mixed(dr19, alone, options, tmp_path):
@@ -227,6 +273,12 @@ def test_packed_and_flat_files_give_the_same_survey(dr19, alone, options, tmp_pa
     np.testing.assert_array_equal(survey.feature_errors, alone.feature_errors)
     assert survey.features_origin == alone.features_origin
     assert all("/" not in name and name.endswith(".gz") for name in survey.stars["FILE"])
+    star = copy(dr19, tmp_path)
+    number = int(alone.stars["sdss_id"][0])
+    path = next(star.rglob(f"*-{number}.fits"))
+    for suffix in (".FITS", ".FITS.GZ"):
+        path = path.rename(path.with_name(f"mwmStar-0.6.0-{number}{suffix}"))
+        assert SpectrumFiles(star).mwm.find("0.6.0", number) == str(path.relative_to(star))
 
 
 def test_folders_of_the_archive_are_not_listed(dr19, monkeypatch):
@@ -292,6 +344,8 @@ def test_tables_that_lack_what_is_needed_are_told_so(dr19, options, tmp_path):
         "has no Gaia parallaxes.*give a Gaia table with --gaia": ["plx", "e_plx"],
         "has plx and no gaia_dr3_source_id": ["gaia_dr3_source_id"],
         "has no w1_mag and w2_mag.*--wise": ["w1_mag", "e_w1_mag", "w2_mag", "e_w2_mag"],
+        "has no w1_mag and w2_mag with their errors.*--wise": ["e_w1_mag"],
+        "has no g_mag, as astra's summaries have; give a Gaia": ["g_mag"],
         "no column telescope": ["telescope"],
     }
     for number, (message, names) in enumerate(cases.items()):
@@ -316,6 +370,23 @@ def test_the_summarys_table_is_that_of_apogee_wherever_it_stands(dr19, tmp_path)
     plain = [fits.BinTableHDU(table[:0]), fits.BinTableHDU(table)]
     fits.HDUList([fits.PrimaryHDU(), *plain]).writeto(tmp_path / "b.fits")
     assert len(read_allstar(tmp_path / "b.fits")) == len(table)
+
+
+def test_numbers_of_stars_that_were_rounded_are_refused(dr19, tmp_path):
+    table = summary(dr19)
+    table["sdss_id"] = [f"{number:.6e}" for number in table["sdss_id"]]
+    path = write_summary(tmp_path / "astraAllStarASPCAP-0.6.0.fits", table)
+    for read in (read_allstar, find_wanted):
+        with pytest.raises(BadInputError, match=r"column sdss_id: all of .* numbers end in 0 .*, they were rounded"):
+            read(path)
+
+
+@pytest.mark.parametrize("spoil", [lambda values: values / 15.0, lambda values: np.roll(values, 1)])
+def test_places_that_are_not_those_of_l_and_b_are_refused(dr19, tmp_path, spoil):
+    table = summary(dr19)
+    table["ra"] = spoil(np.asarray(table["ra"]))
+    with pytest.raises(BadInputError, match=r"ra and dec are .* deg off the latitude b .*; is ra in hours"):
+        read_allstar(write_summary(tmp_path / "a.fits", table))
 
 
 def test_missing_values_of_the_summary_are_missing(dr19, tmp_path):

@@ -13,6 +13,8 @@ __all__ = ["MwmStarFiles"]
 _NAME = re.compile(r"mwmStar-([^-]+)-(\d+)\.fits(\.gz)?$", re.IGNORECASE)
 #: Other products of SDSS-V in folders of the same names: single visits, results.
 _ALIKE = re.compile(r"mwm|astra", re.IGNORECASE)
+#: How its names may end in the archive's folders, the usual first: each is looked up until one is there.
+_SUFFIXES = (".fits", ".fits.gz", ".FITS", ".FITS.GZ")
 _GROUP = re.compile(r"\d\d$")
 
 
@@ -112,12 +114,12 @@ class MwmStarFiles:
         path : str
             Relative to the root; empty if there is none. Links that lead out of the root are not followed.
         """
-        name = f"mwmStar-{version}-{sdss_id}.fits"
+        name = f"mwmStar-{version}-{sdss_id}"
         groups = os.path.join(f"{sdss_id // 100 % 100:02d}", f"{sdss_id % 100:02d}")
         paths = self._flat.get((version, sdss_id), [])
         for its, folder in self._trees:
             if its == version:
-                paths = [*paths, *(os.path.join(folder, groups, name + packed) for packed in ("", ".gz"))]
+                paths = [*paths, *(os.path.join(folder, groups, name + suffix) for suffix in _SUFFIXES)]
         return next((path for path in paths if self._is_file(path)), "")
 
     def _is_file(self, path):

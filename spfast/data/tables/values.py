@@ -139,7 +139,9 @@ def column_values(values, kind, where, given=None, unit=""):
     numbers = _numbers(plain, where)
     mask = mask | _stand_for_none(numbers, kind, unit)
     if kind.startswith("i"):
-        return _whole(numbers, mask, kind, where)
+        whole = _whole(numbers, mask, kind, where)
+        _check_digits(plain, mask, where)
+        return whole
     with np.errstate(over="ignore"):  # what is beyond float32 is as good as infinite
         numbers = (numbers * np.float64(factor)).astype(kind)
     return np.where(mask | ~np.isfinite(numbers), np.array(np.nan, kind), numbers)
@@ -275,6 +277,20 @@ def _is_number(text):
     except ValueError:
         return False
     return True
+
+
+def _check_digits(values, mask, where):
+    """Refuse whole numbers in floats of too few bits: the numbers beyond lost their last digits."""
+    if values.dtype.kind != "f":
+        return
+    exact = 2.0 ** (np.finfo(values.dtype).nmant + 1)
+    lost = ~mask & np.isfinite(values) & (np.abs(values) > exact)
+    if lost.any():
+        row = np.flatnonzero(lost)[0]
+        raise BadInputError(
+            f"{where} is {values[row]:.0f} in row {row}, expected whole numbers; {values.dtype.name} holds them to "
+            f"{exact:.0f} and digits are lost: get the column again as integers"
+        )
 
 
 def _whole(numbers, mask, kind, where):
