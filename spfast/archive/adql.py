@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from spfast.archive.releases import GaiaRelease
 from spfast.data.gaia import WISE_COLUMNS
 
-__all__ = ["UPLOAD", "id_source", "statement", "upload_source"]
+__all__ = ["UPLOAD", "columns", "id_source", "statement", "upload_source"]
 
 #: The name under which identifiers are uploaded.
 UPLOAD = "wanted"
@@ -37,13 +37,16 @@ def statement(release: GaiaRelease, source: str) -> str:
     >>> statement(dr3, id_source(dr3, [42]))[-37:]
     'allwise_oid WHERE g.source_id IN (42)'
     """
-    release.need("columns", "wise")
-    columns = [f"g.{name}" for name in release.columns] + [f"w.{name}" for name in WISE_COLUMNS]
-    if "m.tmass_id" in source:
-        columns = ["m.tmass_id", "x.angular_distance", *columns]
     tables, _, condition = source.partition(" WHERE ")
     where = f" WHERE {condition}" if condition else ""
-    return f"SELECT {', '.join(columns)} FROM {tables} {release.wise}{where}"
+    return f"SELECT {', '.join(columns(release, source))} FROM {tables} {release.wise}{where}"
+
+
+def columns(release: GaiaRelease, source: str) -> list[str]:
+    """What `statement` selects, each with its table before it (list of str)."""
+    release.need("columns", "wise")
+    selected = [f"g.{name}" for name in release.columns] + [f"w.{name}" for name in WISE_COLUMNS]
+    return ["m.tmass_id", "x.angular_distance", *selected] if "m.tmass_id" in source else selected
 
 
 def id_source(release: GaiaRelease, source_ids: Iterable[int]) -> str:

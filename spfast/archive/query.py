@@ -1,31 +1,33 @@
 """`spfast query`: Gaia's archive, or another TAP server with its tables, asked for stars chunk by chunk.
 
 A chunk is one asynchronous job of a thousand stars. What has arrived is kept in a folder beside the output, chunk by
-chunk, and the address of a job that is under way as well: a run that was interrupted goes on from there.
+chunk, and the address of a job that is under way as well: a run that was interrupted goes on from there. An answer is
+kept only if it is of the columns and the stars that were asked for.
 """
 
+import contextlib
 import hashlib
 import json
 import os
-import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from astropy.table import Table, vstack
+from astropy.table import Table, join, unique, vstack
 
-from spfast.archive.adql import UPLOAD, id_source, statement, upload_source
+from spfast.archive.adql import UPLOAD, columns, id_source, statement, upload_source
 from spfast.archive.releases import GAIA, GaiaRelease, gaia_release
 from spfast.archive.tap import FIRST_WAIT, Fault, TapClient
 from spfast.archive.wanted import STARS
-from spfast.data.gaia_release import RELEASE_CARD
+from spfast.data.gaia_release import RELEASE_CARD, TELLING_COLUMNS, find_release
 from spfast.data.identifiers import source_ids, tmass_key
 from spfast.data.tables.read import read_columns_and_meta, read_table
 from spfast.data.tables.values import column_values
-from spfast.data.tables.write import write_table
+from spfast.data.tables.write import check_output, write_table
 from spfast.errors import BadInputError, SpfastWarning
+from spfast.files import writing
 from spfast.progress import Progress
 
 __all__ = ["CHUNK", "SERVER", "Asked", "chunk_folder", "query_archive", "read_wanted", "statements"]
@@ -38,6 +40,8 @@ CHUNK, CHUNK_MAX = 1000, 1500
 _ROWS_A_STAR = 10
 #: Servers cut answers at round numbers of rows; not all of them say so.
 _ROUND = 50
+#: What a run writes into the folder of chunks.
+_CHUNK_FILES = "[0-9]" * 6 + "-*.fits*"
 
 
 class Asked(NamedTuple):
@@ -92,9 +96,13 @@ def read_wanted(path: str | os.PathLike, release: str | None = None, by: str | N
     path = path / STARS if path.is_dir() else path
     own = {f"source_id {name}": (f"gaia_{name}_source_id", f"gaia{name}_source_id") for name in GAIA}
     aliases = {"source_id": ("source_id",), "tmass_id": ("tmass_id", "APOGEE_ID", "sdss4_apogee_id"), **own}
-    columns, names, meta = read_columns_and_meta(path, aliases)
-    if release is None and str(meta.get(RELEASE_CARD, "")) in GAIA:
-        release = str(meta[RELEASE_CARD])
+    columns, names, meta = read_columns_and_meta(path, aliases | {name: (name,) for name in TELLING_COLUMNS})
+    told = {name: columns.pop(name) for name in TELLING_COLUMNS if name in columns}
+    if "source_id" in columns and columns["source_id"].dtype.kind in "SUO":  # as text it may name the release
+        told.setdefault("designation", columns["source_id"])
+    # Names of columns do not count: a table may have identifiers of several releases.
+    of_table = find_release(told, [], meta, str(path))
+    release = of_table.name if release is None else release
     if release is None:
         raise BadInputError(f"{path}: does not say which release of Gaia to ask; give --release ({', '.join(GAIA)})")
     found = gaia_release(release)
@@ -102,8 +110,8 @@ def read_wanted(path: str | os.PathLike, release: str | None = None, by: str | N
     n_rows = len(next(iter(columns.values()), ()))
     ids, keys = np.full(n_rows, -1, dtype=np.int64), np.full(n_rows, "", dtype="U1")
     for name in (f"source_id {release}", "source_id"):
-        # A plain source_id counts only if the table is known to be of this release.
-        if name in columns and (name != "source_id" or str(meta.get(RELEASE_CARD, release)) == release):
+        # A plain source_id counts unless the table is known to be of another release.
+        if name in columns and (name != "source_id" or of_table.name in (None, release)):
             ids = source_ids(columns[name], f"{path}: column {columns[name].name}")
             break
     if "tmass_id" in columns:
@@ -112,9 +120,10 @@ def read_wanted(path: str | os.PathLike, release: str | None = None, by: str | N
         by = "source_id" if np.any(ids > 0) else "tmass_id"
     asked = Asked(keys, ids, found, by)
     if not asked.keys.size:
+        other = f"; it is of {of_table.title}: {of_table.reason}" if of_table.name not in (None, release) else ""
         raise BadInputError(
-            f"{path}: has no {by} to ask for (its columns: {', '.join(names[:8])}); expected source_id, tmass_id or "
-            "APOGEE_ID: make it with `spfast wanted`"
+            f"{path}: has no {by} to ask {found.title} for (its columns: {', '.join(names[:8])}{other}); expected "
+            "source_id, tmass_id or APOGEE_ID: make it with `spfast wanted`"
         )
     return asked
 
@@ -182,34 +191,51 @@ def query_archive(
     say = (lambda text: None) if say is None else say
     if not 1 <= size <= CHUNK_MAX:
         raise BadInputError(f"chunk of {size} stars: expected 1 to {CHUNK_MAX}; longer lists time out")
+    check_output(out, overwrite)
     client = TapClient(server, tries, first_wait, say)
     folder, chunks = chunk_folder(out), list(_chunks(asked, size))
-    folder.mkdir(exist_ok=True)
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
     parts, n_kept = [], 0
     with Progress("query", asked.keys.size, quiet) as progress:
         for number, keys in enumerate(chunks):
             place = folder / f"{number:06d}-{_digest(asked, keys)}.fits"
-            if place.exists():
-                parts.append(read_table(place))
-                n_kept += 1
-            else:
-                parts.append(_ask_all(client, asked, keys, place, say))
-                write_table(parts[-1], place, overwrite=True)
+            table = _kept(place, say)
+            n_kept += table is not None
+            if table is None:
+                table = _ask_all(client, asked, keys, place, say)
+                write_table(table, place, overwrite=True)
+            parts.append(table)
             progress.advance(len(keys))
     if n_kept:
         say(f"{n_kept:,} of {len(chunks):,} chunks were there already")
     table = _finish(vstack(parts, metadata_conflicts="silent"), asked, server)
     write_table(table, out, overwrite)
-    shutil.rmtree(folder)
+    for place in folder.glob(_CHUNK_FILES):
+        place.unlink()
+    with contextlib.suppress(OSError):  # a link, or somebody else's files are in it
+        folder.rmdir()
     return table
+
+
+def _kept(place, say):
+    """A chunk of an earlier run (astropy Table); None if it is not there, or damaged."""
+    if not place.exists():
+        return None
+    try:
+        return read_table(place)
+    except BadInputError as error:
+        say(f"{error}; asking again")
+        return None
 
 
 def _ask_all(client, asked, keys, place, say):
     """The rows of a chunk (astropy Table): in two halves if the server cuts the answer or is too slow for it."""
-    uploads = {UPLOAD: Table({"tmass_id": keys.astype("U16")})} if asked.by == "tmass_id" else None
+    uploads = {UPLOAD: Table({"tmass_id": keys})} if asked.by == "tmass_id" else None
     maxrec = _ROWS_A_STAR * max(len(keys), _ROUND)
     try:
         table, overflow = client.ask(_adql(asked, keys), _note(place), uploads, maxrec)
+        table = _as_asked(table, asked, keys, client.server)
         cut = _cut(len(table), len(keys), overflow)
     except Fault as fault:
         if not fault.smaller:
@@ -225,6 +251,30 @@ def _ask_all(client, asked, keys, place, say):
     middle = len(keys) // 2
     halves = [_ask_all(client, asked, half, place, say) for half in (keys[:middle], keys[middle:])]
     return vstack(halves, metadata_conflicts="silent")
+
+
+def _as_asked(table, asked, keys, server):
+    """An answer under the names that were asked for; refused if it is of other columns or other stars."""
+    expected = [name.partition(".")[2] for name in columns(asked.release, upload_source(asked.release, asked.by))]
+    given = {name.lower(): name for name in table.colnames}
+    lacking = [name for name in expected if name not in given]
+    if lacking:
+        raise BadInputError(
+            f"{server}: the answer lacks {len(lacking)} of {len(expected)} columns, first {lacking[0]} (it has "
+            f"{', '.join(table.colnames[:8])}); try another server with --server"
+        )
+    table = Table([table[given[name]] for name in expected], names=expected)
+    if table["source_id"].dtype.kind != "i":
+        table["source_id"] = source_ids(table["source_id"], f"{server}: the answer's column source_id")
+    if asked.by == "tmass_id":
+        table["tmass_id"] = tmass_key(table["tmass_id"])
+    others = ~np.isin(table[asked.by], keys)
+    if others.any():
+        raise BadInputError(
+            f"{server}: the answer has {np.count_nonzero(others):,} rows of stars that were not asked for, first "
+            f"{asked.by} {table[asked.by][others][0]}; try another server with --server"
+        )
+    return table
 
 
 def _note(place):
@@ -284,8 +334,9 @@ def _finish(table, asked, server):
 
 
 def _with_names(table, asked):
-    """Rows that were asked for by number, with the 2MASS names that the stars were known by."""
-    order = np.argsort(asked.source_id, kind="stable")
-    place = np.searchsorted(asked.source_id[order], np.asarray(table["source_id"]))
-    table.add_column(asked.tmass_id[order[np.minimum(place, order.size - 1)]], name="tmass_id", index=0)
-    return table
+    """Rows that were asked for by number, each once for every 2MASS name that its star is known by."""
+    known = unique(Table({"tmass_id": asked.tmass_id, "source_id": asked.source_id}), ["source_id", "tmass_id"])
+    # A blank comes before the names of the same star.
+    has_name = np.append(known["source_id"][1:] == known["source_id"][:-1], False)
+    known = known[(known["tmass_id"] != "") | ~has_name]
+    return join(known, table, "source_id", metadata_conflicts="silent")

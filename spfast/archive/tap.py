@@ -61,7 +61,7 @@ class TapClient:
     Raises
     ------
     BadInputError
-        If pyvo is missing.
+        If pyvo is missing, or the address is none.
     """
 
     def __init__(self, server: str, tries: int, first_wait: float, say: Callable[[str], None]):
@@ -69,6 +69,8 @@ class TapClient:
             import pyvo  # noqa: F401
         except ImportError:
             raise BadInputError("query needs pyvo; install it (pip install 'spfast[query]')") from None
+        if not re.match(r"https?://[^/\s]", server):
+            raise BadInputError(f"server {server!r}: expected an address that begins with https:// or http://")
         self.server, self._tries, self._first_wait, self._say = server.rstrip("/"), tries, first_wait, say
         self._session = _session()
 
@@ -165,6 +167,9 @@ class TapClient:
             look = min(1.5 * look, _LONGEST_LOOK)
         if phase != "COMPLETED":
             note.unlink(missing_ok=True)
+            if phase is None:  # a page of HTML, a list of jobs
+                said = _body(self._session.get(job.url)) or "nothing"
+                raise _fault(None, f"{job.url} is no job of a TAP server, it says: {said}")
             summary = job.job.errorsummary
             said = "" if summary is None or summary.message is None else _one_line(summary.message.content)
             raise _fault(None, f"the job ended as {phase}: {said or 'no reason is given'}")

@@ -1,6 +1,8 @@
 """Do a model, a catalog and a survey belong together? What differs is named."""
 
+import math
 import warnings
+from collections.abc import Mapping
 
 from astropy.table import Table
 
@@ -14,6 +16,8 @@ __all__ = ["check_catalog", "check_model"]
 
 #: Settings by which continuum pixels are found; the pixels themselves are compared.
 _OF_CONTINUUM = ("continuum_file", "continuum_share", "continuum_stars")
+#: Text formats keep so many digits of a card.
+_SAME_OBJECTIVE = 1e-9
 
 
 def check_model(model: FittedModel, survey: Survey) -> None:
@@ -56,14 +60,18 @@ def check_model(model: FittedModel, survey: Survey) -> None:
         warnings.warn(text, MismatchWarning, stacklevel=3)
 
 
-def check_catalog(catalog: Table, survey: Survey | None = None) -> None:
-    """Warn of a catalog made by another version of spfast, or from another survey.
+def check_catalog(
+    catalog: Table, survey: Survey | None = None, models: Mapping[str, FittedModel] | None = None
+) -> None:
+    """Warn of a catalog made by another version of spfast, from another survey, or by other models.
 
     Parameters
     ----------
     catalog : astropy Table
         One that does not say is not ours, and not judged.
     survey : Survey, optional
+    models : mapping of str to FittedModel, optional
+        Those named ``A`` and ``B`` are taken for the catalog's.
 
     Warns
     -----
@@ -79,3 +87,18 @@ def check_catalog(catalog: Table, survey: Survey | None = None) -> None:
             f"{survey.survey_hash[:12]}...: stars are matched by name"
         )
         warnings.warn(text, MismatchWarning, stacklevel=3)
+    for fold, model in (models or {}).items():
+        said = str(catalog.meta.get(f"OBJECT_{fold}", model.result.objective))
+        if not math.isclose(_number(said), model.result.objective, rel_tol=_SAME_OBJECTIVE):
+            text = (
+                f"model {fold} ends at the objective {model.result.objective:.10g}, the catalog's at {said[:20]}: "
+                "what is said of models is not said of those that made the catalog"
+            )
+            warnings.warn(text, MismatchWarning, stacklevel=3)
+
+
+def _number(text):
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

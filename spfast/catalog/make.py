@@ -1,20 +1,24 @@
 """The catalog: each star's spectrophotometric parallax by the model of the other fold, which never saw the star."""
 
 import os
+from collections.abc import Mapping
 
 import numpy as np
 from astropy.table import Table
 
 from spfast.blas import one_blas_thread
 from spfast.catalog.columns import build_table, flag_cards, pack_flags, star_values, survey_id
+from spfast.catalog.compatibility import check_model
 from spfast.catalog.flags import star_flags
 from spfast.catalog.predict import predict_stars
 from spfast.config import Config, resolve_config
 from spfast.data.gaia_release import RELEASE_CARD
 from spfast.data.survey import Survey, as_survey
 from spfast.data.write_survey import package_versions
-from spfast.model.fitted_model import FittedModel
+from spfast.errors import BadInputError
+from spfast.model.fitted_model import FittedModel, as_model
 from spfast.selection.folds import FOLDS, fold_labels
+from spfast.selection.star_keys import seen_in_training
 from spfast.training.fold import FoldTraining, fit_folds
 from spfast.training.header import SURVEY_COMMENTS, model_cards, model_comments, survey_cards
 
@@ -63,8 +67,8 @@ def make_catalog(
         Its ``fit``, ``folds`` and ``tune`` sections are used.
     threads : int, optional
         All processors by default.
-    models : dict of FittedModel, optional
-        What `fit_folds` returned for this survey and configuration, if it was called already.
+    models : dict of FittedModel or path-like, optional
+        What `fit_folds` returned for this survey and configuration, if it was called already, or its files.
 
     Returns
     -------
@@ -74,16 +78,15 @@ def make_catalog(
     Raises
     ------
     BadInputError
-        If a fold has no training star.
+        If a fold has no training star, or a model saw stars that it would predict.
     """
     survey, config = as_survey(survey), resolve_config(config, penalty, zero_point)
-    if models is None:
-        models = fit_folds(survey, config, threads)
+    folds = fold_labels(survey.stars, config.folds)
+    models = fit_folds(survey, config, threads) if models is None else _given(models, survey, folds.labels)
     models = {fold: models[fold].for_layout(survey.layout) for fold in FOLDS}
     for fold, model in models.items():
         if model.budget is None:  # of an older version
             models[fold] = FoldTraining(survey, config, fold, threads).with_error_budget(model)
-    folds = fold_labels(survey.stars, config.folds)
     values, flags = _predict_other_fold(models, survey, folds.labels, threads)
     flags |= star_flags(survey)
     survey.check_length()
@@ -94,6 +97,24 @@ def make_catalog(
         "flags": pack_flags(flags, survey.n_stars),
     }
     return build_table(values, {**_header(survey, config, folds, models), **flag_cards(flags)}, survey_id(survey))
+
+
+def _given(models, survey, labels):
+    """A caller's models (dict), refused where one saw a star that it would predict."""
+    if not isinstance(models, Mapping) or not set(FOLDS) <= set(models):
+        raise BadInputError(f"models: got {str(models)[:60]}, expected one of each fold, {{'A': ..., 'B': ...}}")
+    models = {fold: as_model(models[fold]) for fold in FOLDS}
+    for fold, other in _PREDICTED_BY.items():
+        check_model(models[other], survey)
+        seen_by = models[other].provenance.training_stars
+        stars = survey.stars[labels == fold]
+        n_seen = 0 if seen_by is None else int(seen_in_training(seen_by, stars).sum())
+        if n_seen:
+            raise BadInputError(
+                f"models[{other!r}]: saw {n_seen:,} of the {len(stars):,} stars of fold {fold} that it would predict; "
+                "give the models of `spfast.fit_folds` for this survey and the same [folds], each under its own fold"
+            )
+    return models
 
 
 def _predict_other_fold(models, survey, labels, threads):

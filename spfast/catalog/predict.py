@@ -2,11 +2,13 @@
 
 import os
 import warnings
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from astropy.table import Column, Table
 
+from spfast.archive.releases import GAIA
 from spfast.catalog.columns import (
     OUTLIER_SIGMA,
     build_table,
@@ -18,12 +20,12 @@ from spfast.catalog.columns import (
 )
 from spfast.catalog.compatibility import check_model
 from spfast.catalog.flags import star_flags
-from spfast.config import Config
+from spfast.config import CONSTANT, FITTED, LINDEGREN, Config
 from spfast.data.gaia_release import RELEASE_CARD
 from spfast.data.survey import Survey, as_survey
 from spfast.data.tables.values import float_column
 from spfast.data.zero_point import added_to_parallax
-from spfast.errors import SpfastWarning
+from spfast.errors import BadInputError, SpfastWarning
 from spfast.model.fitted_model import FittedModel, as_model
 from spfast.model.predict import StarPredictions
 from spfast.selection.star_keys import seen_in_training
@@ -39,6 +41,7 @@ __all__ = [
     "predict_survey",
     "prediction_table",
     "warn_of_lacks",
+    "with_zero_point_for",
 ]
 
 #: Columns that are finite but for stars that no model can know anything of.
@@ -225,18 +228,43 @@ def predict_survey(
     Warns
     -----
     SpfastWarning
-        If the model does not say which stars it was trained on, or has no error budget: files of older versions.
+        If the model does not say which stars it was trained on, or has no error budget: files of older versions; or as
+        `with_zero_point_for`.
     """
     model, survey = as_model(model), as_survey(survey)
     check_model(model, survey)
     warn_of_lacks(model)
     model = model.for_layout(survey.layout)
     survey.check_values()
-    values, flags = predict_stars(model, survey, threads=threads)
+    values, flags = predict_stars(with_zero_point_for(model, survey.stars), survey, threads=threads)
     flags |= star_flags(survey)
     survey.check_length()
     cards = survey_cards("spfast predictions", survey, Config())
     return prediction_table(model, survey.stars, values, flags, cards, survey_id(survey))
+
+
+def with_zero_point_for(model: FittedModel, stars: Table) -> FittedModel:
+    """The model, with one zero point for all of the stars if its own rule asks for what they or the machine lack.
+
+    Only the comparison with Gaia depends on it: a star needs no parallax to be predicted.
+
+    Warns
+    -----
+    SpfastWarning
+        If so, and some star has a parallax.
+    """
+    fitted, rule = model.fitted_zero_point, model.zero_point_rule
+    if rule not in (LINDEGREN, FITTED):
+        return model
+    try:
+        added_to_parallax(stars, rule, model.zero_point, fitted)
+    except BadInputError as error:
+        value = GAIA["dr3"].zero_point.value if rule == LINDEGREN else fitted.offsets[0]
+        if np.isfinite(float_column(stars, "parallax")).any():
+            message = f"compared with Gaia by a zero point of {value:g} mas for all stars, not star by star: {error}"
+            warnings.warn(message, SpfastWarning, stacklevel=3)
+        return replace(model, zero_point_rule=CONSTANT, zero_point=value)
+    return model
 
 
 def warn_of_lacks(model: FittedModel) -> None:

@@ -15,6 +15,7 @@ from spfast.catalog.predict import (
     predict_features,
     prediction_table,
     warn_of_lacks,
+    with_zero_point_for,
 )
 from spfast.config import Config
 from spfast.data.columns import conform_rejected, conform_stars
@@ -123,7 +124,7 @@ def predict_files(
     stars["n_bad_pixels"] = n_bad
     bits, release = stars.meta.get("aspcapflag_bits", "ASPCAPFLAG"), stars.meta.get("gaia_release")
     stars = conform_stars(stars[keep])
-    values, flags = compare_with_gaia(model, stars, _in_order(batches))
+    values, flags = compare_with_gaia(with_zero_point_for(model, stars), stars, _in_order(batches))
     flags |= observation_flags(stars, recipe.layout, config, bits, clipped[keep])
     cards |= {"PRODUCT": "spfast predictions", "SPFVERS": __version__, RELEASE_CARD: release or "unknown"}
     table = prediction_table(model, stars, values, flags, cards)

@@ -257,8 +257,18 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
 def add_licence_option(parser: argparse.ArgumentParser) -> None:
     """What a model file says of its licence."""
     parser.add_argument(
-        "--licence", metavar="TEXT", help="what the model file says of its licence, e.g. CC-BY-4.0 (default: nothing)"
+        "--licence",
+        type=_line,
+        metavar="TEXT",
+        help="what the model file says of its licence, e.g. CC-BY-4.0 (default: nothing)",
     )
+
+
+def _line(text):
+    """The type of an option: text that a header can hold."""
+    if not text.strip() or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!a}: expected one line of printable text")
+    return text
 
 
 def add_table_option(parser: argparse.ArgumentParser) -> None:

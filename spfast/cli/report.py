@@ -50,12 +50,13 @@ def run(args):
     from spfast.validation.read_catalog import TABLE_1
 
     catalog, survey = read_table(args.catalog, TABLE_1), open_survey(args.survey) if args.survey else None
-    check_catalog(catalog, survey)
+    models = load_models([args.models]) if args.models else None
+    check_catalog(catalog, survey, models)
     page = make_report(
         catalog,
         survey,
         args.output,
-        models=load_models([args.models]) if args.models else None,
+        models=models,
         truth=read_table(args.truth, ("true_parallax",)) if args.truth else None,
         tune=read_table(args.tune) if args.tune else None,
         members=read_table(args.clusters, ("cluster", "2MASS_ID", "APOGEE_ID")) if args.clusters else None,

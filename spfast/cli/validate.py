@@ -74,7 +74,7 @@ def run(args):
         "other": read_table(args.compare, TABLE_1) if args.compare else None,
         "members": read_table(args.clusters, ("cluster", "2MASS_ID", "APOGEE_ID")) if args.clusters else None,
     }
-    check_catalog(catalog, material["survey"])
+    check_catalog(catalog, material["survey"], material["models"])
     paths = {}
     if args.output:
         path, (first, *others) = Path(args.output), check_names(**material)

@@ -76,7 +76,10 @@ def config_like(recipe: FeatureRecipe, config: Config) -> Config:
         If these sections or the continuum pixels cannot be used.
     """
     # The recipe holds the pixels themselves: no file that it names is read.
-    config = config.replace(**recipe.config).replace(normalization={"continuum_file": ""})
+    try:
+        config = config.replace(**recipe.config).replace(normalization={"continuum_file": ""})
+    except BadInputError as error:
+        raise BadInputError(f"the model's or survey's file: {error}; was it made by a newer spfast?") from None
     if recipe.layout.columns is None:  # of arrays they are places on a grid of their own
         degree = config.normalization.chebyshev_degree
         check_continuum_pixels(recipe.continuum, degree, "the model's or survey's file")

@@ -284,6 +284,7 @@ class FittedModel:
         ln_error : float64 array, shape (n_rows,) [ln mas]
             The total error by the model's error budget; without one, from the features alone (`propagate_ln_error`).
         """
+        _same_stars(features, feature_errors)
         if self.budget is None:
             return self.propagate_ln_error(feature_errors, rows, threads)
         return self.predict_stars(features, feature_errors, rows, threads).total_ln_error
@@ -307,6 +308,7 @@ class FittedModel:
         -------
         StarPredictions
         """
+        _same_stars(features, feature_errors)
         ln_parallax = self.linear_predictor(features, rows, threads)
         from_features = self.propagate_ln_error(feature_errors, rows, threads)
         where = None if self.extent is None else self.position(features, rows, threads)
@@ -501,6 +503,15 @@ class FittedModel:
         )
         _ = model.neighbours  # raises for correlations that no noise has
         return model
+
+
+def _same_stars(features, feature_errors):
+    """Refuse errors of other stars than the features: one row would count for all."""
+    n_errors = len(getattr(feature_errors, "magnitude_errors", feature_errors))
+    if n_errors != len(features):
+        raise BadInputError(
+            f"feature_errors: {n_errors} rows, features has {len(features)}; give those of the same stars"
+        )
 
 
 def load_model(path: str | Path) -> FittedModel:

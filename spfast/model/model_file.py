@@ -70,8 +70,10 @@ def check_header(header: Any) -> None:
     ...
     ValueError: header.penalty is -1.0, expected a number, 0 or larger
     """
-    if not isinstance(header, dict) or header.get("format") != FORMAT or header.get("schema") not in SCHEMAS:
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError("not of this format")
+    if header.get("schema") not in SCHEMAS:
+        raise ValueError(f"its schema is {header.get('schema')}, this spfast reads {SCHEMAS[0]} to {SCHEMAS[-1]}")
     check_entries(header, _HEADER, "header")
 
 

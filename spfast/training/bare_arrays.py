@@ -45,13 +45,13 @@ def cross_validate(
     ----------
     features, parallax, parallax_error, penalized, rows, layout, options, **named
         As in `spfast.fit`.
-    penalties : sequence of float
+    penalties : sequence of float, or float
         The grid of lambda; where the choice lies on an edge, the grid grows there. lambda is a sum over the stars that
         are trained on: K folds train on a share (K - 1) / K of them.
     folds : int, array of labels, shape (n_stars,), or sequence of (train, test)
         K folds at random; or each star's fold; or pairs of rows of ``features``, such as those that scikit-learn's
-        splitters give.
-    zero_points : sequence of float [mas]
+        splitters give. Only the stars of ``rows`` count.
+    zero_points : sequence of float, or float [mas]
         Added to every parallax; a single value is fixed.
     score, choice : str
         As in `spfast.training.cross_validation.cross_validate_stars`.
@@ -110,7 +110,8 @@ def cross_validate(
         options=FitOptions.of(options, **named),
         penalized=penalized_mask(penalized, layout, design.shape[1]),
     )
-    grid = {"penalties": list(penalties), "zero_points": [zero_point_in_mas(value) for value in zero_points]}
+    penalties, zero_points = ([one] if not np.iterable(one) else list(one) for one in (penalties, zero_points))
+    grid = {"penalties": penalties, "zero_points": [zero_point_in_mas(value) for value in zero_points]}
     splits = _splits(folds, rows, n_stars, seed)
     return cross_validate_stars(stars, splits, **grid, score=score, choice=choice, say=say, quiet=quiet)
 
@@ -120,14 +121,21 @@ def _splits(folds, rows, n_stars, seed):
     if isinstance(folds, numbers.Integral) and not isinstance(folds, bool):
         if not 2 <= folds <= rows.size:
             raise BadInputError(f"folds: {folds} folds of {rows.size} stars, expected 2 or more, none without a star")
+        if not isinstance(seed, numbers.Integral) or seed < 0:
+            raise BadInputError(f"seed: got {seed!r}, expected a whole number, 0 or larger")
         labels = np.empty(rows.size, dtype=np.int64)
         labels[np.random.default_rng(seed).permutation(rows.size)] = np.arange(rows.size) % folds
         return _by_label(labels, rows)
     try:
         folds = folds if hasattr(folds, "__len__") else list(folds)  # a splitter's generator
+        folds = np.ma.asarray(folds) if hasattr(folds, "__array__") else folds  # of pandas or astropy
         if len(folds) == n_stars and np.ndim(folds[0]) == 0:
-            return _by_label(np.asarray(folds)[rows], rows)
+            labels = np.ma.asarray(folds)[rows]
+            none = [value is None or value is np.ma.masked or value != value for value in labels]
+            refuse_stars("folds", np.array(none, bool), rows, "a label")
+            return _by_label(labels.data, rows)
         pairs = [tuple(resolve_rows(np.asarray(part), n_stars) for part in pair) for pair in folds]
+        pairs = [tuple(part[np.isin(part, rows)] for part in pair) for pair in pairs]
         if any(len(pair) != 2 for pair in pairs):
             raise ValueError("no pairs")
     except (TypeError, ValueError, KeyError, IndexError) as error:

@@ -205,9 +205,12 @@ def _key(split, penalty, zero_point):
 
 
 def _grid(values, name):
-    grid = sorted({float(value) for value in values})
+    try:
+        grid = sorted({float(value) for value in values})
+    except (TypeError, ValueError):
+        grid = []
     if not grid or not np.isfinite(grid).all():
-        raise BadInputError(f"{name}: got {list(values)}, expected one number or more")
+        raise BadInputError(f"{name}: got {values}, expected a list of one number or more")
     return grid
 
 

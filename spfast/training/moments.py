@@ -47,6 +47,7 @@ class Moments:
             self._brightness = MAGNITUDE_SUM * values[:, magnitudes].mean(axis=1)
             self._per_brightness = _follow(design, values, magnitudes) / MAGNITUDE_SUM
 
+    @np.errstate(over="ignore", invalid="ignore")
     def look(self, eta: np.ndarray, noise: np.ndarray, offsets: np.ndarray) -> None:
         """Take new held-out predictions of ln parallax and their noise: guide, columns, scatter and weights follow."""
         self._eta, self._offsets = eta, offsets
@@ -95,6 +96,7 @@ class Moments:
         draws = self._spread * rng.normal(size=(_N_DRAWS, self._eta.size))
         return np.mean([self._roots(added)[0][: self._design.shape[1]] for added in draws], axis=0)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def _roots(self, added=0.0):
         """Solve the moments by damped Newton steps; ``added`` moves every star's ln parallax by its magnitudes."""
         eta, guide = self._eta + added, np.exp(self._ln_guide + added)
@@ -115,6 +117,11 @@ class Moments:
         for _ in range(50):
             moments = instruments.T @ residual
             slope = instruments.T @ np.column_stack([-design, mean[:, None] * self._columns])
+            if not np.isfinite(slope).all():
+                raise BadInputError(
+                    "no zero point can be fitted: its moments have no solution, and predictions of ln parallax scatter "
+                    f"by {self._typical:.3g} about the parallaxes; give one"
+                )
             step, share = np.linalg.lstsq(slope, moments, rcond=1e-12)[0], 1.0
             while True:
                 residual, mean = residual_of(unknowns + share * step)

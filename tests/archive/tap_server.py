@@ -38,6 +38,8 @@ class TapServer(ThreadingHTTPServer):
         Rows of an answer at most, and whether it says that it was cut.
     slower_than : int or None
         Jobs for more stars end by a time-out.
+    edit : callable or None
+        What it makes of the table of each answer.
     n_jobs, deleted : int, list
     queries : list of str
     """
@@ -47,6 +49,7 @@ class TapServer(ThreadingHTTPServer):
     def __init__(self, table):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.table, self.faults, self.limit, self.tells, self.slower_than = table, [], None, True, None
+        self.edit = None
         self.n_jobs, self.deleted, self.queries, self.jobs = 0, [], [], {}
 
     @property
@@ -118,6 +121,8 @@ class _Handler(BaseHTTPRequestHandler):
                 "run": False,
             }
             self._send(303, headers=[("Location", f"{server.url}/async/{server.n_jobs}")])
+        elif path.count("/") == 3:  # an order for no job
+            self._send(200, "<html><body>a list of jobs</body></html>", kind="text/html")
         else:
             job = self.server.jobs[int(path.split("/")[3])]
             if fields.get("PHASE") == "RUN" and not self.server.next_fault("lost"):
@@ -131,7 +136,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         parts = urllib.parse.urlparse(self.path).path.split("/")
         number = int(parts[3]) if len(parts) > 3 else 0
-        if number not in self.server.jobs:
+        if len(parts) == 3:
+            self._send(200, "<html><body>a list of jobs</body></html>", kind="text/html")
+        elif number not in self.server.jobs:
             self._send(404, "no such job")
         elif len(parts) == 4:
             if not self._misbehaves("poll"):
@@ -195,7 +202,7 @@ def _answer(server, job):
             table[name] = rows[name]
         else:
             table[name] = MaskedColumn(np.zeros(len(rows), "f4"), mask=np.ones(len(rows), bool))
-    document = votable.from_table(table)
+    document = votable.from_table(table if server.edit is None else server.edit(table))
     status = "OVERFLOW" if cut and server.tells else "OK"
     resource = document.resources[0]
     resource.type = "results"

@@ -127,13 +127,83 @@ def test_a_query_that_takes_too_long_is_asked_in_parts(stars, tmp_path, server, 
         (("create", 400, "Cannot parse query: column x1mpro"), "HTTP 400: Error Cannot parse query: column x1mpro"),
         (("job", "Column not found: w.w1mpro"), "the job ended as ERROR: Column not found: w.w1mpro"),
         (("create", 401, "log in first"), "HTTP 401: Error log in first"),
+        (("create", 200, "Welcome"), "/tap/async is no job of a TAP server, it says: a list of jobs"),
     ],
 )
 def test_a_query_that_is_refused_ends_the_run_with_the_words_of_the_server(stars, tmp_path, server, fault, words):
     server.faults = [fault]
     with pytest.raises(BadInputError, match=words):
-        ask(stars, tmp_path, server)
+        ask(stars, tmp_path, server, tries=1)
     assert server.n_jobs <= 1
+
+
+def renamed(rows):
+    rows.rename_columns(rows.colnames, [name.upper() for name in rows.colnames])
+    return rows[rows.colnames[::-1]]
+
+
+def as_text(rows):
+    rows["source_id"] = [str(number) for number in rows["source_id"]]
+    return rows
+
+
+def as_double(rows):
+    rows["source_id"] = rows["source_id"].astype(float)
+    return rows
+
+
+def of_another_star(rows):
+    rows["source_id"][3], rows["tmass_id"][3] = 42, "00000042+0000042"
+    return rows
+
+
+@pytest.mark.parametrize("edit", [renamed, as_text])
+def test_an_answer_has_the_names_and_types_that_were_asked_for(stars, tmp_path, server, gaia, edit):
+    server.edit = edit
+    assert_all(ask(stars, tmp_path, server, "tmass_id")[0], gaia)
+    assert_all(ask(stars, tmp_path, server, "source_id", overwrite=True)[0], gaia)
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (as_double, "answer's column source_id is float64, expected 64-bit integers"),
+        (lambda rows: rows[rows.colnames[:-3]], r"the answer lacks 3 of 33 columns, first w1mpro_error \(it has"),
+        (of_another_star, r"1 rows of stars that were not asked for, first tmass_id 00000042\+0000042; try another"),
+    ],
+)
+def test_an_answer_of_other_columns_or_stars_is_refused_and_not_kept(stars, tmp_path, server, edit, words):
+    server.edit = edit
+    with pytest.raises(BadInputError, match=words):
+        ask(stars, tmp_path, server, "tmass_id")
+    assert not list(chunk_folder(tmp_path / "gaia.fits").glob("*.fits"))
+
+
+def test_a_star_known_by_two_names_is_found_by_both(stars, tmp_path, server, gaia):
+    table = read_table(stars)["tmass_id", "source_id"]
+    for name in ("", "AP17120241+2700000"):
+        table.add_row([name, gaia["source_id"][5]])
+    table[::-1].write(tmp_path / "two.fits")
+    found, _ = ask(tmp_path / "two.fits", tmp_path, server)
+    named = found[found["source_id"] == gaia["source_id"][5]]
+    assert sorted(named["tmass_id"]) == [gaia["tmass_id"][5], "AP17120241+2700000"]
+    assert_all(found[found["tmass_id"] != "AP17120241+2700000"], gaia)
+
+
+def test_a_name_that_is_too_long_is_no_other_stars(stars, tmp_path, server, gaia):
+    Table({"tmass_id": [gaia["tmass_id"][0] + "1", gaia["tmass_id"][1]]}).write(tmp_path / "long.fits")
+    with pytest.warns(SpfastWarning, match="no source for 1 of 2 stars"):
+        assert list(ask(tmp_path / "long.fits", tmp_path, server)[0]["tmass_id"]) == [gaia["tmass_id"][1]]
+
+
+def test_identifiers_of_another_release_are_not_asked_for(tmp_path, gaia):
+    text = [f"Gaia DR2 {number}" for number in gaia["source_id"]]
+    Table({"source_id": text}).write(tmp_path / "text.fits")
+    Table({"source_id": gaia["source_id"], "ref_epoch": np.full(N, 2015.5)}).write(tmp_path / "epoch.fits")
+    for name, reason in (("text", "its designation names it"), ("epoch", "its ref_epoch is 2015.5")):
+        assert read_wanted(tmp_path / f"{name}.fits").release.name == "dr2"
+        with pytest.raises(BadInputError, match=f"to ask Gaia DR3 for .*it is of Gaia DR2: {reason}"):
+            read_wanted(tmp_path / f"{name}.fits", "dr3")
 
 
 def test_a_run_goes_on_where_one_ended(stars, tmp_path, server, gaia):
@@ -141,10 +211,16 @@ def test_a_run_goes_on_where_one_ended(stars, tmp_path, server, gaia):
     with pytest.raises(BadInputError, match=r"HTTP 500: Error down; what has arrived is kept in .*gaia.fits.chunks"):
         ask(stars, tmp_path, server, tries=2)
     assert len(list(chunk_folder(tmp_path / "gaia.fits").glob("*.fits"))) == 2
+    first, _ = sorted(chunk_folder(tmp_path / "gaia.fits").glob("*.fits"))
+    first.write_bytes(first.read_bytes()[:4000])  # damaged since
+    (first.parent / "mine.txt").touch()
     table, told = ask(stars, tmp_path, server)
     assert_all(table, gaia)
-    assert server.n_jobs == 3
-    assert told[-1] == "2 of 3 chunks were there already"
+    assert server.n_jobs == 4
+    assert told[0].startswith(f"{first}: ")
+    assert told[0].endswith("; asking again")
+    assert told[-1] == "1 of 3 chunks were there already"
+    assert [path.name for path in first.parent.iterdir()] == ["mine.txt"]
 
 
 def test_ctrl_c_keeps_whole_chunks_and_the_address_of_the_job(stars, tmp_path, server, gaia, monkeypatch):
@@ -222,7 +298,12 @@ def test_what_cannot_be_asked_is_refused(stars, tmp_path, server):
         read_wanted(stars, "dr4")
     with pytest.raises(BadInputError, match="chunk of 5000 stars: expected 1 to 1500"):
         ask(stars, tmp_path, server, size=5000)
+    with pytest.raises(BadInputError, match=r"server 'gea.esac.esa.int/tap': expected an address that begins with"):
+        query_archive(read_wanted(stars, "dr3"), tmp_path / "gaia.fits", server="gea.esac.esa.int/tap")
+    chunk_folder(tmp_path / "gaia.fits").touch()
+    with pytest.raises(BadInputError, match=r"gaia.fits.chunks: cannot be written \(File exists\)"):
+        ask(stars, tmp_path, server)
     read_table(stars)["tmass_id",].write(tmp_path / "names.fits")
     assert read_wanted(tmp_path / "names.fits", "dr2").by == "tmass_id"
-    with pytest.raises(BadInputError, match="has no source_id to ask for"):
+    with pytest.raises(BadInputError, match="has no source_id to ask Gaia DR2 for"):
         read_wanted(tmp_path / "names.fits", "dr2", "source_id")

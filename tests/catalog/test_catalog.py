@@ -23,7 +23,7 @@ from spfast.data.tables.read import read_table
 from spfast.data.tables.write import SUFFIXES, check_output, write_table
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.files import new_file
-from spfast.model.parts import Provenance
+from spfast.model.parts import FittedZeroPoint, Provenance
 from spfast.training.fold import fit_folds, fit_stars
 from spfast.training.inputs import model_inputs
 from spfast.validation.read_catalog import TABLE_1
@@ -60,6 +60,40 @@ def models(survey):
 @pytest.fixture(scope="module")
 def catalog(survey, models):
     return make_catalog(survey, penalty=PENALTY, models=models)
+
+
+def test_models_that_saw_the_stars_they_would_predict_are_refused(survey, models, tmp_path, catalog):
+    for fold, model in models.items():
+        model.save(tmp_path / f"{fold}.npz")
+    paths = {fold: tmp_path / f"{fold}.npz" for fold in models}
+    again = make_catalog(survey, penalty=PENALTY, models=paths, threads=1)
+    np.testing.assert_array_equal(again["spec_parallax"], catalog["spec_parallax"])
+    for wrong in ({"A": models["B"], "B": models["A"]}, dict.fromkeys("AB", models["A"])):
+        with pytest.raises(BadInputError, match=r"models\['.'\]: saw \d+ of the \d+ stars of fold . that it would"):
+            make_catalog(survey, models=wrong)
+    other = Config().replace(folds={"split": "hash", "seed": 5})
+    with pytest.raises(BadInputError, match=r"and the same \[folds\]"):
+        make_catalog(survey, config=other, models=models)
+    for wrong in ({"A": models["A"]}, list(models.values())):
+        with pytest.raises(BadInputError, match=r"models: got .*, expected one of each fold"):
+            make_catalog(survey, models=wrong)
+
+
+@pytest.mark.parametrize(("rule", "value"), [("lindegren2021", 0.029), ("fit", 0.05)])
+def test_stars_that_lack_what_the_models_zero_point_needs_are_predicted(models, tmp_path, rule, value):
+    def without_colour(stars):
+        stars["phot_bp_mean_mag"] = np.nan
+
+    survey, _ = tiny_survey(tmp_path / "survey", n_stars=20, edit=without_colour)
+    fitted = FittedZeroPoint(["BP-RP"], ["mag"], [1.0], [0.05, 0.01], np.eye(2).tolist())
+    model = replace(models["A"], zero_point_rule=rule, fitted_zero_point=fitted)
+    with pytest.warns(SpfastWarning, match=f"compared with Gaia by a zero point of {value} mas for all stars"):
+        table = predict_survey(model, survey, threads=1)
+    constant = replace(models["A"], zero_point=value)
+    expected = predict_survey(constant, survey, threads=1)
+    for name in table.colnames:
+        np.testing.assert_array_equal(np.asarray(table[name]), np.asarray(expected[name]), err_msg=name)
+    assert table.meta["ZPRULE"] == rule
 
 
 def flagged(catalog, name):

@@ -62,6 +62,23 @@ def test_what_differs_is_named(survey, tmp_path, capsys):
     assert "not what its survey and header give now: NTRAIN_A was 1, is " in capsys.readouterr().err
 
 
+def test_models_of_another_catalog_are_told(survey, tmp_path, capsys):
+    path, models = tmp_path / "catalog.fits", tmp_path / "models"
+    assert run("catalog", survey.path, "-o", path, "--models", models, "--pixels", "raw", "--quiet") == 0
+    assert run("validate", path, "--models", models) == 0
+    assert "objective" not in capsys.readouterr().err
+    for name, other in (("A", "C"), ("B", "A"), ("C", "B")):  # swapped
+        (models / f"model_{name}.npz").rename(models / f"model_{other}.npz")
+    assert run("validate", path, "--models", models) == 0
+    assert capsys.readouterr().err.count("is not said of those that made the catalog") == 2
+
+
+def test_a_licence_of_several_lines_is_refused_before_the_fit(survey, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run("fit", survey.path, "-o", tmp_path / "model.npz", "--licence", "CC\nBY")
+    assert "expected one line of printable text" in capsys.readouterr().err
+
+
 def test_catalogs_of_another_survey_or_version(survey, tmp_path, capsys):
     other, _ = tiny_survey(tmp_path / "other", seed=4)
     path = tmp_path / "catalog.fits"

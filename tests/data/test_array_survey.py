@@ -223,6 +223,11 @@ def test_stars_are_made_like_those_of_another_survey(survey, lamost, model, tmp_
         like=tmp_path / "m.npz", normalized=False, threads=1,
     )  # fmt: skip
     assert of_model.survey_hash == again.survey_hash
+    with pytest.raises(BadInputError, match=r"first flux_3900\.000, theirs flux_3901\.092; give spectra on its wave"):
+        spfast.write_survey(
+            tmp_path / "u", lamost.table[some], lamost.flux[some], ivar=lamost.ivar[some],
+            wavelength=lamost.wavelength * 1.00028, like=survey.path, normalized=False, threads=1,  # as in a vacuum
+        )  # fmt: skip
 
 
 def test_columns_of_any_scale_are_stored_over_their_scatter(galah, tmp_path):

@@ -134,6 +134,12 @@ def test_predictions_and_errors_match_reference(problem, model):
     np.testing.assert_allclose(model.predict(problem.design), parallax, rtol=2e-6)
     expected = parallax * reference.ln_error(errors, model.coef)
     np.testing.assert_allclose(model.predict_error(problem.design, errors), expected, rtol=1e-5)
+    for features, of_others in ((problem.design[:1], errors), (problem.design, errors[:1])):
+        for method in (model.predict_error, model.predict_ln_error, model.predict_stars):
+            with pytest.raises(
+                BadInputError, match=r"feature_errors: \d+ rows, features has \d+; give those of the same"
+            ):
+                method(features, of_others)
     rows = np.array([5, 17, 300])
     assert (model.predict(problem.design, rows=rows) == model.predict(problem.design)[rows]).all()
     assert model.predict(problem.design, rows=np.zeros(0, int)).size == 0

@@ -57,6 +57,23 @@ def test_folds_are_labels_or_pairs_or_a_number(survey, arrays, options, tuning):
     assert random[0].points == random[1].points != random[2].points
 
 
+def test_labels_of_pandas_and_numbers_that_are_no_lists(arrays, options, tuning):
+    pandas = pytest.importorskip("pandas")
+    labels = np.arange(400) % 2
+    expected = spfast.cross_validate(*arrays, [20.0], zero_points=[0.05], folds=labels, **options)
+    for given in (pandas.Series(labels, index=np.arange(400)[::-1]), pandas.Categorical.from_codes(labels, ["a", "b"])):
+        found = spfast.cross_validate(*arrays, 20.0, zero_points=50 * units.uas, folds=given, **options)
+        assert found.means == expected.means
+
+
+def test_pairs_hold_only_stars_of_rows(arrays, options):
+    training = np.asarray(options["rows"])
+    values = np.where(training, arrays[1], np.nan)
+    splits = [(np.arange(200), np.arange(200, 400)), (np.arange(200, 400), np.arange(200))]  # scikit-learn sees all
+    found = spfast.cross_validate(arrays[0], values, arrays[2], [20.0], folds=splits, **options)
+    assert [point["n_test"] for point in found.points[:2]] == [training[200:].sum(), training[:200].sum()]
+
+
 def test_units_count(arrays, options):
     features, parallax, error = arrays
     in_uas = [np.asarray(values) * 1000 * units.uas for values in (parallax, error)]
@@ -74,6 +91,10 @@ def test_units_count(arrays, options):
         ({"folds": np.zeros(7, int)}, "expected a number of folds, one label for each of the 400"),
         ({"folds": [([0, 1], [1, 2])]}, "1 of them trained on"),
         ({"folds": [([0, 1], [500])]}, "expected 0 to 399"),
+        ({"folds": np.where(np.arange(400) < 3, np.nan, np.arange(400) % 2)}, "3 of the 400 training stars have none"),
+        ({"folds": np.ma.masked_less(np.arange(400) % 4, 1)}, "100 of the 400 training stars have none"),
+        ({"folds": 3, "seed": -1}, "seed: got -1, expected a whole number"),
+        ({"penalties": "auto"}, "penalties: got"),
         ({"folds": []}, "no pair of train and test rows"),
         ({"penalties": []}, "penalties: got"),
         ({"penalties": [-1.0, 2.0]}, "expected positive numbers"),

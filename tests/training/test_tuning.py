@@ -234,7 +234,7 @@ def test_a_point_is_kept_once_and_in_its_last_form(tmp_path):
 def test_bad_grids_and_folds(survey):
     with pytest.raises(BadInputError, match="expected positive"):
         tune(survey, [0.0, 1.0], [0.0])
-    with pytest.raises(BadInputError, match="expected one number or more"):
+    with pytest.raises(BadInputError, match="expected a list of one number or more"):
         tune(survey, [1.0], [])
     with pytest.raises(BadInputError, match=r"\[tune\] penalties is \['a'\], expected a list of numbers"):
         Config().replace(tune={"penalties": ["a"]})

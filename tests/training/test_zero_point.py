@@ -267,3 +267,13 @@ def test_training_stars_with_errors_that_gaia_cannot_have_are_left_out_with_a_co
     with pytest.warns(SpfastWarning, match="2 training stars have a parallax_error below 0.001 mas"):
         model = fit_stars(survey, resolve_config(penalty=5.0), threads=1)
     assert model.n_stars == fit_stars(plain, resolve_config(penalty=5.0), threads=1).n_stars - 2
+
+
+def test_parallaxes_that_are_noise_are_refused_in_a_line(tmp_path):
+    def only_noise(stars):
+        rng = np.random.default_rng(3)
+        stars["parallax"], stars["parallax_error"] = rng.normal(0.4, 1.0, 40), rng.uniform(0.02, 0.12, 40)
+
+    survey, _ = tiny_survey(tmp_path / "survey", n_stars=40, edit=only_noise)
+    with pytest.raises(BadInputError, match="no zero point can be fitted: its moments have no solution"):
+        fit_stars(survey, RAW.replace(fit={"zero_point_rule": "fit"}), threads=1)

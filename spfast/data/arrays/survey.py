@@ -220,6 +220,8 @@ def _write(path, material, stars, id, bands, names, training, recipe, config, ow
     stars, at, flow.rows = stars[order], at[order], flow.rows[order]
     # 2.
     layout = _layout(arrays, names, bands, own)
+    if recipe is not None:  # refused before a spectrum is read
+        _same_columns(recipe, layout, np.isin(layout.names[layout.n_unpenalized :], recipe.layout.names))
     maker = _maker(arrays, layout, config, own, recipe)
     found = _first_pass(arrays, at, maker, own["kind"] == PIXEL, quiet)
     if not found.usable.any() or len(found.failures) == len(at):
@@ -525,9 +527,11 @@ def _same_columns(recipe, layout, chosen):
     ours = [name for name, on in zip(layout.names[layout.n_unpenalized :], chosen, strict=True) if on]
     theirs = recipe.layout.names[recipe.layout.n_unpenalized :]
     if ours != theirs:
-        missing = next((name for name in theirs if name not in ours), theirs[0])
-        text = f"like: has a column {missing}, which these arrays lack; give spectra on its wavelengths"
-        raise BadInputError(text)
+        missing = sorted(set(theirs).difference(ours), key=theirs.index) or theirs
+        raise BadInputError(
+            f"like: has {len(missing):,} columns that these arrays lack or have in another order, first {missing[0]}, "
+            f"theirs {layout.names[layout.n_unpenalized]}; give spectra on its wavelengths [Angstrom]"
+        )
     return recipe.layout
 
 
