@@ -22,7 +22,7 @@ import spfast.data.tables.write  # noqa: F401 (all of it before a clock runs: an
 from spfast.errors import BadInputError, SpfastWarning
 
 #: Cases of each reader: few in the suite, always the same; `make fuzz` takes many, from another seed.
-CASES = int(os.environ.get("SPFAST_FUZZ_CASES", "60"))
+CASES = int(os.environ.get("SPFAST_FUZZ_CASES", "70"))
 #: What no case may exceed: of a processor; of the clock, which a busy machine takes its own part of; of memory.
 SECONDS, CLOCK_SECONDS, N_BYTES = 10.0, 60.0, 1 << 30
 

@@ -21,7 +21,7 @@ RANK = 4
 ZERO_POINT = -0.0483
 
 
-def tiny_survey(path, n_stars=400, seed=3, edit=None):
+def tiny_survey(path, n_stars=400, seed=3, edit=None, gaia_release="dr2"):
     """Write a survey of ``n_stars`` x (1 + 8 + 60) features whose parallaxes follow the model exactly, plus noise.
 
     ``edit(stars)`` may change the star table before it is written. Returns the survey and its truth table.
@@ -68,6 +68,6 @@ def tiny_survey(path, n_stars=400, seed=3, edit=None):
     config = Config().replace(features={"rank": RANK})
     with SurveyWriter(path, layout, n_stars) as writer:
         writer.features[:], writer.feature_errors[:] = features, errors
-        told = {"gaia_release": "dr2"}  # its zero point is that of DR2
+        told = {"gaia_release": gaia_release}  # the zero point is that of DR2
         survey = writer.finish(stars, cut_flow=[("rows of allStar", n_stars)], config=config, provenance=told)
     return survey, Table({"APOGEE_ID": stars["APOGEE_ID"], "true_parallax": true})

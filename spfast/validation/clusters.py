@@ -50,6 +50,8 @@ CLUSTERS = {
 
 #: Columns of magnitudes for the slope inside a cluster, the first that there is: where dust matters least.
 _MAGNITUDES = ("K", "K_MAG", "H", "phot_g_mean_mag")
+#: What messages call the table of distances.
+_LITERATURE = "the table of clusters' distances"
 
 
 def cluster_means(
@@ -91,9 +93,12 @@ def cluster_means(
     """
     literature = literature_clusters() if literature is None else literature
     distances = {}
-    if "distance" in literature.colnames:
-        keys = (cluster_key(name) for name in literature["cluster"])
-        distances = dict(zip(keys, float_column(literature, "distance", "kpc"), strict=True))
+    own = {name: find_name(literature.colnames, (name,), _LITERATURE) for name in ("cluster", "distance")}
+    if own["distance"] is not None:
+        if own["cluster"] is None:
+            raise BadInputError(f"{_LITERATURE} has columns {', '.join(literature.colnames[:8])}; expected cluster")
+        keys = (cluster_key(name) for name in literature[own["cluster"]])
+        distances = dict(zip(keys, float_column(literature, own["distance"], "kpc"), strict=True))
     names = ("Gaia_parallax", "Gaia_parallax_err", "spec_parallax")
     columns = [*(find_column(catalog, name, "the catalog") for name in names), total_error_column(catalog)]
     gaia, gaia_error, spec, spec_error = (float_column(catalog, column, "mas") for column in columns)

@@ -61,7 +61,7 @@ def survey(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def dr3(tmp_path_factory):
-    return tiny_survey(tmp_path_factory.mktemp("dr3") / "survey", edit=gaia_dr3)[0]
+    return tiny_survey(tmp_path_factory.mktemp("dr3") / "survey", edit=gaia_dr3, gaia_release="dr3")[0]
 
 
 def test_bits_are_for_ever():

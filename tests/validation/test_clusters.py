@@ -217,3 +217,12 @@ def test_occams_members_are_read():
         members = members_from_table(names, table)
     assert sum(map(len, members.values())) < 0.2 * len(table)
     assert len(members["NGC 2682"]) > 20
+
+
+def test_columns_of_distances_are_found_in_any_case():
+    catalog = Table({"Gaia_parallax": [1.0, 1.0], "Gaia_parallax_err": [0.1, 0.1], "spec_parallax": [1.0, 1.1]})
+    catalog["spec_parallax_err"] = [0.1, 0.1]
+    members, distances = {"M67": np.arange(2)}, Table({"CLUSTER": ["NGC 2682"], "Distance": [0.9]})
+    assert cluster_means(catalog, members, distances)["distance"][0] == 0.9
+    with pytest.raises(BadInputError, match="the table of clusters' distances has columns Distance; expected cluster"):
+        cluster_means(catalog, members, distances[["Distance"]])
