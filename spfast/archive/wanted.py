@@ -13,7 +13,7 @@ from astropy.table import Table
 from spfast.archive.adql import statement, upload_source
 from spfast.archive.releases import SAS_URL, SpectroRelease, gaia_release, spectro_release
 from spfast.config import Config
-from spfast.data.allstar import refuse_boss, with_prefix
+from spfast.data.allstar import astra_version, refuse_boss, with_prefix
 from spfast.data.cuts import CutFlow, cut_apogee
 from spfast.data.gaia_release import RELEASE_CARD
 from spfast.data.identifiers import sdss_ids, source_ids, tmass_key
@@ -220,11 +220,7 @@ class _Rows:
         if named:
             return named["version"]
         counts = Counter(self.text("v_astra").tolist()) if self.has("v_astra") else {}
-        version = max(counts, key=counts.get) if counts else str(meta.get("V_ASTRA", "")).strip()
-        if version.isdecimal():  # 0.8.0 is 8000
-            number = int(version)
-            version = f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
-        return version
+        return astra_version(max(counts, key=counts.get) if counts else str(meta.get("V_ASTRA", "")).strip())
 
     def stars(self, gaia):
         """Identifiers and what the cuts look at (astropy Table)."""

@@ -18,7 +18,7 @@ from spfast.data.tables.read import read_columns_and_meta
 from spfast.data.tables.values import check_plausible, star_column
 from spfast.errors import BadInputError, SpfastWarning
 
-__all__ = ["read_allstar", "refuse_boss", "with_prefix"]
+__all__ = ["astra_version", "read_allstar", "refuse_boss", "with_prefix"]
 
 #: Our name of each column, and the names that releases give it, in any case. None may mean something else elsewhere.
 _COLUMNS = {
@@ -204,7 +204,7 @@ def _add_sdss5(table, columns, path):
         table["APOGEE_ID"] = np.where(first != "", first, other)
     versions = set(texts.get("v_astra", ())) - {""}
     if len(versions) == 1:
-        table.meta["v_astra"] = _version(str(versions.pop()))
+        table.meta["v_astra"] = astra_version(str(versions.pop()))
     if set(WISE_COLUMNS) <= set(table.colnames):
         table.meta["wise"] = "unWISE"
     if "parallax" in table.colnames:
@@ -219,7 +219,7 @@ def _add_sdss5(table, columns, path):
         table.meta["gaia_release_reason"] = "tables of SDSS-V are matched with it"
 
 
-def _version(text):
+def astra_version(text: str) -> str:
     """A version of astra, which tables since DR20 write as a number: 8001 is 0.8.1."""
     number = int(text) if text.isdecimal() else None
     return text if number is None else f"{number // 10**6}.{number // 10**3 % 1000}.{number % 1000}"

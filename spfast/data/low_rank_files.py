@@ -8,7 +8,7 @@ import numpy as np
 
 from spfast.errors import BadInputError, reading
 from spfast.files import check_regular
-from spfast.model.learn_low_rank import PASSES, SOME_SPECTRA, learn_low_rank
+from spfast.model.learn_low_rank import PASSES, SOME_SPECTRA, SPECTRA_MAX, learn_low_rank
 from spfast.model.low_rank import Coordinates, LowRankModel
 from spfast.model.model_file import check_unpacked_size
 from spfast.progress import Progress
@@ -59,7 +59,8 @@ def write_low_rank(
     spectra = features[:, first:], feature_errors[:, first:], unmeasured
     if low_rank is None:
         # What the passes of the two bases take at most.
-        total = 2 * (PASSES[0] * min(SOME_SPECTRA, len(features)) + PASSES[1] * len(features))
+        parts = zip(PASSES, (SOME_SPECTRA, SPECTRA_MAX), strict=True)
+        total = 2 * sum(passes * min(most, len(features)) for passes, most in parts)
         with Progress("low rank", total, quiet) as progress:
 
             def say(n_spectra):

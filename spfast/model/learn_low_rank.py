@@ -18,7 +18,7 @@ from spfast.kernels.low_rank import (
 from spfast.kernels.team import Team
 from spfast.model.low_rank import BLOCK, LowRankBasis, LowRankModel, high_pass, posteriors
 
-__all__ = ["PASSES", "RANK", "SOME_SPECTRA", "learn_low_rank"]
+__all__ = ["PASSES", "RANK", "SOME_SPECTRA", "SPECTRA_MAX", "learn_low_rank"]
 
 #: The largest rank of the fine basis and of the broad one.
 RANK, _RANK_BROAD = 96, 48
@@ -29,7 +29,7 @@ _BROAD = 16
 #: With fewer spectra there is no low-rank model.
 _SPECTRA_MIN = 60
 #: Stars that a basis is learned from, at most.
-_SPECTRA_MAX = 12_000
+SPECTRA_MAX = 12_000
 #: Spectra of which the first basis is the principal components.
 _FIRST_SPECTRA = 1024
 #: Passes, at most, over a part of the spectra and over all; they end when ln likelihood a measured pixel changes by
@@ -94,7 +94,7 @@ def learn_low_rank(
 def _learn_basis(spectra, rank, is_fine, threads, say):
     """One of the bases."""
     n_stars = len(spectra.flux)
-    sample = np.linspace(0, n_stars - 1, min(_SPECTRA_MAX, n_stars)).astype(np.int64)
+    sample = np.linspace(0, n_stars - 1, min(SPECTRA_MAX, n_stars)).astype(np.int64)
     step = max(int(1 / _HELD_OUT), -(-len(sample) // _HELD_OUT_MAX))
     held_out, learned_from = sample[::step], np.delete(sample, np.s_[::step])
     n_spectra = len(learned_from)
