@@ -151,9 +151,9 @@ def value_gradient_segments(
         Inverse variances of the parallaxes; a star with zero is ignored.
     eta : float64 array, shape (n_stars,)
         Written: the linear predictor.
-    values : float64 array, shape (n_segments, n_passes)
+    values : float64 array, shape (n_passes, n_segments)
         Written: half chi-squared of each segment; infinite where a prediction overflows.
-    gradients : float64 array, shape (n_segments, n_passes, n_features)
+    gradients : float64 array, shape (n_passes, n_segments, n_features)
         Written: the gradient of each segment.
     """
     n_passes, n_features = coefs.shape
@@ -163,12 +163,12 @@ def value_gradient_segments(
     partial = np.zeros(n_features, dtype=design.dtype)
     wide_gradient = np.empty((n_passes, wide.size))
     for s in range(first, last):
-        values[s] = 0.0
-        gradients[s] = 0.0
+        values[:, s] = 0.0
+        gradients[:, s] = 0.0
         wide_gradient[:] = 0.0
         for c in range(segments[s], segments[s + 1]):
             for m in range(n_passes):
-                gradient, coef = gradients[s, m], coefs[m]
+                gradient, coef = gradients[m, s], coefs[m]
                 unflushed = 0
                 for begin in range(begins[m, c], ends[m, c], 8):
                     end = min(begin + 8, ends[m, c])
@@ -183,9 +183,9 @@ def value_gradient_segments(
                             residual = mu - parallax[i]
                             slope = ivar[i] * residual * mu
                             if dots[k] > LN_OVERFLOW or abs(slope) > _MAX_SLOPE:
-                                values[s, m] = math.inf
+                                values[m, s] = math.inf
                                 continue
-                            values[s, m] += 0.5 * ivar[i] * residual * residual
+                            values[m, s] += 0.5 * ivar[i] * residual * residual
                             factor[k] = slope
                             for a in range(wide.size):
                                 wide_gradient[m, a] += slope * design[r[k], wide[a]]
@@ -198,7 +198,7 @@ def value_gradient_segments(
                         unflushed = 0
         for m in range(n_passes):
             for a in range(wide.size):
-                gradients[s, m, wide[a]] = wide_gradient[m, a]
+                gradients[m, s, wide[a]] = wide_gradient[m, a]
 
 
 @jit

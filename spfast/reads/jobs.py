@@ -119,17 +119,23 @@ class ValueGradient(Job):
             for name in cls.PER_ROW
         )
         eta, n_segments = np.empty(rows.size), len(segments) - 1
-        values = np.empty((n_segments, len(jobs)))
-        gradients = np.empty((n_segments, len(jobs), design.shape[1]))
+        values = np.empty((len(jobs), n_segments))
+        gradients = np.empty((len(jobs), n_segments, design.shape[1]))
         of_rows = rows, begins, ends, np.array([job.coef for job in jobs]), jobs[0].wide, parallax, ivar, eta
         team.run(exp_linear.value_gradient_segments, n_segments, design, segments, *of_rows, values, gradients)
         at = 0
         for part in parts:
             here = slice(at, at + part.n_segments)
             at = here.stop
-            value, gradient = values[here].sum(axis=0), gradients[here].sum(axis=0)
-            bounds = begins[:, segments[here.start]], ends[:, segments[here.stop] - 1]
-            yield part.index, [Pass(v, g, (eta[a:b],)) for v, g, a, b in zip(value, gradient, *bounds, strict=True)]
+            bounds = zip(begins[:, segments[here.start]], ends[:, segments[here.stop] - 1], strict=True)
+            # Each pass by itself, so that its sums are made alike in any company.
+            yield (
+                part.index,
+                [
+                    Pass(values[m, here].sum(), gradients[m, here].sum(axis=0), (eta[begin:end],))
+                    for m, (begin, end) in enumerate(bounds)
+                ],
+            )
 
     @staticmethod
     def merge(left, right):

@@ -17,7 +17,7 @@ from spfast.kernels.stop import raise_if_stopped
 from spfast.kernels.team import Team
 from spfast.reads.ahead import reading_ahead
 from spfast.reads.jobs import Job
-from spfast.reads.parts import Part, Tree, parts_of
+from spfast.reads.parts import Tree, parts_of
 
 __all__ = ["Reader", "SharedReader", "reader_of", "side_by_side"]
 
@@ -132,7 +132,7 @@ class SharedReader(Reader):
                 some = [wish for wish in wishes if wish.design is design]
                 for wish, result in zip(some, self._read(design, [wish.job for wish in some]), strict=True):
                     wish.result = result
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - each of the callers raises it
             for wish in wishes:
                 wish.error = error
         finally:

@@ -62,11 +62,11 @@ def test_value_and_gradient_of_each_segment_of_two_passes_match_the_formula(n_ro
     half, wide = np.arange(0, n_rows, 2), np.array(wide, dtype=np.int64)
     passes = [(rows, parallax, ivar, coef), (rows[half], 2.0 * parallax[half], ivar[half], coef[::-1] ** 2)]
     segments = np.array([0, 1, 3, 4])
-    edges = np.array([[size * k // 4 for k in range(5)] for size in (n_rows, half.size)]) + [[0], [n_rows]]
+    edges = np.array([[at + size * k // 4 for k in range(5)] for at, size in ((0, n_rows), (n_rows, half.size))])
     begins, ends = edges[:, :-1].copy(), edges[:, 1:].copy()
     all_rows, all_parallax, all_ivar = (np.concatenate(part) for part in list(zip(*passes, strict=True))[:3])
-    eta, values = np.full(all_rows.size, np.nan), np.full((3, 2), np.nan)
-    gradients = np.full((3, 2, n_features), 7.0)  # overwritten
+    eta, values = np.full(all_rows.size, np.nan), np.full((2, 3), np.nan)
+    gradients = np.full((2, 3, n_features), 7.0)  # overwritten
     for first, last in ((0, 1), (1, 3)):
         exp_linear.value_gradient_segments(
             *(first, last, design, segments, all_rows, begins, ends, np.array([coef, coef[::-1] ** 2]), wide),
@@ -81,9 +81,9 @@ def test_value_and_gradient_of_each_segment_of_two_passes_match_the_formula(n_ro
         slopes = (ivar * (mu - parallax) * mu)[:, None] * x
         for s in range(3):
             part = slice(*(edges[m, segments[s : s + 2]] - edges[m, 0]))
-            np.testing.assert_allclose(values[s, m], terms[part].sum(), rtol=1e-12)
+            np.testing.assert_allclose(values[m, s], terms[part].sum(), rtol=1e-12)
             scale = np.abs(slopes[part]).sum(axis=0) + 1e-300
-            off = np.abs(gradients[s, m] - slopes[part].sum(axis=0))
+            off = np.abs(gradients[m, s] - slopes[part].sum(axis=0))
             np.testing.assert_array_less(off, tolerance * scale + 1e-300)
             assert (off[wide] <= 1e-12 * scale[wide]).all()
         np.testing.assert_allclose(exp_linear.half_chi_squared(x @ coef, parallax, ivar), terms.sum(), rtol=1e-12)
