@@ -6,6 +6,7 @@ makes it for all (`side_by_side`). What each of them gets has the same bits as i
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from spfast.kernels.stop import raise_if_stopped
 from spfast.kernels.team import Team
 from spfast.reads.ahead import reading_ahead
 from spfast.reads.jobs import Job
+from spfast.reads.meter import METER
 from spfast.reads.parts import Tree, parts_of
 
 __all__ = ["Reader", "SharedReader", "reader_of", "side_by_side"]
@@ -58,13 +60,15 @@ class Reader:
         kinds = {}
         for at, job in enumerate(jobs):
             kinds.setdefault(job.kind, []).append(at)
-        if is_larger_than_memory(design):
+        is_large = is_larger_than_memory(design)
+        if is_large:
             # There and back again: what was read last is still in memory.
             order = parts if self._forwards else parts[::-1]
             self._forwards = not self._forwards
             batches = reading_ahead(design, [[part] for part in order])
         else:
             batches = (parts[at : at + _AT_ONCE] for at in range(0, len(parts), _AT_ONCE))
+        begin = time.perf_counter()
         for batch in batches:
             raise_if_stopped()
             for which in kinds.values():
@@ -72,6 +76,10 @@ class Reader:
                 for index, results in type(some[0]).run(some, design, batch, self.team):
                     for at, result in zip(which, results, strict=True):
                         trees[at].add(index, result)
+            if is_large:
+                n_rows, now = sum(part.end - part.begin for part in batch), time.perf_counter()
+                METER.add(n_rows * design[:1].nbytes, n_rows / len(design), now - begin, len(jobs))
+                begin = now
         return [tree.total for tree in trees]
 
 
