@@ -44,7 +44,8 @@ def write_low_rank(
     folder : Path
         Of the survey; it holds the bits of unmeasured pixels.
     layout : FeatureLayout
-    features, feature_errors : float32 array, shape (n_stars, n_features)
+    features : float32 array, shape (n_stars, n_features)
+    feature_errors : float16 or float32 array of the same shape
     rank : int
         The largest.
     threads : int, optional

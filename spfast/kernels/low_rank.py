@@ -60,7 +60,7 @@ def pixel_weights(errors, unmeasured, scatter, inflation):
 
     Parameters
     ----------
-    errors : float32 array, shape (n_stars, n_pixels)
+    errors : float16 or float32 array, shape (n_stars, n_pixels)
         Infinite where a pixel was not measured.
     unmeasured : uint8 array, shape (n_stars, ceil(n_pixels / 8)), or None
         Bits of pixels that were not measured, whatever their error says.
@@ -71,6 +71,7 @@ def pixel_weights(errors, unmeasured, scatter, inflation):
     -------
     float32 array, shape (n_stars, n_pixels)
     """
+    errors = np.asarray(errors, dtype=np.float32)
     with np.errstate(over="ignore"):  # an error whose square overflows weighs nothing
         weights = 1.0 / ((errors * errors + scatter * scatter) * np.float32(inflation))
     if unmeasured is not None:
@@ -86,8 +87,9 @@ def star_posteriors(first, last, flux, errors, unmeasured, basis, pairs, coordin
     Parameters
     ----------
     first, last : int
-    flux, errors : float32 array, shape (n_stars, n_pixels)
+    flux : float32 array, shape (n_stars, n_pixels)
         ln flux.
+    errors : float16 or float32 array, shape (n_stars, n_pixels)
     unmeasured : uint8 array or None
         As for `pixel_weights`.
     basis : object
@@ -155,9 +157,10 @@ def add_pixel_sums(first, last, flux, errors, unmeasured, basis, trust, terms, s
     for piece in range(first, last):
         some = slice(piece * PIXELS_A_PIECE, min((piece + 1) * PIXELS_A_PIECE, flux.shape[1]))
         bits = None if unmeasured is None else unmeasured[:, some.start // 8 : -(-some.stop // 8)]
-        weights = pixel_weights(errors[:, some], bits, basis.scatter[some], basis.inflation)
+        noise = np.asarray(errors[:, some], dtype=np.float32)
+        weights = pixel_weights(noise, bits, basis.scatter[some], basis.inflation)
         n_measured[piece] += np.count_nonzero(weights)
-        variance = np.where(weights > 0, errors[:, some], 0.0) ** 2
+        variance = np.where(weights > 0, noise, 0.0) ** 2
         weights *= trust[:, None]
         offset = flux[:, some] - basis.mean[some]
         weighted = weights * offset

@@ -170,8 +170,10 @@ class LowRankModel:
 
         Parameters
         ----------
-        flux, errors : float32 array, shape (n_stars, n_pixels)
-            ln flux; the error is infinite where a pixel was not measured.
+        flux : float32 array, shape (n_stars, n_pixels)
+            ln flux.
+        errors : float16 or float32 array, shape (n_stars, n_pixels)
+            Infinite where a pixel was not measured.
         unmeasured : uint8 array, shape (n_stars, ceil(n_pixels / 8)), optional
             Bits of pixels that were not measured, whatever their error says.
         threads : int, optional
