@@ -54,7 +54,9 @@ class Progress:
         if final:
             text += f" in {seconds:.1f} s"
         elif self.done:
-            text += f", {seconds * (self.total - self.done) / self.done:.0f} s left"
+            rate = self.done / seconds
+            text += f", {rate:,.0f} a second" if rate >= 1.0 else ""
+            text += f", {(self.total - self.done) / rate:.0f} s left"
         if self._terminal:
             filled = _BAR_WIDTH * self.done // max(self.total, 1)
             text = f"\r\x1b[K[{'#' * filled}{'.' * (_BAR_WIDTH - filled)}] {text}" + ("\n" if final else "")

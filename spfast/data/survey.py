@@ -13,7 +13,14 @@ from astropy.table import Table
 from spfast.config import LATER, Config
 from spfast.data.columns import STAR_COLUMNS
 from spfast.data.estimates import ESTIMATES, read_estimates
-from spfast.data.low_rank_files import COORDINATES, LOW_RANK_FILES, UNMEASURED, open_unmeasured, read_low_rank
+from spfast.data.low_rank_files import (
+    COORDINATE_ERRORS,
+    COORDINATES,
+    LOW_RANK_FILES,
+    UNMEASURED,
+    open_unmeasured,
+    read_low_rank,
+)
 from spfast.data.spectra.continuum import check_continuum_pixels
 from spfast.data.spectra.features import ERROR_DTYPE
 from spfast.data.untrusted import check_file
@@ -257,8 +264,8 @@ class Survey:
         arrays = [("features", self.features, -np.inf), ("feature_errors", self.feature_errors, 0.0)]
         if self.low_rank is not None:
             _, found = self.low_rank
-            arrays += [("coordinates", part, -np.inf) for part in (found.mean, *found.covariances)]
-            arrays += [("coordinates", found.misfit[:, None], 0.0)]
+            arrays += [("coordinates", found.mean, -np.inf), ("coordinates", found.misfit[:, None], 0.0)]
+            arrays += [("coordinate_errors", roots, -np.inf) for roots in found.roots]
         for name, array, low in arrays:
             for start in range(0, self.n_stars if array.shape[1] else 0, _BLOCK):
                 block = np.asarray(array[start : start + _BLOCK], dtype=np.float32)
@@ -301,7 +308,7 @@ class Survey:
         if isinstance(self._unmeasured, np.memmap):
             arrays[UNMEASURED] = self._unmeasured
         if isinstance(self._low_rank, tuple):
-            arrays[COORDINATES] = self._low_rank[1].mean
+            arrays[COORDINATES], arrays[COORDINATE_ERRORS] = self._low_rank[1].mean, self._low_rank[1].roots[-1]
         for name, array in arrays.items():
             path = self.path / name
             # A file that is gone was replaced or removed: what was opened is still whole.
