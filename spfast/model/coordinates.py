@@ -6,7 +6,7 @@ can. Products are Hermite polynomials, orthonormal for coordinates of unit varia
 
 import itertools
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -234,6 +234,16 @@ class CoordinateErrors:
     coordinates: Coordinates
     magnitude_errors: np.ndarray
     estimated: np.ndarray | None = None
+
+    def of(self, rows: np.ndarray) -> "CoordinateErrors":
+        """The errors of some of the stars (int array)."""
+        estimated = None if self.estimated is None else self.estimated[rows]
+        return replace(
+            self,
+            coordinates=self.coordinates.of(rows),
+            magnitude_errors=self.magnitude_errors[rows],
+            estimated=estimated,
+        )
 
     def variance(self, coef: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """Variance of ``features . coef`` of stars (float64 array, shape (n_rows,)).

@@ -58,6 +58,10 @@ class Coordinates:
         """Coordinates of each basis."""
         return tuple((int(np.sqrt(8 * c.shape[1] + 1)) - 1) // 2 for c in self.covariances)
 
+    def of(self, rows: np.ndarray) -> "Coordinates":
+        """Some of the stars (int array)."""
+        return Coordinates(self.mean[rows], tuple(part[rows] for part in self.covariances), self.misfit[rows])
+
     def first(self, rank: int) -> "Coordinates":
         """The first coordinates alone."""
         if rank == self.mean.shape[1]:

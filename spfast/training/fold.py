@@ -20,21 +20,23 @@ from spfast.data.zero_point import ChosenZeroPoint, added_to_parallax, choose_ze
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.kernels.team import side_by_side
 from spfast.model.budget import ErrorBudget
-from spfast.model.extent import TrainingExtent
 from spfast.model.fitted_model import FittedModel
 from spfast.model.options import FitOptions
 from spfast.model.parts import Provenance, RobustFit, ScatterWeights, Tuned
 from spfast.model.robust import RobustSettings
 from spfast.selection.folds import FOLDS, fold_labels
 from spfast.selection.grid import scored_zero_point
+from spfast.selection.sample import SAMPLE_STARS, sample_rows
 from spfast.selection.splits import Split, make_splits
 from spfast.selection.star_keys import encode_stars
 from spfast.training.coefficient_errors import SplitErrors
 from spfast.training.columns import choose_columns
 from spfast.training.cross_validation import cross_validate_stars
-from spfast.training.error_budget import hold_out_like, measure_errors
+from spfast.training.error_budget import fit_without_like, hold_out_like, measure_errors
+from spfast.training.held_out import predict_held_out
 from spfast.training.inputs import survey_inputs
 from spfast.training.moments import refuse_parallaxes_alike
+from spfast.training.sample import Sample
 from spfast.training.stars import TrainingStars
 from spfast.training.zero_point import fit_survey_zero_point, with_fitted_zero_point
 
@@ -43,6 +45,9 @@ __all__ = ["Choice", "FoldTraining", "fit_folds", "fit_stars"]
 #: What the zero point of the best score is wrong by beyond its noise [mas]: a model that is a little wrong for the
 #: nearest stars outweighs a zero point in the scores. From mock surveys of 2,100 stars (zero points 0.02 to 0.08 mas).
 _MISFIT_ERROR = 0.01
+#: A sample of the training stars has so many for each column of a model: coefficients' errors are a tenth too large, at
+#: most, before the jackknife scales them.
+_STARS_PER_COLUMN = 10
 
 
 class Choice(NamedTuple):
@@ -168,11 +173,7 @@ class FoldTraining:
         )
         # 5. Where the training stars lie.
         stars = self._as_fitted(stars, model)
-        in_fit = model.predict(stars.features, stars.rows, stars.threads) / stars.fit_error[stars.rows]
-        where = model.position(stars.features, stars.rows, stars.threads)
-        misfit = None if model.low_rank is None else stars.feature_errors.coordinates.misfit[stars.rows]
-        extent = TrainingExtent.of(where, in_fit**2, misfit)
-        model = replace(model, extent=extent)
+        model = replace(model, extent=self._sample(stars, [model]).extent(model))
         # 6. The error budget.
         model = replace(model, budget=self._error_budget(stars, model, zero_point_error))
         self.survey.check_length()
@@ -280,7 +281,7 @@ class FoldTraining:
         model = calm.fit(penalty, zero_point)
         held_out = hold_out_like(model, calm, self.splits)
         if intrinsic_scatter is None:
-            intrinsic_scatter = measure_errors(model, calm, self.splits, held_out=held_out).intrinsic_scatter
+            intrinsic_scatter = self._measure_errors(calm, model, held_out.models).intrinsic_scatter
         error = stars.gaia_error.copy()
         error[stars.rows] = np.hypot(error[stars.rows], intrinsic_scatter * np.exp(held_out.ln_parallax))
         return stars.with_fit_error(error), ScatterWeights(penalty, zero_point, intrinsic_scatter)
@@ -358,20 +359,35 @@ class FoldTraining:
         return stars.with_robust_weights(model)
 
     def _error_budget(self, stars, model, zero_point_error=None) -> ErrorBudget:
-        settings, split_errors, unlikeness = self.config.errors, None, None
+        settings, others = self.config.errors, []
         if settings.coefficients == "splits":
-            repeats = [self.splits, *(self.inner_splits(repeat) for repeat in range(1, settings.repeats))]
-            split_errors = SplitErrors(model, stars, repeats)
-        if model.extent is not None:
-            unlikeness = model.extent.unlikeness(model.position(stars.features, stars.rows, stars.threads))
+            repeats = (self.inner_splits(repeat) for repeat in range(1, settings.repeats))
+            others = [fit_without_like(model, stars, splits) for splits in repeats]
         # What depends on the predicted parallax would bend an exact distance modulus.
         subtracted = settings.offset == "subtracted" and not self.config.fit.exact_distance_modulus
-        budget = measure_errors(model, stars, self.splits, unlikeness, split_errors=split_errors, subtracted=subtracted)
-        if zero_point_error is None:
-            return budget
-        # The coefficients that a zero point larger by its error would give.
-        other = stars.fit_part(model.penalty, model.zero_point + zero_point_error, stars.rows, model.coef)
-        return budget.with_zero_point_error(zero_point_error, other.coef - model.coef)
+        how = {"subtracted": subtracted, "zero_point_error": zero_point_error}
+        return self._measure_errors(stars, model, fit_without_like(model, stars, self.splits), others, **how)
+
+    def _measure_errors(self, stars, model, held_out, others=None, **how) -> ErrorBudget:
+        """The error budget on a sample of the training stars.
+
+        ``held_out`` are the models without one fold each, ``others`` those of repeated folds, if the spread of
+        coefficients over them is to be their error.
+        """
+        repeats = [held_out, *(others or ())]
+        sample = self._sample(stars, [model, *(fit for fits in repeats for fit in fits)])
+        splits, own = sample.splits(self.splits), sample.model(model)
+        repeats = [[sample.model(fit) for fit in fits] for fits in repeats]
+        if others:
+            how["split_errors"] = SplitErrors(own, sample.stars, repeats)
+        found = predict_held_out(sample.stars, splits, repeats[0])
+        return sample.budget(measure_errors(own, sample.stars, splits, held_out=found, **how))
+
+    def _sample(self, stars, models) -> Sample:
+        """The sample of training stars on which models are judged, in the columns that these use."""
+        n_columns = max(np.count_nonzero((model.coef != 0.0) | ~model.penalized) for model in models)
+        n_stars = max(SAMPLE_STARS, _STARS_PER_COLUMN * n_columns)
+        return Sample.of(stars, sample_rows(self.survey.stars, stars.rows, n_stars, self.config.folds.seed), models)
 
     def _provenance(self):
         survey = self.survey

@@ -112,6 +112,10 @@ class TrainingStars:
         """
         return self.fit_part(model.penalty * rows.size / self.rows.size, model.zero_point, rows, model.coef)
 
+    def with_threads(self, threads: int | None) -> "TrainingStars":
+        """The same stars, worked on by so many threads."""
+        return replace(self, options=replace(self.options, threads=threads))
+
     def with_inputs(self, inputs: Inputs) -> "TrainingStars":
         """The same stars with other features."""
         return replace(self, features=inputs.features, feature_errors=inputs.errors, layout=inputs.layout)
