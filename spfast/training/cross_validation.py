@@ -3,11 +3,13 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from spfast.config import BEST_SNR
 from spfast.errors import BadInputError, SpfastWarning
+from spfast.kernels.team import side_by_side
 from spfast.model.fitted_model import FittedModel
 from spfast.model.mixture import fit_scatter
 from spfast.progress import Progress
@@ -159,15 +161,21 @@ def cross_validate_stars(
 
 
 def _run(stars, splits, penalties, zero_points, store, quiet):
-    """Fit and score what the store does not have, each from the nearest coefficients of the same split."""
-    tasks = [(s, z, p) for s in splits for z in zero_points for p in penalties[::-1] if _key(s, p, z) not in store]
-    with Progress("tune", len(tasks), quiet or not tasks) as progress:
-        for split, zero_point, penalty in tasks:
-            starts = store.starts(split.repeat, split.held_out)
+    """Fit and score what the store does not have: splits side by side, each fit from the nearest of its own split."""
+    grid = [(z, p) for z in zero_points for p in penalties[::-1]]
+    missing = [[(z, p) for z, p in grid if _key(split, p, z) not in store] for split in splits]
+    n_points = sum(map(len, missing))
+
+    def fit_split(split, points, threads):
+        own, starts = stars.with_threads(threads), store.starts(split.repeat, split.held_out)
+        for zero_point, penalty in points:
             nearest = min(starts, key=lambda at: (abs(at[1] - zero_point), abs(np.log(at[0] / penalty))), default=None)
-            model = stars.fit_part(penalty, zero_point, split.train, starts.get(nearest))
-            store.add(score_held_out(stars, split, model), model.coef)
+            model = own.fit_part(penalty, zero_point, split.train, starts.get(nearest))
+            store.add(score_held_out(own, split, model), model.coef)
             progress.advance()
+
+    with Progress("tune", n_points, quiet or not n_points) as progress:
+        side_by_side([partial(fit_split, *of) for of in zip(splits, missing, strict=True) if of[1]], stars.threads)
 
 
 def score_held_out(stars: TrainingStars, split: Split, model: FittedModel) -> dict:
