@@ -126,6 +126,10 @@ class CoordinateLayout:
         bounds = ((first, fine), (fine, after), (after, self.n_features))
         return [*(np.where((begin <= at) & (at < end), coef, 0.0) for begin, end in bounds), lines]
 
+    def smaller(self, rank: int, n_products: int) -> "CoordinateLayout":
+        """The layout of the first coordinates, and of the products of fewer of them."""
+        return replace(self, rank=rank, n_products=n_products, line_weights=self.line_weights[:rank])
+
     def within(self, rank: int, n_products: int) -> np.ndarray:
         """The columns that a smaller layout has as well (int array)."""
         first = self.n_unpenalized

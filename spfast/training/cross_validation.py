@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
@@ -83,6 +84,7 @@ def cross_validate_stars(
     store: PointStore | None = None,
     say: Callable[[str], None] | None = None,
     quiet: bool = True,
+    stage: Callable[[int], AbstractContextManager] | None = None,
 ) -> Tuning:
     """Score a grid of penalties and zero points on stars held out, and choose a point.
 
@@ -107,6 +109,8 @@ def cross_validate_stars(
         Called with a line of text whenever the grid grows.
     quiet : bool
         No progress bar.
+    stage : callable, optional
+        Begins the fits that it is given the number of, in place of a progress bar (`spfast.progress.Stages.stage`).
 
     Returns
     -------
@@ -129,8 +133,10 @@ def cross_validate_stars(
         raise BadInputError(f"penalties: got {penalties[0]:g}, expected positive numbers")
     store = PointStore() if store is None else store
     notes = []
+    if stage is None:
+        stage = partial(Progress, "tune", quiet=quiet)
     while True:
-        _run(stars, splits, penalties, zero_points, store, quiet)
+        _run(stars, splits, penalties, zero_points, store, stage)
         wanted = [store.get(_key(s, p, z)) for s in splits for p in penalties for z in zero_points]
         chosen, minimum, means = choose(wanted, score, choice)
         taken = (chosen[0], minimum[0])
@@ -160,11 +166,13 @@ def cross_validate_stars(
     return Tuning(*chosen, minimum, means, wanted, tuple(notes), score, choice, len(splits), undecided)
 
 
-def _run(stars, splits, penalties, zero_points, store, quiet):
+def _run(stars, splits, penalties, zero_points, store, stage):
     """Fit and score what the store does not have: splits side by side, each fit from the nearest of its own split."""
     grid = [(z, p) for z in zero_points for p in penalties[::-1]]
     missing = [[(z, p) for z, p in grid if _key(split, p, z) not in store] for split in splits]
     n_points = sum(map(len, missing))
+    if n_points == 0:
+        return
 
     def fit_split(split, points, threads):
         own, starts = stars.with_threads(threads), store.starts(split.repeat, split.held_out)
@@ -174,7 +182,7 @@ def _run(stars, splits, penalties, zero_points, store, quiet):
             store.add(score_held_out(own, split, model), model.coef)
             progress.advance()
 
-    with Progress("tune", n_points, quiet or not n_points) as progress:
+    with stage(n_points) as progress:
         side_by_side([partial(fit_split, *of) for of in zip(splits, missing, strict=True) if of[1]], stars.threads)
 
 

@@ -13,7 +13,7 @@ parabolas are found by maximum likelihood on the training stars, each predicted 
 see it. Each of these models has its own errors of the coefficients, so that its stars are treated as any star will be.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -147,8 +147,10 @@ def measure_errors(
     return budget.with_zero_point_error(zero_point_error, sandwich.moved_by(zero_point_error))
 
 
-def fit_without_like(model: FittedModel, stars: TrainingStars, splits: Sequence[Split]) -> list[FittedModel]:
-    """Fit without the stars of each fold as a model was fitted with all of them.
+def fit_without_like(
+    model: FittedModel, stars: TrainingStars, splits: Sequence[Split], done: Callable[[], None] = lambda: None
+) -> list[FittedModel]:
+    """Fit without the stars of each fold as a model was fitted with all of them; ``done`` is called after each fit.
 
     Warns
     -----
@@ -159,7 +161,7 @@ def fit_without_like(model: FittedModel, stars: TrainingStars, splits: Sequence[
     def fit(split, threads):
         return stars.with_threads(threads).fit_part_like(model, split.train)
 
-    return fit_without(splits, fit, stars.threads)
+    return fit_without(splits, fit, stars.threads, done)
 
 
 def hold_out_like(model: FittedModel, stars: TrainingStars, splits: Sequence[Split]) -> HeldOut:

@@ -45,7 +45,10 @@ class HeldOut(NamedTuple):
 
 
 def fit_without(
-    splits: Sequence[Split], fit: Callable[[Split, int], FittedModel], threads: int | None = None
+    splits: Sequence[Split],
+    fit: Callable[[Split, int], FittedModel],
+    threads: int | None = None,
+    done: Callable[[], None] = lambda: None,
 ) -> list[FittedModel]:
     """Fit once for each fold, without its stars; the fits are made side by side.
 
@@ -56,13 +59,21 @@ def fit_without(
         Fits the stars of a split that are not held out, with a number of threads.
     threads : int, optional
         Of all the fits together; all processors by default.
+    done : callable, optional
+        Called after each fit.
 
     Warns
     -----
     ConvergenceWarning
         If fits did not converge.
     """
-    models = side_by_side([partial(fit, split) for split in splits], threads)
+
+    def fit_one(split, threads):
+        model = fit(split, threads)
+        done()
+        return model
+
+    models = side_by_side([partial(fit_one, split) for split in splits], threads)
     warn_of_unconverged([model.result.converged for model in models])
     return models
 

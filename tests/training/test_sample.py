@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tiny import RAW, tiny_survey
 
+from spfast import progress
 from spfast.config import resolve_config
 from spfast.model.budget import coefficient_variance
 from spfast.model.layout import MAGNITUDE
@@ -13,7 +14,7 @@ from spfast.selection.sample import sample_rows
 from spfast.training import fold as fold_module
 from spfast.training.coefficient_errors import CoefficientErrors
 from spfast.training.error_budget import measure_errors
-from spfast.training.fold import FoldTraining
+from spfast.training.fold import FoldTraining, fit_folds
 from spfast.training.sample import Sample
 
 CONFIG = resolve_config(RAW, penalty=20.0)
@@ -107,3 +108,14 @@ def test_an_error_of_the_zero_point_moves_coefficients_as_another_fit_would(surv
     assert abs(np.mean(difference)) < 0.1 * np.abs(np.mean(features @ refit))
     if exact:
         assert moved[np.array(stars.layout.kinds) == MAGNITUDE].sum() == pytest.approx(0.0, abs=1e-9)
+
+
+def test_training_says_what_it_does_in_each_fold(survey, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_LOG_INTERVAL", 1e-3)
+    fit_folds(survey, CONFIG, threads=1, quiet=False)
+    said = capsys.readouterr().err
+    for fold in "AB":
+        for stage in ("fit,", "held-out fits", "errors"):
+            assert f"fold {fold}: {stage}" in said
+    fit_folds(survey, CONFIG, threads=1)
+    assert capsys.readouterr().err == ""
