@@ -15,6 +15,7 @@ from spfast.cli.options import (
 )
 from spfast.cli.outputs import output, say
 from spfast.config import Config
+from spfast.progress import Stages
 
 __all__ = ["HELP", "model_path", "options", "run", "write_catalog"]
 
@@ -69,7 +70,8 @@ def write_catalog(
             saved = model_path(model_folder, fold)
             saved.parent.mkdir(parents=True, exist_ok=True)
             replace(model, licence=licence).save(saved)
-    catalog = make_catalog(survey, config=config, threads=args.threads, models=models)
+    with Stages(args.quiet).stage("predictions"):
+        catalog = make_catalog(survey, config=config, threads=args.threads, models=models)
     write_table(catalog, path, args.overwrite, HEADER_COMMENTS)
     say(args, f"wrote {path}: {len(catalog):,} stars")
     return catalog

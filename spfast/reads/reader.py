@@ -21,7 +21,7 @@ from spfast.reads.jobs import Job
 from spfast.reads.meter import METER
 from spfast.reads.parts import Tree, parts_of
 
-__all__ = ["Reader", "SharedReader", "reader_of", "side_by_side"]
+__all__ = ["Reader", "SharedReader", "reader_of", "shares_reads", "side_by_side"]
 
 #: A matrix larger than this share of the memory is read part by part, and read for several callers at once.
 _MEMORY_SHARE = 0.5
@@ -103,7 +103,9 @@ class SharedReader(Reader):
             self._change.notify_all()
 
     def read(self, design: np.ndarray, job: Job) -> Any:
-        """Do a job once all callers wait for theirs."""
+        """Do a job once all callers wait for theirs; at once if the matrix is in memory."""
+        if not is_larger_than_memory(design):
+            return super().read(design, job)
         mine = _Wish(design, job)
         with self._change:
             self._waiting.append(mine)
@@ -164,6 +166,11 @@ def is_larger_than_memory(design: np.ndarray) -> bool:
     return design.nbytes > _MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
+def shares_reads(design: np.ndarray) -> bool:
+    """Whether jobs that run `side_by_side` share their reads of a matrix."""
+    return getattr(_OF_THREAD, "reader", None) is not None or is_larger_than_memory(design)
+
+
 def reader_of(team: Team) -> Reader:
     """The reader of this thread: the one that it shares with others, or one of its own."""
     shared = getattr(_OF_THREAD, "reader", None)
@@ -181,9 +188,9 @@ def side_by_side(jobs: Sequence[Callable[[int], Any]], design: np.ndarray, threa
         What they read.
     threads : int, optional
     """
-    shared = getattr(_OF_THREAD, "reader", None)
-    if shared is None and not is_larger_than_memory(design):
+    if not shares_reads(design):
         return teams.side_by_side(jobs, threads)
+    shared = getattr(_OF_THREAD, "reader", None)
     if shared is not None:
         with _aside(shared, len(jobs)):
             return teams.side_by_side([_member(shared, job) for job in jobs], threads, at_once=len(jobs))
@@ -205,11 +212,11 @@ def _aside(shared: SharedReader, n_callers: int) -> Iterator[None]:
 
 def _member(shared, job):
     def run(threads):
-        _OF_THREAD.reader = shared
+        before, _OF_THREAD.reader = getattr(_OF_THREAD, "reader", None), shared
         try:
             return job(threads)
         finally:
-            _OF_THREAD.reader = None
+            _OF_THREAD.reader = before
             shared.enter(-1)
 
     return run

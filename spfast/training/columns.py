@@ -1,11 +1,15 @@
 """How many coordinates and products of a low-rank model a fit takes: by stars that inner folds hold out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from spfast.config import FitConfig
+from spfast.kernels.team import side_by_side
+from spfast.progress import Stages
 from spfast.selection.splits import Split
 from spfast.training.cross_validation import score_held_out
 from spfast.training.inputs import MOST_PRODUCTS, Inputs
@@ -29,6 +33,8 @@ def choose_columns(
     splits: Sequence[Split],
     settings: FitConfig,
     zero_point: float,
+    share: float = 1.0,
+    stage: Callable[[int], AbstractContextManager] | None = None,
 ) -> tuple[Inputs, str]:
     """Choose the number of products and then the rank, at the configuration's penalty.
 
@@ -42,10 +48,16 @@ def choose_columns(
     inputs : Inputs
         With the most of both.
     stars : TrainingStars
+        With these features: all training stars, or a sample.
     splits : sequence of Split
+        Of these stars.
     settings : FitConfig
         Its ``rank`` and ``products`` are taken as they are, unless they are to be chosen.
     zero_point : float [mas]
+    share : float
+        Of the training stars that these are: the penalty stands against a sum over stars.
+    stage : callable, optional
+        Begins the fits that it is given the number of (`spfast.progress.Stages.stage`).
 
     Returns
     -------
@@ -53,13 +65,20 @@ def choose_columns(
         With the columns chosen.
     summary : str
     """
-    most, scores = inputs.layout.rank, {}
+    stage = partial(Stages(quiet=True).stage, "columns") if stage is None else stage
+    most, scores, coefs = inputs.layout.rank, {}, np.zeros((len(splits), inputs.layout.n_features))
+    n_stars, penalty = min(split.train.size for split in splits) / share, settings.penalty * share
 
     def scored(candidates):
-        candidates = _affordable(candidates, inputs, splits)
-        for candidate in candidates if len(candidates) > 1 else ():
-            if candidate not in scores:
-                scores[candidate] = _score(inputs.within(*candidate), stars, splits, settings, zero_point)
+        candidates = _affordable(candidates, inputs, n_stars)
+        new = [one for one in candidates if one not in scores] if len(candidates) > 1 else []
+        with stage(len(new) * len(splits)) as going_on:
+            for candidate in new:
+                at = inputs.layout.within(*candidate)
+                some = stars.with_columns(inputs.layout.smaller(*candidate), at)
+                scores[candidate], coefs[:, at] = _score(
+                    some, splits, penalty, zero_point, coefs[:, at], going_on.advance
+                )
         return candidates
 
     rank = min(settings.rank, most) if settings.rank else most
@@ -102,18 +121,29 @@ def _largest(candidates, reference, scores):
     return [candidate for candidate in candidates if is_as_good(candidate)][-1]
 
 
-def _affordable(candidates, inputs, splits):
+def _affordable(candidates, inputs, n_stars):
     """Those that have enough training stars for their columns; the smallest at least."""
-    n_stars = min(split.train.size for split in splits)
     enough = [c for c in candidates if inputs.layout.within(*c).size * _STARS_PER_COLUMN <= n_stars]
     return enough or candidates[:1]
 
 
-def _score(inputs, stars, splits, settings, zero_point):
-    """How well stars held out are predicted with these columns."""
-    stars = stars.with_inputs(inputs)
-    points = [
-        score_held_out(stars, split, stars.fit_part(settings.penalty, zero_point, split.train)) for split in splits
-    ]
+def _score(stars, splits, penalty, zero_point, starts, done):
+    """How well stars held out are predicted with these columns, and the coefficients (shape (n_splits, n_columns)).
+
+    Each fit starts from that of the same stars with other columns; the first of all from the photometry, and those of
+    the other splits from that.
+    """
+
+    def fit(split, start, threads):
+        own = stars.with_threads(threads)
+        model = own.fit_part(penalty, zero_point, split.train, start if start.any() else None)
+        done()
+        return score_held_out(own, split, model), model.coef
+
+    first = fit(splits[0], starts[0], stars.threads)
+    starts = [start if start.any() else first[1] for start in starts[1:]]
+    rest = side_by_side([partial(fit, *of) for of in zip(splits[1:], starts, strict=True)], stars.threads)
+    points, coefs = zip(first, *rest, strict=True)
     of_folds = np.array([point["likelihood"] for point in points])
-    return _Score(float(np.average(of_folds, weights=[point["n_test"] for point in points])), of_folds)
+    mean = float(np.average(of_folds, weights=[point["n_test"] for point in points]))
+    return _Score(mean, of_folds), np.array(coefs)

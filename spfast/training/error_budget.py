@@ -13,8 +13,9 @@ parabolas are found by maximum likelihood on the training stars, each predicted 
 see it. Each of these models has its own errors of the coefficients, so that its stars are treated as any star will be.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -22,15 +23,16 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from spfast.kernels.stop import raise_if_stopped
+from spfast.kernels.team import side_by_side
 from spfast.model.budget import ErrorBudget, dust_colour, offset_basis
 from spfast.model.fitted_model import FittedModel
 from spfast.model.mixture import Mixture
 from spfast.selection.splits import Split
 from spfast.training.coefficient_errors import CoefficientErrors, SplitErrors
-from spfast.training.held_out import HeldOut, predict_held_out
+from spfast.training.held_out import HeldOut, fit_without, predict_held_out
 from spfast.training.stars import TrainingStars
 
-__all__ = ["Misfit", "coefficient_terms", "fit_misfit", "hold_out_like", "measure_errors"]
+__all__ = ["Misfit", "coefficient_terms", "fit_misfit", "fit_without_like", "hold_out_like", "measure_errors"]
 
 #: Residuals of the outlier component have this many times the others' standard deviation; as a robust fit says, if any.
 _OUTLIER_WIDTH = 5.0
@@ -71,41 +73,42 @@ def measure_errors(
     model: FittedModel,
     stars: TrainingStars,
     splits: Sequence[Split],
-    unlikeness: np.ndarray | None = None,
     held_out: HeldOut | None = None,
     split_errors: SplitErrors | None = None,
     subtracted: bool = True,
+    zero_point_error: float | None = None,
 ) -> ErrorBudget:
     """Measure a model's error budget on its own training stars, each predicted without itself.
 
     Parameters
     ----------
     model : FittedModel
+        Without an extent the scatter is the same for all stars.
     stars : TrainingStars
-        What it was fitted to.
+        What it was fitted to, or a sample of that.
     splits : sequence of Split
-        Inner folds.
-    unlikeness : float64 array, shape (n_rows, 2), optional
-        u and w of the training stars, in the order of ``stars.rows``; 1 by default, so that the scatter is the same for
-        all.
+        Inner folds of these stars.
     held_out : HeldOut, optional
-        What `hold_out_like` returned, if it was called already.
+        These stars by models without their fold; by default as `hold_out_like` finds it.
     split_errors : SplitErrors, optional
         Errors of the coefficients from repeated inner folds; by default those of sandwich covariances.
     subtracted : bool
         Whether the offset of stars held out is subtracted from predictions, not counted as an error.
+    zero_point_error : float [mas], optional
+        Of the zero point that the model was fitted with.
 
     Returns
     -------
     ErrorBudget
     """
     held_out = hold_out_like(model, stars, splits) if held_out is None else held_out
+    sandwich, rows, unlikeness = CoefficientErrors(model, stars), stars.rows, np.ones((stars.rows.size, 2))
     if split_errors is None:
-        coefficients, terms = CoefficientErrors(model, stars), coefficient_terms(held_out, stars, splits)
+        coefficients, terms = sandwich, coefficient_terms(held_out, stars, splits)
     else:
         coefficients, terms = split_errors, split_errors.held_out_terms(len(splits))
-    rows = stars.rows
-    unlikeness = np.ones((rows.size, 2)) if unlikeness is None else unlikeness
+    if model.extent is not None:
+        unlikeness = model.extent.unlikeness(model.position(stars.features, rows, stars.threads))
     colour = dust_colour(stars.layout, stars.features, rows)
     quantities = (colour, held_out.ln_parallax)
     followed = [_followed(x) for x in quantities]
@@ -126,7 +129,7 @@ def measure_errors(
         )
         k, s = found.gaia_inflation, float(np.sqrt(found.variance.sum()))
     _, growth, weak_line_growth = (float(part) / s**2 for part in found.variance)
-    return ErrorBudget(
+    budget = ErrorBudget(
         intrinsic_scatter=s,
         growth=growth,
         weak_line_growth=weak_line_growth,
@@ -139,11 +142,27 @@ def measure_errors(
         offset=np.hstack([followed, found.offset.reshape(2, 2)]),
         subtracted=subtracted,
     )
+    if zero_point_error is None:
+        return budget
+    return budget.with_zero_point_error(zero_point_error, sandwich.moved_by(zero_point_error))
+
+
+def fit_without_like(
+    model: FittedModel, stars: TrainingStars, splits: Sequence[Split], done: Callable[[], None] = lambda: None
+) -> list[FittedModel]:
+    """Fit without the stars of each fold as a model was fitted with all of them; ``done`` is called after each fit.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If fits did not converge.
+    """
+    return fit_without(stars, splits, lambda some, split: some.fit_part_like(model, split.train), done)
 
 
 def hold_out_like(model: FittedModel, stars: TrainingStars, splits: Sequence[Split]) -> HeldOut:
     """Predict every training star by a fit without it, made as a model was made with all of them."""
-    return predict_held_out(stars, splits, lambda split: stars.fit_part_like(model, split.train))
+    return predict_held_out(stars, splits, fit_without_like(model, stars, splits))
 
 
 def coefficient_terms(held_out: HeldOut, stars: TrainingStars, splits: Sequence[Split]) -> dict:
@@ -154,10 +173,17 @@ def coefficient_terms(held_out: HeldOut, stars: TrainingStars, splits: Sequence[
     dict of float64 array, shape (n_rows,)
         As `CoefficientErrors.terms`, in the order of the training stars.
     """
+
+    def terms_of(model, split, threads):
+        part = replace(stars, rows=split.train).with_threads(threads)
+        return CoefficientErrors(model, part).terms(split.test)
+
+    of_folds = side_by_side(
+        [partial(terms_of, *of_fold) for of_fold in zip(held_out.models, splits, strict=True)], stars.threads
+    )
     terms = {}
-    for split, model, at in zip(splits, held_out.models, held_out.places, strict=True):
-        errors = CoefficientErrors(model, replace(stars, rows=split.train))
-        for source, variance in errors.terms(split.test).items():
+    for at, of_fold in zip(held_out.places, of_folds, strict=True):
+        for source, variance in of_fold.items():
             terms.setdefault(source, np.empty(stars.rows.size))[at] = variance
     return terms
 

@@ -55,10 +55,10 @@ def with_scores(monkeypatch, score, error=0.0):
     """Each candidate but the first that is asked for scores ``score``, with this error of the difference."""
     asked = []
 
-    def scored(inputs, *_):
-        asked.append((inputs.layout.rank, inputs.layout.n_products))
+    def scored(stars, *_):
+        asked.append((stars.layout.rank, stars.layout.n_products))
         mean = score(*asked[-1])
-        return columns._Score(mean, mean + (error if len(asked) > 1 else 0.0) * SCATTER)
+        return columns._Score(mean, mean + (error if len(asked) > 1 else 0.0) * SCATTER), 0.0
 
     monkeypatch.setattr(columns, "_score", scored)
     return asked
