@@ -26,7 +26,7 @@ def star_posterior(flux, weights, mean, factors):
 
 
 def dense(roots):
-    """The covariances of stars (float64 array, shape (n_stars, n, n)) from their Cholesky factors, packed row by row."""
+    """The covariances of stars (float64 array, shape (n_stars, n, n)) from their packed Cholesky factors."""
     n = int(np.sqrt(2 * roots.shape[1]))
     lower = np.zeros((len(roots), n, n))
     i, j = np.tril_indices(n)

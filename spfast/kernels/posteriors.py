@@ -62,8 +62,8 @@ def solve_posteriors(
     """Solve ``(1 + A) z = b`` for each star, and factor ``(1 + A)^-1 = L L'``.
 
     With the rows and the columns of ``1 + A`` in reverse order and ``G`` its Cholesky factor, ``L`` is the transpose of
-    ``G^-1``, in reverse order again. The upper triangle of ``A``, row by row, is the reversed matrix's lower one from its
-    end.
+    ``G^-1``, in reverse order again. The upper triangle of ``A``, row by row from its end, is the lower one of the
+    reversed matrix.
 
     Parameters
     ----------
