@@ -44,6 +44,7 @@ class Progress:
 
     def __enter__(self):
         self._start = self._shown = time.monotonic()
+        _NOTES.clear()
         return self
 
     def __exit__(self, exc_type, exc, traceback):
@@ -117,6 +118,7 @@ class Stages:
         with self._lock:
             self._running.append(stage)
             if self._clock is None and not self.quiet:
+                _NOTES.clear()
                 self._clock = _Clock(self._show, _BAR_INTERVAL if self._terminal else _LOG_INTERVAL)
         try:
             yield stage

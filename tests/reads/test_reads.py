@@ -164,7 +164,7 @@ def test_a_caller_that_ends_early_does_not_keep_the_others_waiting(design, large
     assert [len(values) for values in side_by_side([run(n) for n in (0, 1, 4)], design, threads=2)] == [0, 1, 4]
 
 
-def test_an_error_in_a_shared_read_reaches_every_caller(design):
+def test_an_error_in_a_shared_read_reaches_every_caller(design, larger_than_memory):
     class Broken(ValueGradient):
         @classmethod
         def run(cls, jobs, design, parts, team):
@@ -189,9 +189,9 @@ def test_an_error_in_a_shared_read_reaches_every_caller(design):
     assert errors == ["no room", "no room"]
 
 
-def test_a_caller_that_is_stopped_leaves_the_queue(design):
+def test_a_caller_that_is_stopped_leaves_the_queue(design, larger_than_memory):
     with Team(1) as team:
-        shared, flag, ended = SharedReader(team), threading.Event(), []
+        shared, flag, ended = SharedReader(team), stop.Flag(), []
         shared.enter(2)
 
         def run():
@@ -208,6 +208,13 @@ def test_a_caller_that_is_stopped_leaves_the_queue(design):
         thread.join(timeout=5.0)
         assert ended == [True]
         shared.enter(-1)
+        assert np.isfinite(shared.read(design, value_gradient(1)).value)
+
+
+def test_a_small_matrix_is_read_at_once_by_whoever_wants_it(design):
+    with Team(1) as team:
+        shared = SharedReader(team)
+        shared.enter(2)
         assert np.isfinite(shared.read(design, value_gradient(1)).value)
 
 
