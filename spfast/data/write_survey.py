@@ -15,8 +15,9 @@ from spfast.blas import one_blas_thread
 from spfast.config import Config
 from spfast.data.columns import conform_rejected, conform_stars
 from spfast.data.estimates import pixel_factors, write_estimates
-from spfast.data.low_rank_files import UNMEASURED, read_low_rank, write_low_rank
+from spfast.data.low_rank_files import read_low_rank, write_low_rank
 from spfast.data.missing_bands import ERROR_MAX, estimate_magnitudes
+from spfast.data.row_files import array_formats
 from spfast.data.survey import ARRAYS, FILES, OPTIONAL_FILES, SCHEMA, check_unique, open_survey
 from spfast.errors import BadInputError
 from spfast.files import BLANK_SEAL, check_guard, file_sha256, put_on_disk, reserve, seal, writing
@@ -41,6 +42,8 @@ class SurveyWriter:
         The survey to make; must not exist.
     layout : FeatureLayout
     n_stars : int
+    has_rows : bool
+        The arrays are in the partial folder already, whole (`spfast.data.row_files`).
 
     Attributes
     ----------
@@ -55,7 +58,7 @@ class SurveyWriter:
         If the path exists or cannot be made, or if there is no star.
     """
 
-    def __init__(self, path, layout, n_stars):
+    def __init__(self, path, layout, n_stars, has_rows=False):
         self.path, self.layout = Path(path), layout
         self.partial = partial_path(path)
         if self.path.exists():
@@ -67,8 +70,11 @@ class SurveyWriter:
         try:
             with writing(self.path):
                 self.partial.mkdir(parents=True, exist_ok=True)
+                if has_rows:
+                    self._map("r+")
+                    return
                 self._map("w+", int(n_stars))
-                for name in (*(f"{name}.npy" for name in ARRAYS), UNMEASURED):
+                for name in array_formats(layout):
                     path = self.partial / name
                     reserve(path, path.stat().st_size)
         except BadInputError as error:
@@ -77,12 +83,9 @@ class SurveyWriter:
 
     def _map(self, mode, n_stars=None):
         """Map the arrays; new ones for a number of stars."""
-        layout = self.layout
-        shapes = [(np.float32, layout.n_features)] * len(ARRAYS) + [(np.uint8, -(-layout.n_pixels // 8))]
-        names = *(f"{name}.npy" for name in ARRAYS), UNMEASURED
         self.features, self.feature_errors, self.unmeasured = (
             np.lib.format.open_memmap(self.partial / name, mode, *((dtype, (n_stars, n)) if n_stars else ()))
-            for name, (dtype, n) in zip(names, shapes, strict=True)
+            for name, (dtype, n) in array_formats(self.layout).items()
         )
 
     def release(self):
