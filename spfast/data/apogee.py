@@ -124,15 +124,17 @@ def _what_else(path, header):
 
 def _read_plain(path):
     """Read a file of the archives' own making; None if it is not plainly one, and a library should see it."""
+    n_images = 2 if _is_named(path, "aspcapstar") else 3
     try:
         with open(path, "rb", buffering=_HEAD_SIZE) as file:
-            size = os.fstat(file.fileno()).st_size
-            images = read_images(file, size, n_images=3)
+            images = read_images(file, os.fstat(file.fileno()).st_size, n_images)
             if images is None or len(images) < 2 or any(image.shape != images[0].shape for image in images):
                 return None
             shape = images[0].shape
             if shape[-1] != N_GRID or any(image.dtype.kind != "f" for image in images[:2]):
                 return None
+            if n_images == 2 and len(shape) == 2:
+                return None  # its HDU 3 tells whether it is an aspcapStar
             try:
                 _check_grid(path, images[0].header)
             except ValueError:

@@ -32,6 +32,7 @@ from spfast.errors import BadInputError, SpfastWarning
 from spfast.files import file_sha256, watch, writing
 from spfast.kernels.team import resolve_threads
 from spfast.lock import hold
+from spfast.progress import shown
 
 __all__ = ["ingest"]
 
@@ -127,7 +128,7 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
     if norm.continuum_file:
         continuum = read_continuum_file(norm.continuum_file, norm.chebyshev_degree)
     can_estimate = recipe is not None and recipe.bands is not None
-    stars, flow = parent_sample(allstar, spectra, gaia, wise, config, can_estimate)
+    stars, flow = parent_sample(allstar, spectra, gaia, wise, config, can_estimate, quiet)
     products = sorted({kind.partition(" ")[0] for kind in spectrum_kinds(stars)})
     if len(products) > 1:
         raise _mixture(spectra, products)
@@ -140,12 +141,15 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
             SpfastWarning,
             stacklevel=3,
         )
-    inputs = {role: {"path": str(path), "sha256": file_sha256(path)} for role, path in inputs.items()}
+    inputs = {
+        role: {"path": str(path), "sha256": file_sha256(path)}
+        for role, path in shown(inputs.items(), "hash inputs", quiet)
+    }
     check_unchanged()
     # 3.
     if recipe is not None:
         inputs["like"] = {"path": str(like), "sha256": like_hash}
-    fingerprint = _fingerprint(inputs, config, stars, spectra)
+    fingerprint = _fingerprint(inputs, config, stars, spectra, quiet)
     if out.exists():
         return _existing(out, fingerprint, quiet)
     # 4.
@@ -173,7 +177,7 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
     with rows:
         counts = write_rows(job, spectra_to_read(stars), magnitudes, journal, rows, threads, quiet)
         rows.finish()
-    if _fingerprint(inputs, config, stars, spectra) != fingerprint:
+    if _fingerprint(inputs, config, stars, spectra, quiet) != fingerprint:
         # Nobody can tell any more which spectra were read before the change: nothing may go on from them.
         shutil.rmtree(partial_path(out))
         raise BadInputError(f"{spectra}: spectra changed while they were read; run again when they are all there")
@@ -212,13 +216,14 @@ def _mixture(spectra, products):
     )
 
 
-def _fingerprint(inputs, config, stars, spectra):
+def _fingerprint(inputs, config, stars, spectra, quiet):
     """Identify a build: spfast's version, the inputs, down to each spectrum's size and time, and the configuration."""
     digest = hashlib.sha256()
     sections = {name: value for name, value in config.to_dict().items() if name in _SECTIONS}
     made_by = [spfast.__version__, [i["sha256"] for i in inputs.values()], sections]
     digest.update(json.dumps(made_by, sort_keys=True).encode())
-    for star, file in zip(stars["APOGEE_ID"], stars["FILE"], strict=True):
+    files = list(zip(stars["APOGEE_ID"].tolist(), stars["FILE"].tolist(), strict=True))
+    for star, file in shown(files, "sizes and times of spectra", quiet):
         status = os.stat(os.path.join(spectra, file))
         digest.update(f"{star} {file} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()

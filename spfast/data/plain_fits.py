@@ -5,6 +5,7 @@ any way is left to one.
 """
 
 import math
+import re
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -16,6 +17,14 @@ _BLOCK, _CARD, _END = 2880, 80, b"END" + 77 * b" "
 _HEADER_STEP, _HEADER_MAX = 4 * _BLOCK, 100 * _BLOCK
 #: Words in the header of an image whose values are not those that stand in the file.
 _SCALED = (b"BSCALE", b"BZERO", b"BLANK", b"ZIMAGE")
+#: What the headers begin with, in the order of the standard: of a primary HDU without data, and of an image.
+_PRIMARY = re.compile(rb"(?=SIMPLE  = *T[ /]).{80}(?=BITPIX  = *-?\d+[ /]).{80}NAXIS   = *0[ /]", re.DOTALL)
+_IMAGE = re.compile(
+    rb"(?=XTENSION= 'IMAGE   ').{80}(?=BITPIX  = *(-?\d+)[ /]).{80}(?=NAXIS   = *([12])[ /]).{80}"
+    rb"(?=NAXIS1  = *(\d+)[ /]).{80}(?:(?=NAXIS2  = *(\d+)[ /]).{80})?"
+    rb"(?=PCOUNT  = *0[ /]).{80}GCOUNT  = *1[ /]",
+    re.DOTALL,
+)
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 
@@ -69,17 +78,17 @@ def read_images(file: BinaryIO, size: int, n_images: int) -> list[PlainImage] | 
         Fewer if the file ends before; None if it is one that a library should see.
     """
     header = read_header(file, 0)
-    primary = None if header is None else _format(header, b"SIMPLE  =", b"T")
-    if primary is None or primary[1]:
+    if header is None or not _PRIMARY.match(header):
         return None
     begin, images = len(header), []
     while len(images) < n_images and begin != size:
         header = read_header(file, begin)
-        found = None if header is None else _format(header, b"XTENSION=", b"'IMAGE   '")
+        found = None if header is None else _IMAGE.match(header)
         if found is None or any(word in header for word in _SCALED):
             return None
-        bits, shape = found
-        if bits not in _TYPES or not 1 <= len(shape) <= 2 or min(shape) < 1:
+        bits, n_axes, *axes = (int(number) for number in found.groups() if number)
+        shape = tuple(reversed(axes))
+        if bits not in _TYPES or len(shape) != n_axes or 0 in shape:
             return None
         image = PlainImage(header, shape, np.dtype(_TYPES[bits]), begin + len(header))
         images.append(image)
@@ -106,30 +115,3 @@ def read_header(file: BinaryIO, begin: int) -> bytes | None:
         if len(piece) < _HEADER_STEP:
             return None
     return None
-
-
-def _format(header, name, value):
-    """BITPIX and the shape that a header begins with, in the order of the standard; None if it is another header."""
-    if header[: len(name)] != name or _value(header, 0) != value:
-        return None
-    try:
-        n_axes = int(_card(header, 2, b"NAXIS"))
-        shape = tuple(int(_card(header, 2 + axis, b"NAXIS%d" % axis)) for axis in range(n_axes, 0, -1))
-        bits, begins_with = int(_card(header, 1, b"BITPIX")), 3 + n_axes
-        if name == b"XTENSION=" and (
-            int(_card(header, begins_with, b"PCOUNT")) != 0 or int(_card(header, begins_with + 1, b"GCOUNT")) != 1
-        ):
-            return None
-    except ValueError:
-        return None
-    return bits, shape
-
-
-def _card(header, number, name):
-    """Value of the card at this place; no number if it is another card."""
-    begin = number * _CARD
-    return _value(header, number) if header[begin : begin + 9] == name.ljust(8) + b"=" else b""
-
-
-def _value(header, number):
-    return header[number * _CARD + 9 : (number + 1) * _CARD].partition(b"/")[0].strip()

@@ -1,7 +1,7 @@
 """What the spectra of a survey have in common, found from some of them: continuum pixels, pixels in use, factors."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,14 +79,17 @@ def sample_spectra(
                 example = f"{stars['FILE'][row]}: {chunk.failures[0]}"
             if len(found) == N_SPECTRA:
                 break
-    if not found:
-        raise BadInputError(f"none of the {len(stars)} spectra can be used (e.g. {example}); check --spectra")
-    chunks = [found[row] for row in sorted(found)]
-    layout = FeatureLayout(chip_pixels()[np.any([chunk.usable[0] for chunk in chunks], axis=0)])
-    if config.features.bad_pixels != "estimated":
-        return SurveySample(layout, None)
-    ln_flux, ln_flux_error = (np.concatenate([chunk[part] for chunk in chunks]) for part in (1, 2))
-    return SurveySample(layout, SpectrumFactors.of(ln_flux, ln_flux_error, config.features.flux_error_max))
+        if not found:
+            raise BadInputError(
+                f"{spectra}: none of the {len(stars)} spectra can be used (e.g. {example}); check --spectra"
+            )
+        chunks = [found[row] for row in sorted(found)]
+        layout = FeatureLayout(chip_pixels()[np.any([chunk.usable[0] for chunk in chunks], axis=0)])
+        if config.features.bad_pixels != "estimated":
+            return SurveySample(layout, None)
+        ln_flux, ln_flux_error = (np.concatenate([chunk[part] for chunk in chunks]) for part in (1, 2))
+        factors = SpectrumFactors.of(ln_flux, ln_flux_error, config.features.flux_error_max)
+        return SurveySample(layout, factors)
 
 
 def _in_turn(n_rows: int) -> Iterator[int]:
@@ -98,14 +101,6 @@ def _in_turn(n_rows: int) -> Iterator[int]:
                 seen.add(row)
                 yield row
         n_steps = min(2 * n_steps, n_rows)
-
-
-def _shown(rows: Iterable, label: str, quiet: bool) -> Iterator:
-    """Yield each row and show how many are done."""
-    with Progress(label, len(rows), quiet) as progress:
-        for row in rows:
-            yield row
-            progress.advance(1)
 
 
 def find_continuum(stars: Table, spectra: str | os.PathLike, config: Config, quiet: bool = True) -> np.ndarray:
@@ -142,23 +137,26 @@ def find_continuum(stars: Table, spectra: str | os.PathLike, config: Config, qui
     rows = rows[np.linspace(0, len(rows) - 1, min(norm.continuum_stars, len(rows))).astype(int)]
     read, paths = spectrum_reader(), spectra_to_read(stars)
     flux, kept, unreadable = np.empty((len(rows), chip_pixels().size), np.float32), [], []
-    for row in _shown(rows, "continuum pixels", quiet):
-        path, *which = [paths[row]] if isinstance(paths[row], str) else paths[row]
-        path = Path(spectra, path)
-        try:
-            spectrum = read_mwm_star(path, *which) if which else read(path)
-        except BadInputError as error:
-            # It is rejected, with this reason, when all spectra are normalised.
-            unreadable.append(f"{stars['FILE'][row]}: {str(error).removeprefix(f'{path}: ')}")
-            continue
-        mask = spectrum.pixel_mask if norm.use_pixel_mask else None
-        flux[len(kept)] = rough_normalize(spectrum.flux, spectrum.flux_error, mask, spectrum.normalized, PIXMASK_BAD)
-        kept.append(row)
-    seen = f"{len(rows):,} of {len(stars):,} stars were tried"
-    if len(labelled) < len(stars):
-        lacking = [name for name, values in zip(names, labels.T, strict=True) if not np.isfinite(values).all()]
-        seen += f", {len(stars) - len(labelled):,} have no {' or '.join(lacking)}"
-    if unreadable:
-        seen += f", {len(unreadable):,} files cannot be used, e.g. {unreadable[0]}"
-    flux, labels = flux[: len(kept)], labels[kept]
-    return find_continuum_pixels(flux, labels, norm.chebyshev_degree, norm.continuum_share, seen)
+    with Progress("continuum pixels", len(rows), quiet) as progress:
+        for row in rows:
+            path, *which = [paths[row]] if isinstance(paths[row], str) else paths[row]
+            path = Path(spectra, path)
+            try:
+                spectrum = read_mwm_star(path, *which) if which else read(path)
+            except BadInputError as error:
+                # It is rejected, with this reason, when all spectra are normalised.
+                unreadable.append(f"{stars['FILE'][row]}: {str(error).removeprefix(f'{path}: ')}")
+                continue
+            mask = spectrum.pixel_mask if norm.use_pixel_mask else None
+            parts = spectrum.flux, spectrum.flux_error, mask, spectrum.normalized
+            flux[len(kept)] = rough_normalize(*parts, PIXMASK_BAD)
+            kept.append(row)
+            progress.advance()
+        seen = f"{len(rows):,} of {len(stars):,} stars were tried"
+        if len(labelled) < len(stars):
+            lacking = [name for name, values in zip(names, labels.T, strict=True) if not np.isfinite(values).all()]
+            seen += f", {len(stars) - len(labelled):,} have no {' or '.join(lacking)}"
+        if unreadable:
+            seen += f", {len(unreadable):,} files cannot be used, e.g. {unreadable[0]}"
+        flux, labels = flux[: len(kept)], labels[kept]
+        return find_continuum_pixels(flux, labels, norm.chebyshev_degree, norm.continuum_share, seen)

@@ -5,6 +5,8 @@ import json
 import os
 import platform
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 
@@ -21,7 +23,9 @@ from spfast.data.row_files import array_formats
 from spfast.data.survey import ARRAYS, FILES, OPTIONAL_FILES, SCHEMA, check_unique, open_survey
 from spfast.errors import BadInputError
 from spfast.files import BLANK_SEAL, check_guard, file_sha256, put_on_disk, reserve, seal, writing
+from spfast.kernels.team import resolve_threads
 from spfast.model.band_regression import BandRegression
+from spfast.progress import Progress
 
 __all__ = ["SurveyWriter", "clear_partial", "clear_work", "package_versions", "partial_path"]
 
@@ -132,7 +136,7 @@ class SurveyWriter:
             To take the low-rank model from, and what magnitudes are estimated by; these stars' own by default.
         threads : int, optional
         quiet : bool
-            No progress bar of the low-rank model.
+            No progress bars.
         factors : SpectrumFactors, optional
             By which bad pixels were estimated: the survey keeps them, so that new stars can be treated alike.
 
@@ -171,19 +175,18 @@ class SurveyWriter:
         self.features = self.feature_errors = self.unmeasured = None
         conform_stars(stars).write(self.partial / "stars.fits", format="fits", overwrite=True)
         rejected = conform_rejected(rejected)
-        rejected_path = self.partial / "rejected.ecsv"
-        rejected.write(rejected_path, format="ascii.ecsv", overwrite=True)
-        hashes = {name: file_sha256(self.partial / name) for name in (*(f"{a}.npy" for a in ARRAYS), "stars.fits")}
+        rejected.write(self.partial / "rejected.ecsv", format="ascii.ecsv", overwrite=True)
         optional = [name for name in OPTIONAL_FILES if (self.partial / name).exists()]
-        more = {name: file_sha256(self.partial / name) for name in optional}
+        names = [*(f"{name}.npy" for name in ARRAYS), "stars.fits"]
+        hashes = self._put_on_disk([*names, *optional, "rejected.ecsv"], threads, quiet)
         info = {
             "schema": SCHEMA,
             "n_stars": shape[0],
             "n_features": shape[1],
             "n_rejected": len(rejected),
             "arrays": {f"{name}.npy": {"shape": shape, "dtype": "float32", "order": "C"} for name in ARRAYS},
-            "sha256": hashes | more | {"rejected.ecsv": file_sha256(rejected_path), "survey.json": BLANK_SEAL},
-            "survey_hash": hashlib.sha256("".join(hashes.values()).encode()).hexdigest(),
+            "sha256": hashes | {"survey.json": BLANK_SEAL},
+            "survey_hash": hashlib.sha256("".join(hashes[name] for name in names).encode()).hexdigest(),
             "versions": package_versions(),
             "config": None if config is None else config.to_dict(),
             "cut_flow": [[str(cut), int(n_left)] for cut, n_left in cut_flow],
@@ -193,7 +196,7 @@ class SurveyWriter:
         with open(self.partial / "survey.json", "w", encoding="utf-8") as file:
             json.dump(info, file, indent=1)
         seal(self.partial / "survey.json")
-        for name in (*FILES, *optional, "."):
+        for name in ("survey.json", "."):
             put_on_disk(self.partial / name)
         ours, self._ours = self._ours, False
         check_guard(self.path)
@@ -203,6 +206,26 @@ class SurveyWriter:
         # Only now: a build that ends before the folder has its name must find all that it needs to go on.
         clear_work(self.path)
         return open_survey(self.path)
+
+    def _put_on_disk(self, names, threads, quiet):
+        """Force files to the disk, and hash them meanwhile (dict of str); half the time is the processor's."""
+        total, lock = sum((self.partial / name).stat().st_size for name in names), threading.Lock()
+        with Progress("hash, MB", total // 10**6, quiet) as progress:
+            done = 0
+
+            def say(n_bytes):
+                nonlocal done
+                with lock:
+                    done += n_bytes
+                    progress.advance(done // 10**6 - progress.done)
+
+            def work(name):
+                digest = file_sha256(self.partial / name, say)
+                put_on_disk(self.partial / name)
+                return digest
+
+            with ThreadPoolExecutor(min(resolve_threads(threads), len(names))) as pool:
+                return dict(zip(names, pool.map(work, names), strict=True))
 
     def _estimate_magnitudes(self, like):
         """Fill in the magnitudes that stars lack; the largest error of each star's estimates, and their regression."""
