@@ -12,7 +12,7 @@ _PUBLIC = {
     "Fitter": "spfast.model.fit",
     "fit_path": "spfast.model.path",
     "fit_zero_point": "spfast.training.zero_point",
-    "penalty_max": "spfast.model",
+    "penalty_max": "spfast.model.path",
     "FitOptions": "spfast.model.options",
     "ProxNewton": "spfast.solvers",
     "OWLQN": "spfast.solvers",

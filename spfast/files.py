@@ -246,11 +246,21 @@ def _state(path):
         return status.st_size, status.st_mtime_ns
 
 
-def file_sha256(path):
-    """Return the sha256 of a file's bytes (str, hex)."""
+#: Bytes of a file that are hashed between two calls of who wants to know.
+_PIECE = 1 << 23
+
+
+def file_sha256(path, say=None):
+    """Return the sha256 of a file's bytes (str, hex); ``say`` is called with the number of each few MiB's bytes."""
     check_regular(path)
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        if say is None:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest, piece = hashlib.sha256(), bytearray(_PIECE)
+        while n_bytes := file.readinto(piece):
+            digest.update(memoryview(piece)[:n_bytes])
+            say(n_bytes)
+    return digest.hexdigest()
 
 
 def seal(path):

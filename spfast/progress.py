@@ -45,6 +45,8 @@ class Progress:
     def __enter__(self):
         self._start = self._shown = time.monotonic()
         _NOTES.clear()
+        if self._terminal and not self.quiet:
+            self._show()
         return self
 
     def __exit__(self, exc_type, exc, traceback):
@@ -172,3 +174,18 @@ class _Clock:
     def end(self):
         self._over.set()
         self._thread.join()
+
+
+def shown(steps, label: str, quiet: bool = False):
+    """Yield each of a sequence's items, and count those that are done.
+
+    Examples
+    --------
+    >>> from spfast.progress import shown
+    >>> list(shown([1, 2], "find spectra", quiet=True))
+    [1, 2]
+    """
+    with Progress(label, len(steps), quiet) as progress:
+        for step in steps:
+            yield step
+            progress.advance()

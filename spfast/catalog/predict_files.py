@@ -98,7 +98,7 @@ def predict_files(
     inputs = {"allstar": allstar, "gaia": gaia, "wise": wise}
     inputs = {role: path for role, path in inputs.items() if path is not None}
     check_unchanged = watch(inputs.values())
-    stars, flow = parent_sample(allstar, spectra, gaia, wise, config, recipe.bands is not None)
+    stars, flow = parent_sample(allstar, spectra, gaia, wise, config, recipe.bands is not None, quiet)
     cards = {role.upper(): file_sha256(path) for role, path in inputs.items()}
     check_unchanged()
     check_new_stars(recipe, stars, "model: trained on", str(allstar))

@@ -1,4 +1,4 @@
-"""Reading one of APOGEE's spectrum files, apStar (also named asStar) or aspcapStar, with astropy or fitsio."""
+"""Reading one of APOGEE's spectrum files, apStar (also named asStar) or aspcapStar: directly, or with a library."""
 
 import gzip
 import os
@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from astropy.io import fits
 
+from spfast.data.plain_fits import read_images
 from spfast.data.untrusted import check_file
 from spfast.errors import BadInputError, reading
 from spfast.files import check_regular
@@ -45,7 +46,8 @@ def spectrum_reader(library=None):
     Parameters
     ----------
     library : str, optional
-        ``astropy`` or ``fitsio``, by default what `fits_library` returns. Both give the same spectra.
+        For a file that is unusual in any way: ``astropy`` or ``fitsio``, by default what `fits_library` returns. Both
+        give the same spectra.
 
     Returns
     -------
@@ -59,9 +61,12 @@ def spectrum_reader(library=None):
         check_regular(path)
         if not os.path.isfile(path):
             raise BadInputError(f"{path}: no such file")
+        spectrum = _read_plain(path)
+        if spectrum is not None:
+            return spectrum
         check_file(path)
         with reading(path, "damaged or not FITS", "download it again"):
-            _check_grid(path)
+            _check_grid(path, *_first_header(path))
             # CFITSIO takes brackets in a name for instructions: rows to select, a file to copy to.
             return (_read_astropy if set(path) & set("[](){}") else read)(path)
 
@@ -75,29 +80,36 @@ _NEAR_1 = 0.5, 2.0
 _HEAD_SIZE = 1 << 16
 #: Cards that place the pixels, and what they may differ by for rounding: a tenth of a pixel anywhere on the grid.
 _GRID_CARDS = {
-    b"CRVAL1": (GRID_LOG10_START, 0.1 * GRID_LOG10_STEP),
-    b"CDELT1": (GRID_LOG10_STEP, 0.1 * GRID_LOG10_STEP / N_GRID),
-    b"CRPIX1": (1.0, 0.1),
+    re.compile(rb"(%s) *= *([-+.0-9EeDd]+)" % card): limits
+    for card, limits in {
+        b"CRVAL1": (GRID_LOG10_START, 0.1 * GRID_LOG10_STEP),
+        b"CDELT1": (GRID_LOG10_STEP, 0.1 * GRID_LOG10_STEP / N_GRID),
+        b"CRPIX1": (1.0, 0.1),
+    }.items()
 }
 
 
-def _check_grid(path):
-    """Refuse a spectrum whose header puts its pixels at other wavelengths; read as bytes, because parsing is slow."""
+def _first_header(path):
+    """Read the header of HDU 1, and say whether it is an image's; read as bytes, because parsing is slow."""
     with open(path, "rb") as file:
         head = file.read(_HEAD_SIZE)
     if head.startswith(_GZIP):
         head = zlib.decompressobj(wbits=31).decompress(head, _HEAD_SIZE)
     _, _, head = head.partition(b"XTENSION=")
     is_image = not head or head.lstrip().startswith(b"'IMAGE")
-    head, _, _ = head.partition(b"END" + 77 * b" ")
+    return head.partition(b"END" + 77 * b" ")[0], is_image
+
+
+def _check_grid(path, header, is_image=True):
+    """Refuse a spectrum whose header puts its pixels at other wavelengths."""
     if not is_image:
-        raise BadInputError(f"{path}: HDU 1 is {_what_else(path, head)}; not an apStar or aspcapStar file")
-    for key, (expected, tolerance) in _GRID_CARDS.items():
-        card = re.search(rb"%-8b= *([-+.0-9EeDd]+)" % key, head)
-        if card and not abs(float(card[1].upper().replace(b"D", b"E")) - expected) <= tolerance:
+        raise BadInputError(f"{path}: HDU 1 is {_what_else(path, header)}; not an apStar or aspcapStar file")
+    for card, (expected, tolerance) in _GRID_CARDS.items():
+        found = card.search(header)
+        if found and not abs(float(found[2].upper().replace(b"D", b"E")) - expected) <= tolerance:
             raise BadInputError(
-                f"{path}: HDU 1 has {key.decode()} = {card[1].decode()}, expected {expected:g}: another wavelength "
-                "grid than APOGEE's combined spectra"
+                f"{path}: HDU 1 has {found[1].decode()} = {found[2].decode()}, expected {expected:g}: another "
+                "wavelength grid than APOGEE's combined spectra"
             )
 
 
@@ -108,6 +120,30 @@ def _what_else(path, header):
     if os.path.basename(path).lower().startswith(("mwm", "astra")):
         return "no image but a table as in SDSS-V's mwmStar, which is read with a summary that has sdss_id"
     return "no image"
+
+
+def _read_plain(path):
+    """Read a file of the archives' own making; None if it is not plainly one, and a library should see it."""
+    n_images = 2 if _is_named(path, "aspcapstar") else 3
+    try:
+        with open(path, "rb", buffering=_HEAD_SIZE) as file:
+            images = read_images(file, os.fstat(file.fileno()).st_size, n_images)
+            if images is None or len(images) < 2 or any(image.shape != images[0].shape for image in images):
+                return None
+            shape = images[0].shape
+            if shape[-1] != N_GRID or any(image.dtype.kind != "f" for image in images[:2]):
+                return None
+            if n_images == 2 and len(shape) == 2:
+                return None  # its HDU 3 tells whether it is an aspcapStar
+            try:
+                _check_grid(path, images[0].header)
+            except ValueError:
+                return None  # no number where one belongs
+            kind = _kind(path, shape, len(images) == 3, lambda: images[2].dtype.kind != "f")
+            rows = [image.first_row(file) for image in images[: 2 + kind.has_mask]]
+    except OSError:
+        return None
+    return _spectrum(path, len(shape) == 1, kind.normalized, *rows)
 
 
 def _read_astropy(path):

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import warnings
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,32 +13,26 @@ import numpy as np
 import spfast
 from spfast.blas import one_blas_thread
 from spfast.config import Config
-from spfast.data.apogee import fits_library, spectrum_reader
+from spfast.data.apogee import fits_library
 from spfast.data.cuts import example_of_training
 from spfast.data.estimates import spectrum_factors
 from spfast.data.gaia_release import survey_release
 from spfast.data.match import POLICIES
 from spfast.data.parent_sample import parent_sample
-from spfast.data.recipe import check_new_stars, config_like, feature_rows, read_recipe
-from spfast.data.sdss5 import read_mwm_star, spectra_to_read
-from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
-from spfast.data.spectra.continuum import (
-    check_continuum_pixels,
-    chip_pixels,
-    find_continuum_pixels,
-    read_continuum_file,
-    rough_normalize,
-)
-from spfast.data.spectra.features import PIXMASK_BAD
-from spfast.data.spectra.workers import Journal, normalize_spectra, normalizer_job, read_normalized
+from spfast.data.recipe import check_new_stars, config_like, read_recipe
+from spfast.data.row_files import RowFiles
+from spfast.data.sdss5 import spectra_to_read
+from spfast.data.spectra.continuum import check_continuum_pixels, chip_pixels, read_continuum_file
+from spfast.data.spectra.features import magnitude_features
+from spfast.data.spectra.workers import Journal, row_job, write_rows
 from spfast.data.survey import Survey, open_survey, spectrum_kinds
+from spfast.data.survey_sample import SurveySample, find_continuum, sample_spectra
 from spfast.data.write_survey import WORK, SurveyWriter, clear_partial, clear_work, partial_path
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.files import file_sha256, watch, writing
 from spfast.kernels.team import resolve_threads
 from spfast.lock import hold
-from spfast.model.layout import FeatureLayout
-from spfast.progress import Progress
+from spfast.progress import shown
 
 __all__ = ["ingest"]
 
@@ -48,8 +42,6 @@ _SECTIONS = ("sample", "training", "normalization", "features")
 _NOTES = ("aspcapflag_bits", "gaia_release", "gaia_release_reason", "wise", "labels")
 #: Fewer stars than these are hardly meant to train a model.
 _ENOUGH_TO_TRAIN = 10
-#: Stars copied at a time when the survey's arrays are written.
-_BLOCK = 256
 
 
 @one_blas_thread()
@@ -111,14 +103,15 @@ def ingest(
 
 
 def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
-    """Build the survey in six steps.
+    """Build the survey in seven steps.
 
     1. Take continuum pixels and sections of the configuration from the survey or model to take after, if there is one.
     2. Read, match and cut the tables. Refuse a table that changed meanwhile.
     3. Identify the build. A survey that exists is returned if it is of the same build, and refused if not.
     4. Go on from the journal of an interrupted build, or choose the continuum pixels and begin a journal with them.
-    5. Normalise the spectra that are not in the journal. Refuse spectra that changed meanwhile.
-    6. Write the survey.
+    5. Find which pixels are in use, and what bad ones are estimated from, by a sample of the spectra.
+    6. Write the rows of the spectra that are not in the journal. Refuse spectra that changed meanwhile.
+    7. Write what else belongs to the survey.
     """
     # 1.
     recipe = continuum = None
@@ -135,7 +128,7 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
     if norm.continuum_file:
         continuum = read_continuum_file(norm.continuum_file, norm.chebyshev_degree)
     can_estimate = recipe is not None and recipe.bands is not None
-    stars, flow = parent_sample(allstar, spectra, gaia, wise, config, can_estimate)
+    stars, flow = parent_sample(allstar, spectra, gaia, wise, config, can_estimate, quiet)
     products = sorted({kind.partition(" ")[0] for kind in spectrum_kinds(stars)})
     if len(products) > 1:
         raise _mixture(spectra, products)
@@ -148,12 +141,15 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
             SpfastWarning,
             stacklevel=3,
         )
-    inputs = {role: {"path": str(path), "sha256": file_sha256(path)} for role, path in inputs.items()}
+    inputs = {
+        role: {"path": str(path), "sha256": file_sha256(path)}
+        for role, path in shown(inputs.items(), "hash inputs", quiet)
+    }
     check_unchanged()
     # 3.
     if recipe is not None:
         inputs["like"] = {"path": str(like), "sha256": like_hash}
-    fingerprint = _fingerprint(inputs, config, stars, spectra)
+    fingerprint = _fingerprint(inputs, config, stars, spectra, quiet)
     if out.exists():
         return _existing(out, fingerprint, quiet)
     # 4.
@@ -162,23 +158,30 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
     head = _resume(journal, fingerprint, continuum, norm.chebyshev_degree, out, quiet)
     if head is None:
         if continuum is None:
-            continuum = _find_continuum(stars, spectra, config)
+            continuum = find_continuum(stars, spectra, config, quiet)
         head = {"fingerprint": fingerprint, "continuum": [int(pixel) for pixel in continuum]}
-        try:
-            with writing(out):
-                journal.begin(head, len(stars))
-        except BadInputError:
-            shutil.rmtree(partial_path(out), ignore_errors=True)
-            raise
+        with _cleared_on_failure(out), writing(out):
+            journal.begin(head, len(stars))
     # 5.
-    counted = None if recipe is None else recipe.layout.pixels
-    job = normalizer_job(spectra, work, head["continuum"], config, counted)
-    results = normalize_spectra(job, spectra_to_read(stars), journal, threads, quiet)
-    if _fingerprint(inputs, config, stars, spectra) != fingerprint:
+    with nullcontext() if journal.records else _cleared_on_failure(out):
+        if recipe is None:
+            sample = sample_spectra(stars, spectra, head["continuum"], config, quiet)
+        else:
+            error_max = config.features.flux_error_max
+            factors = spectrum_factors(recipe.pixel_factors, recipe.layout, error_max)
+            sample = SurveySample(recipe.layout, factors)
+        rows = RowFiles(partial_path(out), sample.layout, len(stars))
+    # 6.
+    job = row_job(spectra, head["continuum"], config, *sample)
+    magnitudes = magnitude_features(stars, sample.layout.magnitudes)
+    with rows:
+        counts = write_rows(job, spectra_to_read(stars), magnitudes, journal, rows, threads, quiet)
+        rows.finish()
+    if _fingerprint(inputs, config, stars, spectra, quiet) != fingerprint:
         # Nobody can tell any more which spectra were read before the change: nothing may go on from them.
         shutil.rmtree(partial_path(out))
         raise BadInputError(f"{spectra}: spectra changed while they were read; run again when they are all there")
-    # 6.
+    # 7.
     provenance = {
         "fingerprint": fingerprint,
         "inputs": {**inputs, "spectra": {"path": str(spectra), "fits_library": fits_library()}},
@@ -189,10 +192,20 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
         },
     }
     provenance |= {name: stars.meta[name] for name in _NOTES if stars.meta.get(name) is not None}
-    survey = _write(out, stars, flow, results, config, provenance, threads, quiet, recipe)
+    survey = _write(out, stars, flow, counts, sample, config, provenance, threads, quiet, recipe)
     if not quiet:
         _print_cut_flow(survey)
     return survey
+
+
+@contextmanager
+def _cleared_on_failure(out):
+    """Remove a build that has hardly begun if bad input or a full disk ends it."""
+    try:
+        yield
+    except BadInputError:
+        shutil.rmtree(partial_path(out), ignore_errors=True)
+        raise
 
 
 def _mixture(spectra, products):
@@ -203,13 +216,14 @@ def _mixture(spectra, products):
     )
 
 
-def _fingerprint(inputs, config, stars, spectra):
+def _fingerprint(inputs, config, stars, spectra, quiet):
     """Identify a build: spfast's version, the inputs, down to each spectrum's size and time, and the configuration."""
     digest = hashlib.sha256()
     sections = {name: value for name, value in config.to_dict().items() if name in _SECTIONS}
     made_by = [spfast.__version__, [i["sha256"] for i in inputs.values()], sections]
     digest.update(json.dumps(made_by, sort_keys=True).encode())
-    for star, file in zip(stars["APOGEE_ID"], stars["FILE"], strict=True):
+    files = list(zip(stars["APOGEE_ID"].tolist(), stars["FILE"].tolist(), strict=True))
+    for star, file in shown(files, "sizes and times of spectra", quiet):
         status = os.stat(os.path.join(spectra, file))
         digest.update(f"{star} {file} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
@@ -247,98 +261,30 @@ def _has_continuum(head, continuum, degree):
     return False
 
 
-def _find_continuum(stars, spectra, config):
-    """Find the continuum pixels from reference stars: the better half by SNR, spread evenly over log g."""
-    norm = config.normalization
-    names = ("TEFF", "LOGG", "FE_H")
-    none = np.full(len(stars), np.nan)
-    columns = [np.asarray(stars[name], dtype=float) if name in stars.colnames else none for name in names]
-    labels = np.column_stack(columns)
-    rows = labelled = np.flatnonzero(np.isfinite(labels).all(axis=1))
-    snr = np.nan_to_num(np.asarray(stars["SNR"], dtype=float))
-    rows = rows[np.argsort(-snr[rows], kind="stable")][: max(len(rows) // 2, norm.continuum_stars)]
-    rows = rows[np.argsort(labels[rows, 1], kind="stable")]
-    rows = rows[np.linspace(0, len(rows) - 1, min(norm.continuum_stars, len(rows))).astype(int)]
-    read, paths = spectrum_reader(), spectra_to_read(stars)
-    flux, kept, unreadable = np.empty((len(rows), chip_pixels().size), np.float32), [], []
-    for row in rows:
-        path, *which = [paths[row]] if isinstance(paths[row], str) else paths[row]
-        path = Path(spectra, path)
-        try:
-            spectrum = read_mwm_star(path, *which) if which else read(path)
-        except BadInputError as error:
-            # It is rejected, with this reason, when all spectra are normalised.
-            unreadable.append(f"{stars['FILE'][row]}: {str(error).removeprefix(f'{path}: ')}")
-            continue
-        mask = spectrum.pixel_mask if norm.use_pixel_mask else None
-        flux[len(kept)] = rough_normalize(spectrum.flux, spectrum.flux_error, mask, spectrum.normalized, PIXMASK_BAD)
-        kept.append(row)
-    seen = f"{len(rows):,} of {len(stars):,} stars were tried"
-    if len(labelled) < len(stars):
-        lacking = [name for name, values in zip(names, labels.T, strict=True) if not np.isfinite(values).all()]
-        seen += f", {len(stars) - len(labelled):,} have no {' or '.join(lacking)}"
-    if unreadable:
-        seen += f", {len(unreadable):,} files cannot be used, e.g. {unreadable[0]}"
-    flux, labels = flux[: len(kept)], labels[kept]
-    return find_continuum_pixels(flux, labels, norm.chebyshev_degree, norm.continuum_share, seen)
-
-
-def _write(out, stars, flow, results, config, provenance, threads, quiet, recipe):
-    """Write the survey from the normalised spectra, without pixels that are bad in every star."""
+def _write(out, stars, flow, counts, sample, config, provenance, threads, quiet, recipe):
+    """Write the rest of the survey, whose rows are there."""
     keep = np.ones(len(stars), bool)
-    keep[list(results.failures)] = False
-    whole = np.flatnonzero(keep)
-    partial = partial_path(out)
-    if not whole.size:
-        shutil.rmtree(partial)
+    keep[list(counts.failures)] = False
+    n_good = np.count_nonzero(keep)
+    if not n_good:
+        shutil.rmtree(partial_path(out))
         raise BadInputError(
-            f"{out}: none of the {len(stars)} spectra can be used (e.g. {stars['FILE'][0]}: {results.failures[0]}); "
+            f"{out}: none of the {len(stars)} spectra can be used (e.g. {stars['FILE'][0]}: {counts.failures[0]}); "
             "check --spectra"
         )
-    if 0 < results.n_unnormalized < whole.size:
-        shutil.rmtree(partial)
-        n_apstar = f"apStar ({results.n_unnormalized:,} of {whole.size:,})"
+    if 0 < counts.n_unnormalized < n_good:
+        shutil.rmtree(partial_path(out))
+        n_apstar = f"apStar ({counts.n_unnormalized:,} of {n_good:,})"
         raise _mixture(provenance["inputs"]["spectra"]["path"], [n_apstar, "aspcapStar"])
-    flow.apply("spectrum readable", keep, lambda i: results.failures[i])
-    layout = FeatureLayout(chip_pixels()[results.usable]) if recipe is None else recipe.layout
-    n_dropped = chip_pixels().size - layout.n_pixels
-    # A pixel that was dropped here is bad in every star; those that the other survey lacks were not counted.
-    stars["n_bad_pixels"] = results.n_bad - (n_dropped if recipe is None else 0)
-    stars = stars[whole]
-    error_max = config.features.flux_error_max
-    if recipe is None:
-        factors = _spectrum_factors(partial / WORK, whole, config)
-    else:
-        factors = spectrum_factors(recipe.pixel_factors, layout, error_max)
-    with SurveyWriter(out, layout, len(stars)) as writer, Progress("write", len(stars), quiet) as progress:
-        for start in range(0, len(stars), _BLOCK):
-            block = slice(start, start + _BLOCK)
-            rows = whole[block]
-            stretch = read_normalized(partial / WORK, rows[0], rows[-1] + 1)
-            spectra = tuple(values[rows - rows[0]] for values in stretch)
-            arrays = writer.features[block], writer.feature_errors[block]
-            writer.unmeasured[block] = feature_rows(layout, stars[block], spectra, factors, error_max, *arrays)
-            del arrays
-            writer.release()
-            progress.advance(len(rows))
-        provenance["pixel_mask"] = {"n_pixels": layout.n_pixels, "n_dropped": n_dropped}
-        provenance["bad_pixels"] = None if factors is None else factors.to_dict()
-        provenance["n_training"] = int(np.sum(stars["training_set"]))
+    flow.apply("spectrum readable", keep, lambda i: counts.failures[i])
+    stars["n_bad_pixels"] = counts.n_bad
+    stars = stars[keep]
+    layout, factors = sample
+    provenance["pixel_mask"] = {"n_pixels": layout.n_pixels, "n_dropped": chip_pixels().size - layout.n_pixels}
+    provenance["bad_pixels"] = None if factors is None else factors.to_dict()
+    provenance["n_training"] = int(np.sum(stars["training_set"]))
+    with SurveyWriter(out, layout, len(stars), has_rows=True) as writer:
         return writer.finish(stars, flow.rejected(), flow.counts, config, provenance, recipe, threads, quiet, factors)
-
-
-def _spectrum_factors(work, whole, config):
-    """Find how spectra vary together, from stars spread evenly over the survey; None if no pixel is estimated."""
-    if config.features.bad_pixels != "estimated":
-        return None
-    rows = whole[_spread(len(whole))]
-    spectra = (read_normalized(work, row, row + 1) for row in rows)
-    ln_flux, ln_flux_error = map(np.concatenate, zip(*spectra, strict=True))
-    return SpectrumFactors.of(ln_flux, ln_flux_error, config.features.flux_error_max)
-
-
-def _spread(n_rows):
-    return np.linspace(0, n_rows - 1, min(N_SPECTRA, n_rows)).astype(int)
 
 
 def _print_cut_flow(survey):

@@ -17,6 +17,7 @@ from spfast.data.match import add_by_source, best_allstar_rows, check_places, jo
 from spfast.data.spectra.choose import release_of, rows_with_own_file
 from spfast.data.spectra.find import SpectrumFiles
 from spfast.errors import BadInputError, SpfastWarning
+from spfast.progress import Progress, shown
 
 __all__ = ["ALLWISE", "parent_sample"]
 
@@ -27,7 +28,7 @@ _BANDS = ("g", "bp", "rp")
 _LATER = ("training_set", "n_bad_pixels")
 
 
-def parent_sample(allstar, spectra, gaia, wise, config, can_estimate=False):
+def parent_sample(allstar, spectra, gaia, wise, config, can_estimate=False, quiet=True):
     """Read the tables, find each star's spectrum file, match the tables and apply the paper's cuts.
 
     Parameters
@@ -43,6 +44,8 @@ def parent_sample(allstar, spectra, gaia, wise, config, can_estimate=False):
     config : Config
     can_estimate : bool
         Missing magnitudes can be estimated however few of these stars have them all: by what other stars told.
+    quiet : bool
+        No progress bars.
 
     Returns
     -------
@@ -58,15 +61,23 @@ def parent_sample(allstar, spectra, gaia, wise, config, can_estimate=False):
     BadInputError
         If a table or the folder cannot be used, or no star is left.
     """
-    stars = read_allstar(allstar)
+    with Progress("read allStar", 1, quiet) as progress:
+        stars = read_allstar(allstar)
+        progress.advance()
     has_gaia = "parallax" in stars.colnames
     if gaia is None and not has_gaia:
         raise BadInputError(
             f"{allstar}: has no Gaia parallaxes, as the tables of SDSS-V have (plx beside sdss_id); give a Gaia table "
             "with --gaia"
         )
-    files = SpectrumFiles(spectra)
-    gaia_table = None if has_gaia else _read_gaia(gaia, wise, config)
+    with Progress("list spectra", 1, quiet) as progress:
+        files = SpectrumFiles(spectra)
+        progress.advance()
+    gaia_table = None
+    if not has_gaia:
+        with Progress("read Gaia", 1, quiet) as progress:
+            gaia_table = _read_gaia(gaia, wise, config)
+            progress.advance()
     if has_gaia:
         release = Release(stars.meta["gaia_release"], stars.meta["gaia_release_reason"])
         release = given_or_found(release, config.sample.gaia_release, str(allstar))
@@ -76,15 +87,17 @@ def parent_sample(allstar, spectra, gaia, wise, config, can_estimate=False):
     if "sdss_id" in stars.colnames and files.mwm:
         stars = _find_by_sdss_id(stars, flow, spectra, files)
     else:
-        stars = _find_by_name(stars, flow, spectra, files)
-    stars = cut_apogee(_one_row_a_star(stars, flow), flow, config)
-    if has_gaia:
-        stars = _with_own_gaia(stars, flow, allstar, gaia, wise, config)
-        one_key = ""
-    else:
-        one_key = unmatched(allstar_ids, gaia_table["key"])
-        stars = _match_gaia(stars, flow, gaia_table, config)
-    stars = cut_photometry(stars, flow, config, can_estimate)
+        stars = _find_by_name(stars, flow, spectra, files, quiet)
+    with Progress("match and cut", 1, quiet) as progress:
+        stars = cut_apogee(_one_row_a_star(stars, flow), flow, config)
+        if has_gaia:
+            stars = _with_own_gaia(stars, flow, allstar, gaia, wise, config)
+            one_key = ""
+        else:
+            one_key = unmatched(allstar_ids, gaia_table["key"])
+            stars = _match_gaia(stars, flow, gaia_table, config)
+        stars = cut_photometry(stars, flow, config, can_estimate)
+        progress.advance()
     emptied = flow.emptied_by()
     if emptied is not None:
         counts = ", ".join(f"{name}: {left}" for name, left in flow.counts)
@@ -114,13 +127,13 @@ def _read_gaia(gaia, wise, config):
     return table
 
 
-def _find_by_name(stars, flow, spectra, files):
+def _find_by_name(stars, flow, spectra, files, quiet):
     """Keep the rows that have a spectrum file, found by the name in allStar's FILE or by the star's."""
     places = [name for name in ("TELESCOPE", "FIELD", "LOCATION_ID") if name in stars.colnames]
     named = stars["FILE"] if "FILE" in stars.colnames else np.full(len(stars), "")
     rows = zip(stars["APOGEE_ID"], named, *(stars[name] for name in places), strict=True)
     rows = [(str(star), str(file), tuple(map(str, where))) for star, file, *where in rows]
-    paths = [files.find(star, file, where) for star, file, where in rows]
+    paths = [files.find(star, file, where) for star, file, where in shown(rows, "find spectra", quiet)]
     own = rows_with_own_file(paths, [where for _, _, where in rows])
     _warn_of_releases(rows, np.where(own, paths, ""))
     stars["FILE"] = np.where(own, paths, "").astype("U")

@@ -1,23 +1,19 @@
-"""What new stars' features are made like: the recipe of a survey or of a model file, and rows of features by it."""
+"""What new stars' features are made like: the recipe of a survey or of a model file."""
 
 import os
 from pathlib import Path
 
-import numpy as np
 from astropy.table import Table
 
 from spfast.config import Config
-from spfast.data.spectra.bad_pixels import SpectrumFactors
 from spfast.data.spectra.continuum import check_continuum_pixels
-from spfast.data.spectra.features import fill_features, unmeasured_bits
 from spfast.data.survey import open_survey, spectrum_kinds
 from spfast.errors import BadInputError
 from spfast.model.coordinates import layout_from
-from spfast.model.layout import FeatureLayout
 from spfast.model.model_file import model_hash, read_model_file
 from spfast.model.recipe import FeatureRecipe, check_origin, low_rank_from_file, recipe_from_file
 
-__all__ = ["check_new_stars", "check_recipe", "config_like", "feature_rows", "read_recipe"]
+__all__ = ["check_new_stars", "check_recipe", "config_like", "read_recipe"]
 
 
 def read_recipe(path: str | os.PathLike) -> tuple[FeatureRecipe, str]:
@@ -104,41 +100,3 @@ def check_new_stars(recipe: FeatureRecipe, stars: Table, made_of: str, what: str
     """
     new = {name: stars.meta.get(name) for name in ("gaia_release", "wise")} | {"spectra": spectrum_kinds(stars)}
     check_origin(recipe.origin, new, made_of, what)
-
-
-def feature_rows(
-    layout: FeatureLayout,
-    stars: Table,
-    spectra: tuple[np.ndarray, np.ndarray],
-    factors: SpectrumFactors | None,
-    error_max: float,
-    features: np.ndarray,
-    feature_errors: np.ndarray,
-) -> np.ndarray:
-    """Make the features of stars from their normalised spectra; magnitudes that they lack stay NaN.
-
-    Parameters
-    ----------
-    layout : FeatureLayout
-    stars : astropy Table
-    spectra : tuple of float32 array, shape (n_stars, 7451)
-        ln flux and its errors; changed where pixels are estimated.
-    factors : SpectrumFactors or None
-        What bad pixels are estimated from.
-    error_max : float
-        The largest error of a pixel that counts as measured.
-    features : float32 array, shape (n_stars, n_features)
-        Output.
-    feature_errors : float16 array, shape (n_stars, n_features)
-        Output.
-
-    Returns
-    -------
-    uint8 array, shape (n_stars, ceil(n_pixels / 8))
-        Bits of the pixels that were not measured.
-    """
-    bits = unmeasured_bits(layout, spectra[1], error_max)
-    if factors is not None:
-        factors.estimate(*spectra)
-    fill_features(layout, stars, *spectra, features, feature_errors)
-    return bits

@@ -9,6 +9,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from spfast.data.apogee import Spectrum
+from spfast.data.plain_fits import read_header
 from spfast.data.untrusted import check_file
 from spfast.errors import BadInputError, reading
 from spfast.files import check_regular
@@ -30,9 +31,7 @@ _GRID_CARDS = {
 _FLUX, _IVAR, _FLAGS = _PIXELS = ("flux", "ivar", "pixel_flags")
 _TELESCOPE, _RELEASE = _NAMES = ("telescope", "release")
 
-_BLOCK, _CARD, _END = 2880, 80, b"END" + 77 * b" "
-#: Bytes of a header read at a time, and at most.
-_HEADER_STEP, _HEADER_MAX = 10 * _BLOCK, 100 * _BLOCK
+_BLOCK, _CARD = 2880, 80
 #: HDUs that are looked at, and rows: this product has five, and one row.
 _HDU_MAX, _ROWS_MAX = 16, 16
 _VALUE = re.compile(
@@ -151,7 +150,7 @@ def _find_plain(file, wanted):
     """Find the table of an observatory; None if the file is one that astropy should see."""
     begin, size = 0, os.fstat(file.fileno()).st_size
     for number in range(_HDU_MAX):
-        header = _header(file, begin)
+        header = read_header(file, begin)
         if header is None:
             return None
         cards = _cards(header)
@@ -166,25 +165,6 @@ def _find_plain(file, wanted):
             columns = {} if int(cards["NAXIS2"]) == 0 else _columns(header, cards)
             return None if columns is None else _PlainTable(file, begin, cards, columns)
         begin += -(-n_bytes // _BLOCK) * _BLOCK
-    return None
-
-
-def _header(file, begin):
-    """The header that begins at a byte, to the end of its last block; None if there is none."""
-    file.seek(begin)
-    header = b""
-    while len(header) < _HEADER_MAX:
-        piece = file.read(_HEADER_STEP)
-        header += piece
-        if not header.startswith((b"SIMPLE  =", b"XTENSION=")):
-            return None
-        end = header.find(_END)
-        while end % _CARD and end > 0:
-            end = header.find(_END, end + 1)
-        if end >= 0:
-            return header[: (end // _BLOCK + 1) * _BLOCK]
-        if len(piece) < _HEADER_STEP:
-            return None
     return None
 
 

@@ -1,6 +1,5 @@
 """Features of new stars straight from their spectra, some hundred stars at a time: nothing is kept of them."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,10 +12,9 @@ from spfast.blas import one_blas_thread
 from spfast.config import Config
 from spfast.data.estimates import spectrum_factors
 from spfast.data.missing_bands import estimate_magnitudes
-from spfast.data.recipe import feature_rows
 from spfast.data.sdss5 import spectra_to_read
-from spfast.data.spectra.features import ERROR_DTYPE, rounded_errors
-from spfast.data.spectra.workers import normalizer_job, stream_normalized
+from spfast.data.spectra.features import magnitude_features, rounded_errors
+from spfast.data.spectra.workers import row_job, stream_rows
 from spfast.data.survey import Survey
 from spfast.model.recipe import FeatureRecipe
 from spfast.progress import Progress
@@ -78,44 +76,31 @@ def stream_features(
     Yields
     ------
     Batch
-        In any order.
     """
     factors = spectrum_factors(recipe.pixel_factors, recipe.layout, config.features.flux_error_max)
+    job = row_job(spectra, list(recipe.continuum), config, recipe.layout, factors)
+    magnitudes = magnitude_features(stars, recipe.layout.magnitudes)
     waiting, n_waiting = [], 0
     with (
-        tempfile.TemporaryDirectory(prefix="spfast-") as work,
         Progress("predict", len(stars), quiet) as progress,
-        # Workers end before their folder goes, however this ends.
-        closing(
-            stream_normalized(
-                normalizer_job(spectra, work, list(recipe.continuum), config, recipe.layout.pixels),
-                spectra_to_read(stars),
-                threads,
-            )
-        ) as chunks,
+        closing(stream_rows(job, spectra_to_read(stars), magnitudes, threads)) as chunks,
     ):
-        for start, record, *values in chunks:
-            failed = dict(record["failed"])
-            failures.update((start + index, reason) for index, reason in failed.items())
-            good = np.setdiff1d(np.arange(record["n"]), list(failed))
-            waiting.append((start + good, *(array[good] for array in values), np.array(record["n_bad"])[good]))
-            n_waiting += good.size
+        for chunk in chunks:
+            failures.update((chunk.start + index, reason) for index, reason in chunk.failures.items())
+            waiting.append((chunk.good, chunk.n_bad, chunk.features, chunk.feature_errors, chunk.unmeasured))
+            n_waiting += chunk.good.size
             if n_waiting >= _BATCH:
-                yield _batch(waiting, stars, spectra, recipe, config, factors, threads, with_coordinates)
+                yield _batch(waiting, stars, spectra, recipe, config, threads, with_coordinates)
                 waiting, n_waiting = [], 0
-            progress.advance(record["n"])
+            progress.advance(chunk.n)
         if n_waiting:
-            yield _batch(waiting, stars, spectra, recipe, config, factors, threads, with_coordinates)
+            yield _batch(waiting, stars, spectra, recipe, config, threads, with_coordinates)
 
 
 @one_blas_thread()
-def _batch(waiting, stars, spectra, recipe, config, factors, threads, with_coordinates):
-    rows, ln_flux, ln_flux_error, n_bad = map(np.concatenate, zip(*waiting, strict=True))
+def _batch(waiting, stars, spectra, recipe, config, threads, with_coordinates):
+    rows, n_bad, features, errors, bits = map(np.concatenate, zip(*waiting, strict=True))
     layout, some = recipe.layout, stars[rows]
-    features = np.empty((rows.size, layout.n_features), np.float32)
-    errors = np.empty(features.shape, ERROR_DTYPE)
-    error_max = config.features.flux_error_max
-    bits = feature_rows(layout, some, (ln_flux, ln_flux_error), factors, error_max, features, errors)
     first = layout.n_unpenalized
     low_rank, found = recipe.low_rank, None
     lacking = np.flatnonzero(~np.isfinite([features[:, 1:first], errors[:, 1:first]]).all(axis=(0, 2)))

@@ -5,6 +5,8 @@ import json
 import os
 import platform
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 
@@ -15,13 +17,16 @@ from spfast.blas import one_blas_thread
 from spfast.config import Config
 from spfast.data.columns import conform_rejected, conform_stars
 from spfast.data.estimates import pixel_factors, write_estimates
-from spfast.data.low_rank_files import UNMEASURED, read_low_rank, write_low_rank
+from spfast.data.low_rank_files import read_low_rank, write_low_rank
 from spfast.data.missing_bands import ERROR_MAX, estimate_magnitudes
-from spfast.data.spectra.features import ERROR_DTYPE, rounded_errors
+from spfast.data.row_files import array_formats
+from spfast.data.spectra.features import rounded_errors
 from spfast.data.survey import ARRAYS, FILES, OPTIONAL_FILES, SCHEMA, check_unique, open_survey
 from spfast.errors import BadInputError
 from spfast.files import BLANK_SEAL, check_guard, file_sha256, put_on_disk, reserve, seal, writing
+from spfast.kernels.team import resolve_threads
 from spfast.model.band_regression import BandRegression
+from spfast.progress import Progress
 
 __all__ = ["SurveyWriter", "clear_partial", "clear_work", "package_versions", "partial_path"]
 
@@ -42,6 +47,8 @@ class SurveyWriter:
         The survey to make; must not exist.
     layout : FeatureLayout
     n_stars : int
+    has_rows : bool
+        The arrays are in the partial folder already, whole (`spfast.data.row_files`).
 
     Attributes
     ----------
@@ -56,7 +63,7 @@ class SurveyWriter:
         If the path exists or cannot be made, or if there is no star.
     """
 
-    def __init__(self, path, layout, n_stars):
+    def __init__(self, path, layout, n_stars, has_rows=False):
         self.path, self.layout = Path(path), layout
         self.partial = partial_path(path)
         if self.path.exists():
@@ -68,8 +75,11 @@ class SurveyWriter:
         try:
             with writing(self.path):
                 self.partial.mkdir(parents=True, exist_ok=True)
+                if has_rows:
+                    self._map("r+")
+                    return
                 self._map("w+", int(n_stars))
-                for name in (*(f"{name}.npy" for name in ARRAYS), UNMEASURED):
+                for name in array_formats(layout):
                     path = self.partial / name
                     reserve(path, path.stat().st_size)
         except BadInputError as error:
@@ -78,12 +88,9 @@ class SurveyWriter:
 
     def _map(self, mode, n_stars=None):
         """Map the arrays; new ones for a number of stars."""
-        layout = self.layout
-        shapes = (np.float32, layout.n_features), (ERROR_DTYPE, layout.n_features), (np.uint8, -(-layout.n_pixels // 8))
-        names = *(f"{name}.npy" for name in ARRAYS), UNMEASURED
         self.features, self.feature_errors, self.unmeasured = (
             np.lib.format.open_memmap(self.partial / name, mode, *((dtype, (n_stars, n)) if n_stars else ()))
-            for name, (dtype, n) in zip(names, shapes, strict=True)
+            for name, (dtype, n) in array_formats(self.layout).items()
         )
 
     def release(self):
@@ -130,7 +137,7 @@ class SurveyWriter:
             To take the low-rank model from, and what magnitudes are estimated by; these stars' own by default.
         threads : int, optional
         quiet : bool
-            No progress bar of the low-rank model.
+            No progress bars.
         factors : SpectrumFactors, optional
             By which bad pixels were estimated: the survey keeps them, so that new stars can be treated alike.
 
@@ -169,22 +176,22 @@ class SurveyWriter:
         self.features = self.feature_errors = self.unmeasured = None
         conform_stars(stars).write(self.partial / "stars.fits", format="fits", overwrite=True)
         rejected = conform_rejected(rejected)
-        rejected_path = self.partial / "rejected.ecsv"
-        rejected.write(rejected_path, format="ascii.ecsv", overwrite=True)
-        hashes = {name: file_sha256(self.partial / name) for name in (*(f"{a}.npy" for a in ARRAYS), "stars.fits")}
+        rejected.write(self.partial / "rejected.ecsv", format="ascii.ecsv", overwrite=True)
         optional = [name for name in OPTIONAL_FILES if (self.partial / name).exists()]
-        more = {name: file_sha256(self.partial / name) for name in optional}
+        names = [*(f"{name}.npy" for name in ARRAYS), "stars.fits"]
+        hashes = self._put_on_disk([*names, *optional, "rejected.ecsv"], threads, quiet)
         info = {
             "schema": SCHEMA,
             "n_stars": shape[0],
             "n_features": shape[1],
             "n_rejected": len(rejected),
             "arrays": {
-                f"{name}.npy": {"shape": shape, "dtype": np.dtype(dtype).name, "order": "C"}
-                for name, dtype in zip(ARRAYS, (np.float32, ERROR_DTYPE), strict=True)
+                name: {"shape": [shape[0], length], "dtype": dtype.name, "order": "C"}
+                for name, (dtype, length) in array_formats(self.layout).items()
+                if name.removesuffix(".npy") in ARRAYS
             },
-            "sha256": hashes | more | {"rejected.ecsv": file_sha256(rejected_path), "survey.json": BLANK_SEAL},
-            "survey_hash": hashlib.sha256("".join(hashes.values()).encode()).hexdigest(),
+            "sha256": hashes | {"survey.json": BLANK_SEAL},
+            "survey_hash": hashlib.sha256("".join(hashes[name] for name in names).encode()).hexdigest(),
             "versions": package_versions(),
             "config": None if config is None else config.to_dict(),
             "cut_flow": [[str(cut), int(n_left)] for cut, n_left in cut_flow],
@@ -194,7 +201,7 @@ class SurveyWriter:
         with open(self.partial / "survey.json", "w", encoding="utf-8") as file:
             json.dump(info, file, indent=1)
         seal(self.partial / "survey.json")
-        for name in (*FILES, *optional, "."):
+        for name in ("survey.json", "."):
             put_on_disk(self.partial / name)
         ours, self._ours = self._ours, False
         check_guard(self.path)
@@ -204,6 +211,26 @@ class SurveyWriter:
         # Only now: a build that ends before the folder has its name must find all that it needs to go on.
         clear_work(self.path)
         return open_survey(self.path)
+
+    def _put_on_disk(self, names, threads, quiet):
+        """Force files to the disk, and hash them meanwhile (dict of str); half the time is the processor's."""
+        total, lock = sum((self.partial / name).stat().st_size for name in names), threading.Lock()
+        with Progress("hash, MB", total // 10**6, quiet) as progress:
+            done = 0
+
+            def say(n_bytes):
+                nonlocal done
+                with lock:
+                    done += n_bytes
+                    progress.advance(done // 10**6 - progress.done)
+
+            def work(name):
+                digest = file_sha256(self.partial / name, say)
+                put_on_disk(self.partial / name)
+                return digest
+
+            with ThreadPoolExecutor(min(resolve_threads(threads), len(names))) as pool:
+                return dict(zip(names, pool.map(work, names), strict=True))
 
     def _estimate_magnitudes(self, like):
         """Fill in the magnitudes that stars lack; the largest error of each star's estimates, and their regression."""

@@ -12,7 +12,13 @@ from spfast.config import LINDEGREN, Config
 from spfast.data.cuts import training_set
 from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
 from spfast.data.spectra.continuum import chip_pixels, find_continuum_pixels
-from spfast.data.spectra.features import PIXMASK_BAD, SpectrumFeatures, fill_features, unmeasured_bits
+from spfast.data.spectra.features import (
+    PIXMASK_BAD,
+    SpectrumFeatures,
+    fill_features,
+    magnitude_features,
+    unmeasured_bits,
+)
 from spfast.data.survey import Survey
 from spfast.data.write_survey import TRUTH, SurveyWriter, clear_partial
 from spfast.errors import BadInputError
@@ -141,7 +147,8 @@ def _simulate(out, n_stars, seed, config, threads, quiet, noise, draw):
                     unmeasured[rows] = unmeasured_bits(layout, ln_error, config.features.flux_error_max)
                     if factors is not None:
                         factors.estimate(ln_flux, ln_error)
-                    fill_features(layout, table[rows], ln_flux, ln_error, features[rows], errors[rows])
+                    magnitudes = magnitude_features(table[rows], layout.magnitudes)
+                    fill_features(layout, magnitudes, ln_flux, ln_error, features[rows], errors[rows])
                     table["n_bad_pixels"][rows] = n_bad - (chip_pixels().size - layout.n_pixels)
 
             team.run(work, last - first)

@@ -13,7 +13,7 @@ from small_survey import write_download
 from tiny import tiny_survey
 
 from spfast import cli
-from spfast.data.spectra import workers
+from spfast.data.spectra import chunk, workers
 from spfast.data.survey import Survey, open_survey, verify_survey
 from spfast.errors import BadInputError
 from spfast.report import page
@@ -195,7 +195,7 @@ def test_spectrum_lost_during_a_build_stops_it(download, tmp_path, monkeypatch, 
     assert ingest(download, tmp_path / "whole") == 0
     monkeypatch.setattr(workers, "CHUNK", 3)
     monkeypatch.setattr(workers, "_CHUNKS_PER_PROCESS", 1)
-    file, serve, make = sorted(download[1].rglob("*.fits"))[7], workers._serve, workers.ChunkNormalizer
+    file, serve, make = sorted(download[1].rglob("*.fits"))[7], workers._serve, chunk.ChunkNormalizer
     content, stat = file.read_bytes(), file.stat()
 
     def faulty(job, chunks, threads):
@@ -206,8 +206,8 @@ def test_spectrum_lost_during_a_build_stops_it(download, tmp_path, monkeypatch, 
         yield from serve(job, chunks, threads)
 
     class Broken(make):
-        def __init__(self, job):
-            super().__init__(job)
+        def __init__(self, *job):
+            super().__init__(*job)
             read = self._read
             self._read = lambda path: broken() if path.endswith(file.name) else read(path)
 
@@ -219,14 +219,14 @@ def test_spectrum_lost_during_a_build_stops_it(download, tmp_path, monkeypatch, 
 
     monkeypatch.setattr(workers, "_serve", faulty)
     if fault == "system":
-        monkeypatch.setattr(workers, "ChunkNormalizer", Broken)
+        monkeypatch.setattr(chunk, "ChunkNormalizer", Broken)
     assert ingest(download, tmp_path / "out", "--threads", threads) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert ("changed while they were read" if fault == "truncate" else file.name) in err
     assert not (tmp_path / "out").exists()
     monkeypatch.setattr(workers, "_serve", serve)
-    monkeypatch.setattr(workers, "ChunkNormalizer", make)
+    monkeypatch.setattr(chunk, "ChunkNormalizer", make)
     file.write_bytes(content)
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert ingest(download, tmp_path / "out") == 0

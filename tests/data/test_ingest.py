@@ -113,7 +113,7 @@ def test_an_interrupted_build_goes_on(download, tmp_path, config, monkeypatch, c
         for record in serve(job, chunks, threads):
             if len(made) == 2:
                 raise KeyboardInterrupt
-            made.append(record["start"])
+            made.append(record.start)
             yield record
 
     monkeypatch.setattr(workers, "_serve", stops_after_two)
@@ -126,7 +126,8 @@ def test_an_interrupted_build_goes_on(download, tmp_path, config, monkeypatch, c
         file.write('{"start": 6, "n')  # the machine stopped in the middle of a line
 
     def counts(job, chunks, threads):
-        made.extend(start for start, _ in chunks)
+        chunks = list(chunks)
+        made.extend(start for start, *_ in chunks)
         return serve(job, chunks, threads)
 
     monkeypatch.setattr(workers, "_serve", counts)

@@ -15,7 +15,7 @@ from tiny import tiny_survey
 import spfast
 from spfast.config import Config
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
-from spfast.data.spectra.features import MAGNITUDE_COLUMNS, fill_features, rounded_errors
+from spfast.data.spectra.features import MAGNITUDE_COLUMNS, fill_features, magnitude_features, rounded_errors
 from spfast.data.survey import open_survey, verify_survey
 from spfast.data.write_survey import SurveyWriter
 from spfast.errors import BadInputError
@@ -40,7 +40,7 @@ def write(path, n=4, **options):
     ln_flux, ln_error = rng.normal(size=(2, n, CHIP)).astype(np.float32)
     stars = star_table(n)
     with SurveyWriter(path, LAYOUT, n) as writer:
-        fill_features(LAYOUT, stars, ln_flux, ln_error, writer.features, writer.feature_errors)
+        fill_features(LAYOUT, magnitude_features(stars), ln_flux, ln_error, writer.features, writer.feature_errors)
         return writer.finish(stars, **options), ln_flux, ln_error
 
 

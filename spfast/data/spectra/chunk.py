@@ -1,82 +1,124 @@
-"""What one worker does with a chunk of spectrum files: read them, normalise them, write ln flux and its errors."""
+"""What one worker does with a chunk of spectrum files: read them, normalise them, make rows of features of them."""
 
 import errno
-import json
 import os
-import sys
-import zlib
-from pathlib import Path
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from spfast.config import load_config
 from spfast.data.apogee import spectrum_reader
 from spfast.data.sdss5 import read_mwm_star
-from spfast.data.spectra.features import SpectrumFeatures
+from spfast.data.spectra.features import ERROR_DTYPE, SpectrumFeatures, feature_rows
 from spfast.errors import BadInputError
-from spfast.files import writing
 
-#: Raw float32 arrays, one row of 7451 pixels for each star.
-LN_FLUX, LN_FLUX_ERROR = "ln_flux.f32", "ln_flux_error.f32"
+__all__ = ["ChunkNormalizer", "FeatureRows", "NormalizedChunk", "RowMaker"]
 
-#: Begins each line that a worker answers.
-ANSWER = "spfast:"
+
+class NormalizedChunk(NamedTuple):
+    """Spectra that were read and normalised.
+
+    Attributes
+    ----------
+    good : int64 array, shape (n_good,)
+        Which of the chunk's spectra they are: all but those that failed.
+    ln_flux, ln_flux_error : float32 array, shape (n_good, 7451)
+    usable : bool array, shape (n_good, 7451)
+        Pixels that are good.
+    failures : dict of int to str
+        Why each of the others could not be used.
+    n_unnormalized : int
+        Spectra that were not near 1 in their files (apStar).
+    """
+
+    good: np.ndarray
+    ln_flux: np.ndarray
+    ln_flux_error: np.ndarray
+    usable: np.ndarray
+    failures: dict[int, str]
+    n_unnormalized: int
+
+
+class FeatureRows(NamedTuple):
+    """Rows of a survey's arrays: those of a chunk's spectra that can be used.
+
+    Attributes
+    ----------
+    start : int
+        The chunk's first spectrum among all.
+    n : int
+        Spectra in the chunk.
+    n_bad : int32 array, shape (n_good,)
+        Bad pixels of each, among the layout's.
+    failures, n_unnormalized
+        As of `NormalizedChunk`.
+    features : float32 array, shape (n_good, n_features)
+    feature_errors : float16 array of the same shape
+    unmeasured : uint8 array, shape (n_good, ceil(n_pixels / 8))
+    """
+
+    start: int
+    n: int
+    n_bad: np.ndarray
+    failures: dict[int, str]
+    n_unnormalized: int
+    features: np.ndarray
+    feature_errors: np.ndarray
+    unmeasured: np.ndarray
+
+    @property
+    def good(self) -> np.ndarray:
+        """Which of all spectra the rows are (int64 array, shape (n_good,))."""
+        return self.start + np.setdiff1d(np.arange(self.n), list(self.failures))
 
 
 class ChunkNormalizer:
-    """Reads spectra, normalises them and writes the result into the two raw files.
+    """Reads spectra and normalises them.
 
     Parameters
     ----------
-    job : dict
-        ``root`` (folder of spectra), ``work`` (folder of the raw files, which exist), ``continuum_pixels``, ``config``
-        (its sections ``normalization`` and ``features``), ``library`` and ``counted`` (grid indices of the pixels among
-        which bad ones are counted, all by default); plain values, so that it travels as JSON.
+    root : str
+        Folder of the spectra.
+    continuum_pixels : sequence of int
+    config : dict
+        Sections ``normalization`` and ``features`` of a configuration.
+    library : str, optional
+        As `spfast.data.apogee.spectrum_reader` takes it.
+
+    Attributes
+    ----------
+    pixels : int64 array, shape (7451,)
+        Grid index of each column.
     """
 
-    def __init__(self, job):
-        self._root, work = job["root"], Path(job["work"])
-        self._features = SpectrumFeatures(job["continuum_pixels"], load_config(overrides=job["config"]))
-        self._read = spectrum_reader(job["library"])
-        counted = job.get("counted")
-        self._counted = np.ones(self._features.pixels.size, bool)
-        if counted is not None:
-            self._counted = np.isin(self._features.pixels, counted)
-        self._buffer = np.zeros((2, 0, self._features.pixels.size), np.float32)
-        # Written by seek, not through a memory map: pages of a map would count as this process's memory.
-        self._files = [open(work / name, "r+b", buffering=0) for name in (LN_FLUX, LN_FLUX_ERROR)]  # noqa: SIM115
+    def __init__(self, root, continuum_pixels, config, library=None):
+        self._root = root
+        self._features = SpectrumFeatures(continuum_pixels, load_config(overrides=config))
+        self.pixels = self._features.pixels
+        self._read = spectrum_reader(library)
 
-    def close(self):
-        for file in self._files:
-            file.close()
-
-    def normalize(self, start, paths):
-        """Normalise one chunk of spectra and write it as the rows ``start``, ``start + 1``, ... of the raw files.
+    def normalize(self, paths: Sequence) -> NormalizedChunk:
+        """Read and normalise spectra.
 
         Parameters
         ----------
-        start : int
-        paths : list
+        paths : sequence
             Relative to the root, as `spfast.data.sdss5.spectra_to_read` returns them.
 
         Returns
         -------
-        record : dict
-            ``start``, ``n``, ``n_bad`` (bad pixels of each spectrum among those counted), ``n_unnormalized`` (apStar
-            spectra among them), ``failed`` (index within the chunk, reason), ``usable`` (pixels good in at least one
-            spectrum, packed bits in hex) and ``checksums`` (of its rows in either raw file); plain values.
+        NormalizedChunk
 
         Raises
         ------
         BadInputError
-            If a file that was there is gone, the system cannot read it, or the raw files cannot be written.
+            If a file that was there is gone, or the system cannot read it.
         """
         features = self._features
-        usable = np.zeros(features.pixels.size, bool)
-        if len(paths) > self._buffer.shape[1]:
-            self._buffer = np.zeros((2, len(paths), features.pixels.size), np.float32)
-        ln_flux, ln_flux_error = self._buffer[:, : len(paths)]
-        n_bad, failed, n_unnormalized = [0] * len(paths), [], 0
+        ln_flux, ln_flux_error = np.empty((2, len(paths), features.pixels.size), np.float32)
+        usable = np.empty(ln_flux.shape, bool)
+        good, failures, n_unnormalized = [], {}, 0
         for i, path in enumerate(paths):
             path, *row = [path] if isinstance(path, str) else path
             path = os.path.join(self._root, path)
@@ -85,37 +127,74 @@ class ChunkNormalizer:
             except BadInputError as error:
                 if _is_out_of_reach(path, error):
                     raise
-                failed.append([i, str(error).removeprefix(f"{path}: ")])
+                failures[i] = str(error).removeprefix(f"{path}: ")
                 continue
             features.reset_usable()
+            out = len(good)
             _, failure = features.row(
                 spectrum.flux,
                 spectrum.flux_error,
-                ln_flux[i],
-                ln_flux_error[i],
+                ln_flux[out],
+                ln_flux_error[out],
                 spectrum.pixel_mask,
                 spectrum.normalized,
             )
             n_unnormalized += not spectrum.normalized
             if failure:
-                failed.append([i, failure])
+                failures[i] = failure
             else:
-                good = features.usable
-                usable |= good
-                n_bad[i] = int(np.count_nonzero(self._counted & ~good))
-        for file, values in zip(self._files, (ln_flux, ln_flux_error), strict=True):
-            with writing(file.name):
-                file.seek(start * features.pixels.size * values.itemsize)
-                _write_all(file, values)
-        return {
-            "start": start,
-            "n": len(paths),
-            "n_bad": n_bad,
-            "n_unnormalized": n_unnormalized,
-            "failed": failed,
-            "usable": np.packbits(usable).tobytes().hex(),
-            "checksums": [zlib.crc32(values) for values in (ln_flux, ln_flux_error)],
-        }
+                usable[out] = features.usable
+                good.append(i)
+        n = len(good)
+        return NormalizedChunk(
+            np.array(good, np.int64), ln_flux[:n], ln_flux_error[:n], usable[:n], failures, n_unnormalized
+        )
+
+
+class RowMaker:
+    """Makes rows of features from spectrum files: what is asked of it follows from its job and the files alone.
+
+    Parameters
+    ----------
+    job : dict
+        From `spfast.data.spectra.workers.row_job`; it can be pickled and sent to another process or machine that sees
+        the files under the same name.
+    """
+
+    def __init__(self, job):
+        self._normalizer = ChunkNormalizer(job["root"], job["continuum_pixels"], job["config"], job["library"])
+        self._layout, self._factors, self._error_max = job["layout"], job["factors"], job["error_max"]
+
+    def make(self, start: int, paths: Sequence, magnitudes: tuple[np.ndarray, np.ndarray]) -> FeatureRows:
+        """Make the rows of one chunk.
+
+        Parameters
+        ----------
+        start : int
+            Where it begins among all spectra.
+        paths : sequence
+            As for `ChunkNormalizer.normalize`.
+        magnitudes : tuple of float32 array, shape (n, n_magnitudes)
+            The stars' magnitudes and their errors.
+
+        Returns
+        -------
+        FeatureRows
+
+        Raises
+        ------
+        BadInputError
+            As `ChunkNormalizer.normalize`.
+        """
+        layout, chunk = self._layout, self._normalizer.normalize(paths)
+        shape = chunk.good.size, layout.n_features
+        features, errors = np.empty(shape, np.float32), np.empty(shape, ERROR_DTYPE)
+        own = tuple(values[chunk.good] for values in magnitudes)
+        spectra = chunk.ln_flux, chunk.ln_flux_error
+        unmeasured = feature_rows(layout, own, spectra, self._factors, self._error_max, features, errors)
+        columns = np.isin(self._normalizer.pixels, layout.pixels)
+        n_bad = np.count_nonzero(~chunk.usable[:, columns], axis=1).astype(np.int32)
+        return FeatureRows(start, len(paths), n_bad, chunk.failures, chunk.n_unnormalized, features, errors, unmeasured)
 
 
 def _is_out_of_reach(path, error):
@@ -123,33 +202,3 @@ def _is_out_of_reach(path, error):
     cause = error.__context__
     system = isinstance(cause, OSError) and cause.errno not in (None, errno.EACCES, errno.EPERM)
     return system or not os.path.exists(path)
-
-
-def _write_all(file, values):
-    """Write an array through an unbuffered file, which may take only part of it at a time."""
-    left = memoryview(values).cast("B")
-    while left:
-        left = left[file.write(left) :]
-
-
-def main():
-    """Serve a parent process by standard input and output, in lines of JSON.
-
-    The first line in is a job, each further one a chunk; the answer to a chunk is its record or an error. What anything
-    else prints here goes to standard error.
-    """
-    out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    normalizer = ChunkNormalizer(json.loads(sys.stdin.readline()))
-    for line in sys.stdin:
-        try:
-            answer = normalizer.normalize(*json.loads(line))
-        except BadInputError as error:
-            answer = {"error": str(error)}
-        out.write(ANSWER + json.dumps(answer) + "\n")
-        out.flush()
-    normalizer.close()
-
-
-if __name__ == "__main__":
-    main()

@@ -3,6 +3,7 @@
 import numpy as np
 
 from spfast.config import Config
+from spfast.data.spectra.bad_pixels import SpectrumFactors
 from spfast.data.spectra.continuum import (
     MIN_PIXELS_PER_COEFFICIENT,
     chebyshev_basis,
@@ -13,12 +14,14 @@ from spfast.data.spectra.continuum import (
 from spfast.errors import BadInputError
 from spfast.kernels.continuum import FEW_CONTINUUM_PIXELS, NOT_POSITIVE, OK, spectrum_row
 from spfast.model.apogee import CHIPS, N_GRID
+from spfast.model.layout import FeatureLayout
 
 __all__ = [
     "ERROR_DTYPE",
     "MAGNITUDE_COLUMNS",
     "PIXMASK_BAD",
     "SpectrumFeatures",
+    "feature_rows",
     "fill_features",
     "magnitude_columns",
     "magnitude_features",
@@ -221,6 +224,45 @@ def magnitude_features(stars, magnitudes=tuple(MAGNITUDE_COLUMNS)):
     return values, errors
 
 
+def feature_rows(
+    layout: FeatureLayout,
+    magnitudes: tuple[np.ndarray, np.ndarray],
+    spectra: tuple[np.ndarray, np.ndarray],
+    factors: SpectrumFactors | None,
+    error_max: float,
+    features: np.ndarray,
+    feature_errors: np.ndarray,
+) -> np.ndarray:
+    """Make the features of stars from their normalised spectra; magnitudes that they lack stay NaN.
+
+    Parameters
+    ----------
+    layout : FeatureLayout
+    magnitudes : tuple of float32 array, shape (n_stars, n_magnitudes) [mag]
+        And their errors, as `magnitude_features` returns them.
+    spectra : tuple of float32 array, shape (n_stars, 7451)
+        ln flux and its errors; changed where pixels are estimated.
+    factors : SpectrumFactors or None
+        What bad pixels are estimated from.
+    error_max : float
+        The largest error of a pixel that counts as measured.
+    features : float32 array, shape (n_stars, n_features)
+        Output.
+    feature_errors : float16 array, shape (n_stars, n_features)
+        Output.
+
+    Returns
+    -------
+    uint8 array, shape (n_stars, ceil(n_pixels / 8))
+        Bits of the pixels that were not measured.
+    """
+    bits = unmeasured_bits(layout, spectra[1], error_max)
+    if factors is not None:
+        factors.estimate(*spectra)
+    fill_features(layout, magnitudes, *spectra, features, feature_errors)
+    return bits
+
+
 def unmeasured_bits(layout, ln_flux_error, error_max):
     """Return bits of pixels that were not measured well enough, before they are estimated.
 
@@ -262,14 +304,14 @@ def rounded_errors(errors):
     return np.where(np.isinf(errors), errors, np.minimum(errors, largest)).astype(ERROR_DTYPE)
 
 
-def fill_features(layout, stars, ln_flux, ln_flux_error, features, feature_errors):
+def fill_features(layout, magnitudes, ln_flux, ln_flux_error, features, feature_errors):
     """Write the features ``[1, magnitudes, ln flux of the layout's pixels]`` (Hogg, Eilers & Rix 2019, Eq. 11).
 
     Parameters
     ----------
     layout : FeatureLayout
-    stars : astropy Table
-        The stars, with the columns of `MAGNITUDE_COLUMNS`.
+    magnitudes : tuple of float32 array, shape (n_stars, n_magnitudes) [mag]
+        And their errors, as `magnitude_features` returns them.
     ln_flux, ln_flux_error : float32 array, shape (n_stars, 7451)
         From `SpectrumFeatures`, with one column for each pixel on the chips.
     features : float32 array, shape (n_stars, n_features)
@@ -280,7 +322,6 @@ def fill_features(layout, stars, ln_flux, ln_flux_error, features, feature_error
     first = layout.n_unpenalized
     columns = np.searchsorted(chip_pixels(), layout.pixels)
     features[:, 0], feature_errors[:, 0] = 1.0, 0.0
-    features[:, 1:first], magnitude_errors = magnitude_features(stars, layout.magnitudes)
-    feature_errors[:, 1:first] = rounded_errors(magnitude_errors)
+    features[:, 1:first], feature_errors[:, 1:first] = magnitudes[0], rounded_errors(magnitudes[1])
     np.take(ln_flux, columns, axis=1, out=features[:, first:])
     feature_errors[:, first:] = rounded_errors(np.take(ln_flux_error, columns, axis=1))

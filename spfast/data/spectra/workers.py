@@ -1,42 +1,36 @@
-"""The long step of an ingest: several processes normalise all spectra, and a journal lets it go on after a stop."""
+"""The long step of an ingest: several processes make rows of features, and a journal lets it go on after a stop."""
 
 import contextlib
-import json
+import itertools
 import os
-import re
+import pickle
 import subprocess
 import sys
 import threading
 import time
-import zlib
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 import spfast
 from spfast.data.apogee import fits_library
-from spfast.data.spectra.chunk import ANSWER, LN_FLUX, LN_FLUX_ERROR, ChunkNormalizer
+from spfast.data.row_files import RowFiles
+from spfast.data.spectra.chunk import FeatureRows, RowMaker
 from spfast.data.spectra.continuum import chip_pixels
+from spfast.data.spectra.serve import READY
 from spfast.errors import BadInputError, SpfastError
-from spfast.files import RecordFile, put_on_disk, reserve, writing
+from spfast.files import RecordFile
 from spfast.progress import Progress
 
-__all__ = [
-    "Journal",
-    "NormalizedSpectra",
-    "normalize_spectra",
-    "normalizer_job",
-    "read_normalized",
-    "stream_normalized",
-]
+__all__ = ["Journal", "RowCounts", "row_job", "stream_rows", "write_rows"]
 
-#: Spectra in one chunk: 4 MB when normalised.
+#: Spectra in one chunk: 4 MB of rows.
 CHUNK = 64
 #: A process takes a second or two to start: with fewer chunks than this it is not worth it.
 _CHUNKS_PER_PROCESS = 24
-#: Bytes of a spectrum in a raw file.
-_ROW_BYTES = chip_pixels().size * 4
 #: Seconds after which finished chunks are forced to the disk and entered in the journal.
 _SYNC_INTERVAL = 10.0
 
@@ -47,12 +41,12 @@ class Journal:
     Parameters
     ----------
     work : Path
-        Folder of the raw files.
+        Folder of the journal.
 
     Attributes
     ----------
     records : list of dict
-        Of the chunks that `read` found whole, or of none after `begin`.
+        Of the chunks that `read` found from the first on, or of none after `begin`.
     """
 
     def __init__(self, work):
@@ -60,56 +54,44 @@ class Journal:
         self._file = RecordFile(self.work / "journal.jsonl")
 
     def read(self):
-        """Return the first record (dict or None) and the records of chunks (list of dict); none without the raw files.
+        """Return the first record (dict or None) and the records of chunks, from the first to one that is missing.
 
-        A record counts only if it is one of ours and its rows in the raw files have its checksums: the chunk of any
-        other is done again.
+        A record counts only if it is one of ours. Whether its rows are whole `write_rows` finds out.
         """
         head, *records = self._file.read() or [None]
         self.records = []
         if not _is_head(head):
             return None, []
-        raw = [self.work / name for name in (LN_FLUX, LN_FLUX_ERROR)]
-        if not all(path.is_file() and path.stat().st_size == head["n_bytes"] for path in raw):
-            return None, []
-        n_spectra = head["n_bytes"] // _ROW_BYTES
-        whole = {record["start"]: record for record in records if _is_record(record, n_spectra)}
-        self.records = [record for record in whole.values() if self._has_rows(record)]
+        found = {record["start"]: record for record in records if _is_record(record, head["n_spectra"])}
+        for start in range(0, head["n_spectra"], CHUNK):
+            if start not in found:
+                break
+            self.records.append(found[start])
         return head, self.records
 
-    def _has_rows(self, record):
-        """Whether the rows of a chunk are in the raw files as they were written."""
-        rows = read_normalized(self.work, record["start"], record["start"] + record["n"])
-        return [zlib.crc32(values) for values in rows] == record["checksums"]
-
     def begin(self, head, n_spectra):
-        """Start a build: make the raw files, then the journal."""
+        """Start a build."""
         self.work.mkdir(parents=True)
         self.records = []
-        n_bytes = n_spectra * _ROW_BYTES
-        for name in (LN_FLUX, LN_FLUX_ERROR):
-            reserve(self.work / name, n_bytes)
-        self._file.begin({**head, "n_bytes": n_bytes})
+        self._file.begin({**head, "n_spectra": n_spectra})
 
-    def add(self, records):
-        """Force the raw files to the disk, and only then record what is in them."""
-        if not records:
-            return
-        for name in (LN_FLUX, LN_FLUX_ERROR):
-            put_on_disk(self.work / name)
-        self._file.append(records)
+    def add(self, records, rows):
+        """Force the rows to the disk, and only then record what is in them."""
+        if records:
+            rows.put_on_disk()
+            self._file.append(records)
 
 
 def _is_head(head):
     """Whether a journal's first record is one that `Journal.begin` wrote for a build of ours."""
-    if not isinstance(head, dict) or not isinstance(head.get("fingerprint"), str) or not _is_count(head.get("n_bytes")):
+    if not isinstance(head, dict) or not isinstance(head.get("fingerprint"), str):
         return False
     pixels = head.get("continuum", [])
-    return isinstance(pixels, list) and all(map(_is_count, pixels)) and head["n_bytes"] % _ROW_BYTES == 0
+    return isinstance(pixels, list) and all(map(_is_count, pixels)) and _is_count(head.get("n_spectra"))
 
 
 def _is_record(record, n_spectra):
-    """Whether a record is a chunk's as `ChunkNormalizer` makes it: a right checksum of the line says no more."""
+    """Whether a record is a chunk's as `_record` makes it: a right checksum of the line says no more."""
     if not isinstance(record, dict) or not all(_is_count(record.get(key)) for key in ("start", "n", "n_unnormalized")):
         return False
     start, n, n_bad, failed = (record.get(key) for key in ("start", "n", "n_bad", "failed"))
@@ -117,14 +99,12 @@ def _is_record(record, n_spectra):
         start % CHUNK == 0
         and n == min(CHUNK, n_spectra - start)
         and record["n_unnormalized"] <= n
-        and isinstance(n_bad, list)
-        and len(n_bad) == n
-        and all(_is_count(count) and count <= chip_pixels().size for count in n_bad)
         and isinstance(failed, list)
         and all(_is_failure(entry, n) for entry in failed)
-        and isinstance(record.get("usable"), str)
-        and re.fullmatch(r"[0-9a-f]*", record["usable"]) is not None
-        and len(record["usable"]) == 2 * -(-chip_pixels().size // 8)
+        and isinstance(n_bad, list)
+        and len(n_bad) == n - len(dict(failed))
+        and all(_is_count(count) and count <= chip_pixels().size for count in n_bad)
+        and isinstance(record.get("checksums"), list)
     )
 
 
@@ -138,152 +118,149 @@ def _is_count(value):
     return type(value) is int and value >= 0
 
 
-class NormalizedSpectra:
-    """What the records of all chunks say about the normalised spectra.
+def _record(chunk, checksums):
+    """What the journal says of a chunk's rows (dict of plain values)."""
+    return {
+        "start": chunk.start,
+        "n": chunk.n,
+        "n_bad": chunk.n_bad.tolist(),
+        "n_unnormalized": chunk.n_unnormalized,
+        "failed": [[i, reason] for i, reason in chunk.failures.items()],
+        "checksums": checksums,
+    }
 
-    Parameters
-    ----------
-    records : list of dict
-    n_spectra : int
+
+class RowCounts:
+    """What the records of all chunks say about the spectra.
 
     Attributes
     ----------
     n_bad : int32 array, shape (n_spectra,)
-        Bad pixels of each.
+        Bad pixels of each, among the layout's.
     failures : dict of int to str
-        Why a spectrum could not be normalised.
-    usable : bool array, shape (7451,)
-        Pixels that are good in at least one spectrum.
+        Why a spectrum could not be used.
     n_unnormalized : int
         Spectra that were not near 1 in their files (apStar).
     """
 
-    def __init__(self, records, n_spectra):
-        n_pixels = chip_pixels().size
-        self.n_bad, self.failures = np.zeros(n_spectra, np.int32), {}
-        self.usable, self.n_unnormalized = np.zeros(n_pixels, bool), 0
-        for record in records:
-            start = record["start"]
-            self.n_bad[start : start + record["n"]] = record["n_bad"]
-            self.failures.update((start + i, reason) for i, reason in record["failed"])
-            bits = np.frombuffer(bytes.fromhex(record["usable"]), np.uint8)
-            self.usable |= np.unpackbits(bits, count=n_pixels).astype(bool)
-            self.n_unnormalized += record["n_unnormalized"]
+    def __init__(self, n_spectra):
+        self.n_bad, self.failures, self.n_unnormalized = np.zeros(n_spectra, np.int32), {}, 0
+
+    def add(self, record):
+        """Count a chunk."""
+        start, failed = record["start"], dict(record["failed"])
+        good = start + np.setdiff1d(np.arange(record["n"]), list(failed))
+        self.n_bad[good] = record["n_bad"]
+        self.failures.update((start + i, reason) for i, reason in failed.items())
+        self.n_unnormalized += record["n_unnormalized"]
 
 
-def read_normalized(work, start, stop):
-    """Read ln flux and its error of normalised spectra (two float32 arrays, shape (stop - start, 7451)).
-
-    They are read, not mapped, so that they do not stay in memory.
-    """
-    n_pixels = chip_pixels().size
-    where = {"dtype": np.float32, "count": (stop - start) * n_pixels, "offset": start * n_pixels * 4}
-    return [np.fromfile(Path(work) / name, **where).reshape(-1, n_pixels) for name in (LN_FLUX, LN_FLUX_ERROR)]
-
-
-def normalizer_job(spectra, work, continuum_pixels, config, counted=None):
-    """What `ChunkNormalizer` is told (dict of plain values).
+def row_job(spectra, continuum_pixels, config, layout, factors):
+    """What `RowMaker` is told (dict).
 
     Parameters
     ----------
     spectra : path-like
         Folder of the spectra.
-    work : path-like
-        Folder of the raw files.
     continuum_pixels : list of int
     config : Config
-    counted : sequence of int, optional
-        Grid indices of the pixels among which bad ones are counted; all by default.
+    layout : FeatureLayout
+    factors : SpectrumFactors or None
+        What bad pixels are estimated from.
     """
     return {
         "root": os.path.realpath(spectra),
-        "work": str(work),
         "continuum_pixels": continuum_pixels,
         "config": {name: config.to_dict()[name] for name in ("normalization", "features")},
         "library": fits_library(),
-        "counted": None if counted is None else [int(pixel) for pixel in counted],
+        "layout": layout,
+        "factors": factors,
+        "error_max": config.features.flux_error_max,
     }
 
 
-def normalize_spectra(job, paths, journal, threads, quiet):
-    """Normalise every spectrum that the journal does not have yet.
+def write_rows(
+    job: dict,
+    paths: list,
+    magnitudes: tuple[np.ndarray, np.ndarray],
+    journal: Journal,
+    rows: RowFiles,
+    threads: int,
+    quiet: bool,
+) -> RowCounts:
+    """Make the rows of every spectrum that the journal does not have yet, and write each once.
 
     Parameters
     ----------
     job : dict
-        As `ChunkNormalizer` takes it.
+        As `RowMaker` takes it.
     paths : list
         Spectra, as `spfast.data.sdss5.spectra_to_read` returns them, relative to the job's root.
+    magnitudes : tuple of float32 array, shape (n_spectra, n_magnitudes)
+        The stars' magnitudes and their errors.
     journal : Journal
         Read or begun.
+    rows : RowFiles
     threads : int
         Processes to use, at most. With 1, or with few spectra, this process does the work.
     quiet : bool
 
     Returns
     -------
-    results : NormalizedSpectra
+    RowCounts
     """
-    records = list(journal.records)
-    done = {record["start"] for record in records}
-    starts = [start for start in range(0, len(paths), CHUNK) if start not in done]
+    counts, first = RowCounts(len(paths)), 0
+    if journal.records:
+        with Progress("check rows of before", len(paths), quiet) as progress:
+            for record in journal.records:
+                good = first + np.setdiff1d(np.arange(record["n"]), list(dict(record["failed"])))
+                own = tuple(values[good] for values in magnitudes)
+                if not rows.take(good.size, record["checksums"], own):
+                    break
+                counts.add(record)
+                first += record["n"]
+                progress.advance(record["n"])
     fresh, last = [], time.monotonic()
     try:
-        with Progress("ingest", len(paths), quiet) as progress:
-            progress.advance(sum(record["n"] for record in records))
-            chunks = [(start, paths[start : start + CHUNK]) for start in starts]
-            for record in _serve(job, chunks, _processes(threads, len(chunks))):
+        with (
+            Progress("spectra", len(paths), quiet) as progress,
+            contextlib.closing(stream_rows(job, paths, magnitudes, threads, first)) as chunks,
+        ):
+            progress.advance(first)
+            for chunk in chunks:
+                record = _record(chunk, rows.append(chunk))
                 fresh.append(record)
-                records.append(record)
-                progress.advance(record["n"])
+                counts.add(record)
+                progress.advance(chunk.n)
                 if time.monotonic() - last > _SYNC_INTERVAL:
-                    journal.add(fresh)
+                    journal.add(fresh, rows)
                     fresh, last = [], time.monotonic()
     finally:
-        journal.add(fresh)
-    return NormalizedSpectra(records, len(paths))
+        journal.add(fresh, rows)
+    return counts
 
 
-def stream_normalized(job, paths, threads):
-    """Normalise every spectrum, and keep on the disk only those that are at work.
+def stream_rows(
+    job: dict, paths: list, magnitudes: tuple[np.ndarray, np.ndarray], threads: int, first: int = 0
+) -> Iterator[FeatureRows]:
+    """Make the rows of spectra, a chunk at a time and in their order; nothing is kept of them.
 
     Parameters
     ----------
-    job, paths, threads
-        As for `normalize_spectra`; the job's folder of raw files is empty.
-
-    Yields
-    ------
-    start : int
-        Of a chunk of spectra: where it begins in ``paths``. Chunks come as they are ready, in any order.
-    record : dict
-        As `ChunkNormalizer.normalize` returns it; its ``start`` is another.
-    ln_flux, ln_flux_error : float32 array, shape (n, 7451)
+    job, paths, magnitudes, threads
+        As for `write_rows`.
+    first : int
+        The spectrum to begin with.
 
     Raises
     ------
     BadInputError
-        If a file that was there is gone, or the raw files cannot be written.
+        If a file that was there is gone.
     """
-    threads = _processes(threads, -(-len(paths) // CHUNK))
-    # As many as `_serve` takes before it gives one back.
-    slots = {slot * CHUNK: None for slot in range(2 * threads + 1)}
-    work = Path(job["work"])
-    for name in (LN_FLUX, LN_FLUX_ERROR):
-        with writing(work / name):
-            reserve(work / name, len(slots) * CHUNK * _ROW_BYTES)
-
-    def chunks():
-        for start in range(0, len(paths), CHUNK):
-            slot = next(slot for slot, holds in slots.items() if holds is None)
-            slots[slot] = start
-            yield slot, paths[start : start + CHUNK]
-
-    for record in _serve(job, chunks(), threads):
-        slot = record["start"]
-        spectra = read_normalized(work, slot, slot + record["n"])
-        start, slots[slot] = slots[slot], None
-        yield start, record, *spectra
+    starts = range(first, len(paths), CHUNK)
+    parts = ((start, slice(start, start + CHUNK)) for start in starts)
+    chunks = ((start, paths[part], tuple(values[part] for values in magnitudes)) for start, part in parts)
+    yield from _serve(job, chunks, _processes(threads, len(starts)))
 
 
 def _processes(threads, n_chunks):
@@ -292,14 +269,11 @@ def _processes(threads, n_chunks):
 
 
 def _serve(job, chunks, threads):
-    """Yield the chunks' records as they come."""
+    """Yield the chunks' rows in order."""
     if threads <= 1:
-        normalizer = ChunkNormalizer(job)
-        try:
-            for start, paths in chunks:
-                yield normalizer.normalize(start, paths)
-        finally:
-            normalizer.close()
+        maker = RowMaker(job)
+        for chunk in chunks:
+            yield maker.make(*chunk)
         return
     stop = threading.Event()
     queue = iter(chunks)
@@ -313,18 +287,17 @@ def _serve(job, chunks, threads):
             workers.append(local.worker)
             if stop.is_set():  # meanwhile, and nobody else ends this one
                 return None
-        return local.worker.normalize(*chunk)
+        return local.worker.make(*chunk)
 
     pool = ThreadPoolExecutor(threads)
     try:
-        pending = {pool.submit(run, chunk) for _, chunk in zip(range(2 * threads), queue, strict=False)}
+        pending = deque(pool.submit(run, chunk) for chunk in itertools.islice(queue, 2 * threads))
         while pending:
-            ready, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in ready:
-                pending |= {pool.submit(run, chunk) for _, chunk in zip(range(1), queue, strict=False)}
-                yield future.result()
+            rows = pending.popleft().result()
+            pending.extend(pool.submit(run, chunk) for chunk in itertools.islice(queue, 1))
+            yield rows
     except BaseException:
-        # A chunk can take seconds. What it wrote is in no journal and will be written again.
+        # A chunk can take seconds. What it made is in no journal and will be made again.
         stop.set()
         for worker in workers:
             worker.kill()
@@ -337,7 +310,7 @@ def _serve(job, chunks, threads):
 
 
 class _Worker:
-    """A process of its own that runs `spfast.data.spectra.chunk`.
+    """A process of its own that runs `spfast.data.spectra.serve`.
 
     `multiprocessing` will not do. Children that it spawns run the caller's main script again, which breaks a script
     without a guard, or one that came by standard input; children that it forks inherit threads of numba and BLAS.
@@ -349,11 +322,9 @@ class _Worker:
         try:
             self._process = subprocess.Popen(
                 # -P: modules in the current folder, which may be a download, are not imported.
-                [sys.executable, "-P", "-m", "spfast.data.spectra.chunk"],
+                [sys.executable, "-P", "-m", "spfast.data.spectra.serve"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                text=True,
-                encoding="utf-8",
                 env={**os.environ, "PYTHONPATH": path},
                 start_new_session=True,  # Ctrl-C is for the parent; the worker ends when its input does
             )
@@ -361,23 +332,28 @@ class _Worker:
             raise BadInputError(
                 f"a worker process cannot be started ({error.strerror}); use one with --threads 1, it goes on from here"
             ) from None
+        self._is_ready = False
         self._send(job)
 
-    def normalize(self, start, paths):
-        self._send([start, paths])
-        line = self._process.stdout.readline()
-        while line and not line.startswith(ANSWER):  # what the site's own start-up files print
-            line = self._process.stdout.readline()
-        if not line:
-            raise self._ended(f" at spectrum {start}")
-        answer = json.loads(line.removeprefix(ANSWER))
-        if "error" in answer:
-            raise BadInputError(answer["error"])
+    def make(self, start, paths, magnitudes):
+        """As `RowMaker.make`."""
+        self._send((start, paths, magnitudes))
+        try:
+            while not self._is_ready:  # what the site's own start-up files print comes first
+                line = self._process.stdout.readline()
+                if not line:
+                    raise EOFError
+                self._is_ready = line.endswith(READY)
+            answer = pickle.load(self._process.stdout)
+        except (EOFError, pickle.UnpicklingError):
+            raise self._ended(f" at spectrum {start}") from None
+        if isinstance(answer, BadInputError):
+            raise answer
         return answer
 
     def _send(self, message):
         try:
-            self._process.stdin.write(json.dumps(message) + "\n")
+            pickle.dump(message, self._process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
             self._process.stdin.flush()
         except BrokenPipeError:
             raise self._ended() from None
