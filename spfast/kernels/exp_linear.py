@@ -4,16 +4,18 @@ A pass visits fixed segments of the matrix's rows. A segment belongs to one thre
 caller adds them in a fixed order, so the result does not depend on the number of threads. Several passes with other
 rows and coefficients share a read: each chunk of rows serves all of them while it is in the last cache.
 
-Eight rows are taken at a time: their dot products with the coefficients bring them into the second-level cache, from
-where the gradient reads them again. Dot products are float64 throughout (a float32 predictor would move the gradient by
-more than a solver's tolerance); the gradient is summed in the matrix's own type over 256 rows, then in float64. Columns
-whose gradient is large, the constant and the magnitudes, are summed in float64 from the start.
+Eight rows are taken at a time (`spfast.kernels.eight_rows`): their dot products with the coefficients bring them into
+the second-level cache, from where the gradient reads them again. Dot products are float64 throughout (a float32
+predictor would move the gradient by more than a solver's tolerance); the gradient is summed in the matrix's own type
+over 256 rows, then in float64. Columns whose gradient is large, the constant and the magnitudes, are summed in float64
+from the start.
 """
 
 import math
 
 import numpy as np
 
+from spfast.kernels.eight_rows import add_and_dot, dot_rows
 from spfast.kernels.jit import jit
 
 #: Segments of a prediction, which has no sums: more than the threads that share a memory bus.
@@ -37,38 +39,6 @@ def segment_bounds(n_rows: int, n_segments: int) -> np.ndarray:
     for s in range(n_segments + 1):
         bounds[s] = min(n_rows, 8 * ((blocks * s) // n_segments))
     return bounds
-
-
-@jit
-def _dot_block(design, r, coef, out):
-    """Write the dot products of eight rows with the coefficients to ``out`` (float64, shape (8,))."""
-    x0, x1, x2, x3 = design[r[0]], design[r[1]], design[r[2]], design[r[3]]
-    x4, x5, x6, x7 = design[r[4]], design[r[5]], design[r[6]], design[r[7]]
-    s0, s1, s2, s3, s4, s5, s6, s7 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for j in range(coef.size):
-        c = coef[j]
-        s0 += x0[j] * c
-        s1 += x1[j] * c
-        s2 += x2[j] * c
-        s3 += x3[j] * c
-        s4 += x4[j] * c
-        s5 += x5[j] * c
-        s6 += x6[j] * c
-        s7 += x7[j] * c
-    out[0], out[1], out[2], out[3], out[4], out[5], out[6], out[7] = s0, s1, s2, s3, s4, s5, s6, s7
-
-
-@jit
-def _add_block(design, r, factor, gradient):
-    """Add ``factor[k] * row k`` of eight rows to ``gradient`` (the matrix's own type)."""
-    x0, x1, x2, x3 = design[r[0]], design[r[1]], design[r[2]], design[r[3]]
-    x4, x5, x6, x7 = design[r[4]], design[r[5]], design[r[6]], design[r[7]]
-    f0, f1, f2, f3 = factor[0], factor[1], factor[2], factor[3]
-    f4, f5, f6, f7 = factor[4], factor[5], factor[6], factor[7]
-    for j in range(gradient.size):
-        gradient[j] += (f0 * x0[j] + f1 * x1[j] + f2 * x2[j] + f3 * x3[j]) + (
-            f4 * x4[j] + f5 * x5[j] + f6 * x6[j] + f7 * x7[j]
-        )
 
 
 @jit
@@ -107,7 +77,7 @@ def linear_predictor_segments(
             end = min(begin + 8, bounds[s + 1])
             _block_rows(rows, begin, end, r)
             for m in range(coefs.shape[0]):
-                _dot_block(design, r, coefs[m], dots)
+                dot_rows(design, r, coefs[m], dots)
                 eta[m, begin:end] = dots[: end - begin]
 
 
@@ -157,7 +127,8 @@ def value_gradient_segments(
         Written: the gradient of each segment.
     """
     n_passes, n_features = coefs.shape
-    r = np.empty(8, dtype=np.int64)
+    blocks = np.empty((3, 8), dtype=np.int64)
+    r = blocks[0]
     dots = np.empty(8)
     factor = np.empty(8, dtype=design.dtype)
     partial = np.zeros(n_features, dtype=design.dtype)
@@ -170,10 +141,15 @@ def value_gradient_segments(
             for m in range(n_passes):
                 gradient, coef = gradients[m, s], coefs[m]
                 unflushed = 0
-                for begin in range(begins[m, c], ends[m, c], 8):
-                    end = min(begin + 8, ends[m, c])
-                    _block_rows(rows, begin, end, r)
-                    _dot_block(design, r, coef, dots)
+                stop = ends[m, c]
+                if begins[m, c] < stop:
+                    _block_rows(rows, begins[m, c], stop, blocks[1])
+                    _block_rows(rows, begins[m, c] + 8, stop, blocks[2])
+                    dot_rows(design, blocks[1], coef, dots)
+                for begin in range(begins[m, c], stop, 8):
+                    end = min(begin + 8, stop)
+                    blocks[:2] = blocks[1:]
+                    _block_rows(rows, begin + 16, stop, blocks[2])
                     factor[:] = 0
                     for k in range(end - begin):
                         i = begin + k
@@ -189,9 +165,9 @@ def value_gradient_segments(
                             factor[k] = slope
                             for a in range(wide.size):
                                 wide_gradient[m, a] += slope * design[r[k], wide[a]]
-                    _add_block(design, r, factor, partial)
+                    add_and_dot(design, blocks, factor, partial, coef, dots)
                     unflushed += 8
-                    if unflushed >= _FLUSH_ROWS or end == ends[m, c]:
+                    if unflushed >= _FLUSH_ROWS or end == stop:
                         for j in range(n_features):
                             gradient[j] += partial[j]
                             partial[j] = 0
