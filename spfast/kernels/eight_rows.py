@@ -11,13 +11,13 @@ from numba.core import types
 from numba.extending import intrinsic, overload
 
 from spfast.kernels.jit import jit
-from spfast.kernels.vectors import WORD, Vectors, size_of, vector_bytes, zeros
+from spfast.kernels.vectors import VECTOR_BYTES, WORD, Vectors, size_of, zeros
 
 #: Rows of a block.
 N_ROWS = 8
 #: Columns of a turn of the loop, and how far ahead the memory is asked for them [columns]. Measured; twice, because
 #: processors drop requests while many wait: once alone leaves half of the gain.
-_STEP, _AHEAD = 32, (512, 256)
+_STEP, _AHEAD = 32, (768, 512)
 
 
 @jit
@@ -77,7 +77,7 @@ def _compiled_add_and_dot(design, blocks, factor, gradient, coef, dots):
 def _add_and_dot(typing_context, design, blocks, factor, gradient, coef, dots):
     def generate(context, builder, signature, arguments):
         arrays = [context.make_array(k)(context, builder, a) for k, a in zip(signature.args, arguments, strict=True)]
-        _Joined(context, builder, context.get_value_type(design.dtype), arrays).emit()
+        _Joined(builder, context.get_value_type(design.dtype), arrays).emit()
         return context.get_dummy_value()
 
     return types.void(design, blocks, factor, gradient, coef, dots), generate
@@ -86,13 +86,12 @@ def _add_and_dot(typing_context, design, blocks, factor, gradient, coef, dots):
 class _Joined:
     """Writes the joined loop over the columns; eight vectors of sums are carried through it."""
 
-    def __init__(self, context, builder, real, arrays):
+    def __init__(self, builder, real, arrays):
         design, blocks, factor, gradient, coef, dots = arrays
         self.builder, self.vectors, self.real = builder, Vectors(builder), real
-        width = vector_bytes(context)
-        self.narrow = ir.VectorType(real, width // size_of(real))
-        self.sums = ir.VectorType(ir.DoubleType(), width // 8)
-        self.loaded = ir.VectorType(real, width // 8)
+        self.narrow = ir.VectorType(real, VECTOR_BYTES // size_of(real))
+        self.sums = ir.VectorType(ir.DoubleType(), VECTOR_BYTES // 8)
+        self.loaded = ir.VectorType(real, VECTOR_BYTES // 8)
         stride = builder.extract_value(design.strides, 0)
         rows = [self.vectors.element(blocks.data, k, WORD) for k in range(3 * N_ROWS)]
         addresses = [self.vectors.address(design.data, builder.mul(row, stride)) for row in rows]

@@ -1,14 +1,15 @@
 """The heart of the Gram matrix: products of panels, with the sums in registers.
 
-A panel holds 24 columns of a block of rows, row after row without gaps. The product of two panels is made in pieces of
-4 x 24 sums: twelve vectors of eight lanes, which fit the registers of any machine that has 16. A row then costs three
-vector loads, four broadcasts and twelve fused multiply-adds, so that arithmetic is the limit and not a cache. Compilers
-do not find this in loops over numbers; the piece is therefore written in LLVM's own language.
+A panel holds 24 columns of a block of rows, row after row without gaps, or 32 where the processor has AVX-512. The
+product of two panels is made in pieces of 4 x 24 sums, twelve vectors of eight lanes, which fit 16 registers; with
+AVX-512 of 8 x 32 sums, sixteen vectors of sixteen lanes for 32 registers. A row then costs few loads for twelve or
+sixteen fused multiply-adds, so that arithmetic is the limit and not a cache. Compilers do not find this in loops over
+numbers; the piece is therefore written in LLVM's own language. Both sizes give the same bits.
 
-BLAS would do the same for fewer lines, and is no faster in a whole fit: 14,000 stars by 7,414 columns at penalty 30,
-one thread of an AMD EPYC, took 0.78 s of processor time with these panels and 0.77 s with ssyrk (AVX2 alone: 0.80 and
-0.80), a path of six penalties 2.9 s and 3.1 s. scipy's ssyrk keeps the interpreter lock, so that two folds side by side
-would wait for each other, and its bits depend on the BLAS build. ``docs/benchmarks.rst`` has more numbers.
+BLAS would do the same for fewer lines. Its ssyrk is as fast up to 816 columns and 8 to 10% faster for 2,000 and 4,000
+(one thread of an AMD EPYC 9004; N K^2 counted: 79, 93, 92, 93 Gflop/s here and 69, 94, 101, 101 there for 200, 816,
+2,000, 4,000 columns). scipy's ssyrk keeps the interpreter lock, so that two folds side by side would wait for each
+other, and its bits depend on the BLAS build. ``docs/benchmarks.rst`` has more numbers.
 """
 
 import numpy as np
@@ -17,14 +18,12 @@ from numba.core import types
 from numba.extending import intrinsic, overload
 
 from spfast.kernels.jit import jit
+from spfast.kernels.vectors import VECTOR_BYTES, WORD, Vectors, size_of, zeros
 
 #: Columns of a panel, and columns of the left panel in one piece.
-WIDTH, HEIGHT = 24, 4
-_LANES = 8
+WIDTH, HEIGHT = (32, 8) if VECTOR_BYTES == 64 else (24, 4)
 #: Panels of a tile in each direction: those on the left stay in the second-level cache while the others pass.
 _TILE = 8
-#: A multiplication and an addition may become one instruction.
-_FUSED = ("contract",)
 
 
 def panel_tiles(column_from: int, n: int) -> np.ndarray:
@@ -50,13 +49,13 @@ def add_panel_products(
     Parameters
     ----------
     first, last : int
-    panels : float32 or float64 array, C order, shape (n_panels, >= depth, 24)
+    panels : float32 or float64 array, C order, shape (n_panels, >= depth, WIDTH)
     depth : int
         Rows that take part, at least one.
     tiles : int64 array, shape (n_tiles, 4)
         From `panel_tiles`.
     sign : float of the panels' type
-    gram : array of the panels' type, shape (>= 24 n_panels, >= 24 n_panels)
+    gram : array of the panels' type, shape (>= WIDTH n_panels, >= WIDTH n_panels)
         Updated on and above the diagonal; some elements below it as well.
     """
     for t in range(first, last):
@@ -70,7 +69,7 @@ def add_panel_products(
 
 
 def _add_product(left, right, sign, out):
-    """``out += sign * left.T @ right`` for ``left`` of shape (depth, 4) and ``right`` of shape (depth, 24)."""
+    """``out += sign * left.T @ right`` for ``left`` of shape (depth, HEIGHT) and ``right`` of shape (depth, WIDTH)."""
     out += sign * (left.T @ right)
 
 
@@ -83,72 +82,44 @@ def _compiled_add_product(left, right, sign, out):
 def _add_in_registers(typing_context, left, right, sign, out):
     def generate(context, builder, signature, arguments):
         arrays = [context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 1, 3)]
-        _Piece(builder, context.get_value_type(left.dtype), arrays, arguments[2]).emit()
+        _emit_product(Vectors(builder), context.get_value_type(left.dtype), arrays, arguments[2])
         return context.get_dummy_value()
 
     return types.void(left, right, sign, out), generate
 
 
-class _Piece:
-    """Writes one loop over the rows, twelve vectors of sums carried through it, and their addition to ``out``."""
+def _emit_product(vectors, real, arrays, sign):
+    """Write a loop over the rows for as many of the left columns as there are registers for, and the next ones."""
+    at_once = HEIGHT * 4 // size_of(real)
+    for begin in range(0, HEIGHT, at_once):
+        _emit_piece(vectors, real, arrays, sign, range(begin, begin + at_once))
 
-    def __init__(self, builder, real, arrays, sign):
-        self.builder, self.real, self.sign = builder, real, sign
-        self.left, self.right, self.out = arrays
-        self.vector = ir.VectorType(real, _LANES)
-        self.alignment = 4 if isinstance(real, ir.FloatType) else 8
 
-    def emit(self):
-        builder, word = self.builder, ir.IntType(64)
-        zero, one = ir.Constant(word, 0), ir.Constant(word, 1)
-        depth = builder.extract_value(self.right.shape, 0)
-        before = builder.basic_block
-        loop, after = builder.append_basic_block("rows"), builder.append_basic_block("rows.end")
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        k = builder.phi(word)
-        sums = [[builder.phi(self.vector) for _ in range(0, WIDTH, _LANES)] for _ in range(HEIGHT)]
-        left, right = self._row(self.left, k), self._row(self.right, k)
-        vectors = [builder.load(self._lanes(right, v), align=self.alignment) for v in range(0, WIDTH, _LANES)]
-        raised = []
-        for a in range(HEIGHT):
-            number = self._broadcast(builder.load(self._element(left, a)))
-            raised.append([self._add(number, x, s) for x, s in zip(vectors, sums[a], strict=True)])
-        following = builder.add(k, one)
-        k.add_incoming(zero, before)
-        k.add_incoming(following, loop)
-        for phis, values in zip(sums, raised, strict=True):
-            for phi, value in zip(phis, values, strict=True):
-                phi.add_incoming(ir.Constant(self.vector, [0.0] * _LANES), before)
-                phi.add_incoming(value, loop)
-        builder.cbranch(builder.icmp_signed("<", following, depth), loop, after)
-        builder.position_at_end(after)
-        sign = self._broadcast(self.sign)
-        for a, values in enumerate(raised):
-            row = self._row(self.out, ir.Constant(word, a))
-            for v, value in enumerate(values):
-                place = self._lanes(row, v * _LANES)
-                old = builder.load(place, align=self.alignment)
-                builder.store(self._add(sign, value, old), place, align=self.alignment)
+def _emit_piece(vectors, real, arrays, sign, columns):
+    """Write one loop over the rows, the vectors of sums carried through it, and their addition to ``out``."""
+    left, right, out = arrays
+    builder, lanes = vectors.builder, VECTOR_BYTES // size_of(real)
+    vector = ir.VectorType(real, lanes)
+    places = [WORD(a * size_of(real)) for a in range(0, WIDTH, lanes)]
+    depth = builder.extract_value(right.shape, 0)
 
-    def _add(self, a, b, c):
-        return self.builder.fadd(self.builder.fmul(a, b, flags=_FUSED), c, flags=_FUSED)
+    def row(array, k):  # slices of a panel are not contiguous
+        return vectors.address(array.data, builder.mul(k, builder.extract_value(array.strides, 0)))
 
-    def _row(self, array, k):
-        """Address of a row, as bytes: slices of a panel are not contiguous."""
-        builder, byte = self.builder, ir.IntType(8)
-        start = builder.bitcast(array.data, byte.as_pointer())
-        offset = builder.mul(k, builder.extract_value(array.strides, 0))
-        return builder.bitcast(builder.gep(start, [offset], source_etype=byte), self.real.as_pointer())
+    def add_row(k, sums):
+        left_row, right_row = row(left, k), row(right, k)
+        loaded = [vectors.load(right_row, place, vector) for place in places]
+        new = []
+        for number, a in enumerate(columns):
+            factor = vectors.broadcast(vectors.element(left_row, a, real), lanes)
+            old = sums[number * len(places) : (number + 1) * len(places)]
+            new += [vectors.add_product(factor, x, total) for x, total in zip(loaded, old, strict=True)]
+        return new
 
-    def _element(self, row, j):
-        return self.builder.gep(row, [ir.Constant(ir.IntType(64), j)], source_etype=self.real)
-
-    def _lanes(self, row, j):
-        return self.builder.bitcast(self._element(row, j), self.vector.as_pointer())
-
-    def _broadcast(self, number):
-        index = ir.IntType(32)
-        empty = ir.Constant(self.vector, ir.Undefined)
-        first = self.builder.insert_element(empty, number, ir.Constant(index, 0))
-        return self.builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(index, _LANES), [0] * _LANES))
+    _, sums = vectors.loop(WORD(0), depth, 1, [zeros(vector)] * (len(columns) * len(places)), add_row)
+    factor = vectors.broadcast(sign, lanes)
+    for number, a in enumerate(columns):
+        out_row = row(out, WORD(a))
+        for place, total in zip(places, sums[number * len(places) :], strict=False):
+            old = vectors.load(out_row, place, vector)
+            vectors.store(out_row, place, vectors.add_product(factor, total, old))

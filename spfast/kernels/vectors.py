@@ -2,23 +2,31 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from llvmlite import ir
-from numba.core import cgutils
+from numba.core import cgutils, config, types
+from numba.core.codegen import get_host_cpu_features
+from numba.extending import intrinsic, overload
 
-__all__ = ["WORD", "Vectors", "size_of", "vector_bytes", "zeros"]
+__all__ = ["VECTOR_BYTES", "WORD", "Vectors", "ask_for", "size_of", "zeros"]
 
 WORD, _BYTE, _INDEX = ir.IntType(64), ir.IntType(8), ir.IntType(32)
-#: Sums may be re-ordered, and a multiplication and an addition may become one instruction.
-_LIBERTIES = ("reassoc", "contract", "nsz")
+#: A multiplication and an addition may become one instruction; sums stay in the order in which they are written.
+_FUSED = ("contract",)
 #: Into the second-level cache: the first is too small for what is asked for ahead.
 _LOCALITY = 2
 #: Bytes of a line of the caches.
 _LINE = 64
 
 
-def vector_bytes(context) -> int:
+def _vector_bytes() -> int:
     """Bytes of the widest vectors of the processor that numba compiles for."""
-    return 64 if "+avx512f" in context.codegen().magic_tuple()[2] else 32
+    features = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
+    return 64 if "+avx512f" in features.split(",") else 32
+
+
+#: Of the machine; the same for all kernels of a process.
+VECTOR_BYTES = _vector_bytes()
 
 
 class Vectors:
@@ -77,14 +85,14 @@ class Vectors:
 
     def add_product(self, a, b, c):
         """Return ``a * b + c``."""
-        return self.builder.fadd(self.builder.fmul(a, b, flags=_LIBERTIES), c, flags=_LIBERTIES)
+        return self.builder.fadd(self.builder.fmul(a, b, flags=_FUSED), c, flags=_FUSED)
 
     def total(self, vector):
-        """Return the sum of a vector's numbers."""
+        """Return the sum of a vector's numbers, in pairs."""
         kind = vector.type.element
         name = f"vector.reduce.fadd.v{vector.type.count}{_name(kind)}"
         function = self._declare(f"llvm.{name}", kind, [kind, vector.type])
-        return self.builder.call(function, [kind(0.0), vector], fastmath=_LIBERTIES)
+        return self.builder.call(function, [kind(0.0), vector], fastmath=("reassoc",))
 
     def prefetch(self, base, offset, size: int):
         """Ask for the lines of the next ``size`` bytes."""
@@ -143,3 +151,24 @@ def zeros(vector):
 
 def _name(kind):
     return {"float": "f32", "double": "f64"}[str(kind)]
+
+
+def ask_for(design: np.ndarray, i: int, j: int) -> None:
+    """Ask the memory for the line that an element of a matrix is in."""
+
+
+@overload(ask_for)
+def _compiled_ask_for(design, i, j):
+    return lambda design, i, j: _ask_for(design, i, j)
+
+
+@intrinsic
+def _ask_for(typing_context, design, i, j):
+    def generate(context, builder, signature, arguments):
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        strides = (builder.extract_value(array.strides, k) for k in range(2))
+        offsets = [builder.mul(index, stride) for index, stride in zip(arguments[1:], strides, strict=True)]
+        Vectors(builder).prefetch(array.data, builder.add(*offsets), _LINE)
+        return context.get_dummy_value()
+
+    return types.void(design, types.int64, types.int64), generate

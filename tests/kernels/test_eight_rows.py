@@ -12,7 +12,7 @@ def compiled(design, blocks, factor, gradient, coef, dots):
     add_and_dot(design, blocks, factor, gradient, coef, dots)
 
 
-WIDTHS = [1, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 511, 512, 513, 543, 544, 545, 1100]
+WIDTHS = [1, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 767, 768, 769, 799, 800, 801, 1600]
 
 
 def some_rows(n_features, dtype):

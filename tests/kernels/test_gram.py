@@ -13,17 +13,17 @@ from spfast.kernels.panels import WIDTH
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_block_has_half_a_million_numbers_and_256_to_2048_rows(dtype):
     # Half a million numbers at most, between 256 and 2048 rows, and never more rows than there are.
-    for n_columns, n_rows, shape in (
-        (1, 10, (1, 10, 24)),
-        (24, 9000, (1, 2048, 24)),
-        (25, 9000, (2, 2048, 24)),
-        (480, 9000, (20, 1092, 24)),
-        (7400, 9000, (309, 256, 24)),
-        (7400, 255, (309, 255, 24)),
-        (30, 0, (2, 1, 24)),
+    for n_columns, n_rows, depth in (
+        (1, 10, 10),
+        (WIDTH, 9000, 2048),
+        (WIDTH + 1, 9000, 2048),
+        (480, 9000, 1092),
+        (7400, 9000, 256),
+        (7400, 255, 255),
+        (30, 0, 1),
     ):
         block = gram.new_block(n_columns, n_rows, dtype)
-        assert (block.shape, block.dtype) == (shape, dtype)
+        assert (block.shape, block.dtype) == ((-(-n_columns // WIDTH), depth, WIDTH), dtype)
         assert not block.any()
 
 

@@ -10,7 +10,14 @@ from spfast.kernels import panels
 @pytest.mark.parametrize("sign", [1, -1])
 def test_panel_products_cover_the_upper_triangle_once(dtype, sign):
     rng = np.random.default_rng(0)
-    for n, old, depth in ((1, 0, 1), (24, 0, 3), (25, 0, 7), (210, 0, 300), (210, 130, 40), (500, 499, 5)):
+    for n, old, depth in (
+        (1, 0, 1),
+        (panels.WIDTH, 0, 3),
+        (panels.WIDTH + 1, 0, 7),
+        (210, 0, 300),
+        (210, 130, 40),
+        (500, 499, 5),
+    ):
         n_panels = -(-n // panels.WIDTH)
         block = np.zeros((n_panels, depth + 2, panels.WIDTH), dtype=dtype)
         matrix = rng.integers(-8, 9, (depth, n)).astype(dtype)  # small whole numbers: sums are exact in any order
