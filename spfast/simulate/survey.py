@@ -241,11 +241,10 @@ def _usable_pixels(stars, spectrograph, continuum, seed, config):
 
 def _star_table(stars, config, with_dr3=False):
     """Return the survey's star table, made from the simulator's columns."""
-    table = Table()
-    for name in ("APOGEE_ID", "source_id", "ra", "dec", "glon", "glat", "FIELD", "pmra", "pmdec", "parallax"):
-        table[name] = stars[name]
+    names = ("APOGEE_ID", "source_id", "ra", "dec", "glon", "glat", "FIELD", "pmra", "pmdec", "parallax")
+    table = {name: stars[name] for name in names}
     teff, logg, fe_h = measured_labels(stars)
-    n = len(table)
+    n = teff.size
     table["TELESCOPE"] = stars["telescope"]
     table["SNR"], table["TEFF"], table["LOGG"], table["FE_H"] = stars["snr"], teff, logg, fe_h
     table["ALPHA_M"], table["VHELIO_AVG"] = stars["alpha_fe"], stars["radial_velocity"]
@@ -266,5 +265,6 @@ def _star_table(stars, config, with_dr3=False):
         table[name] = stars[name]
     for name, column in DR3_NAMES.items() if with_dr3 else ():
         table[name] = stars[column]
+    table = Table(table, copy=False)
     table["training_set"] = training_set(table, config)
     return table
