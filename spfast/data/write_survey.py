@@ -22,7 +22,6 @@ from spfast.data.survey import ARRAYS, FILES, OPTIONAL_FILES, SCHEMA, check_uniq
 from spfast.errors import BadInputError
 from spfast.files import BLANK_SEAL, check_guard, file_sha256, put_on_disk, reserve, seal, writing
 from spfast.model.band_regression import BandRegression
-from spfast.progress import Progress
 
 __all__ = ["SurveyWriter", "clear_partial", "clear_work", "package_versions", "partial_path"]
 
@@ -172,10 +171,9 @@ class SurveyWriter:
         rejected = conform_rejected(rejected)
         rejected_path = self.partial / "rejected.ecsv"
         rejected.write(rejected_path, format="ascii.ecsv", overwrite=True)
+        hashes = {name: file_sha256(self.partial / name) for name in (*(f"{a}.npy" for a in ARRAYS), "stars.fits")}
         optional = [name for name in OPTIONAL_FILES if (self.partial / name).exists()]
-        names = [*(f"{name}.npy" for name in ARRAYS), "stars.fits"]
-        all_hashes = _hashes(self.partial, [*names, *optional], quiet)
-        hashes, more = ({name: all_hashes[name] for name in some} for some in (names, optional))
+        more = {name: file_sha256(self.partial / name) for name in optional}
         info = {
             "schema": SCHEMA,
             "n_stars": shape[0],
@@ -222,13 +220,6 @@ class SurveyWriter:
         if error.any():
             self.features[:, inside], self.feature_errors[:, inside] = magnitudes, rounded_errors(errors)
         return error, bands
-
-
-def _hashes(folder, names, quiet):
-    """The sha256 of files by their names (dict of str); a survey of a million stars is read in a minute."""
-    paths = [folder / name for name in names]
-    with Progress("hash", sum(path.stat().st_size for path in paths), quiet) as progress:
-        return {path.name: file_sha256(path, progress.advance) for path in paths}
 
 
 def clear_work(path):
