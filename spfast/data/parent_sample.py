@@ -88,6 +88,7 @@ def parent_sample(allstar, spectra, gaia, wise, config, can_estimate=False, quie
         stars = _find_by_sdss_id(stars, flow, spectra, files)
     else:
         stars = _find_by_name(stars, flow, spectra, files, quiet)
+    del files  # names of all files: of a million stars 200 MB
     with Progress("match and cut", 1, quiet) as progress:
         stars = cut_apogee(_one_row_a_star(stars, flow), flow, config)
         if has_gaia:
@@ -96,6 +97,7 @@ def parent_sample(allstar, spectra, gaia, wise, config, can_estimate=False, quie
         else:
             one_key = unmatched(allstar_ids, gaia_table["key"])
             stars = _match_gaia(stars, flow, gaia_table, config)
+            del gaia_table
         stars = cut_photometry(stars, flow, config, can_estimate)
         progress.advance()
     emptied = flow.emptied_by()
