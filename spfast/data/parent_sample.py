@@ -88,6 +88,7 @@ def parent_sample(allstar, spectra, gaia, wise, config, can_estimate=False, quie
         stars = _find_by_sdss_id(stars, flow, spectra, files)
     else:
         stars = _find_by_name(stars, flow, spectra, files, quiet)
+    del files  # names of all files: of a million stars 200 MB
     with Progress("match and cut", 1, quiet) as progress:
         stars = cut_apogee(_one_row_a_star(stars, flow), flow, config)
         if has_gaia:
@@ -96,6 +97,7 @@ def parent_sample(allstar, spectra, gaia, wise, config, can_estimate=False, quie
         else:
             one_key = unmatched(allstar_ids, gaia_table["key"])
             stars = _match_gaia(stars, flow, gaia_table, config)
+            del gaia_table
         stars = cut_photometry(stars, flow, config, can_estimate)
         progress.advance()
     emptied = flow.emptied_by()
@@ -131,16 +133,26 @@ def _find_by_name(stars, flow, spectra, files, quiet):
     """Keep the rows that have a spectrum file, found by the name in allStar's FILE or by the star's."""
     places = [name for name in ("TELESCOPE", "FIELD", "LOCATION_ID") if name in stars.colnames]
     named = stars["FILE"] if "FILE" in stars.colnames else np.full(len(stars), "")
-    rows = zip(stars["APOGEE_ID"], named, *(stars[name] for name in places), strict=True)
-    rows = [(str(star), str(file), tuple(map(str, where))) for star, file, *where in rows]
-    paths = [files.find(star, file, where) for star, file, where in shown(rows, "find spectra", quiet)]
-    own = rows_with_own_file(paths, [where for _, _, where in rows])
-    _warn_of_releases(rows, np.where(own, paths, ""))
-    stars["FILE"] = np.where(own, paths, "").astype("U")
+    # A million rows have few places: each is kept once. Their other texts are made when they are needed.
+    kept = {}
+    where = [kept.setdefault(own, own) for own in _texts(stars, places)]
+    rows = shown(range(len(stars)), "find spectra", quiet)
+    paths = [files.find(str(stars["APOGEE_ID"][row]), str(named[row]), where[row]) for row in rows]
+    own = rows_with_own_file(paths, where)
+    paths = np.where(own, paths, "").astype("U")
+    _warn_of_releases(named, paths)
+    stars["FILE"] = paths
     stars.remove_columns([name for name in ("LOCATION_ID",) if name in places])
     found = flow.apply("spectrum file", stars["FILE"] != "", _why_no_file(spectra, files, stars["APOGEE_ID"], named))
     _check_some_found(found, spectra, files)
     return stars[found]
+
+
+def _texts(stars, names):
+    """Yield columns of each row as texts (tuple of str)."""
+    columns = [stars[name] for name in names]
+    for row in range(len(stars)):
+        yield tuple(str(column[row]) for column in columns)
 
 
 def _find_by_sdss_id(stars, flow, spectra, files):
@@ -305,18 +317,20 @@ def _check_some_found(found, spectra, files):
         )
 
 
-def _warn_of_releases(rows, paths):
+def _warn_of_releases(named, paths):
     """Warn of spectra of another release than the one that allStar names."""
-    pairs = [(file, path) for (_, file, _), path in zip(rows, paths, strict=True) if path and file]
-    releases = [
-        (release_of(posixpath.basename(file)), release_of(os.path.basename(path)), path) for file, path in pairs
-    ]
-    other = [(named, found, path) for named, found, path in releases if named and found and named != found]
+    n_named, other = 0, []
+    for file, path in zip(named, paths, strict=True):
+        if path and file:
+            n_named += 1
+            told, found = release_of(posixpath.basename(str(file))), release_of(os.path.basename(path))
+            if told and found and told != found:
+                other.append((told, found, path))
     if other:
-        named, found, path = other[0]
+        told, found, path = other[0]
         warnings.warn(
-            f"{len(other):,} of {len(pairs):,} spectra are not of the release that allStar's FILE names (the first: "
-            f"{path} is of {found}, allStar of {named}); give the allStar table and the spectra of one release",
+            f"{len(other):,} of {n_named:,} spectra are not of the release that allStar's FILE names (the first: "
+            f"{path} is of {found}, allStar of {told}); give the allStar table and the spectra of one release",
             SpfastWarning,
             stacklevel=3,
         )
