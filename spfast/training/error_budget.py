@@ -40,6 +40,8 @@ _OUTLIER_WIDTH = 5.0
 #: the four coefficients of the offset, and ln of the features' inflation.
 _START = (0.0, logit(0.005), *[np.log(0.08**2 / 3.0)] * 3, 0.0, 0.0, 0.0, 0.0, 0.0)
 _BOUNDS = ((-1.0, 1.5), (-12.0, -1.5), *[(-16.0, 1.0)] * 3, *[(-0.5, 0.5)] * 4, (-0.7, 1.0))
+#: Relative decrease of minus ln likelihood at which the search ends: with more, rounding decides the last per cent.
+_SMALL_DECREASE = 1e-13
 #: k and s with which the share of the coefficients' errors is first looked up, and how often both are found in turn.
 _FIRST, _ROUNDS = (1.0, 0.1), 2
 #: Training stars between these quantiles tell where an offset is followed to.
@@ -263,7 +265,7 @@ def fit_misfit(
         )
         return mixture.minus_ln_likelihood(residual, variance), gradient
 
-    options = {"maxiter": 500}
+    options = {"maxiter": 500, "ftol": _SMALL_DECREASE}
     found = minimize(minus_ln_likelihood, _START, jac=True, method="L-BFGS-B", bounds=_BOUNDS, options=options).x
     return Misfit(
         float(np.exp(found[0])), np.exp(found[2:5]), float(expit(found[1])), found[5:9], float(np.exp(found[9]))
