@@ -60,7 +60,7 @@ class ErrorBudget:
     outlier_share : float
         Share of the held-out stars in a component five times as wide.
     n_held_out : int
-        Stars it was measured on.
+        Stars it was measured on: the training stars, or a sample of them.
     columns : int64 array, shape (n_columns,)
         Features that have a coefficient.
     factor : float64 array, shape (n_columns, rank)

@@ -166,13 +166,14 @@ class CoordinateLayout:
         first, after = self.n_unpenalized, self.n_unpenalized + self.rank
         gradient = np.repeat(coef[None, first:after], len(coordinates), axis=0)
         some = np.asarray(coordinates[:, : self.n_products], dtype=np.float64)
-        powers, slopes = _hermite(some), _hermite_slopes(some)
+        # One coordinate of all stars after the other, as they are used.
+        powers, slopes = ([np.ascontiguousarray(one.T) for one in of(some)] for of in (_hermite, _hermite_slopes))
         for column, product in enumerate(self.products, start=after):
             if coef[column] == 0.0:
                 continue
             for k in set(product):
-                others = [powers[product.count(m)][:, m] for m in set(product) - {k}]
-                gradient[:, k] += coef[column] * np.prod([slopes[product.count(k)][:, k], *others], axis=0)
+                others = [powers[product.count(m)][m] for m in set(product) - {k}]
+                gradient[:, k] += coef[column] * math.prod([slopes[product.count(k)][k], *others])
         return gradient
 
     def to_dict(self) -> dict:

@@ -53,15 +53,19 @@ class CoefficientErrors:
         weights = self._weights()
         n = self.columns.size
         curvature, self._response = np.zeros((n, n)), np.zeros(n)
+        # Where the weights of the fit are Gaia's, its noise gives the curvature itself.
         self._noise = {source: np.zeros((n, n)) for source in weights["noise"]}
+        if np.array_equal(stars.fit_error[stars.rows], stars.gaia_error[stars.rows]):
+            self._noise["gaia"] = curvature
         for block, part in self._blocks(stars.rows):
             _add_gram(curvature, part, weights["curvature"][block])
             self._response += weights["slope"][block] @ part
-            for source, values in weights["noise"].items():
-                _add_gram(self._noise[source], part, values[block])
+            for source, noise in self._noise.items():
+                if noise is not curvature:
+                    _add_gram(noise, part, weights["noise"][source][block])
         diagonal = np.diag(curvature)
         self._scale = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
-        curvature /= np.outer(self._scale, self._scale)
+        curvature = curvature / np.outer(self._scale, self._scale)
         curvature[np.diag_indices(n)] += _RIDGE
         self._inverse = inverse(curvature)
         # Both sums are larger for all the stars that the model saw: H^-1 M H^-1 once smaller.

@@ -69,31 +69,26 @@ def choose_columns(
     most, scores, coefs = inputs.layout.rank, {}, np.zeros((len(splits), inputs.layout.n_features))
     n_stars, penalty = min(split.train.size for split in splits) / share, settings.penalty * share
 
-    def scored(candidates):
-        candidates = _affordable(candidates, inputs, n_stars)
-        new = [one for one in candidates if one not in scores] if len(candidates) > 1 else []
-        with stage(len(new) * len(splits)) as going_on:
-            for candidate in new:
-                at = inputs.layout.within(*candidate)
-                some = stars.with_columns(inputs.layout.smaller(*candidate), at)
-                scores[candidate], coefs[:, at] = _score(
-                    some, splits, penalty, zero_point, coefs[:, at], going_on.advance
-                )
-        return candidates
+    def score(candidate):
+        if candidate not in scores:
+            at = inputs.layout.within(*candidate)
+            some = stars.with_columns(inputs.layout.smaller(*candidate), at)
+            with stage(len(splits)) as going_on:
+                scores[candidate], coefs[:, at] = _score(some, splits, penalty, zero_point, coefs[:, at], going_on)
+        return scores[candidate]
 
     rank = min(settings.rank, most) if settings.rank else most
     products = _PRODUCTS if settings.products < 0 else (settings.products,)
-    candidates = scored([(rank, n) for n in sorted({min(n, inputs.layout.n_products, rank) for n in products})])
-    fewest = candidates[0]
-    chosen = _largest(candidates, fewest, scores)
+    candidates = sorted({(rank, min(n, inputs.layout.n_products, rank)) for n in products})
+    fewest, *others = _affordable(candidates, inputs, n_stars)
+    reference = score(fewest) if others else None
+    # From the largest: the first that will do is the choice.
+    chosen = next((one for one in others[::-1] if not score(one).is_worse_than(reference)), fewest)
     if not settings.rank:
         n_broad = inputs.low_rank.n_broad
-        ranks = sorted({n_broad + round(share * (most - n_broad)) for share in _SHARES})
-        candidates = scored([(n, min(chosen[1], n)) for n in ranks])
-        if len(candidates) > 1:
-            chosen = _largest(candidates, min(candidates, key=lambda c: scores[c].mean), scores)
-        else:
-            chosen = candidates[0]
+        ranks = {n_broad + round(part * (most - n_broad)) for part in _SHARES}
+        candidates = _affordable(sorted((n, min(chosen[1], n)) for n in ranks), inputs, n_stars)
+        chosen = _best_rank(candidates[::-1], score) if len(candidates) > 1 else candidates[0]
     text = f"{chosen[0]} of {most} coordinates, products of {chosen[1]}"
     if chosen in scores:
         text += f", by stars held out: minus ln likelihood {scores[chosen].mean:.6g}"
@@ -107,18 +102,25 @@ class _Score(NamedTuple):
     mean: float
     of_folds: np.ndarray
 
-
-def _largest(candidates, reference, scores):
-    """The last of the candidates with which stars held out fare no worse than with the reference, within its error."""
-    if len(candidates) == 1:
-        return candidates[0]
-
-    def is_as_good(candidate):
-        difference = scores[candidate].of_folds - scores[reference].of_folds
+    def is_worse_than(self, other: "_Score") -> bool:
+        """Whether stars held out fare worse by more than the error of the difference."""
+        difference = self.of_folds - other.of_folds
         error = difference.std(ddof=1) / np.sqrt(difference.size)
-        return scores[candidate].mean <= scores[reference].mean + _CLEAR * error
+        return bool(self.mean > other.mean + _CLEAR * error)
 
-    return [candidate for candidate in candidates if is_as_good(candidate)][-1]
+
+def _best_rank(candidates, score):
+    """The largest rank that is not clearly worse than the best.
+
+    They are tried from the largest, until one is clearly worse than the best so far: smaller ones are worse still.
+    """
+    tried, best = [], score(candidates[0])
+    for candidate in candidates:
+        if score(candidate).is_worse_than(best):
+            break
+        tried.append(candidate)
+        best = min(best, score(candidate), key=lambda one: one.mean)
+    return next(candidate for candidate in tried if not score(candidate).is_worse_than(best))
 
 
 def _affordable(candidates, inputs, n_stars):
@@ -127,7 +129,7 @@ def _affordable(candidates, inputs, n_stars):
     return enough or candidates[:1]
 
 
-def _score(stars, splits, penalty, zero_point, starts, done):
+def _score(stars, splits, penalty, zero_point, starts, stage):
     """How well stars held out are predicted with these columns, and the coefficients (shape (n_splits, n_columns)).
 
     Each fit starts from that of the same stars with other columns; the first of all from the photometry, and those of
@@ -137,7 +139,7 @@ def _score(stars, splits, penalty, zero_point, starts, done):
     def fit(split, start, threads):
         own = stars.with_threads(threads)
         model = own.fit_part(penalty, zero_point, split.train, start if start.any() else None)
-        done()
+        stage.advance()
         return score_held_out(own, split, model), model.coef
 
     first = fit(splits[0], starts[0], stars.threads)

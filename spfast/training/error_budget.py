@@ -40,6 +40,8 @@ _OUTLIER_WIDTH = 5.0
 #: the four coefficients of the offset, and ln of the features' inflation.
 _START = (0.0, logit(0.005), *[np.log(0.08**2 / 3.0)] * 3, 0.0, 0.0, 0.0, 0.0, 0.0)
 _BOUNDS = ((-1.0, 1.5), (-12.0, -1.5), *[(-16.0, 1.0)] * 3, *[(-0.5, 0.5)] * 4, (-0.7, 1.0))
+#: Relative decrease of minus ln likelihood at which the search ends: with more, rounding decides the last per cent.
+_SMALL_DECREASE = 1e-13
 #: k and s with which the share of the coefficients' errors is first looked up, and how often both are found in turn.
 _FIRST, _ROUNDS = (1.0, 0.1), 2
 #: Training stars between these quantiles tell where an offset is followed to.
@@ -234,22 +236,33 @@ def fit_misfit(
     >>> round(found.gaia_inflation, 1), round(float(found.variance.sum() ** 0.5), 2)
     (1.2, 0.1)
     """
-    u, w = unlikeness.T
-    from_features = ln_error**2
+    growing, from_features = np.vstack([np.ones(len(unlikeness)), unlikeness.T]), ln_error**2
 
     def minus_ln_likelihood(parameters):
+        """The sum over stars and its gradient."""
         raise_if_stopped()
-        k2, share = np.exp(2.0 * parameters[0]), expit(parameters[1])
-        same, with_u, with_w = np.exp(parameters[2:5])
+        k2, mixture = np.exp(2.0 * parameters[0]), Mixture(expit(parameters[1]), outlier_width, 0.0)
+        parts, features = np.exp(parameters[2:5]), np.exp(2.0 * parameters[9]) * from_features
         predicted = np.exp(ln_parallax - basis @ parameters[5:9])
-        coefficients = k2 * terms["gaia"] + terms["features"] + (same + with_u + with_w) * terms["intrinsic"]
-        of_ln = (
-            from_features * np.exp(2.0 * parameters[9]) + np.maximum(coefficients, 0.0) + same + with_u * u + with_w * w
+        coefficients = k2 * terms["gaia"] + terms["features"] + parts.sum() * terms["intrinsic"]
+        counts = coefficients > 0.0  # the noise of features, taken off, can make it negative
+        of_ln = features + np.where(counts, coefficients, 0.0) + parts @ growing
+        residual, variance = parallax - predicted, k2 * gaia_error**2 + predicted**2 * of_ln
+        by_residual, by_variance, by_share = mixture.slopes(residual, variance)
+        by_of_ln = by_variance * predicted**2
+        of_coefficients = np.where(counts, by_of_ln, 0.0)
+        gradient = np.concatenate(
+            [
+                [2.0 * k2 * (by_variance @ gaia_error**2 + of_coefficients @ terms["gaia"]), by_share.sum()],
+                parts * (growing @ by_of_ln + of_coefficients @ terms["intrinsic"]),
+                (by_residual * predicted - 2.0 * by_of_ln * of_ln) @ basis,
+                [2.0 * by_of_ln @ features],
+            ]
         )
-        variance = k2 * gaia_error**2 + predicted**2 * of_ln
-        return Mixture(share, outlier_width, 0.0).minus_ln_likelihood(parallax - predicted, variance)
+        return mixture.minus_ln_likelihood(residual, variance), gradient
 
-    found = minimize(minus_ln_likelihood, _START, method="L-BFGS-B", bounds=_BOUNDS, options={"maxiter": 500}).x
+    options = {"maxiter": 500, "ftol": _SMALL_DECREASE}
+    found = minimize(minus_ln_likelihood, _START, jac=True, method="L-BFGS-B", bounds=_BOUNDS, options=options).x
     return Misfit(
         float(np.exp(found[0])), np.exp(found[2:5]), float(expit(found[1])), found[5:9], float(np.exp(found[9]))
     )
