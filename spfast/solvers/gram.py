@@ -76,6 +76,10 @@ class WorkingGram:
         finally:
             self._store[diagonal, diagonal] = before
 
+    def count_reads_for(self, objective) -> None:
+        """Count reads with an objective of the same rows from now on: several minimisations share the Gram."""
+        self._objective = objective
+
     def reset(self, weights: np.ndarray, columns: np.ndarray) -> None:
         """Start again with other weights and columns."""
         self.weights = weights
@@ -159,7 +163,7 @@ class WorkingGram:
                     block,
                 )
                 objective.team.run(add_panel_products, len(tiles), block, depth, tiles, self._dtype.type(sign), raw)
-        objective.n_passes += 1
+        objective.n_passes += np.count_nonzero(self.weights) / self.weights.size
         return raw
 
     def _grow(self, n):
