@@ -52,7 +52,8 @@ def fit(
         Of every row of ``features``; negative parallaxes belong in. An infinite error switches a star off. The unit of
         a Quantity or a column is honoured; numbers without one are in mas.
     penalty : float
-        lambda, not scaled by the number of stars or of columns.
+        lambda, not scaled by the number of stars or of columns. Chi-squared is a sum over stars, so that the same
+        lambda is a weaker penalty for more of them; what stays the same is lambda divided by their number.
     penalized : bool array, shape (n_features,), optional
         Columns under the penalty; the layout's, or all, by default.
     rows : bool mask or int array, optional
