@@ -194,15 +194,39 @@ class GalaxyConfig(_Section):
     map_cell_stars: int = 5  # stars that a cell needs
 
 
+#: The grid of penalties for as many training stars as a fold of Hogg, Eilers & Rix (2019) has, whose penalty is 30.
+_PAPER_PENALTIES, _PAPER_STARS = (100.0, 50.0, 25.0, 12.5), 14_113
+
+
 @dataclass(frozen=True)
 class TuneConfig(_Section):
     """Cross-validation: of `spfast tune`, of the rule "auto", and for the error budget."""
 
-    penalties: tuple = _number((100.0, 50.0, 25.0, 12.5), 0.0, 1e30)  # lambda; a choice on an edge makes the grid grow
+    penalties: tuple = _number((), 0.0, 1e30)  # lambda; an edge that is chosen moves on; empty: `penalties_for`
     zero_points: tuple = (0.009, 0.029, 0.049, 0.069)  # [mas]; likewise
     score: str = _one_of("chi_squared", "likelihood", "scatter")  # of stars held out: as is, with scatter, the paper's
     choice: str = _one_of("minimum", "one-standard-error")
     inner_folds: int = _number(5, 2, 1000)  # within a model's training stars: for "auto" and for the error budget
+
+    def penalties_for(self, n_stars: int) -> tuple:
+        """Penalties of the grid: those given, or by default 100, 50, 25 and 12.5 for each 14,113 training stars.
+
+        The objective is a sum over stars: lambda divided by their number says how strong a penalty is.
+
+        Parameters
+        ----------
+        n_stars : int
+            Training stars of the model that the penalty is chosen for.
+
+        Examples
+        --------
+        >>> from spfast.config import Config
+        >>> Config().tune.penalties_for(1000)
+        (7.09, 3.54, 1.77, 0.886)
+        """
+        if self.penalties:
+            return self.penalties
+        return tuple(float(f"{penalty * n_stars / _PAPER_STARS:.3g}") for penalty in _PAPER_PENALTIES)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def print_model(args: argparse.Namespace, model) -> None:
     result = model.result
     say(
         args,
-        f"  model {model.provenance.fold}: {model.n_stars:,} stars, penalty {model.penalty:g}: "
+        f"  model {model.provenance.fold}: {model.n_stars:,} stars, penalty {model.penalty_text}: "
         f"{model.columns_used} used, objective {result.objective:.8g}, "
         f"KKT violation {result.kkt_violation:.2g}, {result.n_passes} passes in {result.seconds:.1f} s",
     )

@@ -104,7 +104,7 @@ def _describe_model(model, n_bytes):
         ("trained on", f"{model.n_stars:,} stars"),
         ("coefficients", f"{model.n_features:,}; {model.n_nonzero:,} penalised ones are not zero"),
         *([] if model.layout is None else [("uses", model.columns_used)]),
-        ("penalty", f"{model.penalty:g}"),
+        ("penalty", model.penalty_text),
         ("zero point", _zero_point(model)),
         ("objective", f"{result.objective:.10g}"),
         ("KKT violation", f"{result.kkt_violation:.3g}"),

@@ -15,7 +15,7 @@ from spfast.model.fitted_model import FittedModel
 from spfast.model.layout import FeatureLayout
 from spfast.model.options import FitOptions
 from spfast.model.robust import fit_robust
-from spfast.model.start import paper_start, photometric_start
+from spfast.model.start import paper_start, photometric_start, sample_fit
 from spfast.solvers.base import SolverResult, StartError
 
 __all__ = ["Fitter", "fit", "warn_unconverged"]
@@ -52,7 +52,8 @@ def fit(
         Of every row of ``features``; negative parallaxes belong in. An infinite error switches a star off. The unit of
         a Quantity or a column is honoured; numbers without one are in mas.
     penalty : float
-        lambda, not scaled by the number of stars or of columns.
+        lambda, not scaled by the number of stars or of columns. Chi-squared is a sum over stars, so that the same
+        lambda is a weaker penalty for more of them; what stays the same is lambda divided by their number.
     penalized : bool array, shape (n_features,), optional
         Columns under the penalty; the layout's, or all, by default.
     rows : bool mask or int array, optional
@@ -204,7 +205,12 @@ class Fitter:
         if self._state is None and penalty > 0:
             self._state = solver.new_state(data.objective)
         state = self._state if penalty > 0 else None  # without a penalty the working set is another
-        result = _solve(data, solver, _find_start(data, start, solver), state)
+        sample = sample_fit(data.objective, solver) if isinstance(start, str) and start == "photometric" else None
+        start = _find_start(data, start if sample is None else sample.coef, solver)
+        result = _solve(data, solver, start, state)
+        if sample is not None:
+            reads, seconds = result.n_passes + sample.n_passes, result.seconds + sample.seconds
+            result = replace(result, n_passes=reads, seconds=seconds)
         self._ends[float(penalty), data.zero_point] = result.coef
         return FittedModel(
             coef=result.coef,

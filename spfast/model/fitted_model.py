@@ -121,6 +121,11 @@ class FittedModel:
         return int(np.count_nonzero(self.coef[self.penalized]))
 
     @property
+    def penalty_text(self) -> str:
+        """The penalty, and for each training star: what stays the same when their number changes."""
+        return f"{self.penalty:g} (lambda/N = {self.penalty / max(self.n_stars, 1):.2g})"
+
+    @property
     def pixel_coefficients(self) -> tuple[np.ndarray, np.ndarray]:
         """What each pixel's ln flux adds to ln parallax: the pixels' places on the grid, and the coefficients.
 

@@ -55,8 +55,8 @@ class Objective:
 
     Attributes
     ----------
-    n_passes : int
-        Reads of the rows so far, value and gradient together or predictor alone.
+    n_passes : float
+        Reads of the rows so far: value and gradient together, and Grams, of which that of a sample is a part of one.
     wide : int64 array, shape (n_wide,)
         The unpenalised columns, if they are few.
     moves : float64 array, shape (n_wide, n_moves)
@@ -143,12 +143,16 @@ class Objective:
         exp_linear.curvature_weights(eta, self.parallax, self.ivar, exact, weights)
         return weights
 
+    def slope(self, eta):
+        """Derivative of half chi-squared by each star's linear predictor (float64, shape (n_rows,))."""
+        return self.curvature(eta) - self.ivar * self.parallax * np.exp(np.minimum(eta, exp_linear.LN_OVERFLOW))
+
     def rounding(self, eta):
         """What rounding makes of the gradient of a column of unit size: no solver tells a smaller one from zero.
 
         The gradient's sums are in the matrix's own type, 32 additions of eight rows before they are added in float64.
         """
-        slope = self.curvature(eta) - self.ivar * self.parallax * np.exp(np.minimum(eta, exp_linear.LN_OVERFLOW))
+        slope = self.slope(eta)
         return _ADDITIONS * float(np.finfo(self.design.dtype).eps) * float(np.linalg.norm(slope[self.ivar > 0.0]))
 
     def has_underflowed(self, eta):

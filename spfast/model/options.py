@@ -23,7 +23,8 @@ class FitOptions:
         `spfast.ProxNewton` or `spfast.OWLQN` with its own tolerance and limit, or a name: ``"prox-newton"``,
         ``"owlqn"``.
     start : str or float64 array, shape (n_features,)
-        ``"photometric"`` (the unpenalised columns alone), ``"burn-in"`` (the paper's two stages) or coefficients.
+        ``"photometric"`` (the unpenalised columns alone; with more than 20,000 stars a fit to a tenth of them, which
+        begins so), ``"burn-in"`` (the paper's two stages) or coefficients.
     exact_distance_modulus : bool
         Hold the magnitudes' coefficients to a sum of -0.2 ln 10, so that m more in every magnitude of a star multiplies
         its parallax by exactly 10^(-0.2 m); needs a layout.

@@ -1,11 +1,20 @@
 """Where a fit begins: the unpenalised columns alone, or the paper's own start."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 
 from spfast.errors import BadInputError
+from spfast.solvers.base import SolverResult, StartError
 from spfast.solvers.damped_newton import damped_newton
 
-__all__ = ["paper_start", "photometric_start"]
+__all__ = ["MANY_STARS", "paper_start", "photometric_start", "sample_fit"]
+
+#: A fit to more stars than this, with no fewer columns than that, begins where a fit to a tenth of them ends.
+MANY_STARS, _MANY_COLUMNS, _TENTH = 20_000, 100, 10
+#: That fit only has to be near: its tolerance.
+_NEAR = 0.1
 
 #: Parallax signal-to-noise above which a logarithm is harmless.
 _LOG_SIGNAL = 5.0
@@ -72,3 +81,38 @@ def _log_linear(columns, objective, offset):
     mean = float(ivar @ parallax) / total if total > 0 else 0.0
     level = max(mean, 1.0 / np.sqrt(total)) if total > 0 else 1.0
     return np.linalg.lstsq(columns, np.log(level) - offset, rcond=1e-10)[0]
+
+
+def sample_fit(objective, solver) -> SolverResult | None:
+    """Fit a tenth of many stars; that of a fit to a tenth of these if they still are many.
+
+    The penalty on them is the square root of a tenth of that on all. With a tenth of it, the same for each star, noise
+    would bring in columns that the fit to all stars does not have: the gradient of noise grows as the root of the
+    number of stars.
+
+    Parameters
+    ----------
+    objective : spfast.model.objective.Objective
+    solver : spfast.solvers.base.Solver
+
+    Returns
+    -------
+    SolverResult or None
+        Its ``n_passes`` are reads of all the objective's rows. None if the stars are not many, if nothing is penalised,
+        or if the tenth cannot be fitted.
+    """
+    penalty = objective.penalties.max(initial=0.0)
+    if objective.n_rows <= MANY_STARS or objective.n_features < _MANY_COLUMNS or penalty == 0.0:
+        return None
+    mask = np.arange(objective.n_rows) % _TENTH == _TENTH // 2
+    share = mask.sum() / objective.n_rows
+    part = objective.subset(mask).with_penalties(np.sqrt(share) * objective.penalties)
+    first = sample_fit(part, solver)
+    try:
+        coef = photometric_start(part) if first is None else first.coef
+        # However few iterations the fit itself may take.
+        result = type(solver)(max(solver.tolerance, _NEAR)).minimize(part, coef, np.sqrt(share) * penalty)
+    except (BadInputError, StartError, np.linalg.LinAlgError):
+        return None
+    before = 0 if first is None else first.n_passes
+    return replace(result, n_passes=math.ceil(share * (result.n_passes + before)))

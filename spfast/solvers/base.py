@@ -158,12 +158,16 @@ class Recorder:
         self._start = time.perf_counter()
         self._rows = []
 
+    def _passes(self):
+        """Reads so far, parts of one rounded up."""
+        return math.ceil(self._objective.n_passes - self._passes_before)
+
     def add(self, value: float, violation: float, coef: np.ndarray, n_working: int) -> None:
         """Add a row for the current point."""
         self._rows.append(
             (
                 time.perf_counter() - self._start,
-                self._objective.n_passes - self._passes_before,
+                self._passes(),
                 value,
                 violation,
                 np.count_nonzero(coef),
@@ -183,7 +187,7 @@ class Recorder:
             tolerance=float(tolerance),
             converged=bool(last["kkt_violation"] <= tolerance),
             n_iterations=len(history),
-            n_passes=self._objective.n_passes - self._passes_before,
+            n_passes=self._passes(),
             seconds=time.perf_counter() - self._start,
             message=message,
             history=history,

@@ -76,6 +76,10 @@ class WorkingGram:
         finally:
             self._store[diagonal, diagonal] = before
 
+    def count_reads_for(self, objective) -> None:
+        """Count reads with an objective of the same rows from now on: several minimisations share the Gram."""
+        self._objective = objective
+
     def reset(self, weights: np.ndarray, columns: np.ndarray) -> None:
         """Start again with other weights and columns."""
         self.weights = weights
@@ -137,7 +141,7 @@ class WorkingGram:
         """Sum the weighted Gram of directions and columns: its upper triangle, complete from column ``old`` on."""
         objective, n_directions = self._objective, self._whiten.shape[1]
         columns = self.unpenalized, self._whiten, self.columns, self._explained
-        objective.n_passes += 1
+        objective.n_passes += np.count_nonzero(self.weights) / self.weights.size
         job = WeightedGram(objective.rows, self.weights, *columns, begin=n_directions + old)
         return objective.reader.read(objective.design, job)
 

@@ -3,13 +3,15 @@
 Each outer iteration
 
 1. takes the violations of the optimality conditions from the gradient that the last pass left. Where the unpenalised
-   columns are far behind, it first fits them again alone: far from the optimum the model's step leaves them wrong for
-   all stars alike, and then the other columns' gradients mean little;
+   columns are far behind, it first fits them again alone: the model's step leaves them wrong for all stars alike, and
+   then the other columns' gradients mean little. That costs a pass, or with many rows an estimate of what it does to
+   the other gradients;
 2. stops if the largest violation is within the tolerance, or if rounding keeps it from falling;
 3. chooses the second derivatives of the quadratic model: the Gauss-Newton ones from afar, the exact ones near the
    optimum, where steps then converge quadratically;
 4. brings the working set and its Gram matrix up to date: columns that violate their condition enter, zeros well within
-   theirs leave, and the Gram is rebuilt where its weights are too old;
+   theirs leave, and the Gram is rebuilt where its weights are too old. Of many rows a sample makes the Gram, until its
+   steps converge too slowly: only the gradient has to be that of all rows;
 5. minimises the quadratic model plus the exact L1 term over the working set, the unpenalised columns eliminated: by
    coordinate descent or, once that crawls because columns nearly depend on each other, by an active-set method on a
    Gram in float64. It takes the full step if the true objective falls, a shorter one otherwise. One pass gives the
@@ -24,12 +26,12 @@ from typing import ClassVar
 import numpy as np
 
 from spfast.kernels.l1 import kkt_violations
-from spfast.solvers.active_set import MOST_ACTIVE, minimize_on_active_set
-from spfast.solvers.base import Recorder, Solver, SolverResult, first_pass
-from spfast.solvers.damped_newton import damped_newton
-from spfast.solvers.gram import WorkingGram
+from spfast.solvers.active_set import minimize_on_active_set
+from spfast.solvers.base import Recorder, Solver, SolverResult
 from spfast.solvers.line_search import backtrack
-from spfast.solvers.quadratic import minimize_quadratic, new_scratch
+from spfast.solvers.newton_state import NewtonState
+from spfast.solvers.quadratic import minimize_quadratic
+from spfast.solvers.whitening import explained_by
 
 __all__ = ["NewtonState", "ProxNewton"]
 
@@ -43,6 +45,9 @@ _MIN_GROWTH, _GROWTH_SHARE = 100, 0.3
 #: Zeros whose gradient is below this share of the penalty leave the working set when it is rebuilt, or when they are
 #: more than a tenth of it.
 _PRUNE_SHARE, _PRUNE_FROM = 0.9, 0.1
+#: Zeros with a gradient above this share of the penalty enter when the Gram of many rows is rebuilt near the optimum: a
+#: column that enters alone costs as much as a hundred that enter together.
+_NEARLY = 0.95
 #: The Gram is rebuilt when the weights have changed by this share of their sum for every so many columns (a rebuild
 #: costs the square of their number, an iteration with old weights only a pass) ...
 _STALE, _STALE_COLUMNS = 0.03, 500
@@ -52,6 +57,9 @@ _STALE_IF_SLOW = 0.003
 _SLOW, _STUCK = 0.25, 0.9
 #: Costs in passes, as measured: an iteration, and the products of a rebuild as n^2 / (n_features times this).
 _ITERATION_COST, _PRODUCTS_PER_PASS = 3.0, 27.0
+#: A Gram of a sample gives way for good to that of all rows once a step with exact second derivatives leaves this share
+#: of the violation.
+_MISLED = 0.5
 #: The subproblem is solved to this share of the violation.
 _INNER_SHARE = 0.1
 #: The unpenalised columns are fitted again alone when their violation is this many times all others'.
@@ -64,39 +72,6 @@ _DAMPING, _RISE, _FALL, _MOST_DAMPING = 1e-2, 10.0, 3.0, 1e4
 #: the objective counts from this share of it.
 _PATIENCE = 6
 _SMALLEST_DECREASE = 1e-9
-
-
-class NewtonState:
-    """What one minimisation hands to the next on the same data: the Gram of the working set and buffers.
-
-    Parameters
-    ----------
-    objective : spfast.model.objective.Objective
-    """
-
-    def __init__(self, objective):
-        self.unpenalized = np.flatnonzero(objective.penalties == 0.0)
-        # If there are many unpenalised columns, none is eliminated: they are cheaper in the working set.
-        self.eliminated = objective.wide
-        self.gram = WorkingGram(objective, self.eliminated)
-        self.scratch = new_scratch()
-        self.exact = False
-        # Whether coordinate descent has crawled; with more non-zeros than the second it may.
-        self.is_collinear, self.most_active = False, MOST_ACTIVE
-        self._end = None
-
-    def begin(self, objective, coef: np.ndarray, eta: np.ndarray, gradient: np.ndarray) -> float:
-        """Return half chi-squared at a start; no pass if the last minimisation on the same parallaxes ended there."""
-        if self._end is not None:
-            parallax, ivar, last, value, last_eta, last_gradient = self._end
-            if parallax is objective.parallax and ivar is objective.ivar and np.array_equal(coef, last):
-                eta[:], gradient[:] = last_eta, last_gradient
-                return value
-        return first_pass(objective, coef, eta, gradient)
-
-    def end(self, objective, coef: np.ndarray, value: float, eta: np.ndarray, gradient: np.ndarray) -> None:
-        """Remember where a minimisation ended."""
-        self._end = objective.parallax, objective.ivar, coef, value, eta, gradient
 
 
 @dataclass(frozen=True)
@@ -139,7 +114,7 @@ class ProxNewton(Solver):
             rate = here.rate()
             exact = here.exact_is_safe(rate)
             # 4. Working set and Gram.
-            here.update_working_set(exact, here.rebuild_pays(rate))
+            here.update_working_set(exact, rate)
             # 5. The step.
             if here.step():
                 continue
@@ -151,6 +126,9 @@ class ProxNewton(Solver):
                 break
         else:
             here.measure_violations()
+            recorder.add(here.value, here.worst, here.coef, here.gram.n)
+        if here.is_estimate:
+            here.pass_here()
             recorder.add(here.value, here.worst, here.coef, here.gram.n)
         here.finish()
         return recorder.result(here.coef, here.eta, here.tolerance, message)
@@ -182,6 +160,8 @@ class _Iterate:
         Whether the last step was taken in full, and whether the working set grew before it.
     damping : float
         Share of itself by which the Gram's diagonal is raised.
+    is_estimate : bool
+        Whether the gradient is estimated: no proof of the optimum.
     """
 
     def __init__(self, objective, coef: np.ndarray, tolerance: float, state: NewtonState):
@@ -191,7 +171,7 @@ class _Iterate:
         self.violations = np.empty(objective.n_features)
         self.value = state.begin(objective, self.coef, self.eta, self.gradient) + objective.penalty(self.coef)
         self.full_step = self.grew = True
-        self.damping = 0.0
+        self.damping, self.is_estimate = 0.0, False
         self._scale = objective.penalties.max(initial=0.0) or _TOLERANCES * tolerance
         self._always = np.setdiff1d(state.unpenalized, state.eliminated)
         self._worst_before = self._best_violation = self._best_value = np.inf
@@ -213,11 +193,29 @@ class _Iterate:
         return self.violations[unpenalized].max() > max(_LAG * others.max(), self.tolerance)
 
     def refit_unpenalized(self) -> None:
-        """Fit the unpenalised columns alone; one pass."""
-        objective, free = self.objective, self.gram.free @ self.objective.moves
-        step = damped_newton(free, objective, np.zeros(free.shape[1]), self.eta)
-        self.coef[self.gram.unpenalized] += objective.moves @ step
-        self.value = objective.smooth(self.coef, self.eta, self.gradient) + objective.penalty(self.coef)
+        """Fit the unpenalised columns alone; a pass tells the gradient there, of many rows only an estimate."""
+        before = self.objective.slope(self.eta)
+        self.state.move_unpenalized(self.objective, self.coef, self.eta)
+        if self.state.has_many_rows:
+            self._estimate_gradient(before)
+        if not self.is_estimate or self.worst <= self.tolerance:
+            self.pass_here()
+
+    def _estimate_gradient(self, before: np.ndarray) -> None:
+        """Change the gradient by ``X.T (slope - before)``, from the part of X that the unpenalised columns explain."""
+        objective, free, moves = self.objective, self.gram.free, self.objective.moves
+        slope, weights = objective.slope(self.eta), objective.curvature(self.eta)
+        explained = explained_by(free, weights, objective.design, objective.rows, slice(None))
+        self.gradient += explained.T @ (free.T @ (slope - before))
+        self.gradient[self.gram.unpenalized] = moves @ (moves.T @ (free.T @ slope))
+        self.value = objective.chi_squared_half(self.eta) + objective.penalty(self.coef)
+        self.is_estimate = True
+        self.measure_violations()
+
+    def pass_here(self) -> None:
+        """Work out value and gradient at the current point from all rows."""
+        self.value = self.objective.smooth(self.coef, self.eta, self.gradient) + self.objective.penalty(self.coef)
+        self.is_estimate = False
         self.measure_violations()
 
     # Step 2
@@ -244,7 +242,7 @@ class _Iterate:
 
     # Step 4
 
-    def rebuild_pays(self, rate: float) -> bool:
+    def _rebuild_pays(self, rate: float) -> bool:
         """Whether the iterations that old weights would still need cost more than a rebuild of the Gram."""
         if self.grew or not rate > _SLOW:
             return False
@@ -252,24 +250,33 @@ class _Iterate:
         rebuild = self.gram.n**2 / (_PRODUCTS_PER_PASS * self.objective.n_features)
         return _ITERATION_COST * iterations > _ITERATION_COST + rebuild
 
-    def update_working_set(self, exact: bool, rebuild_pays: bool) -> None:
+    def update_working_set(self, exact: bool, rate: float) -> None:
         """Bring the working set and its Gram up to date with the violations and the second derivatives."""
-        gram, columns = self.gram, self.gram.columns
+        state, gram, columns = self.state, self.gram, self.gram.columns
         weights = self.objective.curvature(self.eta, exact)
-        change = np.inf if gram.weights is None else np.abs(weights - gram.weights).sum() / np.abs(weights).sum()
+        change = np.inf if state.weights is None else np.abs(weights - state.weights).sum() / np.abs(weights).sum()
         entering = self._entering()
         stays = self.coef[columns] != 0.0
         stays |= np.abs(self.gradient[columns]) >= _PRUNE_SHARE * self.objective.penalties[columns]
         stays |= np.isin(columns, self._always)
         is_stale = change > _STALE * max(1.0, columns.size / _STALE_COLUMNS)
-        if is_stale or exact > self.state.exact or (rebuild_pays and change > _STALE_IF_SLOW):
-            self.state.exact = exact
-            gram.reset(weights, np.unique(np.concatenate([columns[stays], entering, self._always])))
+        rebuild_pays = self._rebuild_pays(rate)
+        is_misled = state.is_sample and (rebuild_pays or not self.full_step or (exact and rate > _MISLED))
+        if is_misled or is_stale or exact > state.exact or (rebuild_pays and change > _STALE_IF_SLOW):
+            state.exact, state.may_sample = exact, state.may_sample and not is_misled
+            state.rebuild(weights, np.unique(np.concatenate([columns[stays], entering, self._nearly(), self._always])))
         else:
             if np.count_nonzero(~stays) > _PRUNE_FROM * columns.size:
                 gram.keep(stays)
             gram.append(entering)
         self.grew = entering.size > 0
+
+    def _nearly(self) -> np.ndarray:
+        """Zeros that may soon violate their condition: near the optimum they enter a Gram that is built anyway."""
+        if not (self.state.has_many_rows and self.worst < self._scale):
+            return np.empty(0, dtype=np.int64)
+        penalties = self.objective.penalties
+        return np.flatnonzero((np.abs(self.gradient) >= _NEARLY * penalties) & (penalties > 0.0))
 
     def _entering(self) -> np.ndarray:
         """Columns that enter the working set: non-zeros that are not in it, and the worst violators (int64 array)."""
@@ -300,6 +307,7 @@ class _Iterate:
         if moved is None:
             return False
         self.coef, self.value, self.full_step = moved
+        self.is_estimate = False
         if self.full_step:
             self.damping = self.damping / _FALL if self.damping > _DAMPING else 0.0
         return True
@@ -317,6 +325,9 @@ class _Iterate:
                 step, _, crawls = minimize_quadratic(gram.store, slope, here, penalties, *inner, team, state.scratch)
             if not crawls or np.count_nonzero(here + step) > state.most_active:
                 return step
+            if state.is_sample:
+                state.take_all_rows()
+                return self._model_step()
             state.is_collinear = True
             gram.use_float64()
         with gram.damped(self.damping):

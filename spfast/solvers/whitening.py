@@ -51,7 +51,8 @@ def explained_by(
     explained : float64 array, shape (n_directions, n_columns)
         Least-squares coefficients.
     """
-    sample = np.linspace(0, rows.size - 1, min(rows.size, _SAMPLE_ROWS)).astype(np.int64)
+    used = np.flatnonzero(weights)
+    sample = used[np.linspace(0, used.size - 1, min(used.size, _SAMPLE_ROWS)).astype(np.int64)]
     part = design[rows[sample]] if isinstance(columns, slice) else design[rows[sample][:, None], columns]
     weighted = (directions[sample] * weights[sample][:, None]).T
     return np.linalg.pinv(weighted @ directions[sample], rcond=1e-10, hermitian=True) @ (weighted @ part)

@@ -254,7 +254,7 @@ class FoldTraining:
         found = cross_validate_stars(
             self.with_robust_weights(stars, settings.penalty, zero_point)[0],
             self.splits,
-            tune.penalties if settings.penalty_rule == AUTO else (settings.penalty,),
+            tune.penalties_for(stars.rows.size) if settings.penalty_rule == AUTO else (settings.penalty,),
             (*tune.zero_points, zero_point) if self.zero_point.rule == AUTO else (zero_point,),
             tune.score,
             tune.choice,

@@ -86,7 +86,8 @@ def tune(
     survey : Survey or path-like
         For bare arrays there is `spfast.cross_validate`.
     penalties, zero_points : sequence of float, optional
-        The grid; the configuration's by default. A single value is fixed.
+        The grid; the configuration's by default, whose penalties go with the stars that a fold's model is trained on.
+        A single value is fixed.
     config : Config, optional
         Its ``fit``, ``folds`` and ``tune`` sections are used.
     n_folds, repeats : int
@@ -134,8 +135,9 @@ def tune(
     stars, robust = fold_training.with_robust_weights(stars, *first)
     # Penalty and zero point matter to the first fits alone, which set the weights.
     unused = ("penalty", "zero_point") if weights is None and robust is None else ()
+    n_trained = round(sum(split.train.size for split in splits.splits) / len(splits.splits))
     grid = {
-        "penalties": list(config.tune.penalties if penalties is None else penalties),
+        "penalties": list(config.tune.penalties_for(n_trained) if penalties is None else penalties),
         "zero_points": list(config.tune.zero_points if zero_points is None else zero_points),
         "score": chosen_by.score,
         "choice": chosen_by.choice,

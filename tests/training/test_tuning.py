@@ -386,3 +386,12 @@ def test_the_error_of_the_zero_point_is_in_the_errors_of_the_catalog(survey, rul
     catalog = make_catalog(survey, config=config, threads=1)
     assert catalog.meta["ZPERR_A"] == error
     assert "ZPERR_A" not in make_catalog(survey, 20.0, zero_point=-ZERO_POINT, config=RAW, threads=1).meta
+
+
+def test_default_penalties_go_with_the_number_of_stars_and_given_ones_do_not():
+    default, given = Config().tune, Config().replace(tune={"penalties": [10.0, 20.0]}).tune
+    assert default.penalties_for(14_113) == (100.0, 50.0, 25.0, 12.5)
+    for n_stars in (1000, 1_000_000):
+        ratios = np.array(default.penalties_for(n_stars)) / default.penalties_for(14_113)
+        np.testing.assert_allclose(ratios, n_stars / 14_113, rtol=1e-2)
+        assert given.penalties_for(n_stars) == (10.0, 20.0)
