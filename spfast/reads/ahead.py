@@ -11,18 +11,28 @@ import numpy as np
 
 from spfast.reads.parts import Part
 
-__all__ = ["reading_ahead"]
+__all__ = ["is_sparse", "reading_ahead"]
 
 #: Bytes that are asked for at a time, and by how many threads: two keep a disk busy, four get into each other's way.
 _STEP, _STREAMS = 1 << 24, 2
+#: Fewer rows than this share are read one by one.
+_SPARSE = 0.25
 #: Batches that are in memory at a time: the one that is worked on and the next.
 _BATCHES = 2
 #: Linux's madvise: read pages and map them (since 5.14); older ones know only how to ask for them.
 _POPULATE_READ, _WILL_NEED = 22, 3
 
 
-def reading_ahead(design: np.ndarray, batches: Sequence[Sequence[Part]]) -> Iterator[Sequence[Part]]:
-    """Yield batches of parts; rows of the one that is worked on and of the next are read meanwhile, in order."""
+def reading_ahead(design: np.ndarray, batches: Sequence[Sequence[Part]], rows: np.ndarray) -> Iterator[Sequence[Part]]:
+    """Yield batches of parts; rows of the one that is worked on and of the next are read meanwhile, in order.
+
+    Parameters
+    ----------
+    design : array, C order, shape (n_stars, n_features)
+    batches : sequence of sequence of Part
+    rows : bool array, shape (n_stars,)
+        Those that are needed: if they are few, nothing else is read.
+    """
     if not sys.platform.startswith("linux"):
         yield from batches
         return
@@ -33,7 +43,7 @@ def reading_ahead(design: np.ndarray, batches: Sequence[Sequence[Part]]) -> Iter
             for batch in batches:
                 may_read.acquire()
                 for part in batch:
-                    list(streams.map(lambda piece: _fetch(*piece, is_over), _pieces(design[part.begin : part.end])))
+                    list(streams.map(lambda piece: _fetch(*piece, is_over), _pieces(design, part, rows)))
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
@@ -47,10 +57,24 @@ def reading_ahead(design: np.ndarray, batches: Sequence[Sequence[Part]]) -> Iter
         thread.join()
 
 
-def _pieces(rows):
-    """Addresses and sizes of the pages of consecutive rows, some at a time."""
-    begin, end = rows.ctypes.data // mmap.PAGESIZE * mmap.PAGESIZE, rows.ctypes.data + rows.nbytes
-    return [(at, min(_STEP, end - at)) for at in range(begin, end, _STEP)]
+def _pieces(design, part, rows):
+    """Addresses and sizes of the pages of a part, some at a time, or of those of its rows that are needed."""
+    if not is_sparse(rows, part):
+        begin, end = _pages(design[part.begin : part.end])
+        return [(at, min(_STEP, end - at)) for at in range(begin, end, _STEP)]
+    bounds = (_pages(design[row : row + 1]) for row in part.begin + np.flatnonzero(rows[part.begin : part.end]))
+    return [(begin, end - begin) for begin, end in bounds]
+
+
+def is_sparse(rows: np.ndarray, part: Part) -> bool:
+    """Whether so few of a part's rows are needed that each is read by itself."""
+    return np.count_nonzero(rows[part.begin : part.end]) < _SPARSE * (part.end - part.begin)
+
+
+def _pages(rows):
+    """Where the pages of consecutive rows begin and end."""
+    address = rows.ctypes.data
+    return address // mmap.PAGESIZE * mmap.PAGESIZE, address + rows.nbytes
 
 
 def _fetch(address, size, is_over):

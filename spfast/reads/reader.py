@@ -16,7 +16,7 @@ import numpy as np
 from spfast.kernels import team as teams
 from spfast.kernels.stop import raise_if_stopped
 from spfast.kernels.team import Team
-from spfast.reads.ahead import reading_ahead
+from spfast.reads.ahead import is_sparse, reading_ahead
 from spfast.reads.jobs import Job
 from spfast.reads.meter import METER
 from spfast.reads.parts import Tree, parts_of
@@ -65,7 +65,10 @@ class Reader:
             # There and back again: what was read last is still in memory.
             order = parts if self._forwards else parts[::-1]
             self._forwards = not self._forwards
-            batches = reading_ahead(design, [[part] for part in order])
+            needed = np.zeros(len(design), dtype=bool)
+            for job in jobs:
+                needed[job.rows] = True
+            batches = reading_ahead(design, [[part] for part in order], needed)
         else:
             batches = (parts[at : at + _AT_ONCE] for at in range(0, len(parts), _AT_ONCE))
         begin = time.perf_counter()
@@ -77,7 +80,9 @@ class Reader:
                     for at, result in zip(which, results, strict=True):
                         trees[at].add(index, result)
             if is_large:
-                n_rows, now = sum(part.end - part.begin for part in batch), time.perf_counter()
+                (part,), now = batch, time.perf_counter()
+                rows = needed[part.begin : part.end]
+                n_rows = np.count_nonzero(rows) if is_sparse(needed, part) else rows.size
                 METER.add(n_rows * design[:1].nbytes, n_rows / len(design), now - begin, len(jobs))
                 begin = now
         return [tree.total for tree in trees]

@@ -223,9 +223,11 @@ def test_reading_ahead_yields_every_batch_and_ends_with_its_caller(tmp_path, des
     np.save(path, design)
     mapped = np.load(path, mmap_mode="r")
     batches = [[part] for part in parts_of(len(mapped), mapped[:1].nbytes)]
-    assert list(reading_ahead(mapped, batches)) == batches
+    for every in (1, 2, 50):  # all rows, most, few
+        needed = np.arange(len(mapped)) % every == 0
+        assert list(reading_ahead(mapped, batches, needed)) == batches
     before = threading.active_count()
-    for batch in reading_ahead(mapped, batches):
+    for batch in reading_ahead(mapped, batches, needed):
         assert batch == batches[0]
         break
     assert threading.active_count() <= before
