@@ -59,7 +59,7 @@ _SLOW, _STUCK = 0.25, 0.9
 _ITERATION_COST, _PRODUCTS_PER_PASS = 3.0, 27.0
 #: A Gram of a sample gives way for good to that of all rows once a step with exact second derivatives leaves this share
 #: of the violation.
-_MISLED = 0.5
+_MISLED = 0.8
 #: The subproblem is solved to this share of the violation.
 _INNER_SHARE = 0.1
 #: The unpenalised columns are fitted again alone when their violation is this many times all others'.
