@@ -14,7 +14,19 @@ PACKAGE = Path(spfast.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A part may import itself, what stands to the right of it in one of these two rows, and what is free to all.
-SPINE = ("cli", "report", "figures", "validation", "catalog", "training", "selection", "model", "solvers", "kernels")
+SPINE = (
+    "cli",
+    "report",
+    "figures",
+    "validation",
+    "catalog",
+    "training",
+    "selection",
+    "model",
+    "solvers",
+    "reads",
+    "kernels",
+)
 _DATA_MAY_USE = (
     *("apogee", "layout", "low_rank", "learn_low_rank", "model_file"),
     *("recipe", "band_regression", "coordinates"),

@@ -29,6 +29,7 @@ from spfast.cli.options import NEGATIVE_NUMBER, add_common_options
 from spfast.cli.outputs import one_line
 from spfast.cli.signals import Terminated, unwinds_when_asked_to_end
 from spfast.errors import BadInputError, SpfastError, SpfastWarning
+from spfast.reads.meter import METER
 
 __all__ = ["COMMANDS", "main", "make_parser"]
 
@@ -83,6 +84,8 @@ def main(argv: list[str] | None = None) -> int:
             warnings.simplefilter("always", SpfastWarning)
             warnings.showwarning = _show_warning
             args.run(args)
+            if METER.n_reads and not args.quiet:
+                print(f"features larger than memory: {METER}", file=sys.stderr)
             sys.stdout.flush()
         return EXIT_DONE
     except Terminated:

@@ -1,7 +1,8 @@
 """The exp-linear model over row blocks: linear predictor, half chi-squared and its gradient in one pass.
 
-A pass visits fixed segments of the selected rows. A segment belongs to one thread and writes its own partial sums;
-the caller adds them in segment order, so the result does not depend on the number of threads.
+A pass visits fixed segments of the matrix's rows. A segment belongs to one thread and writes its own partial sums; the
+caller adds them in a fixed order, so the result does not depend on the number of threads. Several passes with other
+rows and coefficients share a read: each chunk of rows serves all of them while it is in the last cache.
 
 Eight rows are taken at a time: their dot products with the coefficients bring them into the second-level cache, from
 where the gradient reads them again. Dot products are float64 throughout (a float32 predictor would move the gradient by
@@ -15,7 +16,7 @@ import numpy as np
 
 from spfast.kernels.jit import jit
 
-#: Segments of a pass: more than the threads that share a memory bus, few enough that adding them costs nothing.
+#: Segments of a prediction, which has no sums: more than the threads that share a memory bus.
 N_SEGMENTS = 32
 #: Rows after which a gradient in the matrix's own type is added to float64.
 _FLUSH_ROWS = 256
@@ -115,9 +116,11 @@ def value_gradient_segments(
     first: int,
     last: int,
     design: np.ndarray,
+    segments: np.ndarray,
     rows: np.ndarray,
-    bounds: np.ndarray,
-    coef: np.ndarray,
+    begins: np.ndarray,
+    ends: np.ndarray,
+    coefs: np.ndarray,
     wide: np.ndarray,
     parallax: np.ndarray,
     ivar: np.ndarray,
@@ -125,79 +128,77 @@ def value_gradient_segments(
     values: np.ndarray,
     gradients: np.ndarray,
 ) -> None:
-    """Compute half chi-squared (Eq. 2) and its gradient in one pass over the segments ``first <= s < last``.
+    """Compute half chi-squared (Eq. 2) and its gradient of several passes, over the segments ``first <= s < last``.
 
     Per star ``mu = exp(x . coef)``; the value is ``0.5 ivar (parallax - mu)**2`` and the gradient
-    ``ivar (mu - parallax) mu x``.
+    ``ivar (mu - parallax) mu x``. The stars of all passes are one after the other in ``rows`` and what goes with them.
 
     Parameters
     ----------
-    first, last, design, rows, bounds
+    first, last, design
         As in `linear_predictor_segments`.
-    coef : float64 array, shape (n_features,)
+    segments : int64 array, shape (n_segments + 1,)
+        The chunk that each segment begins with; last, the number of chunks.
+    rows : int64 array, shape (n_stars,)
+        Rows of ``design``.
+    begins, ends : int64 array, shape (n_passes, n_chunks)
+        Where in ``rows`` the stars of each pass that are in each chunk are.
+    coefs : float64 array, shape (n_passes, n_features)
     wide : int64 array, shape (n_wide,)
         Columns whose gradient is summed in float64 from the start.
-    parallax : float64 array, shape (n_rows,) [mas]
-    ivar : float64 array, shape (n_rows,) [mas^-2]
+    parallax : float64 array, shape (n_stars,) [mas]
+    ivar : float64 array, shape (n_stars,) [mas^-2]
         Inverse variances of the parallaxes; a star with zero is ignored.
-    eta : float64 array, shape (n_rows,)
+    eta : float64 array, shape (n_stars,)
         Written: the linear predictor.
-    values : float64 array, shape (n_segments,)
+    values : float64 array, shape (n_passes, n_segments)
         Written: half chi-squared of each segment; infinite where a prediction overflows.
-    gradients : float64 array, shape (n_segments, n_features)
+    gradients : float64 array, shape (n_passes, n_segments, n_features)
         Written: the gradient of each segment.
     """
-    n_features = coef.size
+    n_passes, n_features = coefs.shape
     r = np.empty(8, dtype=np.int64)
     dots = np.empty(8)
     factor = np.empty(8, dtype=design.dtype)
     partial = np.zeros(n_features, dtype=design.dtype)
-    wide_gradient = np.empty(wide.size)
+    wide_gradient = np.empty((n_passes, wide.size))
     for s in range(first, last):
-        value = 0.0
-        gradient = gradients[s]
-        gradient[:] = 0.0
+        values[:, s] = 0.0
+        gradients[:, s] = 0.0
         wide_gradient[:] = 0.0
-        unflushed = 0
-        for begin in range(bounds[s], bounds[s + 1], 8):
-            end = min(begin + 8, bounds[s + 1])
-            _block_rows(rows, begin, end, r)
-            _dot_block(design, r, coef, dots)
-            factor[:] = 0
-            for k in range(end - begin):
-                i = begin + k
-                eta[i] = dots[k]
-                if ivar[i] > 0.0:
-                    mu = math.exp(min(dots[k], LN_OVERFLOW))
-                    residual = mu - parallax[i]
-                    slope = ivar[i] * residual * mu
-                    if dots[k] > LN_OVERFLOW or abs(slope) > _MAX_SLOPE:
-                        value = math.inf
-                        continue
-                    value += 0.5 * ivar[i] * residual * residual
-                    factor[k] = slope
-                    for a in range(wide.size):
-                        wide_gradient[a] += slope * design[r[k], wide[a]]
-            _add_block(design, r, factor, partial)
-            unflushed += 8
-            if unflushed >= _FLUSH_ROWS or end == bounds[s + 1]:
-                for j in range(n_features):
-                    gradient[j] += partial[j]
-                    partial[j] = 0
+        for c in range(segments[s], segments[s + 1]):
+            for m in range(n_passes):
+                gradient, coef = gradients[m, s], coefs[m]
                 unflushed = 0
-        for a in range(wide.size):
-            gradient[wide[a]] = wide_gradient[a]
-        values[s] = value
-
-
-@jit
-def add_segments(gradients: np.ndarray, total: np.ndarray) -> None:
-    """Add the segments' gradients in segment order into ``total`` (float64, shape (n_features,))."""
-    total[:] = 0.0
-    for s in range(gradients.shape[0]):
-        part = gradients[s]
-        for j in range(total.size):
-            total[j] += part[j]
+                for begin in range(begins[m, c], ends[m, c], 8):
+                    end = min(begin + 8, ends[m, c])
+                    _block_rows(rows, begin, end, r)
+                    _dot_block(design, r, coef, dots)
+                    factor[:] = 0
+                    for k in range(end - begin):
+                        i = begin + k
+                        eta[i] = dots[k]
+                        if ivar[i] > 0.0:
+                            mu = math.exp(min(dots[k], LN_OVERFLOW))
+                            residual = mu - parallax[i]
+                            slope = ivar[i] * residual * mu
+                            if dots[k] > LN_OVERFLOW or abs(slope) > _MAX_SLOPE:
+                                values[m, s] = math.inf
+                                continue
+                            values[m, s] += 0.5 * ivar[i] * residual * residual
+                            factor[k] = slope
+                            for a in range(wide.size):
+                                wide_gradient[m, a] += slope * design[r[k], wide[a]]
+                    _add_block(design, r, factor, partial)
+                    unflushed += 8
+                    if unflushed >= _FLUSH_ROWS or end == ends[m, c]:
+                        for j in range(n_features):
+                            gradient[j] += partial[j]
+                            partial[j] = 0
+                        unflushed = 0
+        for m in range(n_passes):
+            for a in range(wide.size):
+                gradients[m, s, wide[a]] = wide_gradient[m, a]
 
 
 @jit

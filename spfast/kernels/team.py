@@ -96,7 +96,7 @@ class Team:
                 future.result()
 
 
-def side_by_side(jobs: Sequence[Callable[[int], Any]], threads: int | None = None) -> list:
+def side_by_side(jobs: Sequence[Callable[[int], Any]], threads: int | None = None, at_once: int | None = None) -> list:
     """Run independent jobs at once, each with its part of the threads: never more threads than asked for.
 
     One thread for each job is faster than all threads on one job after another, if there are jobs for all threads.
@@ -108,6 +108,8 @@ def side_by_side(jobs: Sequence[Callable[[int], Any]], threads: int | None = Non
         Each takes the number of threads it may use.
     threads : int, optional
         All processors by default.
+    at_once : int, optional
+        Jobs that are begun, however few the threads; by default no more than there are threads.
 
     Returns
     -------
@@ -121,7 +123,7 @@ def side_by_side(jobs: Sequence[Callable[[int], Any]], threads: int | None = Non
     [2, 2]
     """
     threads = resolve_threads(threads)
-    at_once = max(1, min(len(jobs), threads))
+    at_once = max(1, min(len(jobs), threads)) if at_once is None else at_once
     each = max(1, threads // at_once)
     stop = threading.Event()
 

@@ -46,7 +46,7 @@ class FitData:
             raise BadInputError(f"features: {n_features} columns, the layout has {layout.n_features}")
         self.zero_point = zero_point_in_mas(zero_point)
         self.penalized = penalized_mask(penalized, layout, n_features)
-        self.rows = resolve_rows(rows, n_stars)
+        self.rows = np.sort(resolve_rows(rows, n_stars))
         if self.rows.size == 0:
             raise BadInputError("rows: no star is selected for training; loosen the cuts or check the fold")
         raw, error = (v[self.rows] for v in parallaxes_and_errors(parallax, parallax_error, n_stars))

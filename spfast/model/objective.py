@@ -15,6 +15,8 @@ import numpy as np
 
 from spfast.kernels import exp_linear
 from spfast.kernels.l1 import l1_norm
+from spfast.reads.jobs import ValueGradient
+from spfast.reads.reader import reader_of
 
 __all__ = ["Objective"]
 
@@ -42,11 +44,12 @@ class Objective:
     design : float32 or float64 array, C order, shape (n_stars, n_features)
         Feature rows (Eq. 11); memory-mapped or not, never copied.
     rows : int64 array, shape (n_rows,)
-        The stars that take part.
+        The stars that take part, increasing.
     parallax, ivar : float64 array, shape (n_rows,) [mas], [mas^-2]
         Of those stars, zero point added.
     penalties : float64 array, shape (n_features,)
     team : spfast.kernels.team.Team
+        Whose threads read, unless this thread shares its reads with others.
     condition : tuple of (float64 array of shape (n_features,), float), optional
         Vector and value of the linear condition; the vector is zero on penalised columns.
 
@@ -70,20 +73,18 @@ class Objective:
         self._condition = condition
         if condition is not None:
             self.moves = np.linalg.svd(condition[0][None, self.wide])[2][1:].T.copy()
-        self._bounds = exp_linear.segment_bounds(rows.size, exp_linear.N_SEGMENTS)
-        self._values = np.empty(exp_linear.N_SEGMENTS)
-        self._gradients = np.empty((exp_linear.N_SEGMENTS, self.n_features))
+        self.reader = reader_of(team)
 
     def with_penalties(self, penalties):
-        """The same data under other penalties (shares all buffers)."""
+        """The same data under other penalties."""
         return self._with(penalties=penalties)
 
     def with_parallax(self, parallax):
-        """The same stars with other parallaxes (shares all buffers)."""
+        """The same stars with other parallaxes."""
         return self._with(parallax=parallax)
 
     def with_ivar(self, ivar):
-        """The same stars with other weights (shares all buffers)."""
+        """The same stars with other weights."""
         return self._with(ivar=ivar)
 
     def _with(self, **changes):
@@ -111,24 +112,12 @@ class Objective:
             Infinite where a prediction overflows.
         """
         self.n_passes += 1
-        self.team.run(
-            exp_linear.value_gradient_segments,
-            exp_linear.N_SEGMENTS,
-            self.design,
-            self.rows,
-            self._bounds,
-            coef,
-            self.wide,
-            self.parallax,
-            self.ivar,
-            eta,
-            self._values,
-            self._gradients,
-        )
-        exp_linear.add_segments(self._gradients, gradient)
+        job = ValueGradient(self.rows, self.parallax, self.ivar, coef, self.wide)
+        value, gradient[:], parts = self.reader.read(self.design, job)
+        np.concatenate(parts, out=eta)
         if self._condition is not None:
             gradient[self.wide] = self.moves @ (self.moves.T @ gradient[self.wide])
-        return float(self._values.sum())
+        return float(value)
 
     def meet_condition(self, coef):
         """Move ``coef`` the shortest way to where the condition holds, in place."""

@@ -5,11 +5,12 @@ from typing import NamedTuple
 import numpy as np
 
 from spfast.errors import BadInputError
-from spfast.kernels import exp_linear
 from spfast.kernels.team import Team
 from spfast.kernels.uncertainty import noise_variance_rows
 from spfast.model.arrays import check_design, resolve_rows
 from spfast.model.coordinates import CoordinateErrors
+from spfast.reads.jobs import LinearPredictors
+from spfast.reads.reader import reader_of
 
 __all__ = [
     "NO_NEIGHBOURS",
@@ -90,18 +91,14 @@ def linear_predictors(design, coefs, rows=None, threads=None):
             f"features: {design.shape[1]} columns, the model has {coefs.shape[1]}; use the model's own layout"
         )
     rows = resolve_rows(rows, design.shape[0])
-    eta = np.empty((len(coefs), rows.size))
-    bounds = exp_linear.segment_bounds(rows.size, exp_linear.N_SEGMENTS)
+    order = None if np.all(rows[1:] >= rows[:-1]) else np.argsort(rows, kind="stable")
     with Team(threads) as team:
-        team.run(
-            exp_linear.linear_predictor_segments,
-            exp_linear.N_SEGMENTS,
-            design,
-            rows,
-            bounds,
-            coefs,
-            eta,
-        )
+        job = LinearPredictors(rows if order is None else rows[order], coefs)
+        found = np.concatenate(reader_of(team).read(design, job), axis=1)
+    if order is None:
+        return found
+    eta = np.empty_like(found)
+    eta[:, order] = found
     return eta
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from spfast.kernels import gram as kernels
-from spfast.kernels.panels import add_panel_products, panel_tiles
+from spfast.reads.jobs import WeightedGram
 from spfast.solvers.whitening import explained_by, whitening
 
 __all__ = ["WorkingGram"]
@@ -136,31 +136,10 @@ class WorkingGram:
     def _accumulate(self, old):
         """Sum the weighted Gram of directions and columns: its upper triangle, complete from column ``old`` on."""
         objective, n_directions = self._objective, self._whiten.shape[1]
-        size = n_directions + self.n
-        block = kernels.new_block(size, objective.n_rows, self._dtype)
-        n_panels, n_block, width = block.shape
-        raw = np.zeros((n_panels * width, n_panels * width), dtype=self._dtype)
-        tiles = panel_tiles(n_directions + old, size)
-        for part, sign in ((self.weights > 0.0, 1), (self.weights < 0.0, -1)):
-            rows, weights = objective.rows[part], np.abs(self.weights[part])
-            for begin in range(0, rows.size, n_block):
-                here = slice(begin, begin + n_block)
-                depth = min(n_block, rows.size - begin)
-                objective.team.run(
-                    kernels.gather_rows,
-                    depth,
-                    objective.design,
-                    rows[here],
-                    weights[here],
-                    self.unpenalized,
-                    self._whiten,
-                    self.columns,
-                    self._explained,
-                    block,
-                )
-                objective.team.run(add_panel_products, len(tiles), block, depth, tiles, self._dtype.type(sign), raw)
+        columns = self.unpenalized, self._whiten, self.columns, self._explained
         objective.n_passes += 1
-        return raw
+        job = WeightedGram(objective.rows, self.weights, *columns, begin=n_directions + old)
+        return objective.reader.read(objective.design, job)
 
     def _grow(self, n):
         capacity = self._store.shape[0]

@@ -56,54 +56,55 @@ def test_linear_predictors_of_two_coefficient_vectors_segment_by_segment(n_rows,
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("wide", [(), (0,)])
 @pytest.mark.parametrize(("n_rows", "n_features"), SHAPES)
-def test_value_and_gradient_of_each_segment_match_the_formula(n_rows, n_features, dtype, wide):
+def test_value_and_gradient_of_each_segment_of_two_passes_match_the_formula(n_rows, n_features, dtype, wide):
     design, rows, coef, parallax, ivar = few_stars(n_rows, n_features, dtype)
-    n_segments = 3
-    bounds = exp_linear.segment_bounds(n_rows, n_segments)
-    eta, values = np.full(n_rows, np.nan), np.full(n_segments, np.nan)
-    gradients = np.full((n_segments, n_features), 7.0)  # overwritten
-    wide = np.array(wide, dtype=np.int64)
+    # The second pass has half of the stars, and other coefficients; three segments, of one chunk and of two.
+    half, wide = np.arange(0, n_rows, 2), np.array(wide, dtype=np.int64)
+    passes = [(rows, parallax, ivar, coef), (rows[half], 2.0 * parallax[half], ivar[half], coef[::-1] ** 2)]
+    segments = np.array([0, 1, 3, 4])
+    edges = np.array([[at + size * k // 4 for k in range(5)] for at, size in ((0, n_rows), (n_rows, half.size))])
+    begins, ends = edges[:, :-1].copy(), edges[:, 1:].copy()
+    all_rows, all_parallax, all_ivar = (np.concatenate(part) for part in list(zip(*passes, strict=True))[:3])
+    eta, values = np.full(all_rows.size, np.nan), np.full((2, 3), np.nan)
+    gradients = np.full((2, 3, n_features), 7.0)  # overwritten
     for first, last in ((0, 1), (1, 3)):
         exp_linear.value_gradient_segments(
-            first, last, design, rows, bounds, coef, wide, parallax, ivar, eta, values, gradients
+            *(first, last, design, segments, all_rows, begins, ends, np.array([coef, coef[::-1] ** 2]), wide),
+            *(all_parallax, all_ivar, eta, values, gradients),
         )
-    x = design[rows].astype(float)
-    mu = np.exp(x @ coef)
-    np.testing.assert_allclose(eta, x @ coef, rtol=1e-13, atol=1e-14)
-    terms = 0.5 * ivar * (parallax - mu) ** 2
-    slopes = (ivar * (mu - parallax) * mu)[:, None] * x
     tolerance = 1e-5 if dtype == np.float32 else 1e-12
-    for s in range(n_segments):
-        part = slice(bounds[s], bounds[s + 1])
-        np.testing.assert_allclose(values[s], terms[part].sum(), rtol=1e-12)
-        scale = np.abs(slopes[part]).sum(axis=0) + 1e-300
-        np.testing.assert_array_less(np.abs(gradients[s] - slopes[part].sum(axis=0)), tolerance * scale + 1e-300)
-        for j in wide:
-            assert abs(gradients[s, j] - slopes[part, j].sum()) <= 1e-12 * scale[j]
-    total = np.full(n_features, 5.0)
-    exp_linear.add_segments(gradients, total)
-    np.testing.assert_allclose(total, gradients.sum(axis=0), rtol=1e-13, atol=1e-12)
-    np.testing.assert_allclose(exp_linear.half_chi_squared(eta, parallax, ivar), terms.sum(), rtol=1e-12)
+    for m, (rows, parallax, ivar, coef) in enumerate(passes):
+        x = design[rows].astype(float)
+        mu = np.exp(x @ coef)
+        np.testing.assert_allclose(eta[edges[m, 0] : edges[m, 4]], x @ coef, rtol=1e-13, atol=1e-14)
+        terms = 0.5 * ivar * (parallax - mu) ** 2
+        slopes = (ivar * (mu - parallax) * mu)[:, None] * x
+        for s in range(3):
+            part = slice(*(edges[m, segments[s : s + 2]] - edges[m, 0]))
+            np.testing.assert_allclose(values[m, s], terms[part].sum(), rtol=1e-12)
+            scale = np.abs(slopes[part]).sum(axis=0) + 1e-300
+            off = np.abs(gradients[m, s] - slopes[part].sum(axis=0))
+            np.testing.assert_array_less(off, tolerance * scale + 1e-300)
+            assert (off[wide] <= 1e-12 * scale[wide]).all()
+        np.testing.assert_allclose(exp_linear.half_chi_squared(x @ coef, parallax, ivar), terms.sum(), rtol=1e-12)
+
+
+def one_segment(design, coef, parallax, ivar, eta):
+    """Value and gradient of all rows as one segment of one chunk."""
+    values, gradients, n = np.zeros((1, 1)), np.zeros((1, 1, design.shape[1])), len(design)
+    begins, ends = np.zeros((1, 1), np.int64), np.full((1, 1), n)
+    exp_linear.value_gradient_segments(
+        *(0, 1, design, np.array([0, 1]), np.arange(n), begins, ends, coef[None], np.zeros(0, np.int64)),
+        *(parallax, ivar, eta, values, gradients),
+    )
+    return values[0, 0], gradients[0, 0]
 
 
 def one_star(eta, parallax=1.0, ivar=2.0, dtype=np.float64, coef=1.0):
     """Value and gradient of one star with one feature."""
-    values, gradients = np.zeros(1), np.zeros((1, 1))
-    exp_linear.value_gradient_segments(
-        0,
-        1,
-        np.array([[eta / coef]], dtype=dtype),
-        np.zeros(1, np.int64),
-        exp_linear.segment_bounds(1, 1),
-        np.array([coef]),
-        np.zeros(0, np.int64),
-        np.array([parallax]),
-        np.array([ivar]),
-        np.zeros(1),
-        values,
-        gradients,
-    )
-    return values[0], gradients[0, 0]
+    design = np.array([[eta / coef]], dtype=dtype)
+    value, gradient = one_segment(design, np.array([coef]), np.array([parallax]), np.array([ivar]), np.zeros(1))
+    return value, gradient[0]
 
 
 def test_chi_squared_is_infinite_where_a_prediction_or_its_slope_overflows():
@@ -129,25 +130,12 @@ def test_chi_squared_is_infinite_where_a_prediction_or_its_slope_overflows():
 
 def test_star_that_overflows_leaves_the_gradient_of_the_others():
     design = np.array([[400.0], [0.5], [0.25]])
-    values, gradients, eta = np.zeros(1), np.zeros((1, 1)), np.zeros(3)
-    exp_linear.value_gradient_segments(
-        0,
-        1,
-        design,
-        np.arange(3),
-        exp_linear.segment_bounds(3, 1),
-        np.ones(1),
-        np.zeros(1, np.int64),
-        np.ones(3),
-        np.ones(3),
-        eta,
-        values,
-        gradients,
-    )
-    assert values[0] == math.inf
+    eta = np.zeros(3)
+    value, gradient = one_segment(design, np.ones(1), np.ones(3), np.ones(3), eta)
+    assert value == math.inf
     assert eta.tolist() == [400.0, 0.5, 0.25]
     mu = np.exp(eta[1:])
-    assert gradients[0, 0] == pytest.approx(((mu - 1) * mu * eta[1:]).sum())
+    assert gradient[0] == pytest.approx(((mu - 1) * mu * eta[1:]).sum())
 
 
 def test_curvature_weights_exact_and_gauss_newton():

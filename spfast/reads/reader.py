@@ -1,0 +1,215 @@
+"""Who reads the matrix: each read walks its parts once and does all that its callers wait for.
+
+Fits that run side by side on a matrix larger than memory wait for each other: once all of them want a read, one of them
+makes it for all (`side_by_side`). What each of them gets has the same bits as if it had read alone.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from spfast.kernels import team as teams
+from spfast.kernels.stop import raise_if_stopped
+from spfast.kernels.team import Team
+from spfast.reads.ahead import reading_ahead
+from spfast.reads.jobs import Job
+from spfast.reads.meter import METER
+from spfast.reads.parts import Tree, parts_of
+
+__all__ = ["Reader", "SharedReader", "reader_of", "side_by_side"]
+
+#: A matrix larger than this share of the memory is read part by part, and read for several callers at once.
+_MEMORY_SHARE = 0.5
+#: Parts of a matrix in memory that are walked in one go.
+_AT_ONCE = 8
+#: Seconds after which a caller that waits looks whether its work is still wanted.
+_LOOK = 0.2
+_OF_THREAD = threading.local()
+
+
+class Reader:
+    """Reads for one caller, with the threads of a team.
+
+    Parameters
+    ----------
+    team : Team
+    """
+
+    def __init__(self, team: Team):
+        self.team, self._forwards = team, True
+
+    def read(self, design: np.ndarray, job: Job) -> Any:
+        """Do a job; returns what all parts of the matrix give, added.
+
+        Parameters
+        ----------
+        design : float32 or float64 array, C order, shape (n_stars, n_features)
+        job : Job
+        """
+        return self._read(design, [job])[0]
+
+    def _read(self, design, jobs):
+        """Do several jobs in one read."""
+        parts = parts_of(len(design), design[:1].nbytes)
+        trees = [Tree(len(parts), job.merge) for job in jobs]
+        kinds = {}
+        for at, job in enumerate(jobs):
+            kinds.setdefault(job.kind, []).append(at)
+        is_large = is_larger_than_memory(design)
+        if is_large:
+            # There and back again: what was read last is still in memory.
+            order = parts if self._forwards else parts[::-1]
+            self._forwards = not self._forwards
+            batches = reading_ahead(design, [[part] for part in order])
+        else:
+            batches = (parts[at : at + _AT_ONCE] for at in range(0, len(parts), _AT_ONCE))
+        begin = time.perf_counter()
+        for batch in batches:
+            raise_if_stopped()
+            for which in kinds.values():
+                some = [jobs[at] for at in which]
+                for index, results in type(some[0]).run(some, design, batch, self.team):
+                    for at, result in zip(which, results, strict=True):
+                        trees[at].add(index, result)
+            if is_large:
+                n_rows, now = sum(part.end - part.begin for part in batch), time.perf_counter()
+                METER.add(n_rows * design[:1].nbytes, n_rows / len(design), now - begin, len(jobs))
+                begin = now
+        return [tree.total for tree in trees]
+
+
+class SharedReader(Reader):
+    """Reads for several callers at once: a read begins when each of them waits for one.
+
+    Parameters
+    ----------
+    team : Team
+    """
+
+    def __init__(self, team: Team):
+        super().__init__(team)
+        self._change = threading.Condition()
+        self._n_callers, self._waiting, self._is_reading = 0, [], False
+
+    def enter(self, n_callers: int) -> None:
+        """Wait for so many more callers (fewer if negative) from now on."""
+        with self._change:
+            self._n_callers += n_callers
+            self._change.notify_all()
+
+    def read(self, design: np.ndarray, job: Job) -> Any:
+        """Do a job once all callers wait for theirs."""
+        mine = _Wish(design, job)
+        with self._change:
+            self._waiting.append(mine)
+            self._change.notify_all()
+        while True:
+            with self._change:
+                if mine.is_done:
+                    break
+                if self._is_reading or len(self._waiting) < self._n_callers:
+                    self._change.wait(_LOOK)
+                    wishes = None
+                else:
+                    wishes, self._waiting, self._is_reading = self._waiting, [], True
+            if wishes is None:
+                self._give_up_if_stopped(mine)
+            else:
+                self._fulfil(wishes)
+        if mine.error is not None:
+            raise mine.error
+        return mine.result
+
+    def _give_up_if_stopped(self, mine):
+        try:
+            raise_if_stopped()
+        except BaseException:
+            with self._change:
+                if mine in self._waiting:
+                    self._waiting.remove(mine)
+            raise
+
+    def _fulfil(self, wishes):
+        try:
+            for design in {id(wish.design): wish.design for wish in wishes}.values():
+                some = [wish for wish in wishes if wish.design is design]
+                for wish, result in zip(some, self._read(design, [wish.job for wish in some]), strict=True):
+                    wish.result = result
+        except BaseException as error:  # noqa: BLE001 - each of the callers raises it
+            for wish in wishes:
+                wish.error = error
+        finally:
+            with self._change:
+                for wish in wishes:
+                    wish.is_done = True
+                self._is_reading = False
+                self._change.notify_all()
+
+
+class _Wish:
+    """A job that waits for a read."""
+
+    def __init__(self, design, job):
+        self.design, self.job = design, job
+        self.result, self.error, self.is_done = None, None, False
+
+
+def is_larger_than_memory(design: np.ndarray) -> bool:
+    """Whether a matrix is too large to stay in memory from one read to the next."""
+    return design.nbytes > _MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def reader_of(team: Team) -> Reader:
+    """The reader of this thread: the one that it shares with others, or one of its own."""
+    shared = getattr(_OF_THREAD, "reader", None)
+    return Reader(team) if shared is None else shared
+
+
+def side_by_side(jobs: Sequence[Callable[[int], Any]], design: np.ndarray, threads: int | None = None) -> list:
+    """Run independent jobs at once, as `spfast.kernels.team.side_by_side`; they share reads of a large matrix.
+
+    Parameters
+    ----------
+    jobs : sequence of callable
+        Each takes the number of threads it may use.
+    design : array
+        What they read.
+    threads : int, optional
+    """
+    shared = getattr(_OF_THREAD, "reader", None)
+    if shared is None and not is_larger_than_memory(design):
+        return teams.side_by_side(jobs, threads)
+    if shared is not None:
+        with _aside(shared, len(jobs)):
+            return teams.side_by_side([_member(shared, job) for job in jobs], threads, at_once=len(jobs))
+    with Team(threads) as team:
+        shared = SharedReader(team)
+        shared.enter(len(jobs))
+        return teams.side_by_side([_member(shared, job) for job in jobs], threads, at_once=len(jobs))
+
+
+@contextmanager
+def _aside(shared: SharedReader, n_callers: int) -> Iterator[None]:
+    """This thread waits for others, which read in its place."""
+    shared.enter(n_callers - 1)
+    try:
+        yield
+    finally:
+        shared.enter(1)
+
+
+def _member(shared, job):
+    def run(threads):
+        _OF_THREAD.reader = shared
+        try:
+            return job(threads)
+        finally:
+            _OF_THREAD.reader = None
+            shared.enter(-1)
+
+    return run
