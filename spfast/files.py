@@ -4,9 +4,11 @@ import errno
 import gzip
 import hashlib
 import json
+import math
 import os
 import shutil
 import stat
+import tempfile
 import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +17,7 @@ from spfast.errors import BadInputError
 
 __all__ = [
     *("BLANK_SEAL", "GUARDS", "RecordFile", "check_guard", "check_regular", "clear_leftovers", "file_sha256"),
-    *("is_sealed", "new_file", "new_folder", "put_on_disk", "reserve", "seal", "watch", "writing"),
+    *("is_sealed", "new_file", "new_folder", "put_on_disk", "reserve", "scratch_array", "seal", "watch", "writing"),
 ]
 
 #: Stands in a file where its own sha256 will be; a text that no file is likely to hold otherwise.
@@ -25,6 +27,9 @@ _GZIP = b"\x1f\x8b"
 #: What a file system answers if it cannot reserve room.
 _CANNOT_RESERVE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 
+
+#: Bytes beyond which an array that is used once lies in a file.
+_IN_MEMORY = 512 << 20
 
 #: Sizes up to this are read without asking for holes; a larger file may be this many times what it takes on the disk.
 _HOLES_FREE, _HOLES_TIMES = 64 << 20, 100
@@ -207,13 +212,52 @@ def reserve(path, n_bytes):
         If there is no room.
     """
     with open(path, "ab") as file:
-        try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, n_bytes)
-        except OSError as error:
-            if error.errno not in _CANNOT_RESERVE:
-                raise
-        file.truncate(n_bytes)
+        _reserve(file, n_bytes)
+
+
+def _reserve(file, n_bytes):
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, n_bytes)
+    except OSError as error:
+        if error.errno not in _CANNOT_RESERVE:
+            raise
+    file.truncate(n_bytes)
+
+
+def scratch_array(shape, dtype, folder=None):
+    """Return an array to be filled and used once: in memory, or, if it is large, in a file that goes with it.
+
+    The file has no name, so that nothing is left of it however the process ends.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : numpy dtype
+    folder : path-like, optional
+        Where the file lies, if it can be written; in the folder for temporary files by default.
+
+    Returns
+    -------
+    array
+
+    Raises
+    ------
+    BadInputError
+        If there is no room.
+    """
+    import numpy as np
+
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    if n_bytes <= _IN_MEMORY:
+        return np.empty(shape, dtype)
+    folder = folder if folder is not None and os.access(folder, os.W_OK) else tempfile.gettempdir()
+    with (
+        writing(f"{folder}: {n_bytes / 1e9:.1f} GB of columns for a while"),
+        tempfile.TemporaryFile(dir=folder) as file,
+    ):
+        _reserve(file, n_bytes)
+        return np.memmap(file, dtype, "r+", shape=shape).view(np.ndarray)
 
 
 def watch(paths):

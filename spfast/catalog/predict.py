@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ from spfast.data.survey import Survey, as_survey
 from spfast.data.tables.values import float_column
 from spfast.data.zero_point import added_to_parallax
 from spfast.errors import BadInputError, SpfastWarning
+from spfast.model.arrays import resolve_rows
 from spfast.model.fitted_model import FittedModel, as_model
 from spfast.model.predict import StarPredictions
 from spfast.selection.star_keys import seen_in_training
@@ -36,6 +38,7 @@ __all__ = [
     "HEADER_COMMENTS",
     "FromFeatures",
     "compare_with_gaia",
+    "joined_features",
     "predict_features",
     "predict_stars",
     "predict_survey",
@@ -44,6 +47,8 @@ __all__ = [
     "with_zero_point_for",
 ]
 
+#: Stars of a survey that are predicted together: 240 MB of pixels.
+_BLOCK = 8192
 #: Columns that are finite but for stars that no model can know anything of.
 _ALWAYS_KNOWN = (
     *("spec_parallax", "spec_parallax_err", "spec_parallax_err_total"),
@@ -83,10 +88,33 @@ def predict_features(
     -------
     FromFeatures
     """
-    rows = np.arange(survey.n_stars) if rows is None else rows
-    inputs = model_inputs(survey, model, threads)
+    rows = resolve_rows(rows, survey.n_stars)
+    order = np.argsort(rows, kind="stable")
+    # Some stars after the other: what is read of them serves all that is asked of them.
+    bounds = np.arange(0, survey.n_stars + _BLOCK, _BLOCK)
+    parts = np.split(order, np.searchsorted(rows, bounds[1:-1], sorter=order))
+    blocks = zip(parts, bounds, strict=False)
+    found = [_predict_block(model, survey, begin, rows[part] - begin, threads) for part, begin in blocks if part.size]
+    place = np.empty_like(order)
+    place[order] = np.arange(order.size)
+    return joined_features(found, place)
+
+
+def _predict_block(model, survey, begin, rows, threads):
+    """Predict some of the stars of a block that begins there."""
+    inputs = model_inputs(survey, model, threads, slice(begin, begin + _BLOCK))
     misfit = None if model.low_rank is None else inputs.errors.coordinates.misfit[rows]
     return FromFeatures(model.predict_stars(inputs.features, inputs.errors, rows, threads), misfit)
+
+
+def joined_features(found: Sequence[FromFeatures], order: np.ndarray) -> FromFeatures:
+    """What was found of stars, a block at a time, as one, in another order (int array)."""
+
+    def joined(parts):
+        return None if parts[0] is None else np.concatenate(parts)[order]
+
+    predicted = zip(*(one.predicted for one in found), strict=True)
+    return FromFeatures(StarPredictions(*map(joined, predicted)), joined([one.misfit for one in found]))
 
 
 def predict_stars(
@@ -235,7 +263,7 @@ def predict_survey(
     check_model(model, survey)
     warn_of_lacks(model)
     model = model.for_layout(survey.layout)
-    survey.check_values()
+    survey.check_values(threads)
     values, flags = predict_stars(with_zero_point_for(model, survey.stars), survey, threads=threads)
     flags |= star_flags(survey)
     survey.check_length()

@@ -10,8 +10,8 @@ from astropy.table import Table
 from spfast import __version__
 from spfast.catalog.flags import clipped_share, observation_flags
 from spfast.catalog.predict import (
-    FromFeatures,
     compare_with_gaia,
+    joined_features,
     predict_features,
     prediction_table,
     warn_of_lacks,
@@ -27,7 +27,6 @@ from spfast.errors import BadInputError
 from spfast.files import file_sha256, watch
 from spfast.kernels.team import resolve_threads
 from spfast.model.fitted_model import FittedModel, as_model
-from spfast.model.predict import StarPredictions
 
 __all__ = ["FilePredictions", "predict_files"]
 
@@ -110,7 +109,7 @@ def predict_files(
     stream = stream_features(stars, spectra, recipe, config, failures, threads, quiet, with_coordinates)
     with closing(stream):
         for rows, survey, bad in stream:
-            survey.check_values()
+            survey.check_values(threads)
             batches.append((rows, predict_features(model, survey, threads=threads)))
             n_bad[rows], clipped[rows] = bad, clipped_share(survey)
     keep = np.ones(len(stars), bool)
@@ -124,19 +123,11 @@ def predict_files(
     stars["n_bad_pixels"] = n_bad
     bits, release = stars.meta.get("aspcapflag_bits", "ASPCAPFLAG"), stars.meta.get("gaia_release")
     stars = conform_stars(stars[keep])
-    values, flags = compare_with_gaia(with_zero_point_for(model, stars), stars, _in_order(batches))
+    rows, found = zip(*batches, strict=True)
+    order = np.argsort(np.concatenate(rows), kind="stable")
+    found = joined_features(found, order)
+    values, flags = compare_with_gaia(with_zero_point_for(model, stars), stars, found)
     flags |= observation_flags(stars, recipe.layout, config, bits, clipped[keep])
     cards |= {"PRODUCT": "spfast predictions", "SPFVERS": __version__, RELEASE_CARD: release or "unknown"}
     table = prediction_table(model, stars, values, flags, cards)
     return FilePredictions(table, conform_rejected(flow.rejected()), flow.counts)
-
-
-def _in_order(batches):
-    """What was found of stars, a batch at a time in any order, in the order of their rows (FromFeatures)."""
-    order = np.argsort(np.concatenate([rows for rows, _ in batches]), kind="stable")
-
-    def joined(parts):
-        return None if parts[0] is None else np.concatenate(parts)[order]
-
-    predicted = zip(*(found.predicted for _, found in batches), strict=True)
-    return FromFeatures(StarPredictions(*map(joined, predicted)), joined([found.misfit for _, found in batches]))

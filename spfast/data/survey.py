@@ -26,9 +26,11 @@ from spfast.data.spectra.features import ERROR_DTYPE
 from spfast.data.untrusted import check_file
 from spfast.errors import BadInputError, reading
 from spfast.files import check_regular, file_sha256, is_sealed
+from spfast.kernels.team import Team
 from spfast.model.layout import FeatureLayout
 from spfast.model.low_rank import Coordinates, LowRankModel
 from spfast.model.recipe import FeatureRecipe
+from spfast.progress import Progress
 
 __all__ = ["Survey", "as_survey", "open_survey", "spectrum_kinds", "verify_survey"]
 
@@ -46,8 +48,8 @@ OPTIONAL_FILES = (*LOW_RANK_FILES, ESTIMATES)
 _UNREAD = "unread"
 #: Rows of which the constant is looked at when a survey is opened; each costs a page of the disk.
 _CHECKED_ROWS = 256
-#: Stars whose features are checked at a time: 8 MB.
-_BLOCK = 256
+#: Stars whose features are checked at a time, 8 MB, and how often before the bar moves.
+_BLOCK, _PIECES = 256, 32
 #: Entries of survey.json that readers need, and their types.
 _INFO = {"survey_hash": str, "n_rejected": int, "cut_flow": list, "versions": dict, "config": dict | None}
 #: Names of spectrum files: kind, then release, or version of astra. The south's asStar is the same kind.
@@ -83,7 +85,7 @@ class Survey:
     ):
         self.path, self.info, self.layout, self.stars = path, info, layout, stars
         self.features, self.feature_errors = features, feature_errors
-        self._checked, self._low_rank, self._unmeasured = False, _UNREAD, _UNREAD
+        self._checked, self._magnitudes, self._low_rank, self._unmeasured = False, None, _UNREAD, _UNREAD
 
     @classmethod
     def of_arrays(
@@ -114,6 +116,21 @@ class Survey:
         return survey
 
     @property
+    def magnitudes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Magnitudes as features, and their errors (two float32 arrays, shape (n_stars, n_magnitudes) [mag]).
+
+        They stand between pixels: to find them takes a read of the arrays, which `check_values` makes anyway.
+        """
+        if self._magnitudes is None:
+            inside = slice(1, self.layout.n_unpenalized)
+            parts = np.empty((2, self.n_stars, inside.stop - 1), np.float32)
+            for part, array in zip(parts, (self.features, self.feature_errors), strict=True):
+                for start in range(0, self.n_stars, _BLOCK):
+                    part[start : start + _BLOCK] = array[start : start + _BLOCK, inside]
+            self._magnitudes = tuple(parts)
+        return self._magnitudes
+
+    @property
     def unmeasured(self) -> np.ndarray | None:
         """Bits of the pixels that were not measured (uint8 memmap, shape (n_stars, ceil(n_pixels / 8))), if known."""
         if isinstance(self._unmeasured, str):
@@ -135,7 +152,7 @@ class Survey:
 
     def __getstate__(self):
         """Return what a worker process gets: of arrays and survey.json only their place, where it opens them again."""
-        state = self.__dict__ | {"_low_rank": _UNREAD, "_unmeasured": _UNREAD}
+        state = self.__dict__ | {"_magnitudes": None, "_low_rank": _UNREAD, "_unmeasured": _UNREAD}
         for name in ARRAYS:
             if _is_whole_map(state[name], f"{name}.npy"):
                 # From the map, since the working folder may have changed since it was opened by a relative path.
@@ -251,13 +268,19 @@ class Survey:
             low_rank=None if self.low_rank is None else self.low_rank[0],
         )
 
-    def check_values(self) -> None:
+    def check_values(self, threads: int | None = None, quiet: bool = True) -> None:
         """Refuse arrays with numbers that no build writes: not finite, or an error below zero. The check is made once.
+
+        Parameters
+        ----------
+        threads : int, optional
+        quiet : bool
+            No progress bar.
 
         Raises
         ------
         BadInputError
-            It names the array and the first such row.
+            It names the array and such a row.
         """
         if self._checked:
             return
@@ -266,18 +289,37 @@ class Survey:
             _, found = self.low_rank
             arrays += [("coordinates", found.mean, -np.inf), ("coordinates", found.misfit[:, None], 0.0)]
             arrays += [("coordinate_errors", roots, -np.inf) for roots in found.roots]
-        for name, array, low in arrays:
-            for start in range(0, self.n_stars if array.shape[1] else 0, _BLOCK):
-                block = np.asarray(array[start : start + _BLOCK], dtype=np.float32)
-                # NaN and infinities show in the extremes, which cost one read.
-                if not (np.isfinite(block.min()) and np.isfinite(block.max()) and block.min() >= low):
-                    row = start + int(np.flatnonzero(~(np.isfinite(block) & (block >= low)).all(axis=1))[0])
-                    raise BadInputError(
-                        f"{self.path / name}.npy: row {row} ({self.stars['APOGEE_ID'][row]}) has a value that is not "
-                        f"finite{' or below 0' if low == 0 else ''}; the survey is damaged: {_REBUILD}"
-                    )
-        self.check_constant(slice(None))
-        self._checked = True
+        arrays = [(name, array, low) for name, array, low in arrays if array.shape[1]]
+        inside = slice(1, self.layout.n_unpenalized)
+        magnitudes = {name: np.empty((self.n_stars, inside.stop - 1), np.float32) for name in ARRAYS}
+
+        def look(first, last):
+            for piece in range(first, last):
+                rows = slice(piece * _BLOCK, (piece + 1) * _BLOCK)
+                for name, array, low in arrays:
+                    block = np.asarray(array[rows], dtype=np.float32)
+                    least, largest = block.min(), block.max()
+                    # NaN and infinities show in the extremes.
+                    if not (np.isfinite(least) and np.isfinite(largest) and least >= low):
+                        self._refuse(name, block, low, rows.start)
+                    if name in ARRAYS:
+                        magnitudes[name][rows] = block[:, inside]
+                self.check_constant(rows)
+
+        n_pieces = -(-self.n_stars // _BLOCK)
+        with Team(threads) as team, Progress("check", self.n_stars, quiet) as progress:
+            for begin in range(0, n_pieces, _PIECES):
+                end = min(begin + _PIECES, n_pieces)
+                team.run(lambda first, last, begin=begin: look(begin + first, begin + last), end - begin)
+                progress.advance(min(end * _BLOCK, self.n_stars) - begin * _BLOCK)
+        self._checked, self._magnitudes = True, tuple(magnitudes.values())
+
+    def _refuse(self, name, block, low, start):
+        row = start + int(np.flatnonzero(~(np.isfinite(block) & (block >= low)).all(axis=1))[0])
+        raise BadInputError(
+            f"{self.path / name}.npy: row {row} ({self.stars['APOGEE_ID'][row]}) has a value that is not finite"
+            f"{' or below 0' if low == 0 else ''}; the survey is damaged: {_REBUILD}"
+        )
 
     def check_constant(self, rows: slice | np.ndarray) -> None:
         """Refuse arrays whose first column is not the constant 1 without an error, in the rows given.

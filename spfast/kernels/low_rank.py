@@ -41,8 +41,12 @@ def pair_products(values):
     -------
     array, shape (n (n + 1) / 2, n_columns)
     """
-    i, j = np.triu_indices(len(values))
-    return values[i] * values[j]
+    n = len(values)
+    pairs, at = np.empty((n * (n + 1) // 2, *values.shape[1:]), values.dtype), 0
+    for i in range(n):
+        np.multiply(values[i], values[i:], out=pairs[at : at + n - i])
+        at += n - i
+    return pairs
 
 
 def symmetric(packed, n):

@@ -11,6 +11,7 @@ Each basis is found by maximum likelihood from spectra and their errors (`spfast
 """
 
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -20,6 +21,7 @@ from scipy.ndimage import uniform_filter1d
 
 from spfast.blas import one_blas_thread
 from spfast.errors import BadInputError
+from spfast.files import scratch_array
 from spfast.kernels.low_rank import ROWS_A_PIECE, pair_products, star_posteriors
 from spfast.kernels.posteriors import covariance_triangles
 from spfast.kernels.team import Team
@@ -72,9 +74,9 @@ class Coordinates:
         """Coordinates of each basis."""
         return tuple((int(np.sqrt(8 * root.shape[1] + 1)) - 1) // 2 for root in self.roots)
 
-    def of(self, rows: np.ndarray) -> "Coordinates":
-        """Some of the stars (int array)."""
-        return Coordinates(self.mean[rows], tuple(root[rows] for root in self.roots), self.misfit[rows])
+    def of(self, rows: slice | np.ndarray) -> "Coordinates":
+        """Some of the stars; views for a slice."""
+        return Coordinates(self.mean[rows], tuple(part[rows] for part in self.roots), self.misfit[rows])
 
     def first(self, rank: int) -> "Coordinates":
         """The first coordinates alone: views of these."""
@@ -185,6 +187,7 @@ class LowRankModel:
         errors: np.ndarray,
         unmeasured: np.ndarray | None = None,
         threads: int | None = None,
+        folder: str | os.PathLike | None = None,
     ) -> Coordinates:
         """Find the coordinates of stars from their spectra, in one pass.
 
@@ -197,6 +200,8 @@ class LowRankModel:
         unmeasured : uint8 array, shape (n_stars, ceil(n_pixels / 8)), optional
             Bits of pixels that were not measured, whatever their error says.
         threads : int, optional
+        folder : path-like, optional
+            Where a file for so many that they fill the memory may lie (`spfast.files.scratch_array`).
 
         Returns
         -------
@@ -205,7 +210,7 @@ class LowRankModel:
         """
         n = len(flux)
         mean, misfit = np.empty((n, self.rank), np.float32), np.empty(n, np.float32)
-        roots = tuple(np.empty((n, n_triangle(used)), ROOT_DTYPE) for used in self.ranks)
+        roots = tuple(scratch_array((n, n_triangle(used)), ROOT_DTYPE, folder) for used in self.ranks)
         for rows, found in self.coordinate_blocks(flux, errors, unmeasured, threads):
             mean[rows], misfit[rows] = found.mean, found.misfit
             for whole, part in zip(roots, found.roots, strict=True):

@@ -1,6 +1,7 @@
 """What a model sees of a survey's stars: ln flux pixel by pixel, or the coordinates of a low-rank model."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from spfast.config import FitConfig
 from spfast.data.missing_bands import lacking_magnitudes
 from spfast.data.survey import Survey
 from spfast.errors import BadInputError
+from spfast.files import scratch_array
 from spfast.model.coordinates import CoordinateErrors, CoordinateLayout
 from spfast.model.fitted_model import FittedModel
 from spfast.model.layout import FeatureLayout
@@ -19,10 +21,12 @@ __all__ = ["MOST_PRODUCTS", "Inputs", "model_inputs", "survey_inputs"]
 
 #: Coordinates whose products cross-validation may choose, at most.
 MOST_PRODUCTS = 16
+#: Stars whose columns are made together.
+_BLOCK = 4096
 
 
 class Inputs(NamedTuple):
-    """Features of all of a survey's stars.
+    """Features of a survey's stars.
 
     Attributes
     ----------
@@ -31,19 +35,27 @@ class Inputs(NamedTuple):
     layout : FeatureLayout or CoordinateLayout
     low_rank : LowRankModel or None
         That the coordinates are of.
+    folder : Path or None
+        Where files of features may lie that are too large for the memory (`spfast.files.scratch_array`).
     """
 
     features: np.ndarray
     errors: np.ndarray | CoordinateErrors
     layout: FeatureLayout | CoordinateLayout
     low_rank: LowRankModel | None = None
+    folder: Path | None = None
 
     def within(self, rank: int, n_products: int) -> "Inputs":
         """The inputs of a smaller layout: the first coordinates, and the products of fewer of them."""
         layout = self.layout.smaller(rank, n_products)
-        features = np.ascontiguousarray(self.features[:, self.layout.within(rank, n_products)])
+        columns = self.layout.within(rank, n_products)
+        if columns.size == self.layout.n_features:
+            return self
+        features = scratch_array((len(self.features), columns.size), np.float32, self.folder)
+        for rows in _blocks(len(features)):
+            features[rows] = self.features[rows][:, columns]
         errors = replace(self.errors, layout=layout, coordinates=self.errors.coordinates.first(rank))
-        return Inputs(features, errors, layout, self.low_rank)
+        return Inputs(features, errors, layout, self.low_rank, self.folder)
 
 
 def survey_inputs(survey: Survey, settings: FitConfig, threads: int | None = None) -> Inputs:
@@ -65,7 +77,7 @@ def survey_inputs(survey: Survey, settings: FitConfig, threads: int | None = Non
     BadInputError
         If the survey holds numbers that no build writes.
     """
-    survey.check_values()
+    survey.check_values(threads)
     if settings.pixels == "low-rank" and survey.layout.is_spectrum:
         found = survey.low_rank or _learn(survey, threads)
         if found is not None:
@@ -75,7 +87,9 @@ def survey_inputs(survey: Survey, settings: FitConfig, threads: int | None = Non
     return Inputs(survey.features, survey.feature_errors, survey.layout)
 
 
-def model_inputs(survey: Survey, model: FittedModel, threads: int | None = None) -> Inputs:
+def model_inputs(
+    survey: Survey, model: FittedModel, threads: int | None = None, rows: slice | np.ndarray = slice(None)
+) -> Inputs:
     """A survey's stars in the columns of a model.
 
     Parameters
@@ -83,6 +97,8 @@ def model_inputs(survey: Survey, model: FittedModel, threads: int | None = None)
     survey : Survey
     model : FittedModel
     threads : int, optional
+    rows : slice or int array
+        All stars by default.
 
     Returns
     -------
@@ -91,15 +107,15 @@ def model_inputs(survey: Survey, model: FittedModel, threads: int | None = None)
     """
     low_rank, layout = model.low_rank, model.layout
     if low_rank is None:
-        return Inputs(survey.features, survey.feature_errors, survey.layout)
+        return Inputs(survey.features[rows], survey.feature_errors[rows], survey.layout)
     if survey.low_rank is not None and low_rank.is_same(survey.low_rank[0]):
-        coordinates = survey.low_rank[1]
+        coordinates = survey.low_rank[1].of(rows)
     else:
-        coordinates = low_rank.coordinates(*_spectra(survey, low_rank.pixels), threads)
-    return _of_coordinates(survey, low_rank, coordinates.first(layout.rank), layout.n_products, layout)
+        coordinates = low_rank.coordinates(*_spectra(survey, low_rank.pixels, rows), threads, survey.path)
+    return _of_coordinates(survey, low_rank, coordinates.first(layout.rank), layout.n_products, layout, rows)
 
 
-def _of_coordinates(survey, low_rank, coordinates, most_products, layout=None):
+def _of_coordinates(survey, low_rank, coordinates, most_products, layout=None, rows=slice(None)):
     if layout is None:
         most_products = min(most_products, low_rank.n_broad)
         spectrum = None if survey.layout.columns is None else survey.layout
@@ -112,33 +128,42 @@ def _of_coordinates(survey, low_rank, coordinates, most_products, layout=None):
             f"model: the survey lacks {len(missing)} of the {len(layout.magnitudes)} magnitudes that the model uses "
             f"(first: {missing[0]}); ingest it with the same bands"
         )
-    columns = [names.index(name) for name in layout.magnitudes]
-    features = layout.design(survey.features[:, columns], coordinates.mean)
-    estimated = lacking_magnitudes(survey.stars, layout.magnitudes)
-    errors = CoordinateErrors(layout, coordinates, survey.feature_errors[:, columns], estimated)
-    return Inputs(features, errors, layout, low_rank)
+    columns = [names.index(name) - 1 for name in layout.magnitudes]
+    magnitudes, magnitude_errors = (values[rows][:, columns] for values in survey.magnitudes)
+    features = scratch_array((len(magnitudes), layout.n_features), np.float32, survey.path)
+    for block in _blocks(len(features)):
+        features[block] = layout.design(magnitudes[block], coordinates.mean[block])
+    estimated = lacking_magnitudes(survey.stars[rows], layout.magnitudes)
+    errors = CoordinateErrors(layout, coordinates, magnitude_errors, estimated)
+    return Inputs(features, errors, layout, low_rank, survey.path)
+
+
+def _blocks(n_rows):
+    return [slice(start, start + _BLOCK) for start in range(0, n_rows, _BLOCK)]
 
 
 def _learn(survey, threads) -> tuple[LowRankModel, Coordinates] | None:
     """The low-rank model of a survey that was built without one."""
     spectra = _spectra(survey, survey.layout.pixels)
     low_rank = learn_low_rank(*spectra, pixels=survey.layout.pixels, threads=threads)
-    survey.keep_low_rank(None if low_rank is None else (low_rank, low_rank.coordinates(*spectra, threads)))
+    found = None if low_rank is None else (low_rank, low_rank.coordinates(*spectra, threads, survey.path))
+    survey.keep_low_rank(found)
     return survey.low_rank
 
 
-def _spectra(survey, pixels):
+def _spectra(survey, pixels, rows=slice(None)):
     """ln flux, its errors and the bits of unmeasured pixels on a low-rank model's pixels."""
     first = survey.layout.n_unpenalized
-    flux, errors = survey.features[:, first:], survey.feature_errors[:, first:]
+    flux, errors = survey.features[rows, first:], survey.feature_errors[rows, first:]
+    bits = None if survey.unmeasured is None else survey.unmeasured[rows]
     ours, pixels = np.asarray(survey.layout.pixels), np.asarray(pixels)
     if np.array_equal(ours, pixels):
-        return flux, errors, survey.unmeasured
+        return flux, errors, bits
     _, here, there = np.intersect1d(ours, pixels, return_indices=True)
-    on_grid = np.zeros((survey.n_stars, pixels.size), np.float32)
+    on_grid = np.zeros((len(flux), pixels.size), np.float32)
     of_grid = np.full_like(on_grid, np.inf)
     on_grid[:, there], of_grid[:, there] = flux[:, here], errors[:, here]
-    if survey.unmeasured is not None:
-        bits = np.unpackbits(survey.unmeasured, axis=1, count=ours.size).view(bool)[:, here]
+    if bits is not None:
+        bits = np.unpackbits(bits, axis=1, count=ours.size).view(bool)[:, here]
         of_grid[:, there] = np.where(bits, np.inf, of_grid[:, there])
     return on_grid, of_grid, None

@@ -108,7 +108,7 @@ def reddening_test(
                 "the reddening test needs some"
             )
         chosen = chosen[:: -(-chosen.size // _MAX_STARS)]
-        features = np.array(model_inputs(survey, model, threads).features[chosen], dtype=np.float64)
+        features = np.array(model_inputs(survey, model, threads, chosen).features, dtype=np.float64)
         clean = features[:, columns]
         ln_parallax = np.empty((_ADDED.size, chosen.size))
         for i, a_k in enumerate(_ADDED):

@@ -9,6 +9,8 @@ import pytest
 from forged_model import forge, parts_of
 from low_rank_survey import low_rank_stars, low_rank_survey, write_low_rank_survey
 
+from spfast import files
+from spfast.catalog import predict
 from spfast.catalog.columns import FLAGS
 from spfast.catalog.make import make_catalog
 from spfast.catalog.predict import predict_survey
@@ -19,6 +21,7 @@ from spfast.data.tables.read import read_table
 from spfast.errors import BadInputError
 from spfast.model.fitted_model import load_model
 from spfast.model.layout import FeatureLayout
+from spfast.training import inputs
 from spfast.training.fold import fit_folds, fit_stars
 
 #: Everything on auto.
@@ -114,6 +117,27 @@ def test_a_survey_without_stored_coordinates_gives_the_same_catalog(folder, tmp_
     for name in ("low_rank.npz", "coordinates.npy"):
         (tmp_path / "old" / name).unlink()
     assert_same(make_catalog(open_survey(tmp_path / "old"), config=config, threads=1), expected)
+
+
+@pytest.mark.parametrize("pixels", ["low-rank", "raw"])
+def test_a_survey_too_large_for_the_memory_gives_the_same_catalog_and_leaves_no_file(survey, monkeypatch, pixels):
+    config = Config().replace(fit={"rank": 5, "products": 2, "pixels": pixels})
+    expected = make_catalog(open_survey(survey.path), config=config, threads=1)
+    names = {path.name for path in survey.path.iterdir()}
+    monkeypatch.setattr(files, "_IN_MEMORY", 0)
+    monkeypatch.setattr(predict, "_BLOCK", 64)
+    monkeypatch.setattr(inputs, "_BLOCK", 50)
+    assert_same(make_catalog(open_survey(survey.path), config=config, threads=1), expected)
+    assert {path.name for path in survey.path.iterdir()} == names
+
+
+def test_stars_are_predicted_in_the_order_in_which_they_are_asked_for(models, survey, monkeypatch):
+    expected = predict.predict_features(models["A"], survey, threads=1)
+    monkeypatch.setattr(predict, "_BLOCK", 64)
+    rows = np.random.default_rng(3).permutation(survey.n_stars)[:150]
+    found = predict.predict_features(models["A"], survey, rows, threads=1)
+    for one, other in zip((*found.predicted, found.misfit), (*expected.predicted, expected.misfit), strict=True):
+        np.testing.assert_array_equal(one, other[rows])
 
 
 def test_a_survey_that_lacks_pixels_is_predicted(models, tmp_path):
