@@ -143,9 +143,12 @@ class SharedReader(Reader):
 
     def _fulfil(self, wishes):
         try:
-            for design in {id(wish.design): wish.design for wish in wishes}.values():
-                some = [wish for wish in wishes if wish.design is design]
-                for wish, result in zip(some, self._read(design, [wish.job for wish in some]), strict=True):
+            matrices = {}
+            for wish in wishes:  # each caller has a view of its own
+                design = wish.design
+                matrices.setdefault((design.ctypes.data, design.shape, design.dtype), []).append(wish)
+            for some in matrices.values():
+                for wish, result in zip(some, self._read(some[0].design, [w.job for w in some]), strict=True):
                     wish.result = result
         except BaseException as error:  # noqa: BLE001 - each of the callers raises it
             for wish in wishes:
