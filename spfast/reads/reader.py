@@ -19,9 +19,9 @@ from spfast.kernels.team import Team
 from spfast.reads.ahead import reading_ahead
 from spfast.reads.jobs import Job
 from spfast.reads.meter import METER
-from spfast.reads.parts import Tree, parts_of
+from spfast.reads.parts import Part, Tree, parts_of
 
-__all__ = ["Reader", "SharedReader", "reader_of", "side_by_side"]
+__all__ = ["Reader", "SharedReader", "reader_of", "run_jobs", "side_by_side", "this_reader", "use_reader"]
 
 #: A matrix larger than this share of the memory is read part by part, and read for several callers at once.
 _MEMORY_SHARE = 0.5
@@ -57,9 +57,6 @@ class Reader:
         """Do several jobs in one read."""
         parts = parts_of(len(design), design[:1].nbytes)
         trees = [Tree(len(parts), job.merge) for job in jobs]
-        kinds = {}
-        for at, job in enumerate(jobs):
-            kinds.setdefault(job.kind, []).append(at)
         is_large = is_larger_than_memory(design)
         if is_large:
             # There and back again: what was read last is still in memory.
@@ -71,16 +68,34 @@ class Reader:
         begin = time.perf_counter()
         for batch in batches:
             raise_if_stopped()
-            for which in kinds.values():
-                some = [jobs[at] for at in which]
-                for index, results in type(some[0]).run(some, design, batch, self.team):
-                    for at, result in zip(which, results, strict=True):
-                        trees[at].add(index, result)
+            for at, index, result in run_jobs(jobs, design, batch, self.team):
+                trees[at].add(index, result)
             if is_large:
                 n_rows, now = sum(part.end - part.begin for part in batch), time.perf_counter()
                 METER.add(n_rows * design[:1].nbytes, n_rows / len(design), now - begin, len(jobs))
                 begin = now
         return [tree.total for tree in trees]
+
+
+def run_jobs(
+    jobs: Sequence[Job], design: np.ndarray, parts: Sequence[Part], team: Team
+) -> Iterator[tuple[int, int, Any]]:
+    """Run jobs over parts of a matrix, those of one kind in one call.
+
+    Yields
+    ------
+    at, index : int
+        Which job, which part.
+    result
+    """
+    kinds = {}
+    for at, job in enumerate(jobs):
+        kinds.setdefault(job.kind, []).append(at)
+    for which in kinds.values():
+        some = [jobs[at] for at in which]
+        for index, results in type(some[0]).run(some, design, parts, team):
+            for at, result in zip(which, results, strict=True):
+                yield at, index, result
 
 
 class SharedReader(Reader):
@@ -136,9 +151,14 @@ class SharedReader(Reader):
 
     def _fulfil(self, wishes):
         try:
-            for design in {id(wish.design): wish.design for wish in wishes}.values():
-                some = [wish for wish in wishes if wish.design is design]
-                for wish, result in zip(some, self._read(design, [wish.job for wish in some]), strict=True):
+            matrices = {}
+            for wish in wishes:
+                # Each caller has a view of its own.
+                where = wish.design.ctypes.data, wish.design.shape, wish.design.dtype
+                matrices.setdefault(where, []).append(wish)
+            for some in matrices.values():
+                results = self._read(some[0].design, [wish.job for wish in some])
+                for wish, result in zip(some, results, strict=True):
                     wish.result = result
         except BaseException as error:  # noqa: BLE001 - each of the callers raises it
             for wish in wishes:
@@ -166,8 +186,26 @@ def is_larger_than_memory(design: np.ndarray) -> bool:
 
 def reader_of(team: Team) -> Reader:
     """The reader of this thread: the one that it shares with others, or one of its own."""
-    shared = getattr(_OF_THREAD, "reader", None)
+    shared = this_reader()
     return Reader(team) if shared is None else shared
+
+
+def this_reader() -> SharedReader | None:
+    """The reader that this thread shares with others."""
+    return getattr(_OF_THREAD, "reader", None)
+
+
+@contextmanager
+def use_reader(reader: SharedReader) -> Iterator[None]:
+    """This thread and those that it starts side by side read with this reader."""
+    before = this_reader()
+    reader.enter(1)
+    _OF_THREAD.reader = reader
+    try:
+        yield
+    finally:
+        _OF_THREAD.reader = before
+        reader.enter(-1)
 
 
 def side_by_side(jobs: Sequence[Callable[[int], Any]], design: np.ndarray, threads: int | None = None) -> list:
@@ -181,7 +219,7 @@ def side_by_side(jobs: Sequence[Callable[[int], Any]], design: np.ndarray, threa
         What they read.
     threads : int, optional
     """
-    shared = getattr(_OF_THREAD, "reader", None)
+    shared = this_reader()
     if shared is None and not is_larger_than_memory(design):
         return teams.side_by_side(jobs, threads)
     if shared is not None:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,13 +18,14 @@ from spfast.data.tables.values import float_column
 from spfast.data.write_survey import package_versions
 from spfast.data.zero_point import ChosenZeroPoint, added_to_parallax, choose_zero_point
 from spfast.errors import BadInputError, SpfastWarning
-from spfast.kernels.team import side_by_side
 from spfast.model.budget import ErrorBudget
 from spfast.model.extent import TrainingExtent
 from spfast.model.fitted_model import FittedModel
 from spfast.model.options import FitOptions
 from spfast.model.parts import Provenance, RobustFit, ScatterWeights, Tuned
 from spfast.model.robust import RobustSettings
+from spfast.reads.cluster import on_cluster
+from spfast.reads.reader import side_by_side
 from spfast.selection.folds import FOLDS, fold_labels
 from spfast.selection.grid import scored_zero_point
 from spfast.selection.splits import Split, make_splits
@@ -405,6 +406,7 @@ def fit_stars(
     fold: str | None = None,
     threads: int | None = None,
     quiet: bool = True,
+    cluster: Any = None,
 ) -> FittedModel:
     """Fit a model to a survey's training stars, or to those of one fold: `FoldTraining`'s six steps.
 
@@ -412,6 +414,8 @@ def fit_stars(
     ----------
     survey, config, fold, threads, quiet
         As in `FoldTraining`.
+    cluster : optional
+        Whose workers read the features, as for `spfast.on_cluster`.
 
     Returns
     -------
@@ -423,7 +427,9 @@ def fit_stars(
     BadInputError
         For an unknown fold, or if there is no training star.
     """
-    return FoldTraining(survey, config, fold, threads, quiet).fit()
+    survey = as_survey(survey)
+    with on_cluster(cluster, survey.path.parent, threads):
+        return FoldTraining(survey, config, fold, threads, quiet).fit()
 
 
 def fit_folds(
@@ -431,6 +437,7 @@ def fit_folds(
     config: Config | None = None,
     threads: int | None = None,
     quiet: bool = True,
+    cluster: Any = None,
 ) -> dict[str, FittedModel]:
     """Fit one model to each fold's training stars.
 
@@ -438,6 +445,8 @@ def fit_folds(
     ----------
     survey, config, threads, quiet
         As in `FoldTraining`.
+    cluster : optional
+        As in `fit_stars`.
 
     Returns
     -------
@@ -445,13 +454,18 @@ def fit_folds(
         Under ``"A"`` and ``"B"``: the fold that each was trained on.
     """
     survey, config = as_survey(survey), Config() if config is None else config
+    with on_cluster(cluster, survey.path.parent, threads):
+        return _fit_folds(survey, config, threads, quiet)
+
+
+def _fit_folds(survey, config, threads, quiet):
     survey_inputs(survey, config.fit, threads)  # a low-rank model that the folder lacks is made once, not by each fold
     zero_point = choose_zero_point(survey, config.fit)  # once: it may have something to say
     jobs = [partial(_fit_fold, survey, config, fold, quiet, zero_point) for fold in FOLDS]
     if AUTO in (config.fit.penalty_rule, config.fit.zero_point_rule) or config.fit.intrinsic_scatter:
         models = [job(threads) for job in jobs]  # many fits each, with progress bars of their own
     else:
-        models = side_by_side(jobs, threads)
+        models = side_by_side(jobs, survey.features, threads)
     return dict(zip(FOLDS, models, strict=True))
 
 
