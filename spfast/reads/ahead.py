@@ -5,6 +5,7 @@ import mmap
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from spfast.reads.parts import Part
 
 __all__ = ["reading_ahead"]
 
-#: Bytes that are asked for at a time.
-_STEP = 1 << 24
+#: Bytes that are asked for at a time, and by how many threads: two keep a disk busy, four get into each other's way.
+_STEP, _STREAMS = 1 << 24, 2
 #: Batches that are in memory at a time: the one that is worked on and the next.
 _BATCHES = 2
 #: Linux's madvise: read pages and map them (since 5.14); older ones know only how to ask for them.
@@ -28,10 +29,11 @@ def reading_ahead(design: np.ndarray, batches: Sequence[Sequence[Part]]) -> Iter
     may_read, is_over = threading.Semaphore(_BATCHES), threading.Event()
 
     def read():
-        for batch in batches:
-            may_read.acquire()
-            for part in batch:
-                _fetch(design[part.begin : part.end], is_over)
+        with ThreadPoolExecutor(_STREAMS) as streams:
+            for batch in batches:
+                may_read.acquire()
+                for part in batch:
+                    list(streams.map(lambda piece: _fetch(*piece, is_over), _pieces(design[part.begin : part.end])))
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
@@ -45,15 +47,15 @@ def reading_ahead(design: np.ndarray, batches: Sequence[Sequence[Part]]) -> Iter
         thread.join()
 
 
-def _fetch(rows, is_over):
-    """Read the pages of consecutive rows; whoever uses them finds them in memory."""
-    begin = rows.ctypes.data // mmap.PAGESIZE * mmap.PAGESIZE
-    end = rows.ctypes.data + rows.nbytes
+def _pieces(rows):
+    """Addresses and sizes of the pages of consecutive rows, some at a time."""
+    begin, end = rows.ctypes.data // mmap.PAGESIZE * mmap.PAGESIZE, rows.ctypes.data + rows.nbytes
+    return [(at, min(_STEP, end - at)) for at in range(begin, end, _STEP)]
+
+
+def _fetch(address, size, is_over):
+    """Read pages; whoever uses them finds them in memory."""
     advise = ctypes.CDLL(None).madvise  # lets other threads run meanwhile
     advise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-    for at in range(begin, end, _STEP):
-        if is_over.is_set():
-            return
-        size = min(_STEP, end - at)
-        if advise(at, size, _POPULATE_READ) != 0:
-            advise(at, size, _WILL_NEED)
+    if not is_over.is_set() and advise(address, size, _POPULATE_READ) != 0:
+        advise(address, size, _WILL_NEED)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 __all__ = ["Part", "Tree", "parts_of"]
 
 #: Bytes of a part, at most, and the least number of parts.
-_PART_BYTES, _LEAST = 1 << 31, 8
+_PART_BYTES, _LEAST = 1 << 31, 4
 #: Segments of a part, each one thread's work: at least so many, and more of about so many rows.
 _SEGMENTS, _MOST_SEGMENTS, _SEGMENT_ROWS = 8, 64, 1024
 #: Rows that one thread takes for every pass that shares the read, before it goes on: they stay in the last cache.
