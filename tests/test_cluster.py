@@ -20,6 +20,7 @@ from spfast.reads.by_path import ArrayFiles, open_place, unpack
 from spfast.reads.cluster import on_cluster
 from spfast.reads.jobs import LinearPredictors, ValueGradient, WeightedGram
 from spfast.reads.reader import Reader, reader_of, side_by_side
+from spfast.reads.rows import map_rows
 
 distributed = pytest.importorskip("distributed", reason="needs dask (pip install 'spfast[dask]')")
 
@@ -176,6 +177,23 @@ def test_folds_on_a_cluster_share_their_reads(survey, workers, send_all, monkeyp
     monkeypatch.setattr(cluster.ClusterReader, "_read", count)
     fit_folds(survey, raw(), cluster=workers(2))
     assert shared.count(2) > len(shared) / 2
+
+
+def worker_of(matrix, rows, team):
+    from distributed import get_worker
+
+    return np.array([(row, hash(get_worker().address), team.threads) for row in rows])
+
+
+def test_rows_are_mapped_in_order_and_each_share_goes_to_the_same_worker_again(design, workers, send_all, tmp_path):
+    rows = np.random.default_rng(0).permutation(N_STARS)[:700]
+    with on_cluster(workers(2), tmp_path):
+        first, again = (map_rows(worker_of, design, rows, threads=1) for _ in range(2))
+    assert np.array_equal(first, again)
+    assert np.array_equal(first[:, 0], rows)
+    assert set(first[:, 2]) == {1}
+    by_row = first[np.argsort(rows), 1]
+    assert np.count_nonzero(np.diff(by_row)) == 1
 
 
 @pytest.fixture

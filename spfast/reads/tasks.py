@@ -144,9 +144,9 @@ def share_out(parts: Sequence[Part], workers: dict[str, int]) -> list[tuple[str,
     >>> from spfast.reads.parts import parts_of
     >>> from spfast.reads.tasks import share_out
     >>> [(worker, len(share)) for worker, share in share_out(parts_of(64, 8), {"tcp://b:1": 1, "tcp://a:1": 1})]
-    [('tcp://a:1', 4), ('tcp://b:1', 4)]
+    [('tcp://a:1', 2), ('tcp://b:1', 2)]
     >>> [worker for worker, share in share_out(parts_of(64, 8), {"b": 2, "a": 4})]
-    ['a', 'a', 'a', 'a', 'a', 'a', 'b', 'b']
+    ['a', 'a', 'a', 'b']
     """
     unit = math.gcd(*workers.values())
     slots = [address for address, threads in sorted(workers.items()) for _ in range(threads // unit)]
