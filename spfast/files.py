@@ -29,6 +29,9 @@ _CANNOT_RESERVE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 #: Sizes up to this are read without asking for holes; a larger file may be this many times what it takes on the disk.
 _HOLES_FREE, _HOLES_TIMES = 64 << 20, 100
 
+#: Bytes that are hashed at a time.
+_READ_AT_ONCE = 1 << 20
+
 #: What a path may be that a reader would wait for, or read without end, and what to do about it.
 _ODD = (
     (stat.S_ISFIFO, "a pipe", "save what comes through it to a file first"),
@@ -246,11 +249,23 @@ def _state(path):
         return status.st_size, status.st_mtime_ns
 
 
-def file_sha256(path):
-    """Return the sha256 of a file's bytes (str, hex)."""
+def file_sha256(path, say=None):
+    """Return the sha256 of a file's bytes (str, hex).
+
+    Parameters
+    ----------
+    path : path-like
+    say : callable, optional
+        Called with the number of bytes that were read, again and again.
+    """
     check_regular(path)
+    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while part := file.read(_READ_AT_ONCE):
+            digest.update(part)
+            if say is not None:
+                say(len(part))
+    return digest.hexdigest()
 
 
 def seal(path):

@@ -66,7 +66,9 @@ class Progress:
         if final:
             text += f" in {seconds:.1f} s"
         elif self.done:
-            text += f", {seconds * (self.total - self.done) / self.done:.0f} s left"
+            rate = self.done / seconds
+            text += f", {rate:,.0f} a second" if rate >= 1.0 else ""
+            text += f", {(self.total - self.done) / rate:.0f} s left"
         if self.note:
             text += f"; {self.note}"
         if self._terminal:

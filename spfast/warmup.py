@@ -9,7 +9,9 @@ from spfast.data.spectra.bad_pixels import SpectrumFactors
 from spfast.data.spectra.features import SpectrumFeatures
 from spfast.kernels.jit import compile_seconds
 from spfast.model.apogee import N_GRID
+from spfast.model.coordinates import CoordinateErrors, CoordinateLayout
 from spfast.model.fit import fit
+from spfast.model.learn_low_rank import learn_low_rank
 from spfast.solvers import SOLVERS
 
 __all__ = ["warm_up"]
@@ -17,6 +19,8 @@ __all__ = ["warm_up"]
 #: A problem just large enough for its fits to call every kernel: its support fills more than one panel of the factor.
 _N_STARS, _N_FREE, _N_FEATURES = 300, 3, 120
 _PENALTY = 0.1
+#: As few spectra as a low-rank model can be learned from.
+_N_SPECTRA = 60
 #: Of features that depend on each other: then coordinate descent gives way to the active set.
 _RANK = 5
 
@@ -49,6 +53,7 @@ def warm_up(threads: int | None = None) -> tuple[float, float]:
                 _fit_and_predict(dtype, solver, threads)
             _fit_dependent_columns(dtype, threads)
         _normalise()
+        _find_coordinates(threads)
     return time.perf_counter() - begin, compile_seconds() - before
 
 
@@ -82,3 +87,13 @@ def _normalise() -> None:
             for pixel_mask in (None, mask):
                 rows = maker.rows(flux, 0.01 * error, pixel_mask, normalized=normalized)
     SpectrumFactors.of(*rows[:2], 0.05).estimate(*rows[:2])
+
+
+def _find_coordinates(threads: int | None) -> None:
+    rng = np.random.default_rng(1)
+    flux = rng.normal(size=(_N_SPECTRA, _N_FEATURES)).astype(np.float32)
+    errors = np.full(flux.shape, 0.1, np.float32)
+    low_rank = learn_low_rank(flux, errors, rank=2, threads=threads)
+    found = low_rank.coordinates(flux, errors, threads=threads)
+    layout = CoordinateLayout(low_rank.rank, 0, low_rank.line_weights, low_rank.n_broad, ())
+    CoordinateErrors(layout, found, np.zeros((_N_SPECTRA, 0), np.float32)).variance(np.ones(layout.n_features))

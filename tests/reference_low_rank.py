@@ -25,6 +25,15 @@ def star_posterior(flux, weights, mean, factors):
     return z, covariance, misfit, likelihood
 
 
+def dense(roots):
+    """The covariances of stars (float64 array, shape (n_stars, n, n)) from their packed Cholesky factors."""
+    n = int(np.sqrt(2 * roots.shape[1]))
+    lower = np.zeros((len(roots), n, n))
+    i, j = np.tril_indices(n)
+    lower[:, i, j] = roots
+    return lower @ lower.transpose(0, 2, 1)
+
+
 def pixel_sums(flux, errors, weights, mean, trust, z, covariances):
     """For each pixel: ``sum w t t'``, ``sum w t x``, and sums of w, w x^2 and w error^2, with ``t = [1, z]``."""
     n_stars, n_terms, n_pixels = len(z), z.shape[1] + 1, flux.shape[1]

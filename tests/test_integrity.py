@@ -43,7 +43,8 @@ def flips(path, seed):
 @pytest.mark.parametrize(
     "name",
     [
-        *("features.npy", "feature_errors.npy", "unmeasured.npy", "low_rank.npz", "coordinates.npy", "estimates.npz"),
+        *("features.npy", "feature_errors.npy", "unmeasured.npy", "low_rank.npz", "coordinates.npy"),
+        *("coordinate_errors.npy", "estimates.npz"),
         *("stars.fits", "rejected.ecsv", "survey.json", "the hashes"),
     ],
 )

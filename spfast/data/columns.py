@@ -124,31 +124,30 @@ def conform_stars(stars):
     Returns
     -------
     table : astropy Table
+        Columns that have their type already share their memory with the given ones.
 
     Raises
     ------
     BadInputError
         If a column's values cannot be converted to its type.
     """
-    table = Table()
+    columns = {}
     for name, column in {**STAR_COLUMNS, **DR3_COLUMNS, **SDSS5_COLUMNS}.items():
         if name in stars.colnames:
             values = stars[name]
             if hasattr(values, "filled"):
                 values = values.filled(_MISSING[column.kind])
             try:
-                values = np.asarray(values).astype("U" if column.kind == "U" else column.kind)
+                values = np.asarray(values).astype("U" if column.kind == "U" else column.kind, copy=False)
             except (ValueError, TypeError) as error:
                 raise BadInputError(f"column {name}: cannot be stored as {column.kind} ({error})") from None
         elif name in STAR_COLUMNS:
             values = missing_column(column, len(stars))
         else:
             continue
-        table[name] = Column(values, unit=column.unit or None, description=column.description)
-    for name in stars.colnames:
-        if name not in table.colnames:
-            table[name] = stars[name]
-    return table
+        columns[name] = Column(values, unit=column.unit or None, description=column.description, copy=False)
+    columns |= {name: stars[name] for name in stars.colnames if name not in columns}
+    return Table(columns, copy=False)
 
 
 def conform_rejected(rejected=None):

@@ -1,7 +1,7 @@
 """The low-rank model in a survey folder: which pixels were not measured, the model, the coordinates of its stars."""
 
-import itertools
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +9,22 @@ import numpy as np
 from spfast.errors import BadInputError, reading
 from spfast.files import check_regular
 from spfast.model.learn_low_rank import PASSES, SOME_SPECTRA, SPECTRA_MAX, learn_low_rank
-from spfast.model.low_rank import Coordinates, LowRankModel
+from spfast.model.low_rank import ROOT_DTYPE, Coordinates, LowRankModel, n_triangle
 from spfast.model.model_file import check_unpacked_size
 from spfast.progress import Progress
 
-__all__ = ["COORDINATES", "LOW_RANK_FILES", "UNMEASURED", "open_unmeasured", "read_low_rank", "write_low_rank"]
+__all__ = [
+    *("COORDINATES", "COORDINATE_ERRORS", "LOW_RANK_FILES", "UNMEASURED"),
+    *("open_unmeasured", "read_low_rank", "write_low_rank"),
+]
 
 #: Bits of the pixels that were not measured and are estimates, one row a star.
 UNMEASURED = "unmeasured.npy"
-#: Misfits, coordinates and their covariances, one row a star.
-COORDINATES = "coordinates.npy"
+#: Misfits and coordinates, and the roots of their covariances (`Coordinates`), one row a star.
+COORDINATES, COORDINATE_ERRORS = "coordinates.npy", "coordinate_errors.npy"
 _LOW_RANK = "low_rank.npz"
 #: Files of a survey folder that it can do without.
-LOW_RANK_FILES = (UNMEASURED, _LOW_RANK, COORDINATES)
+LOW_RANK_FILES = (UNMEASURED, _LOW_RANK, COORDINATES, COORDINATE_ERRORS)
 _REBUILD = "build it again with `spfast ingest`"
 
 
@@ -44,7 +47,8 @@ def write_low_rank(
     folder : Path
         Of the survey; it holds the bits of unmeasured pixels.
     layout : FeatureLayout
-    features, feature_errors : float32 array, shape (n_stars, n_features)
+    features : float32 array, shape (n_stars, n_features)
+    feature_errors : float16 or float32 array of the same shape
     rank : int
         The largest.
     threads : int, optional
@@ -70,10 +74,27 @@ def write_low_rank(
             progress.advance(total - progress.done)
     if low_rank is None:
         return
-    found = low_rank.coordinates(*spectra, threads)
     with open(folder / _LOW_RANK, "wb") as file:
         np.savez(file, header=np.array(json.dumps(low_rank.entries())), **low_rank.arrays())
-    np.save(folder / COORDINATES, np.hstack([found.misfit[:, None], found.mean, *found.covariances]))
+    n = len(features)
+    with (
+        _new_array(folder / COORDINATES, (n, 1 + low_rank.rank), np.float32) as of_coordinates,
+        _new_array(folder / COORDINATE_ERRORS, (n, sum(map(n_triangle, low_rank.ranks))), ROOT_DTYPE) as of_errors,
+        Progress("coordinates", n, quiet) as progress,
+    ):
+        for rows, found in low_rank.coordinate_blocks(*spectra, threads):
+            of_coordinates.write(np.column_stack([found.misfit, found.mean]).tobytes())
+            of_errors.write(np.hstack(found.roots).tobytes())
+            progress.advance(rows.stop - rows.start)
+
+
+@contextmanager
+def _new_array(path, shape, dtype):
+    """A new ``.npy`` file for an array whose rows are written one after another, as a full disk is an error then."""
+    with open(path, "wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        yield file
 
 
 def open_unmeasured(folder: Path, n_stars: int, n_pixels: int) -> np.ndarray | None:
@@ -97,7 +118,7 @@ def read_low_rank(folder: Path, n_stars: int) -> tuple[LowRankModel, Coordinates
     BadInputError
         If they are damaged or do not fit together.
     """
-    paths = [Path(folder) / name for name in (_LOW_RANK, COORDINATES)]
+    paths = [Path(folder) / name for name in (_LOW_RANK, COORDINATES, COORDINATE_ERRORS)]
     if not all(path.exists() for path in paths):
         return None
     for path in paths:
@@ -111,14 +132,17 @@ def read_low_rank(folder: Path, n_stars: int) -> tuple[LowRankModel, Coordinates
         check_unpacked_size(archive.zip)
         arrays = {name: archive[name] for name in archive.files if name != "header"}
         low_rank = LowRankModel.from_file(json.loads(str(archive["header"])), arrays)
-    with reading(paths[1], "damaged", _REBUILD):
-        values = np.lib.format.open_memmap(paths[1], mode="r")
-    ranks = low_rank.n_broad, low_rank.fine.rank
-    bounds = np.cumsum([0, 1, low_rank.rank, *(n * (n + 1) // 2 for n in ranks)])
-    if values.dtype != np.float32 or values.shape != (n_stars, bounds[-1]) or not values.flags.c_contiguous:
+    values = _open_rows(paths[1], (n_stars, 1 + low_rank.rank), np.float32)
+    bounds = np.cumsum([n_triangle(n) for n in low_rank.ranks])
+    roots = _open_rows(paths[2], (n_stars, int(bounds[-1])), ROOT_DTYPE)
+    return low_rank, Coordinates(values[:, 1:], tuple(np.split(roots, bounds[:-1], axis=1)), values[:, 0])
+
+
+def _open_rows(path, shape, dtype):
+    with reading(path, "damaged", _REBUILD):
+        array = np.lib.format.open_memmap(path, mode="r")
+    if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
         raise BadInputError(
-            f"{paths[1]}: {values.dtype} of shape {values.shape}, expected float32 of ({n_stars}, {bounds[-1]}); "
-            f"{_REBUILD}"
+            f"{path}: {array.dtype} of shape {array.shape}, expected {np.dtype(dtype)} of {shape}; {_REBUILD}"
         )
-    misfit, mean, *covariances = (values[:, a:b] for a, b in itertools.pairwise(bounds))
-    return low_rank, Coordinates(mean, tuple(covariances), misfit[:, 0])
+    return array

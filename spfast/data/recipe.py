@@ -127,7 +127,9 @@ def feature_rows(
         What bad pixels are estimated from.
     error_max : float
         The largest error of a pixel that counts as measured.
-    features, feature_errors : float32 array, shape (n_stars, n_features)
+    features : float32 array, shape (n_stars, n_features)
+        Output.
+    feature_errors : float16 array, shape (n_stars, n_features)
         Output.
 
     Returns

@@ -15,6 +15,7 @@ from spfast.data.estimates import spectrum_factors
 from spfast.data.missing_bands import estimate_magnitudes
 from spfast.data.recipe import feature_rows
 from spfast.data.sdss5 import spectra_to_read
+from spfast.data.spectra.features import ERROR_DTYPE, rounded_errors
 from spfast.data.spectra.workers import normalizer_job, stream_normalized
 from spfast.data.survey import Survey
 from spfast.model.recipe import FeatureRecipe
@@ -111,7 +112,8 @@ def stream_features(
 def _batch(waiting, stars, spectra, recipe, config, factors, threads, with_coordinates):
     rows, ln_flux, ln_flux_error, n_bad = map(np.concatenate, zip(*waiting, strict=True))
     layout, some = recipe.layout, stars[rows]
-    features, errors = np.empty((2, rows.size, layout.n_features), np.float32)
+    features = np.empty((rows.size, layout.n_features), np.float32)
+    errors = np.empty(features.shape, ERROR_DTYPE)
     error_max = config.features.flux_error_max
     bits = feature_rows(layout, some, (ln_flux, ln_flux_error), factors, error_max, features, errors)
     first = layout.n_unpenalized
@@ -125,8 +127,8 @@ def _batch(waiting, stars, spectra, recipe, config, factors, threads, with_coord
         spectrum = features[lacking, first:], errors[lacking, first:], bits[lacking]
         coordinates = low_rank.coordinates(*spectrum, threads).mean
     if lacking.size:
-        magnitudes, magnitude_errors = features[lacking, 1:first], errors[lacking, 1:first]
+        magnitudes, magnitude_errors = features[lacking, 1:first], errors[lacking, 1:first].astype(np.float32)
         estimate_magnitudes(magnitudes, magnitude_errors, coordinates, recipe.bands)
-        features[lacking, 1:first], errors[lacking, 1:first] = magnitudes, magnitude_errors
+        features[lacking, 1:first], errors[lacking, 1:first] = magnitudes, rounded_errors(magnitude_errors)
     known = None if found is None else (low_rank, found)
     return Batch(rows, Survey.of_arrays(Path(spectra), config, layout, some, (features, errors, bits), known), n_bad)

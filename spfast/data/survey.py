@@ -13,8 +13,16 @@ from astropy.table import Table
 from spfast.config import LATER, Config
 from spfast.data.columns import STAR_COLUMNS
 from spfast.data.estimates import ESTIMATES, read_estimates
-from spfast.data.low_rank_files import COORDINATES, LOW_RANK_FILES, UNMEASURED, open_unmeasured, read_low_rank
+from spfast.data.low_rank_files import (
+    COORDINATE_ERRORS,
+    COORDINATES,
+    LOW_RANK_FILES,
+    UNMEASURED,
+    open_unmeasured,
+    read_low_rank,
+)
 from spfast.data.spectra.continuum import check_continuum_pixels
+from spfast.data.spectra.features import ERROR_DTYPE
 from spfast.data.untrusted import check_file
 from spfast.errors import BadInputError, reading
 from spfast.files import check_regular, file_sha256, is_sealed
@@ -27,8 +35,9 @@ __all__ = ["Survey", "as_survey", "open_survey", "spectrum_kinds", "verify_surve
 #: Version of the folder's format; a reader refuses any other.
 SCHEMA = 1
 
-#: The two arrays, each in a file of its name.
-ARRAYS = ("features", "feature_errors")
+#: The two arrays, each in a file of its name, and what they may be; earlier versions wrote errors in float32.
+_DTYPES = {"features": (np.float32,), "feature_errors": (ERROR_DTYPE, np.float32)}
+ARRAYS = tuple(_DTYPES)
 #: The five files of the folder.
 FILES = {*(f"{name}.npy" for name in ARRAYS), "stars.fits", "rejected.ecsv", "survey.json"}
 #: Files that it can do without.
@@ -53,8 +62,9 @@ class Survey:
     Attributes
     ----------
     path : Path
-    features, feature_errors : float32 memmap, read-only, C order, shape (n_stars, n_features)
-        A survey that is pickled takes their file's place along, not their values: a worker maps them there.
+    features, feature_errors : float32 and float16 memmap, read-only, C order, shape (n_stars, n_features)
+        A survey that is pickled takes their file's place along, not their values: a worker maps them there. Surveys of
+        earlier versions have errors in float32.
     stars : astropy Table
         One row a star, in the order of the arrays' rows.
     layout : FeatureLayout
@@ -142,7 +152,7 @@ class Survey:
                 raise BadInputError(f"{self.path}: holds another survey than when this one was opened; open it again")
         for name in ARRAYS:
             if state[name] is None:
-                setattr(self, name, _open_array(self.path / f"{name}.npy", self.layout))
+                setattr(self, name, _open_array(self.path, name, self.layout))
 
     @property
     def n_stars(self) -> int:
@@ -254,11 +264,11 @@ class Survey:
         arrays = [("features", self.features, -np.inf), ("feature_errors", self.feature_errors, 0.0)]
         if self.low_rank is not None:
             _, found = self.low_rank
-            arrays += [("coordinates", part, -np.inf) for part in (found.mean, *found.covariances)]
-            arrays += [("coordinates", found.misfit[:, None], 0.0)]
+            arrays += [("coordinates", found.mean, -np.inf), ("coordinates", found.misfit[:, None], 0.0)]
+            arrays += [("coordinate_errors", roots, -np.inf) for roots in found.roots]
         for name, array, low in arrays:
             for start in range(0, self.n_stars if array.shape[1] else 0, _BLOCK):
-                block = array[start : start + _BLOCK]
+                block = np.asarray(array[start : start + _BLOCK], dtype=np.float32)
                 # NaN and infinities show in the extremes, which cost one read.
                 if not (np.isfinite(block.min()) and np.isfinite(block.max()) and block.min() >= low):
                     row = start + int(np.flatnonzero(~(np.isfinite(block) & (block >= low)).all(axis=1))[0])
@@ -298,7 +308,7 @@ class Survey:
         if isinstance(self._unmeasured, np.memmap):
             arrays[UNMEASURED] = self._unmeasured
         if isinstance(self._low_rank, tuple):
-            arrays[COORDINATES] = self._low_rank[1].mean
+            arrays[COORDINATES], arrays[COORDINATE_ERRORS] = self._low_rank[1].mean, self._low_rank[1].roots[-1]
         for name, array in arrays.items():
             path = self.path / name
             # A file that is gone was replaced or removed: what was opened is still whole.
@@ -393,7 +403,7 @@ def open_survey(path: str | os.PathLike) -> Survey:
         )
     if schema != SCHEMA:
         raise BadInputError(f"{path}: survey format {str(schema)[:20]}, expected {SCHEMA}; {_REBUILD}")
-    arrays = [_open_array(path / f"{name}.npy", layout) for name in ARRAYS]
+    arrays = [_open_array(path, name, layout) for name in ARRAYS]
     stars = _read_stars(path / "stars.fits", info)
     for name, n_rows in [("feature_errors.npy", len(arrays[1])), ("stars.fits", len(stars))]:
         if n_rows != len(arrays[0]):
@@ -488,12 +498,16 @@ def _is_whole_map(array, name):
     return isinstance(array, np.memmap) and isinstance(array.base, mmap) and Path(array.filename).name == name
 
 
-def _open_array(path, layout):
+def _open_array(folder, name, layout):
+    path = folder / f"{name}.npy"
     check_regular(path)
     with reading(path, "cannot be read", _REBUILD):
         array = np.lib.format.open_memmap(path, mode="r")  # .npy alone, and never a pickle
-    if array.ndim != 2 or array.dtype != np.float32 or not array.flags.c_contiguous:
-        raise BadInputError(f"{path}: {array.dtype} of shape {array.shape}, expected 2-D float32, C order; {_REBUILD}")
+    if array.ndim != 2 or array.dtype not in _DTYPES[name] or not array.flags.c_contiguous:
+        expected = np.dtype(_DTYPES[name][0]).name
+        raise BadInputError(
+            f"{path}: {array.dtype} of shape {array.shape}, expected 2-D {expected}, C order; {_REBUILD}"
+        )
     if array.shape[1] != layout.n_features:
         raise BadInputError(f"{path}: {array.shape[1]} columns, the survey's layout {layout.n_features}; {_REBUILD}")
     return array

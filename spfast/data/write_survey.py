@@ -17,10 +17,12 @@ from spfast.data.columns import conform_rejected, conform_stars
 from spfast.data.estimates import pixel_factors, write_estimates
 from spfast.data.low_rank_files import UNMEASURED, read_low_rank, write_low_rank
 from spfast.data.missing_bands import ERROR_MAX, estimate_magnitudes
+from spfast.data.spectra.features import ERROR_DTYPE, rounded_errors
 from spfast.data.survey import ARRAYS, FILES, OPTIONAL_FILES, SCHEMA, check_unique, open_survey
 from spfast.errors import BadInputError
 from spfast.files import BLANK_SEAL, check_guard, file_sha256, put_on_disk, reserve, seal, writing
 from spfast.model.band_regression import BandRegression
+from spfast.progress import Progress
 
 __all__ = ["SurveyWriter", "clear_partial", "clear_work", "package_versions", "partial_path"]
 
@@ -44,8 +46,8 @@ class SurveyWriter:
 
     Attributes
     ----------
-    features, feature_errors : float32 memmap, shape (n_stars, n_features)
-        The caller fills them, in any order.
+    features, feature_errors : float32 and float16 memmap, shape (n_stars, n_features)
+        The caller fills them, in any order; errors by `spfast.data.spectra.features.rounded_errors`.
     unmeasured : uint8 memmap, shape (n_stars, ceil(n_pixels / 8))
         Likewise: bits of pixels whose values are estimates.
 
@@ -78,7 +80,7 @@ class SurveyWriter:
     def _map(self, mode, n_stars=None):
         """Map the arrays; new ones for a number of stars."""
         layout = self.layout
-        shapes = [(np.float32, layout.n_features)] * len(ARRAYS) + [(np.uint8, -(-layout.n_pixels // 8))]
+        shapes = (np.float32, layout.n_features), (ERROR_DTYPE, layout.n_features), (np.uint8, -(-layout.n_pixels // 8))
         names = *(f"{name}.npy" for name in ARRAYS), UNMEASURED
         self.features, self.feature_errors, self.unmeasured = (
             np.lib.format.open_memmap(self.partial / name, mode, *((dtype, (n_stars, n)) if n_stars else ()))
@@ -170,15 +172,19 @@ class SurveyWriter:
         rejected = conform_rejected(rejected)
         rejected_path = self.partial / "rejected.ecsv"
         rejected.write(rejected_path, format="ascii.ecsv", overwrite=True)
-        hashes = {name: file_sha256(self.partial / name) for name in (*(f"{a}.npy" for a in ARRAYS), "stars.fits")}
         optional = [name for name in OPTIONAL_FILES if (self.partial / name).exists()]
-        more = {name: file_sha256(self.partial / name) for name in optional}
+        names = [*(f"{name}.npy" for name in ARRAYS), "stars.fits"]
+        all_hashes = _hashes(self.partial, [*names, *optional], quiet)
+        hashes, more = ({name: all_hashes[name] for name in some} for some in (names, optional))
         info = {
             "schema": SCHEMA,
             "n_stars": shape[0],
             "n_features": shape[1],
             "n_rejected": len(rejected),
-            "arrays": {f"{name}.npy": {"shape": shape, "dtype": "float32", "order": "C"} for name in ARRAYS},
+            "arrays": {
+                f"{name}.npy": {"shape": shape, "dtype": np.dtype(dtype).name, "order": "C"}
+                for name, dtype in zip(ARRAYS, (np.float32, ERROR_DTYPE), strict=True)
+            },
             "sha256": hashes | more | {"rejected.ecsv": file_sha256(rejected_path), "survey.json": BLANK_SEAL},
             "survey_hash": hashlib.sha256("".join(hashes.values()).encode()).hexdigest(),
             "versions": package_versions(),
@@ -204,7 +210,7 @@ class SurveyWriter:
     def _estimate_magnitudes(self, like):
         """Fill in the magnitudes that stars lack; the largest error of each star's estimates, and their regression."""
         inside, own = slice(1, self.layout.n_unpenalized), read_low_rank(self.partial, len(self.features))
-        magnitudes, errors = np.array(self.features[:, inside]), np.array(self.feature_errors[:, inside])
+        magnitudes, errors = (np.array(a[:, inside], np.float32) for a in (self.features, self.feature_errors))
         coordinates = None if own is None else own[1].mean
         if like is None:
             bands = BandRegression.of(magnitudes, coordinates)
@@ -214,8 +220,15 @@ class SurveyWriter:
                 coordinates = None
         error = estimate_magnitudes(magnitudes, errors, coordinates, bands)
         if error.any():
-            self.features[:, inside], self.feature_errors[:, inside] = magnitudes, errors
+            self.features[:, inside], self.feature_errors[:, inside] = magnitudes, rounded_errors(errors)
         return error, bands
+
+
+def _hashes(folder, names, quiet):
+    """The sha256 of files by their names (dict of str); a survey of a million stars is read in a minute."""
+    paths = [folder / name for name in names]
+    with Progress("hash", sum(path.stat().st_size for path in paths), quiet) as progress:
+        return {path.name: file_sha256(path, progress.advance) for path in paths}
 
 
 def clear_work(path):

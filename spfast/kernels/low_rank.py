@@ -11,6 +11,8 @@ coordinates. BLAS makes them, on blocks of one shape: a star's coordinates have 
 
 import numpy as np
 
+from spfast.kernels.posteriors import fill_weights, solve_posteriors, weighted_squares
+
 __all__ = [
     "PIXELS_A_PIECE",
     "ROWS_A_PIECE",
@@ -23,6 +25,9 @@ __all__ = [
 
 #: Stars in one product, and pixels whose sums are made together.
 ROWS_A_PIECE, PIXELS_A_PIECE = 128, 512
+
+
+_NONE_HIDDEN = np.empty((0, 0), np.uint8)
 
 
 def pair_products(values):
@@ -60,7 +65,7 @@ def pixel_weights(errors, unmeasured, scatter, inflation):
 
     Parameters
     ----------
-    errors : float32 array, shape (n_stars, n_pixels)
+    errors : float16 or float32 array, shape (n_stars, n_pixels)
         Infinite where a pixel was not measured.
     unmeasured : uint8 array, shape (n_stars, ceil(n_pixels / 8)), or None
         Bits of pixels that were not measured, whatever their error says.
@@ -71,14 +76,14 @@ def pixel_weights(errors, unmeasured, scatter, inflation):
     -------
     float32 array, shape (n_stars, n_pixels)
     """
-    with np.errstate(over="ignore"):  # an error whose square overflows weighs nothing
-        weights = 1.0 / ((errors * errors + scatter * scatter) * np.float32(inflation))
-    if unmeasured is not None:
-        weights[np.unpackbits(unmeasured, axis=1, count=errors.shape[1]).view(bool)] = 0.0
+    n_pixels = errors.shape[1]
+    hidden = _NONE_HIDDEN if unmeasured is None else np.unpackbits(unmeasured, axis=1, count=n_pixels)
+    weights = np.empty(errors.shape, np.float32)
+    fill_weights(np.ascontiguousarray(errors, dtype=np.float32), hidden, scatter, inflation, weights)
     return weights
 
 
-def star_posteriors(first, last, flux, errors, unmeasured, basis, pairs, coordinates, covariances, misfit, likelihood):
+def star_posteriors(first, last, flux, errors, unmeasured, basis, pairs, coordinates, factors, misfit, likelihood):
     """Find the coordinates of stars given their spectra, in the pieces ``first <= p < last`` of 128 stars.
 
     With ``C = (1 + sum_i w_i b_i b_i')^-1``, ``b_i = factors[:, i]``, they are ``z = C sum_i w_i b_i (x_i - mean_i)``.
@@ -86,8 +91,9 @@ def star_posteriors(first, last, flux, errors, unmeasured, basis, pairs, coordin
     Parameters
     ----------
     first, last : int
-    flux, errors : float32 array, shape (n_stars, n_pixels)
+    flux : float32 array, shape (n_stars, n_pixels)
         ln flux.
+    errors : float16 or float32 array, shape (n_stars, n_pixels)
     unmeasured : uint8 array or None
         As for `pixel_weights`.
     basis : object
@@ -96,38 +102,38 @@ def star_posteriors(first, last, flux, errors, unmeasured, basis, pairs, coordin
         `pair_products` of the factors.
     coordinates : float32 array, shape (n_stars, n_factors)
         Output: z.
-    covariances : float32 array, shape (n_stars, n_pairs)
-        Output: upper triangles of C.
+    factors : float32 array, shape (n_stars, n_pairs)
+        Output: the lower Cholesky factor of C, row by row.
     misfit : float32 array, shape (n_stars,)
         Output: chi-squared of what z leaves of the spectrum, over the number of pixels measured; 0 if there is none.
-    likelihood : float64 array, shape (n_stars,)
-        Output: ln likelihood of the spectrum, without ``-ln(2 pi) / 2`` a pixel measured.
+    likelihood : float64 array, shape (n_stars,), or None
+        Output, if it is wanted: ln likelihood of the spectrum, without ``-ln(2 pi) / 2`` a pixel measured.
     """
-    n = len(basis.factors)
-    i, j = np.triu_indices(n)
+    weights = np.empty((ROWS_A_PIECE, flux.shape[1]), np.float32)
+    offset, weighted = np.empty_like(weights), np.empty_like(weights)
+    z = np.zeros((ROWS_A_PIECE, len(basis.factors)), np.float32)
+    ln_volume, chi_squared = np.zeros((2, ROWS_A_PIECE))
     for piece in range(first, last):
         rows = slice(piece * ROWS_A_PIECE, min((piece + 1) * ROWS_A_PIECE, len(flux)))
         n_rows = rows.stop - rows.start
-        weights = np.zeros((ROWS_A_PIECE, flux.shape[1]), np.float32)
-        offset = np.zeros_like(weights)
-        weights[:n_rows] = pixel_weights(
-            errors[rows], None if unmeasured is None else unmeasured[rows], basis.scatter, basis.inflation
-        )
+        bits = None if unmeasured is None else unmeasured[rows]
+        weights[:n_rows] = pixel_weights(errors[rows], bits, basis.scatter, basis.inflation)
         np.subtract(flux[rows], basis.mean, out=offset[:n_rows])
-        projected = ((weights * offset) @ basis.factors.T).astype(np.float64)
-        precision = symmetric(weights @ pairs.T, n)
-        precision[:, np.arange(n), np.arange(n)] += 1.0
-        covariance = np.linalg.inv(precision)
-        z = np.matmul(covariance, projected[:, :, None])[:, :, 0]
-        chi_squared = np.einsum("np,np,np->n", weights, offset, offset, dtype=np.float64)
-        ln_weights = np.log(weights, where=weights > 0, out=np.zeros_like(weights)).sum(axis=1, dtype=np.float64)
-        ln_volume = np.linalg.slogdet(covariance)[1]
-        offset -= z.astype(np.float32) @ basis.factors
-        left = np.einsum("np,np,np->n", weights, offset, offset, dtype=np.float64)
+        # Products always have all rows: other shapes give other bits.
+        weights[n_rows:] = offset[n_rows:] = 0.0
+        np.multiply(weights, offset, out=weighted)
+        projected, precision = weighted @ basis.factors.T, weights @ pairs.T
+        solve_posteriors(precision[:n_rows], projected[:n_rows], z, factors[rows], ln_volume)
         coordinates[rows] = z[:n_rows]
-        covariances[rows] = covariance[:n_rows, i, j]
-        misfit[rows] = (left / np.maximum(np.count_nonzero(weights, axis=1), 1))[:n_rows]
-        likelihood[rows] = 0.5 * (ln_weights + ln_volume - chi_squared + np.sum(projected * z, axis=1))[:n_rows]
+        n_measured = np.count_nonzero(weights[:n_rows], axis=1)
+        if likelihood is not None:
+            weighted_squares(weights, offset, chi_squared)
+            ln_weights = np.log(weights, where=weights > 0, out=np.zeros_like(weights)).sum(axis=1, dtype=np.float64)
+            gain = np.sum(projected.astype(np.float64) * z, axis=1)
+            likelihood[rows] = 0.5 * (ln_weights + ln_volume - chi_squared + gain)[:n_rows]
+        offset -= z @ basis.factors
+        weighted_squares(weights, offset, chi_squared)
+        misfit[rows] = chi_squared[:n_rows] / np.maximum(n_measured, 1)
 
 
 def add_pixel_sums(first, last, flux, errors, unmeasured, basis, trust, terms, seconds, sums, totals, n_measured):
@@ -155,9 +161,10 @@ def add_pixel_sums(first, last, flux, errors, unmeasured, basis, trust, terms, s
     for piece in range(first, last):
         some = slice(piece * PIXELS_A_PIECE, min((piece + 1) * PIXELS_A_PIECE, flux.shape[1]))
         bits = None if unmeasured is None else unmeasured[:, some.start // 8 : -(-some.stop // 8)]
-        weights = pixel_weights(errors[:, some], bits, basis.scatter[some], basis.inflation)
+        noise = np.asarray(errors[:, some], dtype=np.float32)
+        weights = pixel_weights(noise, bits, basis.scatter[some], basis.inflation)
         n_measured[piece] += np.count_nonzero(weights)
-        variance = np.where(weights > 0, errors[:, some], 0.0) ** 2
+        variance = np.where(weights > 0, noise, 0.0) ** 2
         weights *= trust[:, None]
         offset = flux[:, some] - basis.mean[some]
         weighted = weights * offset

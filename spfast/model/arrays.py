@@ -29,10 +29,10 @@ _SCALE_LEAST, _SCALE_MOST, _SCALE_RANGE, _SCALE_ROWS = 1e-3, 30.0, 1e3, 512
 _ROWS_A_PIECE = 1024
 
 
-def check_design(design: np.ndarray, name: str = "features") -> np.ndarray:
+def check_design(design: np.ndarray, name: str = "features", also: type = np.float32) -> np.ndarray:
     """Return a read-only C-ordered view of a design matrix, the one kind of array that kernels get.
 
-    Masked numbers become NaN, in a copy.
+    Masked numbers become NaN, in a copy. ``also`` is a further type that it may have: errors in a survey are float16.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def check_design(design: np.ndarray, name: str = "features") -> np.ndarray:
             f"{name}: got a table of {len(array.dtype.names)} columns, expected a 2-D array of float32 or float64; "
             "put its columns side by side with np.column_stack"
         )
-    if array.ndim != 2 or array.dtype not in (np.float32, np.float64):
+    if array.ndim != 2 or array.dtype not in (np.float32, np.float64, also):
         raise BadInputError(
             f"{name}: got shape {array.shape} of {array.dtype}, expected a 2-D array of float32 or float64 "
             "(n_stars, n_features); convert it with np.ascontiguousarray(..., dtype='float32')"

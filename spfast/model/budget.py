@@ -148,7 +148,8 @@ class ErrorBudget:
         ----------
         model : FittedModel
             Whose budget this is.
-        features, feature_errors : float32 or float64 array, C order, shape (n_stars, n_features)
+        features : float32 or float64 array, C order, shape (n_stars, n_features)
+        feature_errors : float16, float32 or float64 array of the same shape
         unlikeness : float64 array, shape (n_rows, 2)
             u and w of these rows.
         rows : bool mask or int array, optional
@@ -246,7 +247,8 @@ def quadratic_form(left, right, columns, features, feature_errors, rows=None, th
     ----------
     left, right : float64 array, shape (n_columns, rank)
     columns : int64 array, shape (n_columns,)
-    features, feature_errors : float32 or float64 array, C order, shape (n_stars, n_features)
+    features : float32 or float64 array, C order, shape (n_stars, n_features)
+    feature_errors : float16, float32 or float64 array of the same shape
         Nothing is taken off without errors (None).
     rows : bool mask or int array, optional
     threads : int, optional
@@ -278,7 +280,7 @@ def noise_of_covariance(left, right, columns, feature_errors, rows, threads=None
     ----------
     left, right : float64 array, shape (n_columns, rank)
     columns : int64 array, shape (n_columns,)
-    feature_errors : float32 or float64 array, C order, shape (n_stars, n_features)
+    feature_errors : float16, float32 or float64 array, C order, shape (n_stars, n_features)
     rows : int array
     threads : int, optional
     neighbours : Neighbours, optional

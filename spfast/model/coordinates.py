@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from spfast.errors import BadInputError
+from spfast.kernels.posteriors import factored_variance
 from spfast.model.arrays import resolve_rows
 from spfast.model.layout import CONSTANT, MAGNITUDE, MAGNITUDES, FeatureLayout
 from spfast.model.low_rank import Coordinates
@@ -247,17 +248,15 @@ class CoordinateErrors:
         for start in range(0, rows.size, _BLOCK_ROWS):
             some = rows[start : start + _BLOCK_ROWS]
             slope = self.layout.gradient(coef, self.coordinates.mean[some])
-            of_spectrum, column = 0.0, 0
-            for n, covariance in zip(self.coordinates.ranks, self.coordinates.covariances, strict=True):
-                i, j = np.triu_indices(n)
-                products = slope[:, column + i] * slope[:, column + j] * np.where(i == j, 1.0, 2.0)
-                of_spectrum = of_spectrum + np.einsum("nq,nq->n", products, covariance[some])
+            of_spectrum, column = np.zeros(some.size), 0
+            for n, roots in zip(self.coordinates.ranks, self.coordinates.roots, strict=True):
+                factored_variance(roots[some].astype(np.float32), slope[:, column : column + n].copy(), of_spectrum)
                 column += n
             # No product of BLAS: a star's error has the same bits in any company.
             of_magnitudes = np.sum((self.magnitude_errors[some].astype(np.float64) * coef[1:first]) ** 2, axis=1)
             # A star's errors are right up to a factor: what its coordinates leave of the spectrum tells it.
             misfit = self.coordinates.misfit[some].astype(np.float64)
-            of_spectrum = np.maximum(of_spectrum, 0.0) * np.where(misfit > 0.0, misfit, 1.0)
+            of_spectrum *= np.where(misfit > 0.0, misfit, 1.0)
             variance[start : start + _BLOCK_ROWS] = of_spectrum + of_magnitudes
         return variance
 

@@ -250,7 +250,7 @@ class FittedModel:
 
         Parameters
         ----------
-        feature_errors : float32 or float64 array, C order, shape (n_stars, n_features), or CoordinateErrors
+        feature_errors : float16, float32 or float64 array, C order, shape (n_stars, n_features), or CoordinateErrors
         rows, threads
             As in `predict`.
 
@@ -275,7 +275,8 @@ class FittedModel:
 
         Parameters
         ----------
-        features, feature_errors : float32 or float64 array, C order, shape (n_stars, n_features), or CoordinateErrors
+        features : float32 or float64 array, C order, shape (n_stars, n_features)
+        feature_errors : float16, float32 or float64 array of the same shape, or CoordinateErrors
         rows, threads
             As in `predict`.
 
@@ -300,7 +301,8 @@ class FittedModel:
 
         Parameters
         ----------
-        features, feature_errors : float32 or float64 array, C order, shape (n_stars, n_features), or CoordinateErrors
+        features : float32 or float64 array, C order, shape (n_stars, n_features)
+        feature_errors : float16, float32 or float64 array of the same shape, or CoordinateErrors
         rows, threads
             As in `predict`.
 
@@ -332,7 +334,8 @@ class FittedModel:
 
         Parameters
         ----------
-        features, feature_errors : float32 or float64 array, C order, shape (n_stars, n_features), or CoordinateErrors
+        features : float32 or float64 array, C order, shape (n_stars, n_features)
+        feature_errors : float16, float32 or float64 array of the same shape, or CoordinateErrors
         rows, threads
             As in `predict`.
 

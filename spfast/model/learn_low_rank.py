@@ -16,7 +16,7 @@ from spfast.kernels.low_rank import (
     symmetric,
 )
 from spfast.kernels.team import Team
-from spfast.model.low_rank import BLOCK, LowRankBasis, LowRankModel, high_pass, posteriors
+from spfast.model.low_rank import BLOCK, LowRankBasis, LowRankModel, covariances, high_pass, posteriors
 
 __all__ = ["PASSES", "RANK", "SOME_SPECTRA", "SPECTRA_MAX", "learn_low_rank"]
 
@@ -180,11 +180,11 @@ class _Learning:
         with Team(self._threads) as team:
             for start in range(0, self._rows.size, BLOCK):
                 flux, errors, unmeasured = self._spectra.take(self._rows[start : start + BLOCK], self._is_fine, team)
-                z, covariance, misfit, ln_likelihood = posteriors(team, flux, errors, unmeasured, basis, pairs)
+                z, roots, misfit, ln_likelihood = posteriors(team, flux, errors, unmeasured, basis, pairs, True)
                 trust = (1.0 / np.maximum(1.0, misfit / _DEVIANT)).astype(np.float32)
                 terms = np.hstack([np.ones((len(flux), 1), np.float32), z])
                 seconds = terms[:, of_terms[0]] * terms[:, of_terms[1]]
-                seconds[:, inner] += covariance
+                seconds[:, inner] += covariances(team, roots)
                 stars = flux, errors, unmeasured, basis, trust, terms, seconds
                 team.run(add_pixel_sums, n_pieces, *stars, (squares, products), totals, n_measured)
                 moments += (symmetric(seconds, n_terms) * trust[:, None, None]).sum(axis=0)

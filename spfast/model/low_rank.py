@@ -11,6 +11,7 @@ Each basis is found by maximum likelihood from spectra and their errors (`spfast
 """
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -20,14 +21,27 @@ from scipy.ndimage import uniform_filter1d
 from spfast.blas import one_blas_thread
 from spfast.errors import BadInputError
 from spfast.kernels.low_rank import ROWS_A_PIECE, pair_products, star_posteriors
+from spfast.kernels.posteriors import covariance_triangles
 from spfast.kernels.team import Team
 from spfast.model import kinds
 from spfast.model.kinds import check_entries
 
-__all__ = ["BLOCK", "Coordinates", "LowRankBasis", "LowRankModel", "high_pass", "posteriors"]
+__all__ = [
+    "BLOCK",
+    "ROOT_DTYPE",
+    "Coordinates",
+    "LowRankBasis",
+    "LowRankModel",
+    "covariances",
+    "high_pass",
+    "n_triangle",
+    "posteriors",
+]
 
 #: Stars that are read together.
 BLOCK = 16 * ROWS_A_PIECE
+#: How factors of covariances are kept: variances are right to 0.1%, in half of the room of float32.
+ROOT_DTYPE = np.float16
 #: The mean that the fine basis takes off is over so many pixels, twice: like a Gaussian of 10 pixels.
 _BOX = 25
 #: Pixels farther apart than this are on different detectors.
@@ -43,30 +57,28 @@ class Coordinates:
     mean : float32 array, shape (n_stars, rank)
         Their coordinates, each of unit variance among the stars that it was learned from; those of the broad basis
         first.
-    covariances : tuple of float32 array, shape (n_stars, n (n + 1) / 2)
-        For each basis of n coordinates, upper triangles, row by row, of the covariance of their errors.
+    roots : tuple of float16 array, shape (n_stars, n (n + 1) / 2)
+        For each basis of n coordinates the lower Cholesky factor, row by row, of the covariance of their errors.
     misfit : float32 array, shape (n_stars,)
         Chi-squared a pixel of what the fine basis leaves of the spectrum: the distance from the model.
     """
 
     mean: np.ndarray
-    covariances: tuple
+    roots: tuple
     misfit: np.ndarray
 
     @property
     def ranks(self) -> tuple:
         """Coordinates of each basis."""
-        return tuple((int(np.sqrt(8 * c.shape[1] + 1)) - 1) // 2 for c in self.covariances)
+        return tuple((int(np.sqrt(8 * root.shape[1] + 1)) - 1) // 2 for root in self.roots)
 
     def first(self, rank: int) -> "Coordinates":
-        """The first coordinates alone."""
-        if rank == self.mean.shape[1]:
-            return self
-        left, covariances = rank, []
-        for n, covariance in zip(self.ranks, self.covariances, strict=True):
-            covariances.append(_first_of(covariance, n, max(min(left, n), 0)))
+        """The first coordinates alone: views of these."""
+        left, roots = rank, []
+        for n, root in zip(self.ranks, self.roots, strict=True):
+            roots.append(root[:, : n_triangle(min(left, n))])
             left = max(left - n, 0)
-        return Coordinates(self.mean[:, :rank], tuple(covariances), self.misfit)
+        return Coordinates(self.mean[:, :rank], tuple(roots), self.misfit)
 
 
 @dataclass(frozen=True)
@@ -140,6 +152,11 @@ class LowRankModel:
         return self.n_broad + self.fine.rank
 
     @property
+    def ranks(self) -> tuple:
+        """Coordinates of each basis that are used."""
+        return self.n_broad, self.fine.rank
+
+    @property
     def n_reads(self) -> float:
         """Reads of all spectra that learning took."""
         return self.broad.n_reads + self.fine.n_reads
@@ -158,7 +175,6 @@ class LowRankModel:
         same = self.n_broad == other.n_broad and np.array_equal(self.pixels, other.pixels)
         return same and self.broad.is_same(other.broad) and self.fine.is_same(other.fine)
 
-    @one_blas_thread()
     def coordinates(
         self,
         flux: np.ndarray,
@@ -170,8 +186,10 @@ class LowRankModel:
 
         Parameters
         ----------
-        flux, errors : float32 array, shape (n_stars, n_pixels)
-            ln flux; the error is infinite where a pixel was not measured.
+        flux : float32 array, shape (n_stars, n_pixels)
+            ln flux.
+        errors : float16 or float32 array, shape (n_stars, n_pixels)
+            Infinite where a pixel was not measured.
         unmeasured : uint8 array, shape (n_stars, ceil(n_pixels / 8)), optional
             Bits of pixels that were not measured, whatever their error says.
         threads : int, optional
@@ -181,23 +199,44 @@ class LowRankModel:
         Coordinates
             A star without a measured pixel has the mean of all, 0, and their covariance.
         """
+        n = len(flux)
+        mean, misfit = np.empty((n, self.rank), np.float32), np.empty(n, np.float32)
+        roots = tuple(np.empty((n, n_triangle(used)), ROOT_DTYPE) for used in self.ranks)
+        for rows, found in self.coordinate_blocks(flux, errors, unmeasured, threads):
+            mean[rows], misfit[rows] = found.mean, found.misfit
+            for whole, part in zip(roots, found.roots, strict=True):
+                whole[rows] = part
+        return Coordinates(mean, roots, misfit)
+
+    def coordinate_blocks(
+        self,
+        flux: np.ndarray,
+        errors: np.ndarray,
+        unmeasured: np.ndarray | None = None,
+        threads: int | None = None,
+    ) -> Iterator[tuple[slice, Coordinates]]:
+        """As `coordinates`, some 2,000 stars at a time.
+
+        Yields
+        ------
+        rows : slice
+        found : Coordinates
+            Of these rows.
+        """
         if flux.shape[1] != self.pixels.size:
             raise BadInputError(f"spectra: {flux.shape[1]} pixels, the low-rank model has {self.pixels.size}")
-        n, pairs = len(flux), [pair_products(basis.factors) for basis, _ in self._used()]
-        mean, misfit = np.empty((n, self.rank), np.float32), np.empty(n, np.float32)
-        covariances = tuple(np.empty((n, used * (used + 1) // 2), np.float32) for _, used in self._used())
-        with Team(threads) as team:
-            for start in range(0, n, BLOCK):
-                rows = slice(start, start + BLOCK)
-                of_rows = errors[rows], None if unmeasured is None else unmeasured[rows]
-                given, column = flux[rows], 0
-                for (basis, used), products, covariance in zip(self._used(), pairs, covariances, strict=True):
+        pairs = [pair_products(basis.factors) for basis, _ in self._used()]
+        with one_blas_thread(), Team(threads) as team:
+            for start in range(0, len(flux), BLOCK):
+                rows = slice(start, min(start + BLOCK, len(flux)))
+                of_rows, given = (errors[rows], None if unmeasured is None else unmeasured[rows]), flux[rows]
+                means, roots = [], []
+                for (basis, used), products in zip(self._used(), pairs, strict=True):
                     spectra = high_pass(given, self.pixels, team) if basis is self.fine else given
-                    found, triangles, misfit[rows], _ = posteriors(team, spectra, *of_rows, basis, products)
-                    mean[rows, column : column + used] = found[:, :used]
-                    covariance[rows] = _first_of(triangles, basis.rank, used)
-                    column += used
-        return Coordinates(mean, covariances, misfit)
+                    found, factors, misfit, _ = posteriors(team, spectra, *of_rows, basis, products)
+                    means.append(found[:, :used])
+                    roots.append(factors[:, : n_triangle(used)].astype(ROOT_DTYPE))
+                yield rows, Coordinates(np.hstack(means), tuple(roots), misfit)
 
     def pixel_coefficients(self, slope: np.ndarray) -> np.ndarray:
         """What each pixel's ln flux adds to a function of the first coordinates, of all that give it the smallest.
@@ -260,12 +299,9 @@ class LowRankModel:
         return cls(**bases, n_broad=entries["n_broad"], pixels=pixels)
 
 
-def _first_of(triangles, n, used):
-    """The triangles of the first coordinates alone."""
-    if used == n:
-        return triangles
-    i, j = np.triu_indices(n)
-    return triangles[:, (i < used) & (j < used)]
+def n_triangle(n: int) -> int:
+    """Elements of a triangle of n rows."""
+    return n * (n + 1) // 2
 
 
 def high_pass(flux: np.ndarray, pixels: np.ndarray, team: Team | None = None) -> np.ndarray:
@@ -301,14 +337,28 @@ def high_pass(flux: np.ndarray, pixels: np.ndarray, team: Team | None = None) ->
     return out
 
 
-def posteriors(team: Team, flux, errors, unmeasured, basis: LowRankBasis, pairs: np.ndarray) -> tuple:
-    """Coordinates of stars, their covariances, their misfits and the ln likelihood of each spectrum."""
+def posteriors(
+    team: Team, flux, errors, unmeasured, basis: LowRankBasis, pairs: np.ndarray, with_likelihood: bool = False
+) -> tuple:
+    """Coordinates of stars, roots of their covariances, their misfits and, or None, ln likelihood of each spectrum."""
     n = len(flux)
     out = (
         np.empty((n, basis.rank), np.float32),
         np.empty((n, len(pairs)), np.float32),
         np.empty(n, np.float32),
-        np.empty(n),
+        np.empty(n) if with_likelihood else None,
     )
     team.run(star_posteriors, -(-n // ROWS_A_PIECE), flux, errors, unmeasured, basis, pairs, *out)
+    return out
+
+
+def covariances(team: Team, roots: np.ndarray) -> np.ndarray:
+    """Upper triangles, row by row, of the covariances whose Cholesky factors these are (float32 array)."""
+    out = np.empty(roots.shape, np.float32)
+
+    def multiply(first, last):
+        rows = slice(first * ROWS_A_PIECE, last * ROWS_A_PIECE)
+        covariance_triangles(roots[rows], out[rows])
+
+    team.run(multiply, -(-len(roots) // ROWS_A_PIECE))
     return out

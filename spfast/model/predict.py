@@ -6,7 +6,7 @@ import numpy as np
 
 from spfast.errors import BadInputError
 from spfast.kernels.team import Team
-from spfast.kernels.uncertainty import ROWS_A_PIECE, noise_variance_rows
+from spfast.kernels.uncertainty import noise_variance_rows
 from spfast.model.arrays import check_design, resolve_rows
 from spfast.model.coordinates import CoordinateErrors
 from spfast.reads.jobs import LinearPredictors
@@ -25,6 +25,8 @@ __all__ = [
 
 #: Pairs and correlation coefficients of independent errors.
 NO_NEIGHBOURS = np.empty((0, 2), dtype=np.int64), np.empty(0)
+#: Rows whose errors are taken together.
+_ROWS_A_PIECE = 256
 #: Scales at which the power of correlated noise is looked at.
 _PHASES = 513
 
@@ -105,7 +107,7 @@ def ln_error(design_errors, coef, rows=None, threads=None, neighbours=None):
 
     Parameters
     ----------
-    design_errors : float32 or float64 array, shape (n_stars, n_features), or CoordinateErrors
+    design_errors : float16, float32 or float64 array, shape (n_stars, n_features), or CoordinateErrors
         In the features' units.
     coef : float64 array, shape (n_features,)
     rows : bool mask or int array, optional
@@ -133,7 +135,7 @@ def noise_variance(design_errors, columns, weights, pairs, pair_weights, rows=No
 
     Parameters
     ----------
-    design_errors : float32 or float64 array, shape (n_stars, n_features)
+    design_errors : float16, float32 or float64 array, shape (n_stars, n_features)
     columns : int array, shape (n_columns,)
     weights : float64 array, shape (n_columns,)
     pairs : int64 array, shape (n_pairs, 2)
@@ -147,12 +149,20 @@ def noise_variance(design_errors, columns, weights, pairs, pair_weights, rows=No
     variance : float64 array, shape (n_rows,)
         Never negative.
     """
-    errors = check_design(design_errors, "feature errors")
+    errors = check_design(design_errors, "feature errors", also=np.float16)
     rows = resolve_rows(rows, errors.shape[0])
     out = np.empty(rows.size)
+    # Kernels know no float16.
+    dtype = np.promote_types(errors.dtype, np.float32)
+
+    def of_pieces(first, last):
+        for piece in range(first, last):
+            block = slice(_ROWS_A_PIECE * piece, _ROWS_A_PIECE * (piece + 1))
+            part = errors[rows[block, None], columns].astype(dtype, copy=False)
+            noise_variance_rows(part, weights, pairs, pair_weights, out[block])
+
     with Team(threads) as team:
-        pieces = -(-rows.size // ROWS_A_PIECE)
-        team.run(noise_variance_rows, pieces, errors, rows, columns, weights, pairs, pair_weights, out)
+        team.run(of_pieces, -(-rows.size // _ROWS_A_PIECE))
     return np.maximum(out, 0.0)
 
 

@@ -33,6 +33,12 @@ def _shift(velocity):
     return np.round(np.log10(1.0 + velocity / LIGHT_SPEED) / GRID_LOG10_STEP).astype(int)
 
 
+def _moved(twice, shift):
+    """An array, given twice in a row, rolled by ``-shift``: a view."""
+    first = shift % N_GRID
+    return twice[first : first + N_GRID]
+
+
 def _telluric():
     """Return strengths of telluric absorption in the observer's frame; all surveys have the same."""
     wavelength, rng = grid_wavelength(), np.random.default_rng(16_000)
@@ -177,8 +183,9 @@ class RealNoise:
         observed = flux * self._continuum(n, kind, rng)
         observed[np.asarray(stars["telescope"]) == "lco25m"] *= 1.0 + self._south
         error, mask = np.empty_like(observed), np.zeros((n, N_GRID), np.int32)
+        twice = [np.concatenate([a, a]) for a in (self._emission, self._telluric, self._line)]
         for i in range(n):
-            emission, telluric, line = (np.roll(a, -shift[i]) for a in (self._emission, self._telluric, self._line))
+            emission, telluric, line = (_moved(a, shift[i]) for a in twice)
             bright = emission / (emission + np.float32(self.FLAGGED_ABOVE * limit[i]))
             quoted = self._shape * (1.0 + self.SKY_ERROR * bright + self.TELLURIC_ERROR * telluric) * (1.0 / snr[i])
             flagged = bright > 0.5
@@ -266,10 +273,10 @@ def _runs(n, star, first, length):
     """Return which pixels are in runs (bool array, shape (n_stars, 8575))."""
     width = N_GRID + 1
     begin, end = np.clip(first, 0, N_GRID), np.clip(first + length, 0, N_GRID)
-    steps = np.bincount(star * width + begin, minlength=n * width) - np.bincount(
-        star * width + end, minlength=n * width
-    )
-    return np.cumsum(steps.reshape(n, width)[:, :N_GRID], axis=1, dtype=np.int16) > 0
+    steps = np.zeros((n, width), np.int16)
+    np.add.at(steps, (star, begin), 1)
+    np.subtract.at(steps, (star, end), 1)
+    return np.cumsum(steps[:, :N_GRID], axis=1, dtype=np.int16) > 0
 
 
 def southern_pattern():

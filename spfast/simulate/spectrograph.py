@@ -4,7 +4,10 @@ from spfast.errors import BadInputError
 from spfast.simulate.noise import IdealNoise, RealNoise
 from spfast.simulate.spectra import SaturatedSynthesis, Synthesis
 
-__all__ = ["NOISE", "Spectrograph"]
+__all__ = ["NOISE", "OBSERVED", "Spectrograph"]
+
+#: What of stars their spectra are made from.
+OBSERVED = ("teff", "logg", "fe_h", "alpha_fe", "c_n", "a_v", "radial_velocity", "snr", "telescope")
 
 #: Kinds by name, the default first: what makes the noise-free spectra, and what adds noise and faults to them.
 NOISE = {"real": (SaturatedSynthesis, RealNoise), "ideal": (Synthesis, IdealNoise)}
@@ -51,7 +54,7 @@ class Spectrograph:
         Parameters
         ----------
         stars : dict of arrays
-            Labels, ``a_v``, ``radial_velocity``, ``snr`` and ``telescope``.
+            With those of `OBSERVED`.
         rng : numpy Generator
         kind : str
             "apStar" or "aspcapStar".

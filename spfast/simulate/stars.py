@@ -236,8 +236,7 @@ def measured_labels(stars):
 
 def truth_table(stars):
     """Return the truth, one row a star (astropy Table)."""
-    table = Table()
+    table = Table({name: stars[name] for name in _TRUTH}, copy=False)
     for name, (unit, description) in _TRUTH.items():
-        table[name] = stars[name]
         table[name].unit, table[name].description = unit or None, description
     return table

@@ -21,7 +21,7 @@ from spfast.lock import hold
 from spfast.model.layout import FeatureLayout
 from spfast.progress import Progress
 from spfast.simulate.population import BANDS
-from spfast.simulate.spectrograph import Spectrograph
+from spfast.simulate.spectrograph import OBSERVED, Spectrograph
 from spfast.simulate.stars import (
     ALLWISE,
     CHUNK,
@@ -106,12 +106,15 @@ def simulate_survey(
 
 def _simulate(out, n_stars, seed, config, threads, quiet, noise, draw):
     spectrograph = Spectrograph(noise)
-    stars = _parent_sample(n_stars, seed, config, whole_branch=noise != "ideal", **draw)
+    stars = _parent_sample(n_stars, seed, config, whole_branch=noise != "ideal", quiet=quiet, **draw)
     continuum = _continuum_pixels(stars, spectrograph, seed, config)
     pixels, factors = _usable_pixels(stars, spectrograph, continuum, seed, config)
     layout = FeatureLayout(pixels)
     table = _star_table(stars, config, with_dr3=draw["zero_point"] == LINDEGREN)
     table["n_bad_pixels"] = np.zeros(n_stars, np.int32)
+    truth = truth_table(stars)
+    # What spectra are made from; a million stars take much room.
+    stars = {name: stars[name] for name in OBSERVED}
     n_blocks = -(-n_stars // CHUNK)
     provenance = {
         "simulated": {"seed": int(seed), **_told(noise, **draw)},
@@ -127,6 +130,8 @@ def _simulate(out, n_stars, seed, config, threads, quiet, noise, draw):
         Team(threads) as team,
         Progress("simulate", n_stars, quiet) as progress,
     ):
+        truth.write(writer.partial / TRUTH, overwrite=True)
+        del truth
         for first in range(0, n_blocks, 4 * team.threads):
             last = min(first + 4 * team.threads, n_blocks)
             features, errors = writer.features, writer.feature_errors
@@ -147,7 +152,6 @@ def _simulate(out, n_stars, seed, config, threads, quiet, noise, draw):
             team.run(work, last - first)
             progress.advance(min(last * CHUNK, n_stars) - first * CHUNK)
             writer.release()
-        truth_table(stars).write(writer.partial / TRUTH, overwrite=True)
         return writer.finish(
             table,
             cut_flow=[("simulated", n_stars)],
@@ -170,7 +174,7 @@ def _told(noise, wise, wrong_parallaxes, zero_point, clusters):
     return told | ({"wise": wise} if wise != ALLWISE else {})
 
 
-def _parent_sample(n_stars, seed, config, clusters=(), whole_branch=False, **draw):
+def _parent_sample(n_stars, seed, config, clusters=(), whole_branch=False, quiet=True, **draw):
     """Draw cluster members, then chunks, until enough stars pass the Parent Sample's cuts; sort them by identifier."""
     kept, count = [], 0
     sample = config.sample
@@ -179,20 +183,23 @@ def _parent_sample(n_stars, seed, config, clusters=(), whole_branch=False, **dra
     if clusters:
         shared = {name: value for name, value in draw.items() if name != "wrong_parallaxes"}
         members = [draw_cluster_stars(clusters, seed, whole_branch=whole_branch, **shared)]
-    for stars in itertools.chain(members, chunks):
-        jk, bprp = stars["J"] - stars["K"], stars["BP"] - stars["RP"]
-        logg = measured_labels(stars)[1]
-        good = (logg > sample.logg_min) & (logg <= sample.logg_max)
-        if sample.exclude_variable:
-            good &= stars["phot_variable_flag"] != "VARIABLE"
-        good &= (jk < sample.jk_offset + sample.jk_slope * bprp) & (stars["H"] - stars["W2"] > sample.hw2_min)
-        kept.append({name: values[good] for name, values in stars.items()})
-        count += int(good.sum())
-        if count >= n_stars:
-            break
-    stars = {name: np.concatenate([part[name] for part in kept])[:n_stars] for name in kept[0]}
-    order = np.argsort(stars["APOGEE_ID"], kind="stable")
-    stars = {name: values[order] for name, values in stars.items()}
+    with Progress("draw", n_stars, quiet) as progress:
+        for stars in itertools.chain(members, chunks):
+            jk, bprp = stars["J"] - stars["K"], stars["BP"] - stars["RP"]
+            logg = measured_labels(stars)[1]
+            good = (logg > sample.logg_min) & (logg <= sample.logg_max)
+            if sample.exclude_variable:
+                good &= stars["phot_variable_flag"] != "VARIABLE"
+            good &= (jk < sample.jk_offset + sample.jk_slope * bprp) & (stars["H"] - stars["W2"] > sample.hw2_min)
+            kept.append({name: values[good] for name, values in stars.items()})
+            n_good = min(int(good.sum()), n_stars - count)
+            count += n_good
+            progress.advance(n_good)
+            if count == n_stars:
+                break
+    order = np.argsort(np.concatenate([part["APOGEE_ID"] for part in kept])[:n_stars], kind="stable")
+    # Column by column, so that a million stars are in memory once.
+    stars = {name: np.concatenate([part.pop(name) for part in kept])[:n_stars][order] for name in list(kept[0])}
     stars["random_index"] = np.random.default_rng([seed, 2]).permutation(n_stars).astype(np.int64)
     return stars
 
@@ -234,11 +241,10 @@ def _usable_pixels(stars, spectrograph, continuum, seed, config):
 
 def _star_table(stars, config, with_dr3=False):
     """Return the survey's star table, made from the simulator's columns."""
-    table = Table()
-    for name in ("APOGEE_ID", "source_id", "ra", "dec", "glon", "glat", "FIELD", "pmra", "pmdec", "parallax"):
-        table[name] = stars[name]
+    names = ("APOGEE_ID", "source_id", "ra", "dec", "glon", "glat", "FIELD", "pmra", "pmdec", "parallax")
+    table = {name: stars[name] for name in names}
     teff, logg, fe_h = measured_labels(stars)
-    n = len(table)
+    n = teff.size
     table["TELESCOPE"] = stars["telescope"]
     table["SNR"], table["TEFF"], table["LOGG"], table["FE_H"] = stars["snr"], teff, logg, fe_h
     table["ALPHA_M"], table["VHELIO_AVG"] = stars["alpha_fe"], stars["radial_velocity"]
@@ -259,5 +265,6 @@ def _star_table(stars, config, with_dr3=False):
         table[name] = stars[name]
     for name, column in DR3_NAMES.items() if with_dr3 else ():
         table[name] = stars[column]
+    table = Table(table, copy=False)
     table["training_set"] = training_set(table, config)
     return table

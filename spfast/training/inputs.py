@@ -27,7 +27,7 @@ class Inputs(NamedTuple):
     Attributes
     ----------
     features : float32 array, shape (n_stars, n_features)
-    errors : float32 array of the same shape, or CoordinateErrors
+    errors : float16 or float32 array of the same shape, or CoordinateErrors
     layout : FeatureLayout or CoordinateLayout
     low_rank : LowRankModel or None
         That the coordinates are of.

@@ -20,8 +20,10 @@ class TrainingStars:
 
     Attributes
     ----------
-    features, feature_errors : float32 array, shape (n_stars, n_features)
-        Of the whole survey; the second may be `CoordinateErrors`, and is None where errors are unknown.
+    features : float32 array, shape (n_stars, n_features)
+        Of the whole survey.
+    feature_errors : float16 or float32 array of the same shape, CoordinateErrors or None
+        None where errors are unknown.
     layout : FeatureLayout, CoordinateLayout or None
     parallax : float64 array, shape (n_stars,) [mas]
         Without the zero point that a fit adds.

@@ -147,7 +147,7 @@ def test_bad_pixels_of_a_simulated_survey_are_estimated_from_its_lines(surveys):
     assert estimated.info["bad_pixels"] == {"spectra": 150, "factors": 7}
     assert one.info["bad_pixels"] is None
     before, after = one.features[:, 9:], estimated.features[:, 9:]
-    bad = (before == 0.0) & (one.feature_errors[:, 9:] == np.float32(0.05))
+    bad = (before == 0.0) & (one.feature_errors[:, 9:] == np.float16(0.05))
     changed = before != after
     assert 0.003 < bad.mean() < 0.006
     assert 0.005 < changed.mean() < 0.02
@@ -181,7 +181,7 @@ def test_ingest_estimates_bad_pixels_and_leaves_the_others(inputs, ingested, tmp
     one = quiet_ingest(inputs, tmp_path / "one", features={"bad_pixels": "one"})
     assert ingested.info["bad_pixels"] == {"spectra": one.n_stars, "factors": one.n_stars // 20}
     assert one.info["bad_pixels"] is None
-    bad = (one.features[:, 9:] == 0.0) & (one.feature_errors[:, 9:] == np.float32(0.05))
+    bad = (one.features[:, 9:] == 0.0) & (one.feature_errors[:, 9:] == np.float16(0.05))
     assert bad.sum() == one.stars["n_bad_pixels"].sum() > 100
     in_line = bad & (np.median(one.features[:, 9:], axis=0) < -0.15)
     assert np.median(ingested.features[:, 9:][in_line]) < -0.1

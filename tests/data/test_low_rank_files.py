@@ -51,8 +51,8 @@ def test_a_survey_holds_bits_a_model_and_coordinates_each_with_its_hash(survey):
     assert coordinates.ranks == (model.n_broad, model.fine.rank)
     found = model.coordinates(survey.features[:, 9:], survey.feature_errors[:, 9:], survey.unmeasured)
     for stored, computed in zip(
-        (coordinates.mean, coordinates.misfit, *coordinates.covariances),
-        (found.mean, found.misfit, *found.covariances),
+        (coordinates.mean, coordinates.misfit, *coordinates.roots),
+        (found.mean, found.misfit, *found.roots),
         strict=True,
     ):
         np.testing.assert_array_equal(stored, computed)
@@ -77,7 +77,10 @@ def test_a_changed_file_is_noticed(folder, name):
         verify_survey(folder)
 
 
-@pytest.mark.parametrize(("name", "part"), [("coordinates.npy", "low_rank"), ("unmeasured.npy", "unmeasured")])
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("coordinates.npy", "low_rank"), ("coordinate_errors.npy", "low_rank"), ("unmeasured.npy", "unmeasured")],
+)
 def test_an_array_that_does_not_fit_is_refused_in_one_line(folder, name, part):
     whole = np.load(folder / name)
     wrong = [whole[:-1], whole[:, :-1], whole.astype(np.int64), np.asfortranarray(whole), whole[0]]
@@ -149,15 +152,21 @@ def test_a_damaged_model_is_refused_in_one_line(folder, changes):
     assert "\n" not in str(caught.value)
 
 
-def test_coordinates_that_are_not_finite_are_refused(folder):
+@pytest.mark.parametrize("name", ["coordinates.npy", "coordinate_errors.npy"])
+def test_coordinates_that_are_not_finite_are_refused(folder, name):
     for value in (np.nan, np.inf):
-        array = np.load(folder / "coordinates.npy")
+        array = np.load(folder / name)
         array[7, 2] = value
-        np.save(folder / "coordinates.npy", array)
-        with pytest.raises(BadInputError, match=r"coordinates.npy: row 7 .* not finite"):
+        np.save(folder / name, array)
+        with pytest.raises(BadInputError, match=rf"{name}: row 7 .* not finite"):
             open_survey(folder).check_values()
-        with pytest.raises(BadInputError, match=r"coordinates.npy: row 7 .* not finite"):
+        with pytest.raises(BadInputError, match=rf"{name}: row 7 .* not finite"):
             fit_folds(open_survey(folder), CONFIG, 1)
+
+
+def test_a_folder_of_an_earlier_version_without_errors_of_coordinates_has_no_low_rank_model(folder):
+    (folder / "coordinate_errors.npy").unlink()
+    assert open_survey(folder).low_rank is None
 
 
 def test_a_survey_without_a_model_learns_it_and_gives_the_same_model(survey, folder):

@@ -15,7 +15,7 @@ from tiny import tiny_survey
 import spfast
 from spfast.config import Config
 from spfast.data.columns import DR3_COLUMNS, STAR_COLUMNS
-from spfast.data.spectra.features import MAGNITUDE_COLUMNS, fill_features
+from spfast.data.spectra.features import MAGNITUDE_COLUMNS, fill_features, rounded_errors
 from spfast.data.survey import open_survey, verify_survey
 from spfast.data.write_survey import SurveyWriter
 from spfast.errors import BadInputError
@@ -58,12 +58,12 @@ def test_a_survey_that_is_written_comes_back(tmp_path):
     np.testing.assert_array_equal(survey.features[:, 0], 1)
     np.testing.assert_array_equal(survey.feature_errors[:, 0], 0)
     np.testing.assert_array_equal(survey.features[2, 1:9], 12.0 + np.arange(8))
-    np.testing.assert_allclose(survey.feature_errors[2, 1:9], 0.01 * np.arange(1, 9), rtol=1e-6)
+    np.testing.assert_allclose(survey.feature_errors[2, 1:9], 0.01 * np.arange(1, 9), rtol=2**-11)
     from spfast.data.spectra.continuum import chip_pixels
 
     columns = np.searchsorted(chip_pixels(), LAYOUT.pixels)
     np.testing.assert_array_equal(survey.features[:, 9:], ln_flux[:, columns])
-    np.testing.assert_array_equal(survey.feature_errors[:, 9:], ln_error[:, columns])
+    np.testing.assert_array_equal(survey.feature_errors[:, 9:], ln_error[:, columns].astype(np.float16))
     assert np.load(tmp_path / "s" / "features.npy").shape == (4, 12)
     assert survey.info["cut_flow"] == [["rows", 5], ["log g", 4]]
     assert survey.info["config"]["normalization"]["chebyshev_degree"] == 2
@@ -188,6 +188,31 @@ def test_a_survey_with_nan_infinite_or_negative_values_is_refused(tmp_path, name
         BadInputError, match=rf"{name}\.npy: row 7 \(2M00000007\+0000007\) has a value that is not finite"
     ):
         spfast.make_catalog(survey, threads=1)
+
+
+def test_errors_are_kept_in_half_of_the_room_and_what_is_finite_stays_finite():
+    errors = np.array([0.0, 3e-4, 0.0123, 7.0, 65504.0, 65519.9, 65520.0, 1e5, 3e38, np.inf, np.nan], np.float32)
+    found = rounded_errors(errors)
+    assert found.dtype == np.float16
+    assert found[0] == 0.0
+    np.testing.assert_allclose(found[1:5], errors[1:5], rtol=2**-11)
+    assert (found[4:9] == 65504.0).all()
+    assert found[9] == np.inf
+    assert np.isnan(found[10])
+
+
+def test_a_survey_of_an_earlier_version_with_float32_errors_gives_the_same_catalog(tmp_path):
+    tiny_survey(tmp_path / "s", n_stars=60)
+    survey = open_survey(tmp_path / "s")
+    expected = spfast.make_catalog(survey, 1.0, threads=1)
+    errors = np.load(survey.path / "feature_errors.npy")
+    assert errors.dtype == np.float16
+    np.save(survey.path / "feature_errors.npy", errors.astype(np.float32))
+    older = open_survey(survey.path)
+    assert older.feature_errors.dtype == np.float32
+    found = spfast.make_catalog(older, 1.0, threads=1)
+    for name in expected.colnames:
+        np.testing.assert_array_equal(found[name], expected[name])
 
 
 # Damage that is noticed where it is cheap, without --verify

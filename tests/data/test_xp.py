@@ -102,7 +102,7 @@ def test_every_format_gives_coefficients_over_the_flux_of_g(mock, tmp_path, name
     at = [row[name] for name in survey.stars["APOGEE_ID"]]
     measured = survey.features[:, 9:] * layout.scale[9:]
     assert np.abs(measured - clean[at]).max() < 6e-3
-    np.testing.assert_allclose(survey.feature_errors[:, 9:] * layout.scale[9:], 1e-3, rtol=1e-4)
+    np.testing.assert_allclose(survey.feature_errors[:, 9:] * layout.scale[9:], 1e-3, rtol=6e-4)
     assert survey.low_rank is None
 
 

@@ -15,7 +15,7 @@ from spfast.kernels.low_rank import (
     symmetric,
 )
 from spfast.kernels.team import Team
-from spfast.model.low_rank import BLOCK, LowRankBasis, LowRankModel
+from spfast.model.low_rank import BLOCK, LowRankBasis, LowRankModel, covariances
 
 N_PIXELS, RANK = 70, 3
 
@@ -47,12 +47,13 @@ def posteriors(basis, flux, errors, unmeasured, threads=1):
     return out
 
 
-def sums(basis, flux, errors, unmeasured, trust, z, covariances, threads=1):
+def sums(basis, flux, errors, unmeasured, trust, z, roots, threads=1):
     n_terms, n_pixels = RANK + 1, flux.shape[1]
     i, j = np.triu_indices(n_terms)
     terms = np.hstack([np.ones((len(z), 1), np.float32), z])
     seconds = terms[:, i] * terms[:, j]
-    seconds[:, i > 0] += covariances
+    with Team(threads) as team:
+        seconds[:, i > 0] += covariances(team, roots)
     n_pieces = -(-n_pixels // PIXELS_A_PIECE)
     out = (
         (np.zeros((i.size, n_pixels)), np.zeros((n_terms, n_pixels))),
@@ -86,12 +87,14 @@ def test_a_pixel_without_a_measurement_weighs_nothing_whether_its_error_or_its_b
 def test_posteriors_agree_with_the_reference():
     basis, flux, errors, bits, measured = made()
     weights = reference.weights(errors, measured, basis.scatter, basis.inflation)
-    z, triangles, misfit, likelihood = posteriors(basis, flux, errors, bits)
-    covariances = symmetric(triangles, RANK)
+    z, roots, misfit, likelihood = posteriors(basis, flux, errors, bits)
+    dense = reference.dense(roots)
+    with Team(1) as team:
+        np.testing.assert_allclose(symmetric(covariances(team, roots), RANK), dense, rtol=1e-6, atol=1e-9)
     for n in range(0, len(flux), 7):
         expected = reference.star_posterior(flux[n], weights[n], basis.mean, basis.factors)
         np.testing.assert_allclose(z[n], expected[0], rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(covariances[n], expected[1], rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(dense[n], expected[1], rtol=1e-4, atol=1e-7)
         np.testing.assert_allclose(misfit[n], expected[2], rtol=1e-4)
         np.testing.assert_allclose(likelihood[n], expected[3], rtol=1e-4, atol=1e-3)
 
@@ -99,9 +102,9 @@ def test_posteriors_agree_with_the_reference():
 def test_a_star_without_a_measured_pixel_has_the_mean_of_all():
     basis, flux, errors, _, _ = made(n_stars=5)
     errors[3] = np.inf
-    z, triangles, misfit, likelihood = posteriors(basis, flux, errors, None)
+    z, roots, misfit, likelihood = posteriors(basis, flux, errors, None)
     np.testing.assert_array_equal(z[3], 0.0)
-    np.testing.assert_array_equal(symmetric(triangles, RANK)[3], np.eye(RANK))
+    np.testing.assert_array_equal(reference.dense(roots)[3], np.eye(RANK))
     assert misfit[3] == likelihood[3] == 0.0
 
 
@@ -109,10 +112,10 @@ def test_a_star_without_a_measured_pixel_has_the_mean_of_all():
 def test_pixel_sums_agree_with_the_reference(n_pixels):
     basis, flux, errors, bits, measured = made(n_stars=9, n_pixels=n_pixels, seed=1)
     weights = reference.weights(errors, measured, basis.scatter, basis.inflation)
-    z, triangles, _, _ = posteriors(basis, flux, errors, bits)
+    z, roots, _, _ = posteriors(basis, flux, errors, bits)
     trust = np.random.default_rng(2).uniform(0.1, 1.0, len(flux)).astype(np.float32)
-    (squares, products), totals, n_measured = sums(basis, flux, errors, bits, trust, z, triangles)
-    expected = reference.pixel_sums(flux, errors, weights, basis.mean, trust, z, symmetric(triangles, RANK))
+    (squares, products), totals, n_measured = sums(basis, flux, errors, bits, trust, z, roots)
+    expected = reference.pixel_sums(flux, errors, weights, basis.mean, trust, z, reference.dense(roots))
     for found, wanted in zip((symmetric(squares.T, RANK + 1), products.T, totals), expected, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
     assert n_measured.sum() == measured.sum()
@@ -120,11 +123,11 @@ def test_pixel_sums_agree_with_the_reference(n_pixels):
 
 def test_sums_of_two_blocks_are_those_of_both_together():
     basis, flux, errors, bits, _ = made(n_stars=20)
-    z, triangles, _, _ = posteriors(basis, flux, errors, bits)
+    z, roots, _, _ = posteriors(basis, flux, errors, bits)
     trust = np.ones(20, np.float32)
-    (whole, _), _, _ = sums(basis, flux, errors, bits, trust, z, triangles)
+    (whole, _), _, _ = sums(basis, flux, errors, bits, trust, z, roots)
     parts = [
-        sums(basis, *(array[rows] for array in (flux, errors, bits, trust, z, triangles)))[0][0]
+        sums(basis, *(array[rows] for array in (flux, errors, bits, trust, z, roots)))[0][0]
         for rows in (slice(8), slice(8, 20))
     ]
     np.testing.assert_allclose(parts[0] + parts[1], whole, rtol=1e-5, atol=1e-3)
@@ -151,7 +154,7 @@ def test_coordinates_have_the_same_bits_in_any_company_and_order():
         some = model.coordinates(flux[rows], errors[rows], bits[rows], threads=1)
         np.testing.assert_array_equal(some.mean, together.mean[rows])
         np.testing.assert_array_equal(some.misfit, together.misfit[rows])
-        for found, wanted in zip(some.covariances, together.covariances, strict=True):
+        for found, wanted in zip(some.roots, together.roots, strict=True):
             np.testing.assert_array_equal(found, wanted[rows])
 
 

@@ -19,8 +19,9 @@ def test_noise_variance_with_and_without_correlation_matches_the_reference(dtype
         pairs, rho = Neighbours(grid, correlation).pairs(columns)
         used = coef[columns]
         products = 2.0 * rho * used[pairs[:, 0]] * used[pairs[:, 1]]
-        uncertainty.noise_variance_rows(0, 2, errors, rows, columns, used**2, pairs, products, out)
+        some = errors[rows[:, None], columns]
+        uncertainty.noise_variance_rows(some, used**2, pairs, products, out)
         expected = reference.correlated_ln_error(errors[rows], coef, grid, correlation)
         np.testing.assert_allclose(np.sqrt(out), expected, rtol=1e-12)
-    uncertainty.noise_variance_rows(0, 2, errors, rows, columns, used**2, pairs[:0], rho[:0], out)
+    uncertainty.noise_variance_rows(some, used**2, pairs[:0], rho[:0], out)
     np.testing.assert_allclose(np.sqrt(out), reference.ln_error(errors[rows], coef))

@@ -21,7 +21,7 @@ from spfast.data.identifiers import match_names, unmatched
 from spfast.data.missing_bands import COMPLETE_MIN
 from spfast.data.recipe import config_like, read_recipe
 from spfast.data.spectra.bad_pixels import N_SPECTRA, SpectrumFactors
-from spfast.data.spectra.features import magnitude_columns, magnitude_features
+from spfast.data.spectra.features import magnitude_columns, magnitude_features, rounded_errors
 from spfast.data.survey import Survey
 from spfast.data.tables.values import yes_or_no
 from spfast.data.write_survey import SurveyWriter, clear_partial
@@ -277,8 +277,9 @@ def _write(path, material, stars, id, bands, names, training, recipe, config, ow
                 part_error[~measured] = config.features.flux_error_max
             features, feature_errors = writer.features[block], writer.feature_errors[block]
             features[:, 0], feature_errors[:, 0] = 1.0, 0.0
-            features[:, 1:first], feature_errors[:, 1:first] = magnitude_features(stars[block], bands)
-            features[:, first:], feature_errors[:, first:] = part, part_error
+            features[:, 1:first], magnitude_errors = magnitude_features(stars[block], bands)
+            feature_errors[:, 1:first] = rounded_errors(magnitude_errors)
+            features[:, first:], feature_errors[:, first:] = part, rounded_errors(part_error)
             del features, feature_errors
             writer.release()
             row += len(rows)

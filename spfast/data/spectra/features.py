@@ -15,12 +15,14 @@ from spfast.kernels.continuum import FEW_CONTINUUM_PIXELS, NOT_POSITIVE, OK, spe
 from spfast.model.apogee import CHIPS, N_GRID
 
 __all__ = [
+    "ERROR_DTYPE",
     "MAGNITUDE_COLUMNS",
     "PIXMASK_BAD",
     "SpectrumFeatures",
     "fill_features",
     "magnitude_columns",
     "magnitude_features",
+    "rounded_errors",
     "unmeasured_bits",
 ]
 
@@ -38,6 +40,9 @@ MAGNITUDE_COLUMNS = {
     "W1": ("w1mpro", "w1mpro_error"),
     "W2": ("w2mpro", "w2mpro_error"),
 }
+
+#: How a survey keeps the errors of features: right to 0.05%, in half of the room.
+ERROR_DTYPE = np.float16
 
 _NO_MASK = np.zeros(0, np.int32)
 
@@ -235,6 +240,28 @@ def unmeasured_bits(layout, ln_flux_error, error_max):
     return np.packbits(ln_flux_error[:, columns] >= np.float32(error_max), axis=1)
 
 
+def rounded_errors(errors):
+    """Round errors as a survey keeps them; what is finite stays finite.
+
+    Parameters
+    ----------
+    errors : float array
+
+    Returns
+    -------
+    float16 array of the same shape
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from spfast.data.spectra.features import rounded_errors
+    >>> rounded_errors(np.array([0.0, 0.01, 1e5, np.inf])).tolist()
+    [0.0, 0.01000213623046875, 65504.0, inf]
+    """
+    largest = np.finfo(ERROR_DTYPE).max
+    return np.where(np.isinf(errors), errors, np.minimum(errors, largest)).astype(ERROR_DTYPE)
+
+
 def fill_features(layout, stars, ln_flux, ln_flux_error, features, feature_errors):
     """Write the features ``[1, magnitudes, ln flux of the layout's pixels]`` (Hogg, Eilers & Rix 2019, Eq. 11).
 
@@ -245,12 +272,15 @@ def fill_features(layout, stars, ln_flux, ln_flux_error, features, feature_error
         The stars, with the columns of `MAGNITUDE_COLUMNS`.
     ln_flux, ln_flux_error : float32 array, shape (n_stars, 7451)
         From `SpectrumFeatures`, with one column for each pixel on the chips.
-    features, feature_errors : float32 array, shape (n_stars, n_features)
+    features : float32 array, shape (n_stars, n_features)
+        Output.
+    feature_errors : float16 array, shape (n_stars, n_features)
         Output. The error of the constant is 0.
     """
     first = layout.n_unpenalized
     columns = np.searchsorted(chip_pixels(), layout.pixels)
     features[:, 0], feature_errors[:, 0] = 1.0, 0.0
-    features[:, 1:first], feature_errors[:, 1:first] = magnitude_features(stars, layout.magnitudes)
+    features[:, 1:first], magnitude_errors = magnitude_features(stars, layout.magnitudes)
+    feature_errors[:, 1:first] = rounded_errors(magnitude_errors)
     np.take(ln_flux, columns, axis=1, out=features[:, first:])
-    np.take(ln_flux_error, columns, axis=1, out=feature_errors[:, first:])
+    feature_errors[:, first:] = rounded_errors(np.take(ln_flux_error, columns, axis=1))
