@@ -16,6 +16,7 @@ from spfast.cli.options import (
 )
 from spfast.cli.outputs import on_given_cluster, output, say
 from spfast.config import Config
+from spfast.progress import Stages
 
 __all__ = ["HELP", "model_path", "options", "run", "write_catalog"]
 
@@ -73,7 +74,8 @@ def write_catalog(
             saved = model_path(model_folder, fold)
             saved.parent.mkdir(parents=True, exist_ok=True)
             replace(model, licence=licence).save(saved)
-    catalog = make_catalog(survey, config=config, threads=args.threads, models=models)
+    with Stages(args.quiet).stage("predictions"):
+        catalog = make_catalog(survey, config=config, threads=args.threads, models=models)
     write_table(catalog, path, args.overwrite, HEADER_COMMENTS)
     say(args, f"wrote {path}: {len(catalog):,} stars")
     return catalog

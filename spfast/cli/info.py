@@ -110,6 +110,7 @@ def _describe_model(model, n_bytes):
         ("KKT violation", f"{result.kkt_violation:.3g}"),
         ("converged", "yes" if result.converged else f"no: {result.message}"),
         ("passes", str(result.n_passes)),
+        *([] if model.budget is None else [("errors", f"measured on {model.budget.n_held_out:,} stars held out")]),
     ]
     names = {"fold": "fold", "fold_rule": "folds", "survey_hash": "survey", "spfast_version": "version"}
     names |= {"command": "made by"}

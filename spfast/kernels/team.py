@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any
 from spfast.blas import one_blas_thread
 from spfast.errors import BadInputError
 from spfast.kernels.jit import say_compile_time
-from spfast.kernels.stop import obey, raise_if_stopped, this_thread
+from spfast.kernels.stop import Flag, obey, raise_if_stopped, this_thread
 
 __all__ = ["Team", "resolve_threads", "side_by_side"]
 
@@ -124,8 +123,11 @@ def side_by_side(jobs: Sequence[Callable[[int], Any]], threads: int | None = Non
     """
     threads = resolve_threads(threads)
     at_once = max(1, min(len(jobs), threads)) if at_once is None else at_once
+    if at_once == 1:
+        with one_blas_thread():
+            return [job(threads) for job in jobs]
     each = max(1, threads // at_once)
-    stop = threading.Event()
+    stop = Flag(this_thread())
 
     def run(job):
         obey(stop)

@@ -26,6 +26,7 @@ from spfast.model.coordinates import CoordinateErrors
 from spfast.model.in_blocks import product
 from spfast.model.kinds import LARGEST, entry
 from spfast.model.predict import NO_NEIGHBOURS, noise_variance
+from spfast.reads.rows import map_rows
 
 __all__ = [
     "ErrorBudget",
@@ -33,7 +34,7 @@ __all__ = [
     "dust_colour",
     "noise_of_covariance",
     "offset_basis",
-    "quadratic_form",
+    "quadratic_forms",
 ]
 
 #: Rows taken together.
@@ -60,7 +61,7 @@ class ErrorBudget:
     outlier_share : float
         Share of the held-out stars in a component five times as wide.
     n_held_out : int
-        Stars it was measured on.
+        Stars it was measured on: the training stars, or a sample of them.
     columns : int64 array, shape (n_columns,)
         Features that have a coefficient.
     factor : float64 array, shape (n_columns, rank)
@@ -215,14 +216,14 @@ def offset_basis(x, low, high, mean, spread):
 
 
 def coefficient_variance(factor, columns, features, feature_errors, rows=None, threads=None, neighbours=None):
-    """Variance of ln parallax from errors of the coefficients: `quadratic_form` of ``C = F F'``, at least 0.
+    """Variance of ln parallax from errors of the coefficients: `quadratic_forms` of ``C = F F'``, at least 0.
 
     Parameters
     ----------
     factor : float64 array, shape (n_columns, rank)
         F.
     columns, features, feature_errors, rows, threads, neighbours
-        As in `quadratic_form`.
+        As in `quadratic_forms`.
 
     Returns
     -------
@@ -236,16 +237,17 @@ def coefficient_variance(factor, columns, features, feature_errors, rows=None, t
     >>> coefficient_variance(np.diag([0.1, 0.2]), np.arange(2), x, np.array([[0.0, 0.5], [0.0, 0.5]])).round(3).tolist()
     [0.16, 0.04]
     """
-    form = quadratic_form(factor, factor, columns, features, feature_errors, rows, threads, neighbours)
+    (form,) = quadratic_forms([factor], factor, columns, features, feature_errors, rows, threads, neighbours)
     return np.maximum(form, 0.0)
 
 
-def quadratic_form(left, right, columns, features, feature_errors, rows=None, threads=None, neighbours=None):
-    """Return ``x' C x`` of each star with ``C = left right'``, less what the noise of x adds to it in the mean.
+def quadratic_forms(lefts, right, columns, features, feature_errors, rows=None, threads=None, neighbours=None):
+    """Return ``x' C x`` of each star, for each ``C = left right'``, less what the noise of x adds to it in the mean.
 
     Parameters
     ----------
-    left, right : float64 array, shape (n_columns, rank)
+    lefts : sequence of float64 array, shape (n_columns, rank)
+    right : float64 array, shape (n_columns, rank)
     columns : int64 array, shape (n_columns,)
     features : float32 or float64 array, C order, shape (n_stars, n_features)
     feature_errors : float16, float32 or float64 array of the same shape
@@ -256,21 +258,33 @@ def quadratic_form(left, right, columns, features, feature_errors, rows=None, th
 
     Returns
     -------
-    float64 array, shape (n_rows,)
-        Noise can make it negative.
+    list of float64 array, shape (n_rows,)
+        Noise can make them negative.
     """
     features = check_design(features)
     rows = resolve_rows(rows, features.shape[0])
-    form = np.empty(rows.size)
-    for start in range(0, rows.size, _BLOCK_ROWS):
-        raise_if_stopped()
-        part = features[rows[start : start + _BLOCK_ROWS]][:, columns].astype(np.float64)
-        one = product(part, left)
-        other = one if right is left else product(part, right)
-        form[start : start + _BLOCK_ROWS] = np.sum(one * other, axis=1)
-    if feature_errors is None:
-        return form
-    return form - noise_of_covariance(left, right, columns, feature_errors, rows, threads, neighbours)
+    forms = map_rows(_forms_of_rows, features, rows, tuple(lefts), right, columns, threads=threads).T
+    if feature_errors is not None:
+        for form, left in zip(forms, lefts, strict=True):
+            form -= noise_of_covariance(left, right, columns, feature_errors, rows, threads, neighbours)
+    return list(forms)
+
+
+def _forms_of_rows(features, rows, team, lefts, right, columns):
+    """`quadratic_forms` of some rows, nothing taken off (float64 array, shape (n_rows, n_lefts))."""
+    forms = np.empty((rows.size, len(lefts)))
+
+    def of_blocks(first, last):
+        for start in range(first * _BLOCK_ROWS, min(last * _BLOCK_ROWS, rows.size), _BLOCK_ROWS):
+            block = slice(start, start + _BLOCK_ROWS)
+            part = features[rows[block]][:, columns].astype(np.float64)
+            projected = product(part, right)
+            for at, left in enumerate(lefts):
+                raise_if_stopped()
+                forms[block, at] = np.sum((projected if left is right else product(part, left)) * projected, axis=1)
+
+    team.run(of_blocks, -(-rows.size // _BLOCK_ROWS))
+    return forms
 
 
 def noise_of_covariance(left, right, columns, feature_errors, rows, threads=None, neighbours=None):

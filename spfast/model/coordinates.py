@@ -6,7 +6,7 @@ can. Products are Hermite polynomials, orthonormal for coordinates of unit varia
 
 import itertools
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -127,6 +127,10 @@ class CoordinateLayout:
         bounds = ((first, fine), (fine, after), (after, self.n_features))
         return [*(np.where((begin <= at) & (at < end), coef, 0.0) for begin, end in bounds), lines]
 
+    def smaller(self, rank: int, n_products: int) -> "CoordinateLayout":
+        """The layout of the first coordinates, and of the products of fewer of them."""
+        return replace(self, rank=rank, n_products=n_products, line_weights=self.line_weights[:rank])
+
     def within(self, rank: int, n_products: int) -> np.ndarray:
         """The columns that a smaller layout has as well (int array)."""
         first = self.n_unpenalized
@@ -162,13 +166,14 @@ class CoordinateLayout:
         first, after = self.n_unpenalized, self.n_unpenalized + self.rank
         gradient = np.repeat(coef[None, first:after], len(coordinates), axis=0)
         some = np.asarray(coordinates[:, : self.n_products], dtype=np.float64)
-        powers, slopes = _hermite(some), _hermite_slopes(some)
+        # One coordinate of all stars after the other, as they are used.
+        powers, slopes = ([np.ascontiguousarray(one.T) for one in of(some)] for of in (_hermite, _hermite_slopes))
         for column, product in enumerate(self.products, start=after):
             if coef[column] == 0.0:
                 continue
             for k in set(product):
-                others = [powers[product.count(m)][:, m] for m in set(product) - {k}]
-                gradient[:, k] += coef[column] * np.prod([slopes[product.count(k)][:, k], *others], axis=0)
+                others = [powers[product.count(m)][m] for m in set(product) - {k}]
+                gradient[:, k] += coef[column] * math.prod([slopes[product.count(k)][k], *others])
         return gradient
 
     def to_dict(self) -> dict:
@@ -235,6 +240,16 @@ class CoordinateErrors:
     coordinates: Coordinates
     magnitude_errors: np.ndarray
     estimated: np.ndarray | None = None
+
+    def of(self, rows: np.ndarray) -> "CoordinateErrors":
+        """The errors of some of the stars (int array)."""
+        estimated = None if self.estimated is None else self.estimated[rows]
+        return replace(
+            self,
+            coordinates=self.coordinates.of(rows),
+            magnitude_errors=self.magnitude_errors[rows],
+            estimated=estimated,
+        )
 
     def variance(self, coef: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """Variance of ``features . coef`` of stars (float64 array, shape (n_rows,)).

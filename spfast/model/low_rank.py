@@ -72,6 +72,10 @@ class Coordinates:
         """Coordinates of each basis."""
         return tuple((int(np.sqrt(8 * root.shape[1] + 1)) - 1) // 2 for root in self.roots)
 
+    def of(self, rows: np.ndarray) -> "Coordinates":
+        """Some of the stars (int array)."""
+        return Coordinates(self.mean[rows], tuple(part[rows] for part in self.covariances), self.misfit[rows])
+
     def first(self, rank: int) -> "Coordinates":
         """The first coordinates alone: views of these."""
         left, roots = rank, []

@@ -53,6 +53,15 @@ class Mixture:
         ordinary, outlying = self._ln_densities(residual**2 / variance)
         return float(np.sum(0.5 * np.log(variance) - np.logaddexp(ordinary, outlying)))
 
+    def slopes(self, residual, variance):
+        """Derivatives of each star's term of `minus_ln_likelihood` (three float64 arrays, shape (n,)).
+
+        By the residual, by the variance, and by the logit of the outliers' share.
+        """
+        outlying = self.outlier_probability(residual, variance)
+        pull = (1.0 - outlying * (1.0 - self.outlier_width**-2)) * residual / variance
+        return pull, 0.5 * (1.0 - pull * residual) / variance, self.outlier_share - outlying
+
     def outlier_probability(self, residual, variance):
         """Probability that a residual belongs to the second component.
 

@@ -243,11 +243,12 @@ def _aside(shared: SharedReader, n_callers: int) -> Iterator[None]:
 
 def _member(shared, job):
     def run(threads):
+        before = this_reader()
         _OF_THREAD.reader = shared
         try:
             return job(threads)
         finally:
-            _OF_THREAD.reader = None
+            _OF_THREAD.reader = before
             shared.enter(-1)
 
     return run

@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -239,6 +240,7 @@ class PointStore:
 
     def __init__(self, path=None, identity=None, check=lambda: None):
         self.points, self._index, self._starts, self._check = [], {}, {}, check
+        self._lock = threading.Lock()
         self._file = None if path is None else RecordFile(Path(path))
         if self._file is not None:
             identity = json.loads(json.dumps(identity or {}))
@@ -275,10 +277,11 @@ class PointStore:
     def add(self, point, coef):
         """Keep a point and its coefficients (float64 array, few that are not zero), and put them on the disk."""
         self._check()
-        self._keep(point, coef)
-        if self._file is not None:
-            index = np.flatnonzero(coef)
-            self._file.append([[point, [coef.size, index.tolist(), coef[index].tolist()]]])
+        with self._lock:  # splits are fitted side by side
+            self._keep(point, coef)
+            if self._file is not None:
+                index = np.flatnonzero(coef)
+                self._file.append([[point, [coef.size, index.tolist(), coef[index].tolist()]]])
 
     def _keep(self, point, coef):
         key = self.key(point)

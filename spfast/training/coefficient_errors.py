@@ -16,11 +16,10 @@ import numpy as np
 from scipy.special import chdtri
 
 from spfast.kernels.stop import raise_if_stopped
-from spfast.model.budget import quadratic_form
+from spfast.model.budget import quadratic_forms
 from spfast.model.fitted_model import FittedModel
 from spfast.model.in_blocks import add_gram, cholesky, inverse, product
-from spfast.selection.splits import Split
-from spfast.training.held_out import fit_without
+from spfast.model.layout import MAGNITUDE
 from spfast.training.stars import TrainingStars
 
 __all__ = ["CoefficientErrors", "SplitErrors"]
@@ -38,7 +37,7 @@ class CoefficientErrors:
     ----------
     model : FittedModel
     stars : TrainingStars
-        What it was fitted to.
+        What it was fitted to, or a sample of that: sums over stars are then as many times larger.
 
     Attributes
     ----------
@@ -47,26 +46,33 @@ class CoefficientErrors:
     """
 
     def __init__(self, model: FittedModel, stars: TrainingStars):
-        self._stars, self._neighbours = stars, model.neighbours
+        self._stars, self._neighbours, self._n_features = stars, model.neighbours, model.n_features
         self.columns = np.flatnonzero((model.coef != 0.0) | ~model.penalized)
         self._ln_parallax = model.linear_predictor(stars.features, stars.rows, stars.threads)
         self._ln_error = model.propagate_ln_error(stars.feature_errors, stars.rows, stars.threads)
         weights = self._weights()
         n = self.columns.size
-        curvature = np.zeros((n, n))
+        curvature, self._response = np.zeros((n, n)), np.zeros(n)
+        # Where the weights of the fit are Gaia's, its noise gives the curvature itself.
         self._noise = {source: np.zeros((n, n)) for source in weights["noise"]}
+        if np.array_equal(stars.fit_error[stars.rows], stars.gaia_error[stars.rows]):
+            self._noise["gaia"] = curvature
         for block, part in self._blocks(stars.rows):
             _add_gram(curvature, part, weights["curvature"][block])
-            for source, values in weights["noise"].items():
-                _add_gram(self._noise[source], part, values[block])
+            self._response += weights["slope"][block] @ part
+            for source, noise in self._noise.items():
+                if noise is not curvature:
+                    _add_gram(noise, part, weights["noise"][source][block])
         diagonal = np.diag(curvature)
         self._scale = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
-        curvature /= np.outer(self._scale, self._scale)
+        curvature = curvature / np.outer(self._scale, self._scale)
         curvature[np.diag_indices(n)] += _RIDGE
         self._inverse = inverse(curvature)
+        # Both sums are larger for all the stars that the model saw: H^-1 M H^-1 once smaller.
+        share = stars.rows.size / model.n_stars
         for source, noise in self._noise.items():
             raise_if_stopped()
-            self._noise[source] = noise / np.outer(self._scale, self._scale)
+            self._noise[source] = share * noise / np.outer(self._scale, self._scale)
 
     def terms(self, rows, noise_off=True):
         """Variances of ln parallax of stars that the model did not see, by the source of the noise.
@@ -83,19 +89,17 @@ class CoefficientErrors:
             Under ``"gaia"`` (times k^2), ``"features"`` and ``"intrinsic"`` (times s^2).
         """
         stars, unscaled = self._stars, self._inverse / self._scale[:, None]
-        return {
-            source: quadratic_form(
-                product(unscaled, noise),
-                unscaled,
-                self.columns,
-                stars.features,
-                stars.feature_errors if noise_off else None,
-                rows,
-                stars.threads,
-                self._neighbours,
-            )
-            for source, noise in self._noise.items()
-        }
+        forms = quadratic_forms(
+            [product(unscaled, noise) for noise in self._noise.values()],
+            unscaled,
+            self.columns,
+            stars.features,
+            stars.feature_errors if noise_off else None,
+            rows,
+            stars.threads,
+            self._neighbours,
+        )
+        return dict(zip(self._noise, forms, strict=True))
 
     def moved_share(self, jackknife, n_folds, gaia_inflation, intrinsic_scatter):
         """How much of these covariances is left with the penalty (float, 1 at most).
@@ -129,17 +133,39 @@ class CoefficientErrors:
         noise[np.diag_indices_from(noise)] *= 1.0 + _RIDGE
         return product(self._inverse, cholesky(noise)) / self._scale[:, None]
 
+    def moved_by(self, added):
+        """What the coefficients change by if all parallaxes are larger, as Newton's step says on the same support.
+
+        Parameters
+        ----------
+        added : float [mas]
+
+        Returns
+        -------
+        float64 array, shape (n_features,)
+        """
+        options, kinds = self._stars.options, self._stars.layout.kinds if self._stars.layout else ()
+        change = self._inverse @ (added * self._response / self._scale)
+        if options.exact_distance_modulus:  # the sum of the magnitudes' coefficients stays
+            of_sum = np.isin(self.columns, np.flatnonzero(np.array(kinds) == MAGNITUDE)) / self._scale
+            towards = self._inverse @ of_sum
+            change -= towards * (of_sum @ change) / (of_sum @ towards)
+        moved = np.zeros(self._n_features)
+        moved[self.columns] = change / self._scale
+        return moved
+
     def _weights(self):
-        """Of every training star in H and in each M (float64 arrays)."""
+        """Of every star in H, in each M, and in the gradient's change with the parallaxes (float64 arrays)."""
         stars = self._stars
         ivar = stars.fit_error[stars.rows] ** -2.0
-        curvature = ivar * np.exp(2.0 * self._ln_parallax)
+        predicted = np.exp(self._ln_parallax)
+        curvature = ivar * predicted**2
         noise = {
             "gaia": curvature * ivar * stars.gaia_error[stars.rows] ** 2,
             "features": (curvature * self._ln_error) ** 2,
             "intrinsic": curvature**2,
         }
-        return {"curvature": curvature, "noise": noise}
+        return {"curvature": curvature, "noise": noise, "slope": ivar * predicted}
 
     def _blocks(self, rows):
         features = self._stars.features
@@ -159,26 +185,19 @@ class SplitErrors:
     model : FittedModel
         Fitted to all the training stars.
     stars : TrainingStars
-    repeats : sequence of sequence of Split
-        Folds that hold out every training star once, several times.
+        Of which variances are asked: all of them, or a sample.
+    repeats : sequence of sequence of FittedModel
+        Fitted without one fold each: of folds that hold out every training star once, several times.
 
     Attributes
     ----------
     columns : int64 array
         Features that any of the models uses, unpenalised columns included.
-
-    Warns
-    -----
-    ConvergenceWarning
-        If fits did not converge.
     """
 
-    def __init__(self, model: FittedModel, stars: TrainingStars, repeats: Sequence[Sequence[Split]]):
+    def __init__(self, model: FittedModel, stars: TrainingStars, repeats: Sequence[Sequence[FittedModel]]):
         self._stars, self._neighbours = stars, model.neighbours
-        fits = fit_without(
-            [split for splits in repeats for split in splits], lambda split: stars.fit_part_like(model, split.train)
-        )
-        coefs = np.array([fit.coef for fit in fits]).reshape(len(repeats), -1, model.n_features)
+        coefs = np.array([[fit.coef for fit in fits] for fits in repeats])
         share = np.sqrt((1.0 - 1.0 / coefs.shape[1]) / len(repeats))
         spread = ((coefs - coefs.mean(axis=1, keepdims=True)) * share).reshape(-1, model.n_features)
         self.columns = np.flatnonzero(spread.any(axis=0) | ~model.penalized)
@@ -195,8 +214,8 @@ class SplitErrors:
             K.
         """
         stars = self._stars
-        variance = quadratic_form(
-            self._factor,
+        (variance,) = quadratic_forms(
+            [self._factor],
             self._factor,
             self.columns,
             stars.features,

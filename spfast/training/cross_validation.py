@@ -2,7 +2,9 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from spfast.errors import BadInputError, SpfastWarning
 from spfast.model.fitted_model import FittedModel
 from spfast.model.mixture import fit_scatter
 from spfast.progress import Progress
+from spfast.reads.reader import side_by_side
 from spfast.selection.grid import PointStore, choose, grow, undecided_zero_points
 from spfast.selection.splits import Split
 from spfast.training.held_out import warn_of_unconverged
@@ -81,6 +84,7 @@ def cross_validate_stars(
     store: PointStore | None = None,
     say: Callable[[str], None] | None = None,
     quiet: bool = True,
+    stage: Callable[[int], AbstractContextManager] | None = None,
 ) -> Tuning:
     """Score a grid of penalties and zero points on stars held out, and choose a point.
 
@@ -105,6 +109,8 @@ def cross_validate_stars(
         Called with a line of text whenever the grid grows.
     quiet : bool
         No progress bar.
+    stage : callable, optional
+        Begins the fits that it is given the number of, in place of a progress bar (`spfast.progress.Stages.stage`).
 
     Returns
     -------
@@ -127,8 +133,10 @@ def cross_validate_stars(
         raise BadInputError(f"penalties: got {penalties[0]:g}, expected positive numbers")
     store = PointStore() if store is None else store
     notes = []
+    if stage is None:
+        stage = partial(Progress, "tune", quiet=quiet)
     while True:
-        _run(stars, splits, penalties, zero_points, store, quiet)
+        _run(stars, splits, penalties, zero_points, store, stage)
         wanted = [store.get(_key(s, p, z)) for s in splits for p in penalties for z in zero_points]
         chosen, minimum, means = choose(wanted, score, choice)
         taken = (chosen[0], minimum[0])
@@ -158,16 +166,25 @@ def cross_validate_stars(
     return Tuning(*chosen, minimum, means, wanted, tuple(notes), score, choice, len(splits), undecided)
 
 
-def _run(stars, splits, penalties, zero_points, store, quiet):
-    """Fit and score what the store does not have, each from the nearest coefficients of the same split."""
-    tasks = [(s, z, p) for s in splits for z in zero_points for p in penalties[::-1] if _key(s, p, z) not in store]
-    with Progress("tune", len(tasks), quiet or not tasks) as progress:
-        for split, zero_point, penalty in tasks:
-            starts = store.starts(split.repeat, split.held_out)
+def _run(stars, splits, penalties, zero_points, store, stage):
+    """Fit and score what the store does not have: splits side by side, each fit from the nearest of its own split."""
+    grid = [(z, p) for z in zero_points for p in penalties[::-1]]
+    missing = [[(z, p) for z, p in grid if _key(split, p, z) not in store] for split in splits]
+    n_points = sum(map(len, missing))
+    if n_points == 0:
+        return
+
+    def fit_split(split, points, threads):
+        own, starts = stars.with_threads(threads), store.starts(split.repeat, split.held_out)
+        for zero_point, penalty in points:
             nearest = min(starts, key=lambda at: (abs(at[1] - zero_point), abs(np.log(at[0] / penalty))), default=None)
-            model = stars.fit_part(penalty, zero_point, split.train, starts.get(nearest))
-            store.add(score_held_out(stars, split, model), model.coef)
+            model = own.fit_part(penalty, zero_point, split.train, starts.get(nearest))
+            store.add(score_held_out(own, split, model), model.coef)
             progress.advance()
+
+    with stage(n_points) as progress:
+        jobs = [partial(fit_split, *of) for of in zip(splits, missing, strict=True) if of[1]]
+        side_by_side(jobs, stars.features, stars.threads)
 
 
 def score_held_out(stars: TrainingStars, split: Split, model: FittedModel) -> dict:

@@ -13,8 +13,9 @@ parabolas are found by maximum likelihood on the training stars, each predicted 
 see it. Each of these models has its own errors of the coefficients, so that its stars are treated as any star will be.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -22,15 +23,16 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from spfast.kernels.stop import raise_if_stopped
+from spfast.kernels.team import side_by_side
 from spfast.model.budget import ErrorBudget, dust_colour, offset_basis
 from spfast.model.fitted_model import FittedModel
 from spfast.model.mixture import Mixture
 from spfast.selection.splits import Split
 from spfast.training.coefficient_errors import CoefficientErrors, SplitErrors
-from spfast.training.held_out import HeldOut, predict_held_out
+from spfast.training.held_out import HeldOut, fit_without, predict_held_out
 from spfast.training.stars import TrainingStars
 
-__all__ = ["Misfit", "coefficient_terms", "fit_misfit", "hold_out_like", "measure_errors"]
+__all__ = ["Misfit", "coefficient_terms", "fit_misfit", "fit_without_like", "hold_out_like", "measure_errors"]
 
 #: Residuals of the outlier component have this many times the others' standard deviation; as a robust fit says, if any.
 _OUTLIER_WIDTH = 5.0
@@ -38,6 +40,8 @@ _OUTLIER_WIDTH = 5.0
 #: the four coefficients of the offset, and ln of the features' inflation.
 _START = (0.0, logit(0.005), *[np.log(0.08**2 / 3.0)] * 3, 0.0, 0.0, 0.0, 0.0, 0.0)
 _BOUNDS = ((-1.0, 1.5), (-12.0, -1.5), *[(-16.0, 1.0)] * 3, *[(-0.5, 0.5)] * 4, (-0.7, 1.0))
+#: Relative decrease of minus ln likelihood at which the search ends: with more, rounding decides the last per cent.
+_SMALL_DECREASE = 1e-13
 #: k and s with which the share of the coefficients' errors is first looked up, and how often both are found in turn.
 _FIRST, _ROUNDS = (1.0, 0.1), 2
 #: Training stars between these quantiles tell where an offset is followed to.
@@ -71,41 +75,42 @@ def measure_errors(
     model: FittedModel,
     stars: TrainingStars,
     splits: Sequence[Split],
-    unlikeness: np.ndarray | None = None,
     held_out: HeldOut | None = None,
     split_errors: SplitErrors | None = None,
     subtracted: bool = True,
+    zero_point_error: float | None = None,
 ) -> ErrorBudget:
     """Measure a model's error budget on its own training stars, each predicted without itself.
 
     Parameters
     ----------
     model : FittedModel
+        Without an extent the scatter is the same for all stars.
     stars : TrainingStars
-        What it was fitted to.
+        What it was fitted to, or a sample of that.
     splits : sequence of Split
-        Inner folds.
-    unlikeness : float64 array, shape (n_rows, 2), optional
-        u and w of the training stars, in the order of ``stars.rows``; 1 by default, so that the scatter is the same for
-        all.
+        Inner folds of these stars.
     held_out : HeldOut, optional
-        What `hold_out_like` returned, if it was called already.
+        These stars by models without their fold; by default as `hold_out_like` finds it.
     split_errors : SplitErrors, optional
         Errors of the coefficients from repeated inner folds; by default those of sandwich covariances.
     subtracted : bool
         Whether the offset of stars held out is subtracted from predictions, not counted as an error.
+    zero_point_error : float [mas], optional
+        Of the zero point that the model was fitted with.
 
     Returns
     -------
     ErrorBudget
     """
     held_out = hold_out_like(model, stars, splits) if held_out is None else held_out
+    sandwich, rows, unlikeness = CoefficientErrors(model, stars), stars.rows, np.ones((stars.rows.size, 2))
     if split_errors is None:
-        coefficients, terms = CoefficientErrors(model, stars), coefficient_terms(held_out, stars, splits)
+        coefficients, terms = sandwich, coefficient_terms(held_out, stars, splits)
     else:
         coefficients, terms = split_errors, split_errors.held_out_terms(len(splits))
-    rows = stars.rows
-    unlikeness = np.ones((rows.size, 2)) if unlikeness is None else unlikeness
+    if model.extent is not None:
+        unlikeness = model.extent.unlikeness(model.position(stars.features, rows, stars.threads))
     colour = dust_colour(stars.layout, stars.features, rows)
     quantities = (colour, held_out.ln_parallax)
     followed = [_followed(x) for x in quantities]
@@ -126,7 +131,7 @@ def measure_errors(
         )
         k, s = found.gaia_inflation, float(np.sqrt(found.variance.sum()))
     _, growth, weak_line_growth = (float(part) / s**2 for part in found.variance)
-    return ErrorBudget(
+    budget = ErrorBudget(
         intrinsic_scatter=s,
         growth=growth,
         weak_line_growth=weak_line_growth,
@@ -139,11 +144,31 @@ def measure_errors(
         offset=np.hstack([followed, found.offset.reshape(2, 2)]),
         subtracted=subtracted,
     )
+    if zero_point_error is None:
+        return budget
+    return budget.with_zero_point_error(zero_point_error, sandwich.moved_by(zero_point_error))
+
+
+def fit_without_like(
+    model: FittedModel, stars: TrainingStars, splits: Sequence[Split], done: Callable[[], None] = lambda: None
+) -> list[FittedModel]:
+    """Fit without the stars of each fold as a model was fitted with all of them; ``done`` is called after each fit.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If fits did not converge.
+    """
+
+    def fit(split, threads):
+        return stars.with_threads(threads).fit_part_like(model, split.train)
+
+    return fit_without(stars, splits, fit, done)
 
 
 def hold_out_like(model: FittedModel, stars: TrainingStars, splits: Sequence[Split]) -> HeldOut:
     """Predict every training star by a fit without it, made as a model was made with all of them."""
-    return predict_held_out(stars, splits, lambda split: stars.fit_part_like(model, split.train))
+    return predict_held_out(stars, splits, fit_without_like(model, stars, splits))
 
 
 def coefficient_terms(held_out: HeldOut, stars: TrainingStars, splits: Sequence[Split]) -> dict:
@@ -154,10 +179,17 @@ def coefficient_terms(held_out: HeldOut, stars: TrainingStars, splits: Sequence[
     dict of float64 array, shape (n_rows,)
         As `CoefficientErrors.terms`, in the order of the training stars.
     """
+
+    def terms_of(model, split, threads):
+        part = replace(stars, rows=split.train).with_threads(threads)
+        return CoefficientErrors(model, part).terms(split.test)
+
+    of_folds = side_by_side(
+        [partial(terms_of, *of_fold) for of_fold in zip(held_out.models, splits, strict=True)], stars.threads
+    )
     terms = {}
-    for split, model, at in zip(splits, held_out.models, held_out.places, strict=True):
-        errors = CoefficientErrors(model, replace(stars, rows=split.train))
-        for source, variance in errors.terms(split.test).items():
+    for at, of_fold in zip(held_out.places, of_folds, strict=True):
+        for source, variance in of_fold.items():
             terms.setdefault(source, np.empty(stars.rows.size))[at] = variance
     return terms
 
@@ -208,22 +240,33 @@ def fit_misfit(
     >>> round(found.gaia_inflation, 1), round(float(found.variance.sum() ** 0.5), 2)
     (1.2, 0.1)
     """
-    u, w = unlikeness.T
-    from_features = ln_error**2
+    growing, from_features = np.vstack([np.ones(len(unlikeness)), unlikeness.T]), ln_error**2
 
     def minus_ln_likelihood(parameters):
+        """The sum over stars and its gradient."""
         raise_if_stopped()
-        k2, share = np.exp(2.0 * parameters[0]), expit(parameters[1])
-        same, with_u, with_w = np.exp(parameters[2:5])
+        k2, mixture = np.exp(2.0 * parameters[0]), Mixture(expit(parameters[1]), outlier_width, 0.0)
+        parts, features = np.exp(parameters[2:5]), np.exp(2.0 * parameters[9]) * from_features
         predicted = np.exp(ln_parallax - basis @ parameters[5:9])
-        coefficients = k2 * terms["gaia"] + terms["features"] + (same + with_u + with_w) * terms["intrinsic"]
-        of_ln = (
-            from_features * np.exp(2.0 * parameters[9]) + np.maximum(coefficients, 0.0) + same + with_u * u + with_w * w
+        coefficients = k2 * terms["gaia"] + terms["features"] + parts.sum() * terms["intrinsic"]
+        counts = coefficients > 0.0  # the noise of features, taken off, can make it negative
+        of_ln = features + np.where(counts, coefficients, 0.0) + parts @ growing
+        residual, variance = parallax - predicted, k2 * gaia_error**2 + predicted**2 * of_ln
+        by_residual, by_variance, by_share = mixture.slopes(residual, variance)
+        by_of_ln = by_variance * predicted**2
+        of_coefficients = np.where(counts, by_of_ln, 0.0)
+        gradient = np.concatenate(
+            [
+                [2.0 * k2 * (by_variance @ gaia_error**2 + of_coefficients @ terms["gaia"]), by_share.sum()],
+                parts * (growing @ by_of_ln + of_coefficients @ terms["intrinsic"]),
+                (by_residual * predicted - 2.0 * by_of_ln * of_ln) @ basis,
+                [2.0 * by_of_ln @ features],
+            ]
         )
-        variance = k2 * gaia_error**2 + predicted**2 * of_ln
-        return Mixture(share, outlier_width, 0.0).minus_ln_likelihood(parallax - predicted, variance)
+        return mixture.minus_ln_likelihood(residual, variance), gradient
 
-    found = minimize(minus_ln_likelihood, _START, method="L-BFGS-B", bounds=_BOUNDS, options={"maxiter": 500}).x
+    options = {"maxiter": 500, "ftol": _SMALL_DECREASE}
+    found = minimize(minus_ln_likelihood, _START, jac=True, method="L-BFGS-B", bounds=_BOUNDS, options=options).x
     return Misfit(
         float(np.exp(found[0])), np.exp(found[2:5]), float(expit(found[1])), found[5:9], float(np.exp(found[9]))
     )

@@ -19,23 +19,26 @@ from spfast.data.write_survey import package_versions
 from spfast.data.zero_point import ChosenZeroPoint, added_to_parallax, choose_zero_point
 from spfast.errors import BadInputError, SpfastWarning
 from spfast.model.budget import ErrorBudget
-from spfast.model.extent import TrainingExtent
 from spfast.model.fitted_model import FittedModel
 from spfast.model.options import FitOptions
 from spfast.model.parts import Provenance, RobustFit, ScatterWeights, Tuned
 from spfast.model.robust import RobustSettings
+from spfast.progress import Stages
 from spfast.reads.cluster import on_cluster
 from spfast.reads.reader import side_by_side
 from spfast.selection.folds import FOLDS, fold_labels
 from spfast.selection.grid import scored_zero_point
+from spfast.selection.sample import SAMPLE_STARS, sample_rows
 from spfast.selection.splits import Split, make_splits
 from spfast.selection.star_keys import encode_stars
 from spfast.training.coefficient_errors import SplitErrors
 from spfast.training.columns import choose_columns
 from spfast.training.cross_validation import cross_validate_stars
-from spfast.training.error_budget import hold_out_like, measure_errors
+from spfast.training.error_budget import fit_without_like, measure_errors
+from spfast.training.held_out import predict_held_out
 from spfast.training.inputs import survey_inputs
 from spfast.training.moments import refuse_parallaxes_alike
+from spfast.training.sample import Sample
 from spfast.training.stars import TrainingStars
 from spfast.training.zero_point import fit_survey_zero_point, with_fitted_zero_point
 
@@ -44,6 +47,9 @@ __all__ = ["Choice", "FoldTraining", "fit_folds", "fit_stars"]
 #: What the zero point of the best score is wrong by beyond its noise [mas]: a model that is a little wrong for the
 #: nearest stars outweighs a zero point in the scores. From mock surveys of 2,100 stars (zero points 0.02 to 0.08 mas).
 _MISFIT_ERROR = 0.01
+#: A sample of the training stars has so many for each column of a model: coefficients' errors are a tenth too large, at
+#: most, before the jackknife scales them.
+_STARS_PER_COLUMN = 10
 
 
 class Choice(NamedTuple):
@@ -88,9 +94,11 @@ class FoldTraining:
     threads : int, optional
         All processors by default.
     quiet : bool
-        No progress bar while "auto" looks for penalty and zero point.
+        Do not say what is going on.
     zero_point : ChosenZeroPoint, optional
         By default chosen by the configuration and the release that the survey's parallaxes are from.
+    stages : Stages, optional
+        What says it, if other folds are trained meanwhile.
 
     Attributes
     ----------
@@ -116,10 +124,12 @@ class FoldTraining:
         threads: int | None = None,
         quiet: bool = True,
         zero_point: ChosenZeroPoint | None = None,
+        stages: Stages | None = None,
     ):
         # 1. The training stars and their inner folds.
         self.survey = survey = as_survey(survey)
-        self.config, self.fold, self.quiet = Config() if config is None else config, fold, quiet
+        self.config, self.fold = Config() if config is None else config, fold
+        self._stages = Stages(quiet) if stages is None else stages
         settings = self.config.fit
         if settings.zero_point_covariates and settings.zero_point_rule != FITTED:
             raise BadInputError(f"zero point covariates {settings.zero_point_covariates!r}: only with --zero-point fit")
@@ -169,11 +179,7 @@ class FoldTraining:
         )
         # 5. Where the training stars lie.
         stars = self._as_fitted(stars, model)
-        in_fit = model.predict(stars.features, stars.rows, stars.threads) / stars.fit_error[stars.rows]
-        where = model.position(stars.features, stars.rows, stars.threads)
-        misfit = None if model.low_rank is None else stars.feature_errors.coordinates.misfit[stars.rows]
-        extent = TrainingExtent.of(where, in_fit**2, misfit)
-        model = replace(model, extent=extent)
+        model = replace(model, extent=self._sample(stars, [model]).extent(model))
         # 6. The error budget.
         model = replace(model, budget=self._error_budget(stars, model, zero_point_error))
         self.survey.check_length()
@@ -220,7 +226,17 @@ class FoldTraining:
             return stars, None
         settings = self.config.fit
         calm = self.with_robust_weights(stars, settings.penalty, self.first_zero_point)[0]
-        inputs, summary = choose_columns(self.inputs, calm, self.splits, settings, self.first_zero_point)
+        rows = sample_rows(self.survey.stars, stars.rows, seed=self.config.folds.seed)
+        sample = Sample.of(replace(calm, feature_errors=None), rows, [])
+        inputs, summary = choose_columns(
+            self.inputs,
+            sample.stars,
+            sample.splits(self.splits),
+            settings,
+            self.first_zero_point,
+            share=rows.size / stars.rows.size,
+            stage=partial(self._stage, "columns"),
+        )
         return stars.with_inputs(inputs), summary
 
     def choose(self, stars: TrainingStars) -> Choice:
@@ -243,7 +259,7 @@ class FoldTraining:
             (*tune.zero_points, zero_point) if self.zero_point.rule == AUTO else (zero_point,),
             tune.score,
             tune.choice,
-            quiet=self.quiet,
+            stage=partial(self._stage, "penalty and zero point"),
         )
         grid = [{"penalty": p, "zero_point": z, "score": mean} for (p, z), mean in found.means.items()]
         tuned = Tuned(found.summary, grid, list(found.notes), found.n_splits)
@@ -278,10 +294,11 @@ class FoldTraining:
         weights : ScatterWeights
         """
         calm, _ = self.with_robust_weights(stars, penalty, zero_point)
-        model = calm.fit(penalty, zero_point)
-        held_out = hold_out_like(model, calm, self.splits)
+        with self._stage("pilot fit"):
+            model = calm.fit(penalty, zero_point)
+        held_out = predict_held_out(calm, self.splits, self._fit_without(model, calm, self.splits))
         if intrinsic_scatter is None:
-            intrinsic_scatter = measure_errors(model, calm, self.splits, held_out=held_out).intrinsic_scatter
+            intrinsic_scatter = self._measure_errors(calm, model, held_out.models).intrinsic_scatter
         error = stars.gaia_error.copy()
         error[stars.rows] = np.hypot(error[stars.rows], intrinsic_scatter * np.exp(held_out.ln_parallax))
         return stars.with_fit_error(error), ScatterWeights(penalty, zero_point, intrinsic_scatter)
@@ -292,7 +309,8 @@ class FoldTraining:
         """The stars under the weights of a robust fit, and what it found, if the configuration wants one."""
         if self.robust is None:
             return stars, None
-        model = stars.fit(penalty, zero_point, self.robust)
+        with self._stage("robust fit"):
+            model = stars.fit(penalty, zero_point, self.robust)
         return stars.with_robust_weights(model), model.robust
 
     def _training_stars(self, threads):
@@ -341,13 +359,15 @@ class FoldTraining:
         """The model by the rule for the zero point, and the error of that."""
         rule, (penalty, zero_point, error, tuned) = self.zero_point.rule, chosen
         if rule != FITTED:
-            model = stars.fit(penalty, zero_point, self.robust)
+            with self._stage("fit"):
+                model = stars.fit(penalty, zero_point, self.robust)
             return replace(model, zero_point_rule=CONSTANT if rule == AUTO else rule, tuned=tuned), error
         calm, robust = self.with_robust_weights(stars, penalty, zero_point)
         covariates = self.config.fit.zero_point_covariates
-        model, summary = fit_survey_zero_point(
-            self.survey, calm, self.splits, covariates, penalty, zero_point, self.robust
-        )
+        with self._stage("fits with the zero point"):
+            model, summary = fit_survey_zero_point(
+                self.survey, calm, self.splits, covariates, penalty, zero_point, self.robust
+            )
         tuned = Tuned(summary) if tuned is None else replace(tuned, summary=f"{tuned.summary}; {summary}")
         model = replace(model, zero_point_rule=FITTED, robust=robust, tuned=tuned)
         return model, model.fitted_zero_point.covariance[0][0] ** 0.5
@@ -359,20 +379,44 @@ class FoldTraining:
         return stars.with_robust_weights(model)
 
     def _error_budget(self, stars, model, zero_point_error=None) -> ErrorBudget:
-        settings, split_errors, unlikeness = self.config.errors, None, None
+        settings, others = self.config.errors, []
         if settings.coefficients == "splits":
-            repeats = [self.splits, *(self.inner_splits(repeat) for repeat in range(1, settings.repeats))]
-            split_errors = SplitErrors(model, stars, repeats)
-        if model.extent is not None:
-            unlikeness = model.extent.unlikeness(model.position(stars.features, stars.rows, stars.threads))
+            repeats = (self.inner_splits(repeat) for repeat in range(1, settings.repeats))
+            others = [self._fit_without(model, stars, splits) for splits in repeats]
         # What depends on the predicted parallax would bend an exact distance modulus.
         subtracted = settings.offset == "subtracted" and not self.config.fit.exact_distance_modulus
-        budget = measure_errors(model, stars, self.splits, unlikeness, split_errors=split_errors, subtracted=subtracted)
-        if zero_point_error is None:
-            return budget
-        # The coefficients that a zero point larger by its error would give.
-        other = stars.fit_part(model.penalty, model.zero_point + zero_point_error, stars.rows, model.coef)
-        return budget.with_zero_point_error(zero_point_error, other.coef - model.coef)
+        how = {"subtracted": subtracted, "zero_point_error": zero_point_error}
+        return self._measure_errors(stars, model, self._fit_without(model, stars, self.splits), others, **how)
+
+    def _fit_without(self, model, stars, splits):
+        with self._stage("held-out fits", len(splits)) as stage:
+            return fit_without_like(model, stars, splits, stage.advance)
+
+    def _measure_errors(self, stars, model, held_out, others=None, **how) -> ErrorBudget:
+        """The error budget on a sample of the training stars.
+
+        ``held_out`` are the models without one fold each, ``others`` those of repeated folds, if the spread of
+        coefficients over them is to be their error.
+        """
+        repeats = [held_out, *(others or ())]
+        sample = self._sample(stars, [model, *(fit for fits in repeats for fit in fits)])
+        splits, own = sample.splits(self.splits), sample.model(model)
+        repeats = [[sample.model(fit) for fit in fits] for fits in repeats]
+        if others:
+            how["split_errors"] = SplitErrors(own, sample.stars, repeats)
+        with self._stage("errors"):
+            found = predict_held_out(sample.stars, splits, repeats[0])
+            return sample.budget(measure_errors(own, sample.stars, splits, held_out=found, **how))
+
+    def _stage(self, name, total=0):
+        """Say what is going on in this fold."""
+        return self._stages.stage(f"{f'fold {self.fold}' if self.fold else 'all stars'}: {name}", total)
+
+    def _sample(self, stars, models) -> Sample:
+        """The sample of training stars on which models are judged, in the columns that these use."""
+        n_columns = max(np.count_nonzero((model.coef != 0.0) | ~model.penalized) for model in models)
+        n_stars = max(SAMPLE_STARS, _STARS_PER_COLUMN * n_columns)
+        return Sample.of(stars, sample_rows(self.survey.stars, stars.rows, n_stars, self.config.folds.seed), models)
 
     def _provenance(self):
         survey = self.survey
@@ -459,15 +503,17 @@ def fit_folds(
 
 
 def _fit_folds(survey, config, threads, quiet):
-    survey_inputs(survey, config.fit, threads)  # a low-rank model that the folder lacks is made once, not by each fold
+    stages = Stages(quiet)
+    with stages.stage("what models see of the survey"):
+        survey_inputs(survey, config.fit, threads)  # a low-rank model that the folder lacks is made once for both folds
     zero_point = choose_zero_point(survey, config.fit)  # once: it may have something to say
-    jobs = [partial(_fit_fold, survey, config, fold, quiet, zero_point) for fold in FOLDS]
+    jobs = [partial(_fit_fold, survey, config, fold, stages, zero_point) for fold in FOLDS]
     if AUTO in (config.fit.penalty_rule, config.fit.zero_point_rule) or config.fit.intrinsic_scatter:
-        models = [job(threads) for job in jobs]  # many fits each, with progress bars of their own
+        models = [job(threads) for job in jobs]  # many fits each, which are made side by side
     else:
         models = side_by_side(jobs, survey.features, threads)
     return dict(zip(FOLDS, models, strict=True))
 
 
-def _fit_fold(survey, config, fold, quiet, zero_point, threads):
-    return FoldTraining(survey, config, fold, threads, quiet, zero_point).fit()
+def _fit_fold(survey, config, fold, stages, zero_point, threads):
+    return FoldTraining(survey, config, fold, threads, zero_point=zero_point, stages=stages).fit()

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from spfast.errors import ConvergenceWarning
 from spfast.model.fitted_model import FittedModel
 from spfast.model.predict import linear_predictors
+from spfast.reads.reader import side_by_side
 from spfast.selection.splits import Split
 from spfast.training.stars import TrainingStars
 
@@ -42,46 +44,54 @@ class HeldOut(NamedTuple):
         return (len(self.models) - 1) * np.var(self.by_model, axis=0)
 
 
-def fit_without(splits: Sequence[Split], fit: Callable[[Split], FittedModel]) -> list[FittedModel]:
-    """Fit once for each fold, without its stars.
+def fit_without(
+    stars: TrainingStars,
+    splits: Sequence[Split],
+    fit: Callable[[Split, int], FittedModel],
+    done: Callable[[], None] = lambda: None,
+) -> list[FittedModel]:
+    """Fit once for each fold, without its stars; the fits are made side by side.
 
     Parameters
     ----------
+    stars : TrainingStars
     splits : sequence of Split
     fit : callable
-        Fits the stars of a split that are not held out.
+        Fits the stars of a split that are not held out, with a number of threads.
+    done : callable, optional
+        Called after each fit.
 
     Warns
     -----
     ConvergenceWarning
         If fits did not converge.
     """
-    models = [fit(split) for split in splits]
+
+    def fit_one(split, threads):
+        model = fit(split, threads)
+        done()
+        return model
+
+    models = side_by_side([partial(fit_one, split) for split in splits], stars.features, stars.threads)
     warn_of_unconverged([model.result.converged for model in models])
     return models
 
 
-def predict_held_out(stars: TrainingStars, splits: Sequence[Split], fit: Callable[[Split], FittedModel]) -> HeldOut:
-    """Predict every training star by a fit that did not see it.
+def predict_held_out(stars: TrainingStars, splits: Sequence[Split], models: Sequence[FittedModel]) -> HeldOut:
+    """Predict every training star by the fit that did not see it.
 
     Parameters
     ----------
     stars : TrainingStars
     splits : sequence of Split
         Folds that hold out every training star once.
-    fit : callable
-        Fits the stars of a split that are not held out.
+    models : sequence of FittedModel
+        Fitted without one of the folds each.
 
     Returns
     -------
     HeldOut
-
-    Warns
-    -----
-    ConvergenceWarning
-        If fits did not converge.
     """
-    models = fit_without(splits, fit)
     place = np.full(stars.parallax.size, -1, dtype=np.int64)
     place[stars.rows] = np.arange(stars.rows.size)
     places = [place[split.test] for split in splits]
@@ -91,7 +101,7 @@ def predict_held_out(stars: TrainingStars, splits: Sequence[Split], fit: Callabl
         ln_parallax[at] = predicted[at]
         if stars.feature_errors is not None:
             ln_error[at] = model.propagate_ln_error(stars.feature_errors, split.test, stars.threads)
-    return HeldOut(ln_parallax, ln_error, models, places, by_model)
+    return HeldOut(ln_parallax, ln_error, list(models), places, by_model)
 
 
 def warn_of_unconverged(converged: Sequence[bool]) -> None:

@@ -40,7 +40,7 @@ class Inputs(NamedTuple):
 
     def within(self, rank: int, n_products: int) -> "Inputs":
         """The inputs of a smaller layout: the first coordinates, and the products of fewer of them."""
-        layout = replace(self.layout, rank=rank, n_products=n_products, line_weights=self.layout.line_weights[:rank])
+        layout = self.layout.smaller(rank, n_products)
         features = np.ascontiguousarray(self.features[:, self.layout.within(rank, n_products)])
         errors = replace(self.errors, layout=layout, coordinates=self.errors.coordinates.first(rank))
         return Inputs(features, errors, layout, self.low_rank)

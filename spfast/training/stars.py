@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from spfast.model.coordinates import CoordinateLayout
 from spfast.model.fit import Fitter, fit
 from spfast.model.fitted_model import FittedModel
 from spfast.model.layout import FeatureLayout
@@ -114,9 +115,18 @@ class TrainingStars:
         """
         return self.fit_part(model.penalty * rows.size / self.rows.size, model.zero_point, rows, model.coef)
 
+    def with_threads(self, threads: int | None) -> "TrainingStars":
+        """The same stars, worked on by so many threads."""
+        return replace(self, options=replace(self.options, threads=threads))
+
     def with_inputs(self, inputs: Inputs) -> "TrainingStars":
         """The same stars with other features."""
         return replace(self, features=inputs.features, feature_errors=inputs.errors, layout=inputs.layout)
+
+    def with_columns(self, layout: CoordinateLayout, columns: np.ndarray) -> "TrainingStars":
+        """The same stars with some of their features (int array), in a copy, and without errors."""
+        features = np.ascontiguousarray(self.features[:, columns])
+        return replace(self, features=features, feature_errors=None, layout=layout)
 
     def with_fit_error(self, fit_error: np.ndarray) -> "TrainingStars":
         """The same stars under other weights."""

@@ -44,7 +44,7 @@ from spfast.model.options import FitOptions
 from spfast.model.parts import FittedZeroPoint
 from spfast.model.robust import RobustSettings
 from spfast.selection.splits import Split
-from spfast.training.held_out import predict_held_out
+from spfast.training.held_out import fit_without, predict_held_out
 from spfast.training.moments import Moments, moments_design, refuse_parallaxes_alike
 from spfast.training.stars import TrainingStars
 
@@ -204,9 +204,10 @@ def fit_offsets(
 
 
 def _hold_out(stars, splits, penalty, starts):
-    return predict_held_out(
-        stars, splits, lambda split: stars.fit_part(penalty, 0.0, split.train, starts.get(split.held_out))
-    )
+    def fit(split, threads):
+        return stars.with_threads(threads).fit_part(penalty, 0.0, split.train, starts.get(split.held_out))
+
+    return predict_held_out(stars, splits, fit_without(stars, splits, fit))
 
 
 def fit_survey_zero_point(

@@ -97,6 +97,15 @@ def test_signal_leaves_no_share_to_the_threads_of_a_team(threads):
     assert len(done) <= threads
 
 
+def test_signal_ends_jobs_that_jobs_have_begun():
+    def begin(threads):
+        return side_by_side([endless, endless], threads)
+
+    error, seconds = raised_after(0.2, signal.SIGINT, lambda: side_by_side([begin, begin], threads=4))
+    assert isinstance(error, KeyboardInterrupt)
+    assert seconds < SOON
+
+
 def test_fault_of_one_job_ends_the_others_and_is_raised():
     def fault(threads):
         time.sleep(0.05)

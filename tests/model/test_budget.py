@@ -121,10 +121,10 @@ def test_quadratic_form_in_blocks(n_rows):
     for other in (FACTOR, OTHER):
         matrix = FACTOR @ other.T
         form = np.sum((x @ matrix) * x, axis=1)
-        found = parts.quadratic_form(FACTOR, other, COLUMNS, features, None, rows)
+        (found,) = parts.quadratic_forms([FACTOR], other, COLUMNS, features, None, rows)
         np.testing.assert_allclose(found, form, rtol=1e-10, atol=1e-13)
         noise = e**2 @ np.diag(matrix)
-        found = parts.quadratic_form(FACTOR, other, COLUMNS, features, errors, rows, 1)
+        (found,) = parts.quadratic_forms([FACTOR], other, COLUMNS, features, errors, rows, 1)
         np.testing.assert_allclose(found, form - noise, rtol=1e-10, atol=1e-13)
 
 
@@ -142,15 +142,14 @@ def test_noise_of_neighbours_counts_in_both_orders():
         np.testing.assert_allclose(found, expected, rtol=1e-12)
         plain = parts.noise_of_covariance(FACTOR, other, COLUMNS, errors, rows)
         assert np.all(np.abs(plain - found) > 1e-6)
-        form = parts.quadratic_form(FACTOR, other, COLUMNS, features, errors, rows, None, neighbours)
-        np.testing.assert_allclose(
-            form, parts.quadratic_form(FACTOR, other, COLUMNS, features, None, rows) - found, rtol=1e-12
-        )
+        (form,) = parts.quadratic_forms([FACTOR], other, COLUMNS, features, errors, rows, None, neighbours)
+        (bare,) = parts.quadratic_forms([FACTOR], other, COLUMNS, features, None, rows)
+        np.testing.assert_allclose(form, bare - found, rtol=1e-12)
 
 
 def test_variance_from_coefficients_is_never_negative():
     features, errors = stars()
-    form = parts.quadratic_form(FACTOR, FACTOR, COLUMNS, features, 5 * errors)
+    (form,) = parts.quadratic_forms([FACTOR], FACTOR, COLUMNS, features, 5 * errors)
     assert 0 < np.count_nonzero(form < 0) < 40
     variance = parts.coefficient_variance(FACTOR, COLUMNS, features, 5 * errors)
     np.testing.assert_array_equal(variance, np.maximum(form, 0.0))

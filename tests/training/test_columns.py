@@ -7,7 +7,8 @@ import pytest
 from low_rank_survey import low_rank_survey
 
 from spfast.config import Config
-from spfast.training import columns
+from spfast.selection.sample import sample_rows
+from spfast.training import columns, fold
 from spfast.training.columns import choose_columns
 from spfast.training.fold import FoldTraining, fit_stars
 
@@ -55,10 +56,10 @@ def with_scores(monkeypatch, score, error=0.0):
     """Each candidate but the first that is asked for scores ``score``, with this error of the difference."""
     asked = []
 
-    def scored(inputs, *_):
-        asked.append((inputs.layout.rank, inputs.layout.n_products))
+    def scored(stars, *_):
+        asked.append((stars.layout.rank, stars.layout.n_products))
         mean = score(*asked[-1])
-        return columns._Score(mean, mean + (error if len(asked) > 1 else 0.0) * SCATTER)
+        return columns._Score(mean, mean + (error if len(asked) > 1 else 0.0) * SCATTER), 0.0
 
     monkeypatch.setattr(columns, "_score", scored)
     return asked
@@ -84,7 +85,7 @@ def test_as_many_products_are_taken_as_do_no_clear_harm(survey, monkeypatch):
         asked = with_scores(monkeypatch, lambda rank, products, scores=scores: scores[products], error)
         layout, _, _ = chosen(survey, rank=most)
         assert layout.n_products == expected
-        assert asked == [(most, n) for n in range(4)]
+        assert asked == [(most, n) for n in (0, 3, 2, 1) if n == 0 or n >= expected]
 
 
 def test_the_largest_rank_that_is_not_clearly_worse_is_taken_and_broad_coordinates_always(survey, monkeypatch):
@@ -137,3 +138,31 @@ def test_very_few_columns_make_a_model(survey, fit):
     assert model.layout.rank == fit["rank"]
     assert model.result.converged
     assert np.isfinite(model.predict(np.zeros((1, model.n_features), np.float32))).all()
+
+
+def test_ranks_smaller_than_one_that_is_clearly_worse_are_not_tried(survey, monkeypatch):
+    most = survey.low_rank[0].rank
+    asked = with_scores(monkeypatch, lambda rank, products: -float(rank))
+    layout, _, _ = chosen(survey, products=2)
+    assert layout.rank == most
+    assert len({rank for rank, _ in asked}) == 2
+
+
+def test_columns_chosen_on_a_sample_of_the_stars_are_those_of_all(survey, monkeypatch):
+    training = FoldTraining(survey, Config(), None, 1)
+    whole, _ = training.choose_columns(training.stars)
+    rows = sample_rows(survey.stars, training.stars.rows, training.stars.rows.size * 2 // 3)
+    monkeypatch.setattr(fold, "sample_rows", lambda *args, **named: rows)
+    asked, score = [], columns._score
+
+    def of_sample(stars, splits, penalty, *more):
+        asked.append((stars.rows.size, penalty))
+        return score(stars, splits, penalty, *more)
+
+    monkeypatch.setattr(columns, "_score", of_sample)
+    some, _ = training.choose_columns(training.stars)
+    assert some.layout.n_products == whole.layout.n_products
+    assert some.rows.size == whole.rows.size
+    # The penalty stands against a sum over stars.
+    share = rows.size / training.stars.rows.size
+    assert set(asked) == {(rows.size, Config().fit.penalty * share)}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from forged_model import parts_of
 from problems import small_problem
+from scipy.special import expit, logit
 from tiny import RAW, tiny_survey
 
 from spfast.catalog.make import make_catalog
@@ -18,10 +19,17 @@ from spfast.files import BLANK_SEAL, seal
 from spfast.model.budget import coefficient_variance, dust_colour
 from spfast.model.fitted_model import load_model
 from spfast.model.layout import FeatureLayout
+from spfast.model.mixture import Mixture
 from spfast.model.options import FitOptions
 from spfast.selection.splits import Split
 from spfast.training.coefficient_errors import CoefficientErrors, SplitErrors
-from spfast.training.error_budget import coefficient_terms, fit_misfit, hold_out_like, measure_errors
+from spfast.training.error_budget import (
+    coefficient_terms,
+    fit_misfit,
+    fit_without_like,
+    hold_out_like,
+    measure_errors,
+)
 from spfast.training.fold import FoldTraining, fit_folds, fit_stars
 from spfast.training.stars import TrainingStars
 from spfast.training.tune import tune
@@ -79,6 +87,27 @@ def test_what_was_put_in_comes_back():
     np.testing.assert_allclose(found.variance, [0.003, 0.004, 0.003], atol=0.0006)
     np.testing.assert_allclose(found.offset, offset, atol=0.004)
     assert 0.003 < found.outlier_share < 0.03
+
+
+def test_slopes_of_the_mixture_are_those_of_its_likelihood():
+    rng = np.random.default_rng(4)
+    residual, variance = rng.normal(size=30) * 3.0, rng.uniform(0.5, 2.0, 30)
+    mixture, step = Mixture(0.05, 6.0, 0.0), 1e-6
+
+    def slope(change):
+        return (change(step) - change(-step)) / (2.0 * step)
+
+    by_residual, by_variance, by_share = mixture.slopes(residual, variance)
+    for i in range(30):
+        one = np.arange(30) == i
+        found = slope(lambda by, one=one: mixture.minus_ln_likelihood(residual + by * one, variance))
+        assert by_residual[i] == pytest.approx(found, abs=1e-6)
+        found = slope(lambda by, one=one: mixture.minus_ln_likelihood(residual, variance + by * one))
+        assert by_variance[i] == pytest.approx(found, abs=1e-6)
+    found = slope(
+        lambda by: replace(mixture, outlier_share=expit(logit(0.05) + by)).minus_ln_likelihood(residual, variance)
+    )
+    assert by_share.sum() == pytest.approx(found, abs=1e-6)
 
 
 def test_no_scatter_is_found_where_there_is_none():
@@ -312,7 +341,10 @@ def test_repeated_splits_agree_with_the_sandwich(training):
         mixed = order.permutation(stars.rows)
         repeats.append([Split(repeat, str(i), np.delete(mixed, np.s_[i::5]), mixed[i::5]) for i in range(5)])
     errors = []
-    for found in (CoefficientErrors(model, stars), SplitErrors(model, stars, repeats)):
+    for found in (
+        CoefficientErrors(model, stars),
+        SplitErrors(model, stars, [fit_without_like(model, stars, splits) for splits in repeats]),
+    ):
         factor = found.factor(1.0, 0.0)
         errors.append(coefficient_variance(factor, found.columns, stars.features, stars.feature_errors) ** 0.5)
     # A jackknife errs on the large side where stars are few.

@@ -194,7 +194,7 @@ def test_an_interrupted_run_goes_on(survey, tmp_path, monkeypatch):
         return fit(training, split, model)
 
     monkeypatch.setattr(cross_validation, "score_held_out", interrupted)
-    arguments = {"penalties": [200.0, 40.0, 10.0], "zero_points": [0.05], "n_folds": 3, "resume": path}
+    arguments = {"penalties": [200.0, 40.0, 10.0], "zero_points": [0.05], "n_folds": 3, "resume": path, "threads": 1}
     with pytest.raises(KeyboardInterrupt):
         tune(survey, **arguments)
     with open(path, "a", encoding="utf-8") as file:
@@ -205,7 +205,7 @@ def test_an_interrupted_run_goes_on(survey, tmp_path, monkeypatch):
     resumed, table = tune(survey, **arguments, say=said.append)
     assert any(line.endswith("4 points are there") for line in said)
     assert len(fits) == len(table) - 4
-    whole, _ = tune(survey, **{**arguments, "resume": None})
+    whole, _ = tune(survey, **{**arguments, "resume": None, "threads": 3})
     assert (resumed.penalty, resumed.zero_point) == (whole.penalty, whole.zero_point)
     assert resumed.points == whole.points
 
