@@ -171,12 +171,13 @@ def test_folds_on_a_cluster_share_their_reads(survey, workers, send_all, monkeyp
     read, shared = cluster.ClusterReader._read, []
 
     def count(self, design, jobs):
-        shared.append(len(jobs))
+        if design.shape == survey.features.shape:
+            shared.append(len(jobs))
         return read(self, design, jobs)
 
     monkeypatch.setattr(cluster.ClusterReader, "_read", count)
     fit_folds(survey, raw(), cluster=workers(2))
-    assert shared.count(2) > len(shared) / 2
+    assert np.mean(shared) > 2.0
 
 
 def worker_of(matrix, rows, team):

@@ -74,7 +74,7 @@ class Coordinates:
 
     def of(self, rows: np.ndarray) -> "Coordinates":
         """Some of the stars (int array)."""
-        return Coordinates(self.mean[rows], tuple(part[rows] for part in self.covariances), self.misfit[rows])
+        return Coordinates(self.mean[rows], tuple(root[rows] for root in self.roots), self.misfit[rows])
 
     def first(self, rank: int) -> "Coordinates":
         """The first coordinates alone: views of these."""

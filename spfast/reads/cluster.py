@@ -30,6 +30,8 @@ __all__ = ["ClusterReader", "on_cluster"]
 _WORTH_SENDING = 1 << 26
 #: A word and a number of processes, in place of an address.
 _LOCAL = "local:"
+#: How the name of a scheduler file ends.
+_SCHEDULER_FILE = ".json"
 #: Seconds that a scheduler has to answer, and that the first worker has to come or a lost one to come back.
 _ANSWER, _PATIENCE = 20.0, 60.0
 #: Seconds after which who waits looks whether the work is still wanted and the cluster still there.
@@ -228,7 +230,10 @@ def _client(cluster, threads):
                     silence_logs=logging.CRITICAL,
                 )
             )
-        is_file = isinstance(cluster, str) and os.path.isfile(cluster)
+        is_file = isinstance(cluster, str) and cluster.endswith(_SCHEDULER_FILE)
+        until = time.monotonic() + _PATIENCE
+        while is_file and not os.path.exists(cluster) and time.monotonic() < until:
+            time.sleep(_LOOK)  # its scheduler was started at the same time
         try:
             client = Client(
                 **{"scheduler_file" if is_file else "address": cluster}, timeout=_ANSWER, set_as_default=False
