@@ -197,6 +197,20 @@ def test_rows_are_mapped_in_order_and_each_share_goes_to_the_same_worker_again(d
     assert np.count_nonzero(np.diff(by_row)) == 1
 
 
+def power_of(base):
+    return lambda exponent: (base["base"] ** exponent, os.getpid())
+
+
+def test_a_stream_of_items_is_worked_on_by_all_workers_and_comes_back_in_order(workers, tmp_path):
+    client = workers(2)
+    pids = set(client.run(os.getpid).values())
+    with on_cluster(client, tmp_path):
+        found = list(cluster.this_cluster().stream(power_of, {"base": 2}, ((n,) for n in range(50))))
+    assert [value for value, _ in found] == [2**n for n in range(50)]
+    assert {pid for _, pid in found} == pids
+    assert cluster.this_cluster() is None
+
+
 @pytest.fixture
 def far(tmp_path):
     """A scheduler and a worker that this process has not made: the scheduler, and its file."""

@@ -6,12 +6,14 @@ tree of its sums are those of `spfast.reads.parts`, so that a read has the same 
 """
 
 import contextlib
+import itertools
 import logging
 import os
 import time
 import warnings
 from asyncio import CancelledError
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,9 @@ from spfast.reads import tasks
 from spfast.reads.by_path import ArrayFiles
 from spfast.reads.meter import METER
 from spfast.reads.parts import Tree, parts_of
-from spfast.reads.reader import Reader, SharedReader, use_reader
+from spfast.reads.reader import Reader, SharedReader, this_reader, use_reader
 
-__all__ = ["ClusterReader", "on_cluster"]
+__all__ = ["ClusterReader", "on_cluster", "this_cluster"]
 
 #: Bytes of a matrix that is worth a round through the scheduler: this process reads smaller ones in the same time.
 _WORTH_SENDING = 1 << 26
@@ -40,6 +42,8 @@ _LOOK = 0.5
 _BELIEVED = 5.0
 #: What to do about a lost cluster: no output is half-written, and ingest and tune keep what they have.
 _AGAIN = "run the same command again: it goes on from what is done"
+#: Items of a stream that are under way, for each thread of the workers: one in work, one that waits.
+_AHEAD = 2
 #: Times that a task may fail, as by a disk that does not answer; workers that are lost do not count.
 _RETRIES = 2
 
@@ -84,6 +88,33 @@ class ClusterReader(SharedReader):
             results = self._result(self._client.compute(tree.total, optimize_graph=False))
         METER.add(design.nbytes, 1.0, time.perf_counter() - begin, len(jobs))
         return results
+
+    def stream(self, make: Callable[[Any], Callable], what: Any, items: Iterable[tuple]) -> Iterator[Any]:
+        """Work on items by the workers, a few of them at a time, and yield what each gives in order.
+
+        Parameters
+        ----------
+        make : callable
+            ``make(what)`` is the function that is called with each item, made once in each worker. Both can be imported
+            by their names.
+        what
+        items : iterable of tuple
+
+        Raises
+        ------
+        SpfastError
+            If the cluster is lost.
+        """
+        packed, items, under_way = self._files.pack(what), iter(items), deque()
+        with self._in_one_line():
+            n_at_once = _AHEAD * sum(self._known_workers().values())
+            while True:
+                for item in itertools.islice(items, n_at_once - len(under_way)):
+                    words = make, packed, item, self._versions
+                    under_way.append(self._client.submit(tasks.run_item, *words, pure=False, retries=_RETRIES))
+                if not under_way:
+                    return
+                yield self._result(under_way.popleft())
 
     def _result(self, future):
         """What a task gives, once it is there."""
@@ -158,6 +189,12 @@ class ClusterReader(SharedReader):
             if not is_lost:
                 raise
             raise SpfastError(f"the scheduler of the cluster is lost; {_AGAIN}") from None
+
+
+def this_cluster() -> ClusterReader | None:
+    """The cluster that this thread works on."""
+    reader = this_reader()
+    return reader if isinstance(reader, ClusterReader) else None
 
 
 @contextlib.contextmanager

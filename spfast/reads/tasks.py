@@ -4,10 +4,10 @@ import copy
 import math
 import mmap
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
-from typing import NamedTuple
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -21,7 +21,7 @@ from spfast.reads.jobs import Job
 from spfast.reads.parts import Part, Tree
 from spfast.reads.reader import run_jobs
 
-__all__ = ["Identity", "check_versions", "identity", "merge_results", "run_share", "share_out"]
+__all__ = ["Identity", "check_versions", "identity", "merge_results", "run_item", "run_share", "share_out"]
 
 #: A worker with several threads gives all of them to one share after the other.
 _ONE_SHARE = threading.Lock()
@@ -92,6 +92,28 @@ def merge_results(kinds: Sequence[type[Job]], left: list, right: list) -> list:
     """Add the results of jobs in two neighbouring ranges of rows; leaves both as they are."""
     # The worker keeps the left ones, and makes this sum again if another one that needed it was lost.
     return [kind.merge(copy.deepcopy(a), b) for kind, a, b in zip(kinds, left, right, strict=True)]
+
+
+def run_item(make: Callable[[Any], Callable], what: bytes | Place, item: tuple, versions: tuple) -> Any:
+    """Work on an item of a stream.
+
+    Parameters
+    ----------
+    make : callable
+        Of ``what``, as it was packed; it makes the function that is called with the item.
+    what : bytes or Place
+    item : tuple
+    versions : tuple
+        Of whoever asks.
+    """
+    check_versions(versions, identity().versions)
+    with _ONE_SHARE, one_blas_thread():
+        return _made(make, what)(*item)
+
+
+@lru_cache(maxsize=4)
+def _made(make, what):
+    return make(unpack(what))
 
 
 def check_versions(here: tuple, there: tuple) -> None:
