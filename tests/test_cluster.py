@@ -54,7 +54,7 @@ def workers(local):
 
 @pytest.fixture
 def send_all(monkeypatch):
-    monkeypatch.setattr(cluster, "_WORTH_SENDING", 0)
+    monkeypatch.setattr(cluster, "_WORTH_SENDING", 70_000)  # the survey's features, not what is made of them
 
 
 @pytest.fixture(scope="module")
@@ -197,18 +197,30 @@ def test_rows_are_mapped_in_order_and_each_share_goes_to_the_same_worker_again(d
     assert np.count_nonzero(np.diff(by_row)) == 1
 
 
-def power_of(base):
+def power_of(base, threads):
     return lambda exponent: (base["base"] ** exponent, os.getpid())
 
 
 def test_a_stream_of_items_is_worked_on_by_all_workers_and_comes_back_in_order(workers, tmp_path):
     client = workers(2)
     pids = set(client.run(os.getpid).values())
+    assert cluster.this_cluster() is None
     with on_cluster(client, tmp_path):
         found = list(cluster.this_cluster().stream(power_of, {"base": 2}, ((n,) for n in range(50))))
     assert [value for value, _ in found] == [2**n for n in range(50)]
     assert {pid for _, pid in found} == pids
-    assert cluster.this_cluster() is None
+
+
+def test_coordinates_of_spectra_have_the_same_bits(survey, workers, send_all, tmp_path):
+    model, first = survey.low_rank[0], survey.layout.n_unpenalized
+    spectra = survey.features[:, first:], survey.feature_errors[:, first:], survey.unmeasured
+    alone = model.coordinates(*spectra)
+    with on_cluster(workers(2), tmp_path):
+        found = model.coordinates(*spectra)
+    for one, other in zip(
+        (alone.mean, *alone.roots, alone.misfit), (found.mean, *found.roots, found.misfit), strict=True
+    ):
+        assert np.array_equal(one, other)
 
 
 @pytest.fixture

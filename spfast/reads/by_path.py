@@ -46,6 +46,8 @@ class Place(NamedTuple):
     dtype : str
     ends : str
         Digest of its first and last rows.
+    changed : int
+        When the file was last changed: one that is opened already is not taken for a later one of its name.
     """
 
     path: str
@@ -54,6 +56,7 @@ class Place(NamedTuple):
     strides: tuple
     dtype: str
     ends: str
+    changed: int
 
 
 class OpenArray(NamedTuple):
@@ -104,12 +107,17 @@ def _mapped_place(array):
     base = array
     while isinstance(base, np.ndarray) and not (isinstance(base, np.memmap) and isinstance(base.base, mmap.mmap)):
         base = base.base
-    # What was changed in a map stands in no file that another machine sees yet, or in none at all.
-    if not isinstance(base, np.memmap) or base.mode != "r" or not base.filename or min(array.strides) < 0:
+    # What is changed in a copy-on-write map stands in no file.
+    if not isinstance(base, np.memmap) or base.mode == "c" or not base.filename or min(array.strides) < 0:
         return None
+    base.flush()
     offset = base.offset + array.ctypes.data - base.ctypes.data
-    path = os.path.abspath(base.filename)
-    return Place(path, offset, array.shape, array.strides, array.dtype.str, _ends_of(array))
+    return _place(os.path.abspath(base.filename), offset, array)
+
+
+def _place(path, offset, array):
+    changed = os.stat(path).st_mtime_ns
+    return Place(path, offset, array.shape, array.strides, array.dtype.str, _ends_of(array), changed)
 
 
 class ArrayFiles:
@@ -182,7 +190,7 @@ class ArrayFiles:
         array = np.asarray(array, order=order)
         with writing(path), open(path, "wb") as file:
             file.write(memoryview(array.T if order == "F" else array).cast("B"))
-        return Place(path, 0, array.shape, array.strides, array.dtype.str, _ends_of(array))
+        return _place(path, 0, array)
 
     def _forget(self, key):
         self._remove(self._matrices.pop(key))

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from spfast.errors import BadInputError, SpfastError, SpfastWarning
 from spfast.kernels.stop import raise_if_stopped
 from spfast.kernels.team import Team, resolve_threads
@@ -89,14 +91,14 @@ class ClusterReader(SharedReader):
         METER.add(design.nbytes, 1.0, time.perf_counter() - begin, len(jobs))
         return results
 
-    def stream(self, make: Callable[[Any], Callable], what: Any, items: Iterable[tuple]) -> Iterator[Any]:
+    def stream(self, make: Callable[[Any, int], Callable], what: Any, items: Iterable[tuple]) -> Iterator[Any]:
         """Work on items by the workers, a few of them at a time, and yield what each gives in order.
 
         Parameters
         ----------
         make : callable
-            ``make(what)`` is the function that is called with each item, made once in each worker. Both can be imported
-            by their names.
+            ``make(what, threads)``, made once in each worker, is the function that is called with each item; ``make``
+            can be imported by its name.
         what
         items : iterable of tuple
 
@@ -191,10 +193,11 @@ class ClusterReader(SharedReader):
             raise SpfastError(f"the scheduler of the cluster is lost; {_AGAIN}") from None
 
 
-def this_cluster() -> ClusterReader | None:
-    """The cluster that this thread works on."""
+def this_cluster(matrix: np.ndarray | None = None) -> ClusterReader | None:
+    """The cluster that this thread works on, if a matrix is large enough for it."""
     reader = this_reader()
-    return reader if isinstance(reader, ClusterReader) else None
+    is_small = matrix is not None and matrix.nbytes < _WORTH_SENDING
+    return reader if isinstance(reader, ClusterReader) and not is_small else None
 
 
 @contextlib.contextmanager

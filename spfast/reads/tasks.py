@@ -94,13 +94,13 @@ def merge_results(kinds: Sequence[type[Job]], left: list, right: list) -> list:
     return [kind.merge(copy.deepcopy(a), b) for kind, a, b in zip(kinds, left, right, strict=True)]
 
 
-def run_item(make: Callable[[Any], Callable], what: bytes | Place, item: tuple, versions: tuple) -> Any:
+def run_item(make: Callable[[Any, int], Callable], what: bytes | Place, item: tuple, versions: tuple) -> Any:
     """Work on an item of a stream.
 
     Parameters
     ----------
     make : callable
-        Of ``what``, as it was packed; it makes the function that is called with the item.
+        Of ``what``, as it was packed, and the worker's threads; it makes the function that is called with the item.
     what : bytes or Place
     item : tuple
     versions : tuple
@@ -108,12 +108,12 @@ def run_item(make: Callable[[Any], Callable], what: bytes | Place, item: tuple, 
     """
     check_versions(versions, identity().versions)
     with _ONE_SHARE, one_blas_thread():
-        return _made(make, what)(*item)
+        return _made(make, what, _settings()[0])(*item)
 
 
 @lru_cache(maxsize=4)
-def _made(make, what):
-    return make(unpack(what))
+def _made(make, what, threads):
+    return make(unpack(what), threads)
 
 
 def check_versions(here: tuple, there: tuple) -> None:
