@@ -74,7 +74,8 @@ def main():
 def _kill(pids, ended):
     ended.set()
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # one that the engine has given up meanwhile
+            os.kill(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

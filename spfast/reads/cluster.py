@@ -9,11 +9,13 @@ import contextlib
 import itertools
 import logging
 import os
+import signal
 import time
 import warnings
 from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -261,15 +263,15 @@ def _client(cluster, threads):
         held.enter_context(_silence())
         if cluster.startswith(_LOCAL):
             n_workers = _number_of(cluster)
-            cluster = held.enter_context(
-                LocalCluster(
+            with _without_interrupts():
+                cluster = LocalCluster(
                     n_workers=n_workers,
                     threads_per_worker=max(1, resolve_threads(threads) // n_workers),
                     memory_limit=0,  # pages of files would count
                     dashboard_address=":0",  # any port that is free
                     silence_logs=logging.CRITICAL,
                 )
-            )
+            held.enter_context(cluster)
         is_file = isinstance(cluster, str) and cluster.endswith(_SCHEDULER_FILE)
         until = time.monotonic() + _PATIENCE
         while is_file and not os.path.exists(cluster) and time.monotonic() < until:
@@ -293,6 +295,17 @@ def _number_of(cluster):
     if not number.isdecimal() or int(number) < 1:
         raise BadInputError(f"{cluster}: expected a number of processes, as in local:4")
     return resolve_threads(int(number))
+
+
+@contextlib.contextmanager
+def _without_interrupts():
+    """Threads and processes that begin here never see Ctrl-C: it is for this process, which ends them."""
+    resource_tracker.ensure_running()  # its start, with the first process, would let signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
