@@ -4,7 +4,8 @@
 #   make fuzz    2,000 bad inputs for every reader, from a seed of the day (FUZZ_CASES, FUZZ_SEED); ten minutes
 #   make coverage  branch coverage of data, selection and model; fails unless above 95%; ten minutes
 #   make mutation  do the tests notice a changed kernel, cut, fold, match or error? a quarter of an hour
-#   make crash   ingest, tune and catalog killed, interrupted and without room, 100 times each (CRASH_TIMES, CRASH_SEED)
+#   make crash   ingest, tune and catalog killed, interrupted and without room, 100 times each (CRASH_TIMES, CRASH_SEED);
+#                then workers of a cluster killed in a catalog, 20 times
 #   make nojit   the tests of the kernels, of the objective and of the Gram matrix without the compiler
 #   make zero-point  the fitted zero point on 20 mock surveys; three minutes
 #   make docs    the documentation, in docs/_build/html
@@ -46,6 +47,7 @@ mutation: $(VENV)/installed-dev
 
 crash: $(VENV)/installed-test
 	$(VENV)/bin/python tests/crash_runs.py --times $(CRASH_TIMES) --seed $(CRASH_SEED)
+	PYTHONPATH=tests $(VENV)/bin/python tests/cluster_runs.py --seed $(CRASH_SEED)
 
 # What the compiler takes for infinity, plain Python warns of.
 nojit: $(VENV)/installed-test
@@ -69,7 +71,7 @@ clean:
 # What each environment needs beyond the core; the stamp is renewed when pyproject.toml changes.
 $(VENV)/installed-core: extras =
 $(VENV)/installed-demo: extras = [report]
-$(VENV)/installed-test: extras = [test,fast,hdf5,parquet,query,report,zeropoint]
+$(VENV)/installed-test: extras = [test,dask,fast,hdf5,parquet,query,report,zeropoint]
 $(VENV)/installed-docs: extras = [docs]
 $(VENV)/installed-dev: extras = [dev]
 

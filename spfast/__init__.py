@@ -23,6 +23,7 @@ _PUBLIC = {
     "predict_survey": "spfast.catalog.predict",
     "predict_files": "spfast.catalog.predict_files",
     "tune": "spfast.training.tune",
+    "on_cluster": "spfast.reads.cluster",
     "cross_validate": "spfast.training.bare_arrays",
     "validate": "spfast.validation.measures",
     "Config": "spfast.config",

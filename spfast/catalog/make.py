@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
@@ -17,6 +18,7 @@ from spfast.data.survey import Survey, as_survey
 from spfast.data.write_survey import package_versions
 from spfast.errors import BadInputError
 from spfast.model.fitted_model import FittedModel, as_model
+from spfast.reads.cluster import on_cluster
 from spfast.selection.folds import FOLDS, fold_labels
 from spfast.selection.star_keys import seen_in_training
 from spfast.training.fold import FoldTraining, fit_folds
@@ -52,6 +54,7 @@ def make_catalog(
     config: Config | None = None,
     threads: int | None = None,
     models: dict[str, FittedModel] | None = None,
+    cluster: Any = None,
 ) -> Table:
     """Fit one model to each fold's training stars and predict every star by the model that never saw it.
 
@@ -69,6 +72,8 @@ def make_catalog(
         All processors by default.
     models : dict of FittedModel or path-like, optional
         What `fit_folds` returned for this survey and configuration, if it was called already, or its files.
+    cluster : optional
+        Whose workers read the features, as for `spfast.on_cluster`.
 
     Returns
     -------
@@ -82,12 +87,15 @@ def make_catalog(
     """
     survey, config = as_survey(survey), resolve_config(config, penalty, zero_point)
     folds = fold_labels(survey.stars, config.folds)
-    models = fit_folds(survey, config, threads) if models is None else _given(models, survey, folds.labels)
-    models = {fold: models[fold].for_layout(survey.layout) for fold in FOLDS}
-    for fold, model in models.items():
-        if model.budget is None:  # of an older version
-            models[fold] = FoldTraining(survey, config, fold, threads).with_error_budget(model)
-    values, flags = _predict_other_fold(models, survey, folds.labels, threads)
+    if models is not None:
+        models = _given(models, survey, folds.labels)
+    with on_cluster(cluster, survey.path.parent, threads):
+        models = fit_folds(survey, config, threads) if models is None else models
+        models = {fold: models[fold].for_layout(survey.layout) for fold in FOLDS}
+        for fold, model in models.items():
+            if model.budget is None:  # of an older version
+                models[fold] = FoldTraining(survey, config, fold, threads).with_error_budget(model)
+        values, flags = _predict_other_fold(models, survey, folds.labels, threads)
     flags |= star_flags(survey)
     survey.check_length()
     values |= {

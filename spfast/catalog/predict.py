@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.table import Column, Table
@@ -30,6 +30,7 @@ from spfast.errors import BadInputError, SpfastWarning
 from spfast.model.arrays import resolve_rows
 from spfast.model.fitted_model import FittedModel, as_model
 from spfast.model.predict import StarPredictions
+from spfast.reads.cluster import on_cluster
 from spfast.selection.star_keys import seen_in_training
 from spfast.training.header import SURVEY_COMMENTS, model_cards, model_comments, survey_cards
 from spfast.training.inputs import model_inputs
@@ -230,7 +231,10 @@ _FROM_GAIA = (
 
 
 def predict_survey(
-    model: FittedModel | str | os.PathLike, survey: Survey | str | os.PathLike, threads: int | None = None
+    model: FittedModel | str | os.PathLike,
+    survey: Survey | str | os.PathLike,
+    threads: int | None = None,
+    cluster: Any = None,
 ) -> Table:
     """Predict every star of a survey with one model.
 
@@ -241,6 +245,8 @@ def predict_survey(
         The one that the model was trained on or another with the pixels that it uses.
     threads : int, optional
         All processors by default.
+    cluster : optional
+        Whose workers read the features, as for `spfast.on_cluster`.
 
     Returns
     -------
@@ -264,7 +270,8 @@ def predict_survey(
     warn_of_lacks(model)
     model = model.for_layout(survey.layout)
     survey.check_values(threads)
-    values, flags = predict_stars(with_zero_point_for(model, survey.stars), survey, threads=threads)
+    with on_cluster(cluster, survey.path.parent, threads):
+        values, flags = predict_stars(with_zero_point_for(model, survey.stars), survey, threads=threads)
     flags |= star_flags(survey)
     survey.check_length()
     cards = survey_cards("spfast predictions", survey, Config())

@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
             warnings.showwarning = _show_warning
             args.run(args)
             if METER.n_reads and not args.quiet:
-                print(f"features larger than memory: {METER}", file=sys.stderr)
+                print(f"the features took {METER}", file=sys.stderr)
             sys.stdout.flush()
         return EXIT_DONE
     except Terminated:

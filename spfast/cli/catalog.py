@@ -7,13 +7,14 @@ from pathlib import Path
 
 from spfast.cli.fit import print_model
 from spfast.cli.options import (
+    add_cluster_option,
     add_fit_options,
     add_licence_option,
     add_overwrite_option,
     add_table_option,
     configuration,
 )
-from spfast.cli.outputs import output, say
+from spfast.cli.outputs import on_given_cluster, output, say
 from spfast.config import Config
 from spfast.progress import Stages
 
@@ -29,6 +30,7 @@ def options(parser):
     parser.add_argument("--models", metavar="DIR", help=f"save the two models as well: {models}")
     add_licence_option(parser)
     add_fit_options(parser)
+    add_cluster_option(parser)
     add_overwrite_option(parser)
 
 
@@ -42,7 +44,9 @@ def run(args):
         for saved in model_paths:
             held.enter_context(hold(saved))  # makes the folder, too
             check_output(saved, args.overwrite, suffixes=())
-        write_catalog(args, open_survey(args.survey), configuration(args), path, args.models, args.licence)
+        survey, config = open_survey(args.survey), configuration(args)
+        with on_given_cluster(args, path):
+            write_catalog(args, survey, config, path, args.models, args.licence)
 
 
 def model_path(folder: str | Path, fold: str) -> Path:

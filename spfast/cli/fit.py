@@ -3,8 +3,14 @@
 import argparse
 from dataclasses import replace
 
-from spfast.cli.options import add_fit_options, add_licence_option, add_overwrite_option, configuration
-from spfast.cli.outputs import output, say
+from spfast.cli.options import (
+    add_cluster_option,
+    add_fit_options,
+    add_licence_option,
+    add_overwrite_option,
+    configuration,
+)
+from spfast.cli.outputs import on_given_cluster, output, say
 from spfast.config import CONSTANT, Config
 
 __all__ = ["HELP", "options", "print_model", "run"]
@@ -21,6 +27,7 @@ def options(parser):
     parser.add_argument("--fold", choices=("A", "B"), help="train on this fold only (default: on all training stars)")
     add_licence_option(parser)
     add_fit_options(parser)
+    add_cluster_option(parser)
     add_overwrite_option(parser)
 
 
@@ -29,7 +36,9 @@ def run(args):
     from spfast.training.fold import fit_stars
 
     with output(args, suffixes=(".npz",)) as path:
-        model = fit_stars(open_survey(args.survey), configuration(args), args.fold, args.threads, args.quiet)
+        survey, config = open_survey(args.survey), configuration(args)
+        with on_given_cluster(args, path):
+            model = fit_stars(survey, config, args.fold, args.threads, args.quiet)
         replace(model, licence=args.licence).save(path)
     print_model(args, model)
     say(args, f"wrote {path}")

@@ -21,6 +21,7 @@ from spfast.config import (
 __all__ = [
     "NEGATIVE_NUMBER",
     "TABLE_SUFFIXES",
+    "add_cluster_option",
     "add_common_options",
     "add_fit_options",
     "add_input_options",
@@ -275,6 +276,16 @@ def _line(text):
 def add_table_option(parser: argparse.ArgumentParser) -> None:
     """The table that a command must write."""
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help=f"table to write: {TABLE_SUFFIXES}")
+
+
+def add_cluster_option(parser: argparse.ArgumentParser) -> None:
+    """Who reads the features."""
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="let the workers of a dask cluster do it: the address of its scheduler, its scheduler file, or local:N "
+        "for N processes of this machine (needs pip install 'spfast[dask]'; default: this process alone)",
+    )
 
 
 def add_overwrite_option(parser: argparse.ArgumentParser) -> None:

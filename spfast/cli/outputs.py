@@ -8,7 +8,7 @@ from pathlib import Path
 
 from spfast.errors import BadInputError
 
-__all__ = ["one_line", "output", "outputs", "say"]
+__all__ = ["on_given_cluster", "one_line", "output", "outputs", "say"]
 
 #: Characters of a message, at most.
 _LONGEST = 600
@@ -81,6 +81,19 @@ def outputs(paths: Iterable[Path], args: argparse.Namespace, **options) -> Itera
         for path in paths:
             held.enter_context(hold(path))
             check_output(path, args.overwrite, **options)  # another process may have just ended
+        yield
+
+
+@contextmanager
+def on_given_cluster(args: argparse.Namespace, output: str | Path | None = None) -> Iterator[None]:
+    """The workers of ``--cluster`` read, if it is given; they find what is in memory here beside an output."""
+    if args.cluster is None:
+        yield
+        return
+    from spfast.reads.cluster import on_cluster
+
+    beside = Path(args.survey if output is None else output)
+    with on_cluster(args.cluster, beside.absolute().parent, args.threads):
         yield
 
 

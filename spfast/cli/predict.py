@@ -3,8 +3,14 @@
 import os
 from pathlib import Path
 
-from spfast.cli.options import add_input_options, add_overwrite_option, add_table_option, configuration
-from spfast.cli.outputs import outputs, say
+from spfast.cli.options import (
+    add_cluster_option,
+    add_input_options,
+    add_overwrite_option,
+    add_table_option,
+    configuration,
+)
+from spfast.cli.outputs import on_given_cluster, outputs, say
 from spfast.errors import BadInputError
 
 __all__ = ["HELP", "options", "run"]
@@ -19,6 +25,7 @@ def options(parser):
     add_input_options(files)
     files.add_argument("--rejected", metavar="FILE", help="write the stars that were left out as well, with the reason")
     add_table_option(parser)
+    add_cluster_option(parser)
     add_overwrite_option(parser)
 
 
@@ -32,7 +39,9 @@ def run(args):
     paths = [Path(path) for path in (args.output, args.rejected) if path is not None]
     with outputs(paths, args):
         if args.survey is not None:
-            predictions = predict_survey(load_model(args.model), open_survey(args.survey), args.threads)
+            model, survey = load_model(args.model), open_survey(args.survey)
+            with on_given_cluster(args, paths[0]):
+                predictions = predict_survey(model, survey, args.threads)
         else:
             predictions = _predict_files(args)
         write_table(predictions, paths[0], args.overwrite, HEADER_COMMENTS)

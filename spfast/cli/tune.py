@@ -3,8 +3,15 @@
 import importlib.util
 from contextlib import nullcontext
 
-from spfast.cli.options import TABLE_SUFFIXES, add_overwrite_option, add_solver_options, configuration, count
-from spfast.cli.outputs import one_line, output, say
+from spfast.cli.options import (
+    TABLE_SUFFIXES,
+    add_cluster_option,
+    add_overwrite_option,
+    add_solver_options,
+    configuration,
+    count,
+)
+from spfast.cli.outputs import on_given_cluster, one_line, output, say
 from spfast.config import Config, TuneConfig
 from spfast.errors import BadInputError
 
@@ -52,6 +59,7 @@ def options(parser):
     parser.add_argument(
         "--plot", action="store_true", help="draw the score against the penalty, beside the table: .png and .pdf"
     )
+    add_cluster_option(parser)
     add_overwrite_option(parser)
 
 
@@ -68,20 +76,22 @@ def run(args):
         resume = path.with_name(f"{path.name}.points.jsonl") if path else None
         for suffix in (".png", ".pdf") if args.plot else ():
             check_output(path.with_suffix(suffix), args.overwrite, suffixes=())
-        tuning, table = tune(
-            open_survey(args.survey),
-            args.penalties,
-            args.zero_points,
-            config=configuration(args),
-            n_folds=args.folds,
-            repeats=args.repeats,
-            score=args.score,
-            choice=args.choice,
-            resume=resume,
-            threads=args.threads,
-            say=lambda text: say(args, text),
-            quiet=args.quiet,
-        )
+        survey, config = open_survey(args.survey), configuration(args)
+        with on_given_cluster(args, path):
+            tuning, table = tune(
+                survey,
+                args.penalties,
+                args.zero_points,
+                config=config,
+                n_folds=args.folds,
+                repeats=args.repeats,
+                score=args.score,
+                choice=args.choice,
+                resume=resume,
+                threads=args.threads,
+                say=lambda text: say(args, text),
+                quiet=args.quiet,
+            )
         if args.plot:  # before the table, at which a run that was cut off sees that nothing is left to do
             from spfast.figures.tuning import draw_tuning
 

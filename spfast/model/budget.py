@@ -26,6 +26,7 @@ from spfast.model.coordinates import CoordinateErrors
 from spfast.model.in_blocks import product
 from spfast.model.kinds import LARGEST, entry
 from spfast.model.predict import NO_NEIGHBOURS, noise_variance
+from spfast.reads.rows import map_rows
 
 __all__ = [
     "ErrorBudget",
@@ -262,18 +263,28 @@ def quadratic_forms(lefts, right, columns, features, feature_errors, rows=None, 
     """
     features = check_design(features)
     rows = resolve_rows(rows, features.shape[0])
-    forms = np.empty((len(lefts), rows.size))
-    for start in range(0, rows.size, _BLOCK_ROWS):
-        block = slice(start, start + _BLOCK_ROWS)
-        part = features[rows[block]][:, columns].astype(np.float64)
-        projected = product(part, right)
-        for form, left in zip(forms, lefts, strict=True):
-            raise_if_stopped()
-            form[block] = np.sum((projected if left is right else product(part, left)) * projected, axis=1)
+    forms = map_rows(_forms_of_rows, features, rows, tuple(lefts), right, columns, threads=threads).T
     if feature_errors is not None:
         for form, left in zip(forms, lefts, strict=True):
             form -= noise_of_covariance(left, right, columns, feature_errors, rows, threads, neighbours)
     return list(forms)
+
+
+def _forms_of_rows(features, rows, team, lefts, right, columns):
+    """`quadratic_forms` of some rows, nothing taken off (float64 array, shape (n_rows, n_lefts))."""
+    forms = np.empty((rows.size, len(lefts)))
+
+    def of_blocks(first, last):
+        for start in range(first * _BLOCK_ROWS, min(last * _BLOCK_ROWS, rows.size), _BLOCK_ROWS):
+            block = slice(start, start + _BLOCK_ROWS)
+            part = features[rows[block]][:, columns].astype(np.float64)
+            projected = product(part, right)
+            for at, left in enumerate(lefts):
+                raise_if_stopped()
+                forms[block, at] = np.sum((projected if left is right else product(part, left)) * projected, axis=1)
+
+    team.run(of_blocks, -(-rows.size // _BLOCK_ROWS))
+    return forms
 
 
 def noise_of_covariance(left, right, columns, feature_errors, rows, threads=None, neighbours=None):

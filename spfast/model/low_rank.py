@@ -27,6 +27,7 @@ from spfast.kernels.posteriors import covariance_triangles
 from spfast.kernels.team import Team
 from spfast.model import kinds
 from spfast.model.kinds import check_entries
+from spfast.reads.cluster import this_cluster
 
 __all__ = [
     "BLOCK",
@@ -234,18 +235,14 @@ class LowRankModel:
         """
         if flux.shape[1] != self.pixels.size:
             raise BadInputError(f"spectra: {flux.shape[1]} pixels, the low-rank model has {self.pixels.size}")
-        pairs = [pair_products(basis.factors) for basis, _ in self._used()]
-        with one_blas_thread(), Team(threads) as team:
-            for start in range(0, len(flux), BLOCK):
-                rows = slice(start, min(start + BLOCK, len(flux)))
-                of_rows, given = (errors[rows], None if unmeasured is None else unmeasured[rows]), flux[rows]
-                means, roots = [], []
-                for (basis, used), products in zip(self._used(), pairs, strict=True):
-                    spectra = high_pass(given, self.pixels, team) if basis is self.fine else given
-                    found, factors, misfit, _ = posteriors(team, spectra, *of_rows, basis, products)
-                    means.append(found[:, :used])
-                    roots.append(factors[:, : n_triangle(used)].astype(ROOT_DTYPE))
-                yield rows, Coordinates(np.hstack(means), tuple(roots), misfit)
+        stars, cluster = (self, flux, errors, unmeasured), this_cluster(flux)
+        blocks = [slice(start, min(start + BLOCK, len(flux))) for start in range(0, len(flux), BLOCK)]
+        if cluster is None:
+            of_block = _block_maker(stars, threads)
+            for rows in blocks:
+                yield rows, of_block(rows)
+        else:
+            yield from zip(blocks, cluster.stream(_block_maker, stars, ((rows,) for rows in blocks)), strict=True)
 
     def pixel_coefficients(self, slope: np.ndarray) -> np.ndarray:
         """What each pixel's ln flux adds to a function of the first coordinates, of all that give it the smallest.
@@ -306,6 +303,25 @@ class LowRankModel:
         if not entries["n_broad"] <= bases["broad"].rank:
             raise ValueError("its low-rank model uses more coordinates than it has")
         return cls(**bases, n_broad=entries["n_broad"], pixels=pixels)
+
+
+def _block_maker(stars, threads):
+    """What gives the coordinates of some of the stars (callable of a slice)."""
+    model, flux, errors, unmeasured = stars
+    pairs = [pair_products(basis.factors) for basis, _ in model._used()]
+
+    def of_block(rows):
+        of_rows, given = (errors[rows], None if unmeasured is None else unmeasured[rows]), flux[rows]
+        means, roots = [], []
+        with one_blas_thread(), Team(threads) as team:
+            for (basis, used), products in zip(model._used(), pairs, strict=True):
+                spectra = high_pass(given, model.pixels, team) if basis is model.fine else given
+                found, factors, misfit, _ = posteriors(team, spectra, *of_rows, basis, products)
+                means.append(found[:, :used])
+                roots.append(factors[:, : n_triangle(used)].astype(ROOT_DTYPE))
+        return Coordinates(np.hstack(means), tuple(roots), misfit)
+
+    return of_block
 
 
 def n_triangle(n: int) -> int:

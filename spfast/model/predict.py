@@ -11,6 +11,7 @@ from spfast.model.arrays import check_design, resolve_rows
 from spfast.model.coordinates import CoordinateErrors
 from spfast.reads.jobs import LinearPredictors
 from spfast.reads.reader import reader_of
+from spfast.reads.rows import map_rows
 
 __all__ = [
     "NO_NEIGHBOURS",
@@ -151,6 +152,12 @@ def noise_variance(design_errors, columns, weights, pairs, pair_weights, rows=No
     """
     errors = check_design(design_errors, "feature errors", also=np.float16)
     rows = resolve_rows(rows, errors.shape[0])
+    of_sum = columns, weights, pairs, pair_weights
+    return np.maximum(map_rows(_noise_of_rows, errors, rows, *of_sum, threads=threads), 0.0)
+
+
+def _noise_of_rows(errors, rows, team, columns, weights, pairs, pair_weights):
+    """`noise_variance` of some rows."""
     out = np.empty(rows.size)
     # Kernels know no float16.
     dtype = np.promote_types(errors.dtype, np.float32)
@@ -161,9 +168,8 @@ def noise_variance(design_errors, columns, weights, pairs, pair_weights, rows=No
             part = errors[rows[block, None], columns].astype(dtype, copy=False)
             noise_variance_rows(part, weights, pairs, pair_weights, out[block])
 
-    with Team(threads) as team:
-        team.run(of_pieces, -(-rows.size // _ROWS_A_PIECE))
-    return np.maximum(out, 0.0)
+    team.run(of_pieces, -(-rows.size // _ROWS_A_PIECE))
+    return out
 
 
 class Neighbours:

@@ -19,9 +19,12 @@ from spfast.kernels.team import Team
 from spfast.reads.ahead import is_sparse, reading_ahead
 from spfast.reads.jobs import Job
 from spfast.reads.meter import METER
-from spfast.reads.parts import Tree, parts_of
+from spfast.reads.parts import Part, Tree, parts_of
 
-__all__ = ["Reader", "SharedReader", "reader_of", "shares_reads", "side_by_side"]
+__all__ = [
+    *("Reader", "SharedReader", "reader_of", "run_jobs", "shares_reads"),
+    *("side_by_side", "this_reader", "use_reader"),
+]
 
 #: A matrix larger than this share of the memory is read part by part, and read for several callers at once.
 _MEMORY_SHARE = 0.5
@@ -57,9 +60,6 @@ class Reader:
         """Do several jobs in one read."""
         parts = parts_of(len(design), design[:1].nbytes)
         trees = [Tree(len(parts), job.merge) for job in jobs]
-        kinds = {}
-        for at, job in enumerate(jobs):
-            kinds.setdefault(job.kind, []).append(at)
         is_large = is_larger_than_memory(design)
         if is_large:
             # There and back again: what was read last is still in memory.
@@ -74,11 +74,8 @@ class Reader:
         begin = time.perf_counter()
         for batch in batches:
             raise_if_stopped()
-            for which in kinds.values():
-                some = [jobs[at] for at in which]
-                for index, results in type(some[0]).run(some, design, batch, self.team):
-                    for at, result in zip(which, results, strict=True):
-                        trees[at].add(index, result)
+            for at, index, result in run_jobs(jobs, design, batch, self.team):
+                trees[at].add(index, result)
             if is_large:
                 (part,), now = batch, time.perf_counter()
                 rows = needed[part.begin : part.end]
@@ -86,6 +83,27 @@ class Reader:
                 METER.add(n_rows * design[:1].nbytes, n_rows / len(design), now - begin, len(jobs))
                 begin = now
         return [tree.total for tree in trees]
+
+
+def run_jobs(
+    jobs: Sequence[Job], design: np.ndarray, parts: Sequence[Part], team: Team
+) -> Iterator[tuple[int, int, Any]]:
+    """Run jobs over parts of a matrix, those of one kind in one call.
+
+    Yields
+    ------
+    at, index : int
+        Which job, which part.
+    result
+    """
+    kinds = {}
+    for at, job in enumerate(jobs):
+        kinds.setdefault(job.kind, []).append(at)
+    for which in kinds.values():
+        some = [jobs[at] for at in which]
+        for index, results in type(some[0]).run(some, design, parts, team):
+            for at, result in zip(which, results, strict=True):
+                yield at, index, result
 
 
 class SharedReader(Reader):
@@ -107,10 +125,14 @@ class SharedReader(Reader):
             self._n_callers += n_callers
             self._change.notify_all()
 
+    def is_shared(self, design: np.ndarray) -> bool:
+        """Whether reads of a matrix cost so much that callers wait for each other."""
+        return is_larger_than_memory(design)
+
     def read(self, design: np.ndarray, job: Job) -> Any:
         """Do a job once all callers wait for theirs; at once if the matrix is in memory."""
-        if not is_larger_than_memory(design):
-            return super().read(design, job)
+        if not self.is_shared(design):
+            return Reader(self.team).read(design, job)
         mine = _Wish(design, job)
         with self._change:
             self._waiting.append(mine)
@@ -144,11 +166,13 @@ class SharedReader(Reader):
     def _fulfil(self, wishes):
         try:
             matrices = {}
-            for wish in wishes:  # each caller has a view of its own
-                design = wish.design
-                matrices.setdefault((design.ctypes.data, design.shape, design.dtype), []).append(wish)
+            for wish in wishes:
+                # Each caller has a view of its own.
+                where = wish.design.ctypes.data, wish.design.shape, wish.design.dtype
+                matrices.setdefault(where, []).append(wish)
             for some in matrices.values():
-                for wish, result in zip(some, self._read(some[0].design, [w.job for w in some]), strict=True):
+                results = self._read(some[0].design, [wish.job for wish in some])
+                for wish, result in zip(some, results, strict=True):
                     wish.result = result
         except BaseException as error:  # noqa: BLE001 - each of the callers raises it
             for wish in wishes:
@@ -176,13 +200,31 @@ def is_larger_than_memory(design: np.ndarray) -> bool:
 
 def shares_reads(design: np.ndarray) -> bool:
     """Whether jobs that run `side_by_side` share their reads of a matrix."""
-    return getattr(_OF_THREAD, "reader", None) is not None or is_larger_than_memory(design)
+    return this_reader() is not None or is_larger_than_memory(design)
 
 
 def reader_of(team: Team) -> Reader:
     """The reader of this thread: the one that it shares with others, or one of its own."""
-    shared = getattr(_OF_THREAD, "reader", None)
+    shared = this_reader()
     return Reader(team) if shared is None else shared
+
+
+def this_reader() -> SharedReader | None:
+    """The reader that this thread shares with others."""
+    return getattr(_OF_THREAD, "reader", None)
+
+
+@contextmanager
+def use_reader(reader: SharedReader) -> Iterator[None]:
+    """This thread and those that it starts side by side read with this reader."""
+    before = this_reader()
+    reader.enter(1)
+    _OF_THREAD.reader = reader
+    try:
+        yield
+    finally:
+        _OF_THREAD.reader = before
+        reader.enter(-1)
 
 
 def side_by_side(jobs: Sequence[Callable[[int], Any]], design: np.ndarray, threads: int | None = None) -> list:
@@ -198,7 +240,7 @@ def side_by_side(jobs: Sequence[Callable[[int], Any]], design: np.ndarray, threa
     """
     if not shares_reads(design):
         return teams.side_by_side(jobs, threads)
-    shared = getattr(_OF_THREAD, "reader", None)
+    shared = this_reader()
     if shared is not None:
         with _aside(shared, len(jobs)):
             return teams.side_by_side([_member(shared, job) for job in jobs], threads, at_once=len(jobs))
@@ -220,7 +262,8 @@ def _aside(shared: SharedReader, n_callers: int) -> Iterator[None]:
 
 def _member(shared, job):
     def run(threads):
-        before, _OF_THREAD.reader = getattr(_OF_THREAD, "reader", None), shared
+        before = this_reader()
+        _OF_THREAD.reader = shared
         try:
             return job(threads)
         finally:

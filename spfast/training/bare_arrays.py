@@ -12,6 +12,7 @@ from spfast.errors import BadInputError
 from spfast.model.arrays import check_design, parallaxes_and_errors, penalized_mask, refuse_stars, resolve_rows
 from spfast.model.layout import FeatureLayout
 from spfast.model.options import FitOptions
+from spfast.reads.cluster import on_cluster
 from spfast.selection.splits import Split
 from spfast.training.cross_validation import Tuning, cross_validate_stars
 from spfast.training.stars import TrainingStars
@@ -37,6 +38,7 @@ def cross_validate(
     say: Callable[[str], None] | None = None,
     quiet: bool = True,
     options: FitOptions | None = None,
+    cluster: Any = None,
     **named: Any,
 ) -> Tuning:
     """Score penalties, and zero points, on stars held out, and choose: `spfast.tune` for arrays.
@@ -61,6 +63,8 @@ def cross_validate(
         Called with a line of text whenever the grid grows.
     quiet : bool
         No progress bar.
+    cluster : optional
+        Whose workers read the features, as for `spfast.on_cluster`.
 
     Returns
     -------
@@ -113,7 +117,8 @@ def cross_validate(
     penalties, zero_points = ([one] if not np.iterable(one) else list(one) for one in (penalties, zero_points))
     grid = {"penalties": penalties, "zero_points": [zero_point_in_mas(value) for value in zero_points]}
     splits = _splits(folds, rows, n_stars, seed)
-    return cross_validate_stars(stars, splits, **grid, score=score, choice=choice, say=say, quiet=quiet)
+    with on_cluster(cluster):
+        return cross_validate_stars(stars, splits, **grid, score=score, choice=choice, say=say, quiet=quiet)
 
 
 def _splits(folds, rows, n_stars, seed):

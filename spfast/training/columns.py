@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from spfast.config import FitConfig
-from spfast.kernels.team import side_by_side
 from spfast.progress import Stages
+from spfast.reads.reader import side_by_side
 from spfast.selection.splits import Split
 from spfast.training.cross_validation import score_held_out
 from spfast.training.inputs import MOST_PRODUCTS, Inputs
@@ -144,7 +144,8 @@ def _score(stars, splits, penalty, zero_point, starts, stage):
 
     first = fit(splits[0], starts[0], stars.threads)
     starts = [start if start.any() else first[1] for start in starts[1:]]
-    rest = side_by_side([partial(fit, *of) for of in zip(splits[1:], starts, strict=True)], stars.threads)
+    jobs = [partial(fit, *of) for of in zip(splits[1:], starts, strict=True)]
+    rest = side_by_side(jobs, stars.features, stars.threads)
     points, coefs = zip(first, *rest, strict=True)
     of_folds = np.array([point["likelihood"] for point in points])
     mean = float(np.average(of_folds, weights=[point["n_test"] for point in points]))

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from spfast.model.options import FitOptions
 from spfast.model.parts import Provenance, RobustFit, ScatterWeights, Tuned
 from spfast.model.robust import RobustSettings
 from spfast.progress import Stages
+from spfast.reads.cluster import on_cluster
 from spfast.reads.reader import shares_reads, side_by_side
 from spfast.selection.folds import FOLDS, fold_labels
 from spfast.selection.grid import scored_zero_point
@@ -449,6 +450,7 @@ def fit_stars(
     fold: str | None = None,
     threads: int | None = None,
     quiet: bool = True,
+    cluster: Any = None,
 ) -> FittedModel:
     """Fit a model to a survey's training stars, or to those of one fold: `FoldTraining`'s six steps.
 
@@ -456,6 +458,8 @@ def fit_stars(
     ----------
     survey, config, fold, threads, quiet
         As in `FoldTraining`.
+    cluster : optional
+        Whose workers read the features, as for `spfast.on_cluster`.
 
     Returns
     -------
@@ -467,7 +471,9 @@ def fit_stars(
     BadInputError
         For an unknown fold, or if there is no training star.
     """
-    return FoldTraining(survey, config, fold, threads, quiet).fit()
+    survey = as_survey(survey)
+    with on_cluster(cluster, survey.path.parent, threads):
+        return FoldTraining(survey, config, fold, threads, quiet).fit()
 
 
 def fit_folds(
@@ -475,6 +481,7 @@ def fit_folds(
     config: Config | None = None,
     threads: int | None = None,
     quiet: bool = True,
+    cluster: Any = None,
 ) -> dict[str, FittedModel]:
     """Fit one model to each fold's training stars.
 
@@ -482,6 +489,8 @@ def fit_folds(
     ----------
     survey, config, threads, quiet
         As in `FoldTraining`.
+    cluster : optional
+        As in `fit_stars`.
 
     Returns
     -------
@@ -489,6 +498,11 @@ def fit_folds(
         Under ``"A"`` and ``"B"``: the fold that each was trained on.
     """
     survey, config = as_survey(survey), Config() if config is None else config
+    with on_cluster(cluster, survey.path.parent, threads):
+        return _fit_folds(survey, config, threads, quiet)
+
+
+def _fit_folds(survey, config, threads, quiet):
     stages = Stages(quiet)
     with stages.stage("what models see of the survey"):
         # Once for both folds, which would each make the low-rank model that a folder lacks.

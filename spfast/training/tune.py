@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
@@ -12,6 +13,7 @@ from spfast import __version__
 from spfast.blas import one_blas_thread
 from spfast.config import AUTO, RELEASE, Config
 from spfast.data.survey import Survey, as_survey
+from spfast.reads.cluster import on_cluster
 from spfast.selection.grid import PointStore
 from spfast.selection.splits import Split, Splits, make_splits
 from spfast.training.cross_validation import Tuning, cross_validate_stars
@@ -74,6 +76,7 @@ def tune(
     threads: int | None = None,
     say: Callable[[str], None] | None = None,
     quiet: bool = True,
+    cluster: Any = None,
 ) -> tuple[Tuning, Table]:
     """Cross-validate penalty and zero point on a survey's training stars.
 
@@ -105,6 +108,8 @@ def tune(
         Called with a line of text whenever there is something to tell.
     quiet : bool
         No progress bar.
+    cluster : optional
+        Whose workers read the features, as for `spfast.on_cluster`.
 
     Returns
     -------
@@ -124,44 +129,46 @@ def tune(
         config = config.replace(fit={"zero_point_rule": AUTO})
     given = {"score": score, "choice": choice}
     chosen_by = config.replace(tune={key: value for key, value in given.items() if value is not None}).tune
-    fold_training = FoldTraining(survey, config, fold, threads, quiet)
-    (stars, columns), weights = fold_training.choose_columns(fold_training.stars), None
-    if say is not None and columns is not None:
-        say(columns)
-    splits = make_splits(survey.stars, stars.rows, n_folds, repeats, config.folds)
-    first = config.fit.penalty, fold_training.first_zero_point
-    if config.fit.intrinsic_scatter:
-        stars, weights = fold_training.with_scatter(stars, *first)
-    stars, robust = fold_training.with_robust_weights(stars, *first)
-    # Penalty and zero point matter to the first fits alone, which set the weights.
-    unused = ("penalty", "zero_point") if weights is None and robust is None else ()
-    n_trained = round(sum(split.train.size for split in splits.splits) / len(splits.splits))
-    grid = {
-        "penalties": list(config.tune.penalties_for(n_trained) if penalties is None else penalties),
-        "zero_points": list(config.tune.zero_points if zero_points is None else zero_points),
-        "score": chosen_by.score,
-        "choice": chosen_by.choice,
-    }
-    # All that the points depend on, the grid as well: fits start from their neighbours on it. Threads do not matter.
-    identity = {
-        "version": __version__,
-        "survey": survey.survey_hash,
-        "fit": {key: value for key, value in config.to_dict()["fit"].items() if key not in unused},
-        "folds": [splits.rule, splits.digest],
-        "stars": _digest(fold_training.stars, splits.splits),
-        "scatter": _scatter_identity(fold_training) if config.fit.intrinsic_scatter else None,
-        "fold": fold,
-        "tune": grid,
-        "columns": list(POINT_COLUMNS),
-        "layout": None if columns is None else stars.layout.to_dict(),
-    }
-    store = PointStore(resume, identity, check=survey.check_length)
-    if say is not None and store.n_resumed:
-        say(f"going on from {resume}: {store.n_resumed} points are there")
-    tuning = cross_validate_stars(stars, splits.splits, **grid, store=store, say=say, quiet=quiet)
-    if say is not None and tuning.undecided:
-        say(tuning.undecided)
-    return tuning, _tune_table(tuning, fold_training, splits, columns, weights, robust)
+    with on_cluster(cluster, survey.path.parent, threads):
+        fold_training = FoldTraining(survey, config, fold, threads, quiet)
+        (stars, columns), weights = fold_training.choose_columns(fold_training.stars), None
+        if say is not None and columns is not None:
+            say(columns)
+        splits = make_splits(survey.stars, stars.rows, n_folds, repeats, config.folds)
+        first = config.fit.penalty, fold_training.first_zero_point
+        if config.fit.intrinsic_scatter:
+            stars, weights = fold_training.with_scatter(stars, *first)
+        stars, robust = fold_training.with_robust_weights(stars, *first)
+        # Penalty and zero point matter to the first fits alone, which set the weights.
+        unused = ("penalty", "zero_point") if weights is None and robust is None else ()
+        n_trained = round(sum(split.train.size for split in splits.splits) / len(splits.splits))
+        grid = {
+            "penalties": list(config.tune.penalties_for(n_trained) if penalties is None else penalties),
+            "zero_points": list(config.tune.zero_points if zero_points is None else zero_points),
+            "score": chosen_by.score,
+            "choice": chosen_by.choice,
+        }
+        # All that the points depend on, the grid as well: fits start from their neighbours on it. Threads and workers
+        # do not matter.
+        identity = {
+            "version": __version__,
+            "survey": survey.survey_hash,
+            "fit": {key: value for key, value in config.to_dict()["fit"].items() if key not in unused},
+            "folds": [splits.rule, splits.digest],
+            "stars": _digest(fold_training.stars, splits.splits),
+            "scatter": _scatter_identity(fold_training) if config.fit.intrinsic_scatter else None,
+            "fold": fold,
+            "tune": grid,
+            "columns": list(POINT_COLUMNS),
+            "layout": None if columns is None else stars.layout.to_dict(),
+        }
+        store = PointStore(resume, identity, check=survey.check_length)
+        if say is not None and store.n_resumed:
+            say(f"going on from {resume}: {store.n_resumed} points are there")
+        tuning = cross_validate_stars(stars, splits.splits, **grid, store=store, say=say, quiet=quiet)
+        if say is not None and tuning.undecided:
+            say(tuning.undecided)
+        return tuning, _tune_table(tuning, fold_training, splits, columns, weights, robust)
 
 
 def _digest(stars: TrainingStars, splits: Sequence[Split]) -> str:
