@@ -18,15 +18,18 @@ from spfast.data.estimates import pixel_factors, write_estimates
 from spfast.data.low_rank_files import UNMEASURED, read_low_rank, write_low_rank
 from spfast.data.missing_bands import ERROR_MAX, estimate_magnitudes
 from spfast.data.spectra.features import ERROR_DTYPE, rounded_errors
-from spfast.data.survey import ARRAYS, FILES, OPTIONAL_FILES, SCHEMA, check_unique, open_survey
+from spfast.data.survey import ARRAYS, FEW, FILES, OPTIONAL_FILES, SCHEMA, check_unique, open_survey
 from spfast.errors import BadInputError
 from spfast.files import BLANK_SEAL, check_guard, file_sha256, put_on_disk, reserve, seal, writing
 from spfast.model.band_regression import BandRegression
+from spfast.progress import Progress
 
 __all__ = ["SurveyWriter", "clear_partial", "clear_work", "package_versions", "partial_path"]
 
 #: Folder inside a partial survey for what its builder needs until it is whole; not part of the survey.
 WORK = "work"
+#: Stars whose magnitudes are read together.
+_BLOCK = 4096
 #: The truth of a mock survey's stars; not part of the survey either.
 TRUTH = "truth.fits"
 
@@ -159,7 +162,7 @@ class SurveyWriter:
             write_low_rank(
                 self.partial, self.layout, self.features, self.feature_errors, rank, threads, quiet, low_rank
             )
-        error, bands = self._estimate_magnitudes(like)
+        error, bands = self._estimate_magnitudes(like, quiet)
         write_estimates(self.partial, pixel_factors(factors, self.layout), bands)
         if error.any():
             stars = stars.copy()
@@ -205,10 +208,18 @@ class SurveyWriter:
         clear_work(self.path)
         return open_survey(self.path)
 
-    def _estimate_magnitudes(self, like):
+    def _estimate_magnitudes(self, like, quiet):
         """Fill in the magnitudes that stars lack; the largest error of each star's estimates, and their regression."""
         inside, own = slice(1, self.layout.n_unpenalized), read_low_rank(self.partial, len(self.features))
-        magnitudes, errors = (np.array(a[:, inside], np.float32) for a in (self.features, self.feature_errors))
+        n = len(self.features)
+        magnitudes, errors = np.empty((2, n, inside.stop - 1), np.float32)
+        with Progress(
+            "magnitudes", n, quiet or n < FEW
+        ) as progress:  # they stand between pixels: this reads the arrays
+            for start in range(0, n, _BLOCK):
+                rows = slice(start, min(start + _BLOCK, n))
+                magnitudes[rows], errors[rows] = self.features[rows, inside], self.feature_errors[rows, inside]
+                progress.advance(rows.stop - start)
         coordinates = None if own is None else own[1].mean
         if like is None:
             bands = BandRegression.of(magnitudes, coordinates)

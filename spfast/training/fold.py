@@ -126,7 +126,7 @@ class FoldTraining:
         self.robust = None
         if settings.robust:
             self.robust = RobustSettings(settings.outlier_share or None, settings.outlier_width or None)
-        self.inputs, correlation = survey_inputs(survey, settings, threads), self.config.errors.pixel_correlation
+        self.inputs, correlation = survey_inputs(survey, settings, threads, quiet), self.config.errors.pixel_correlation
         if self.inputs.low_rank is not None and correlation:
             raise BadInputError(
                 f"pixel correlation {', '.join(f'{rho:g}' for rho in correlation)}: only with --pixels raw; the "
@@ -445,7 +445,8 @@ def fit_folds(
         Under ``"A"`` and ``"B"``: the fold that each was trained on.
     """
     survey, config = as_survey(survey), Config() if config is None else config
-    survey_inputs(survey, config.fit, threads)  # a low-rank model that the folder lacks is made once, not by each fold
+    # Once, not by each fold: the check of its values, and a low-rank model that the folder lacks.
+    survey_inputs(survey, config.fit, threads, quiet)
     zero_point = choose_zero_point(survey, config.fit)  # once: it may have something to say
     jobs = [partial(_fit_fold, survey, config, fold, quiet, zero_point) for fold in FOLDS]
     if AUTO in (config.fit.penalty_rule, config.fit.zero_point_rule) or config.fit.intrinsic_scatter:
