@@ -213,9 +213,8 @@ class SurveyWriter:
         inside, own = slice(1, self.layout.n_unpenalized), read_low_rank(self.partial, len(self.features))
         n = len(self.features)
         magnitudes, errors = np.empty((2, n, inside.stop - 1), np.float32)
-        with Progress(
-            "magnitudes", n, quiet or n < FEW
-        ) as progress:  # they stand between pixels: this reads the arrays
+        # They stand between pixels: this reads the arrays.
+        with Progress("magnitudes", n, quiet or n < FEW) as progress:
             for start in range(0, n, _BLOCK):
                 rows = slice(start, min(start + _BLOCK, n))
                 magnitudes[rows], errors[rows] = self.features[rows, inside], self.feature_errors[rows, inside]
