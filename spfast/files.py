@@ -253,7 +253,7 @@ def scratch_array(shape, dtype, folder=None):
         return np.empty(shape, dtype)
     folder = folder if folder is not None and os.access(folder, os.W_OK) else tempfile.gettempdir()
     with (
-        writing(f"{folder}: {n_bytes / 1e9:.1f} GB of columns for a while"),
+        writing(f"{folder}: {n_bytes / 1e9:.1f} GB for a while"),
         tempfile.TemporaryFile(dir=folder) as file,
     ):
         _reserve(file, n_bytes)

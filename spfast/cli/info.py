@@ -1,6 +1,7 @@
 """`spfast info`: what a survey, a model or a table is, how it was made, and whether it is whole."""
 
 import json
+import sys
 from pathlib import Path
 
 from spfast.cli.outputs import one_line
@@ -55,7 +56,7 @@ def describe(path, verify: bool = False) -> list[tuple[str, str]]:
     path = Path(path)
     if path.is_dir():
         if verify:
-            verify_survey(path)
+            verify_survey(path, quiet=not sys.stderr.isatty())
         return _describe_survey(open_survey(path), verify)
     if not path.exists():
         raise BadInputError(f"{path}: no such file or folder; expected a survey, a model or a table")

@@ -46,6 +46,8 @@ FILES = {*(f"{name}.npy" for name in ARRAYS), "stars.fits", "rejected.ecsv", "su
 OPTIONAL_FILES = (*LOW_RANK_FILES, ESTIMATES)
 #: In place of parts that are read when they are first asked for; no part is a text.
 _UNREAD = "unread"
+#: Fewer stars than these are read in seconds, without a bar.
+FEW = 100_000
 #: Rows of which the constant is looked at when a survey is opened; each costs a page of the disk.
 _CHECKED_ROWS = 256
 #: Stars whose features are checked at a time, 8 MB, and how often before the bar moves.
@@ -307,7 +309,7 @@ class Survey:
                 self.check_constant(rows)
 
         n_pieces = -(-self.n_stars // _BLOCK)
-        with Team(threads) as team, Progress("check", self.n_stars, quiet) as progress:
+        with Team(threads) as team, Progress("check", self.n_stars, quiet or self.n_stars < FEW) as progress:
             for begin in range(0, n_pieces, _PIECES):
                 end = min(begin + _PIECES, n_pieces)
                 team.run(lambda first, last, begin=begin: look(begin + first, begin + last), end - begin)
@@ -380,12 +382,14 @@ def _end_of_map(array):
     return array.offset + array.nbytes if isinstance(array, np.memmap) else 0
 
 
-def verify_survey(path: str | os.PathLike) -> None:
+def verify_survey(path: str | os.PathLike, quiet: bool = True) -> None:
     """Read every byte of a survey and compare it with the stored hashes.
 
     Parameters
     ----------
     path : path-like
+    quiet : bool
+        No progress bar.
 
     Raises
     ------
@@ -398,13 +402,16 @@ def verify_survey(path: str | os.PathLike) -> None:
         raise BadInputError(f"{info_path}: has no hash of every file, it is damaged or of an older spfast; {_REBUILD}")
     if not is_sealed(info_path, str(hashes.pop("survey.json"))):
         raise BadInputError(f"{info_path}: changed since the survey was built; {_REBUILD}")
-    for name, expected in hashes.items():
-        try:
-            changed = file_sha256(info_path.with_name(name)) != expected
-        except OSError as error:
-            raise BadInputError(f"{info_path.with_name(name)}: cannot be read ({error.strerror}); {_REBUILD}") from None
-        if changed:
-            raise BadInputError(f"{info_path.with_name(name)}: changed since the survey was built; {_REBUILD}")
+    with Progress("verify files", len(hashes), quiet) as progress:
+        for name, expected in hashes.items():
+            file = info_path.with_name(name)
+            try:
+                changed = file_sha256(file) != expected
+            except OSError as error:
+                raise BadInputError(f"{file}: cannot be read ({error.strerror}); {_REBUILD}") from None
+            if changed:
+                raise BadInputError(f"{file}: changed since the survey was built; {_REBUILD}")
+            progress.advance()
 
 
 def open_survey(path: str | os.PathLike) -> Survey:

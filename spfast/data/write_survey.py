@@ -21,7 +21,7 @@ from spfast.data.low_rank_files import read_low_rank, write_low_rank
 from spfast.data.missing_bands import ERROR_MAX, estimate_magnitudes
 from spfast.data.row_files import array_formats
 from spfast.data.spectra.features import rounded_errors
-from spfast.data.survey import ARRAYS, FILES, OPTIONAL_FILES, SCHEMA, check_unique, open_survey
+from spfast.data.survey import ARRAYS, FEW, FILES, OPTIONAL_FILES, SCHEMA, check_unique, open_survey
 from spfast.errors import BadInputError
 from spfast.files import BLANK_SEAL, check_guard, file_sha256, put_on_disk, reserve, seal, writing
 from spfast.kernels.team import resolve_threads
@@ -32,6 +32,8 @@ __all__ = ["SurveyWriter", "clear_partial", "clear_work", "package_versions", "p
 
 #: Folder inside a partial survey for what its builder needs until it is whole; not part of the survey.
 WORK = "work"
+#: Stars whose magnitudes are read together.
+_BLOCK = 4096
 #: The truth of a mock survey's stars; not part of the survey either.
 TRUTH = "truth.fits"
 
@@ -166,7 +168,7 @@ class SurveyWriter:
             write_low_rank(
                 self.partial, self.layout, self.features, self.feature_errors, rank, threads, quiet, low_rank
             )
-        error, bands = self._estimate_magnitudes(like)
+        error, bands = self._estimate_magnitudes(like, quiet)
         write_estimates(self.partial, pixel_factors(factors, self.layout), bands)
         if error.any():
             stars = stars.copy()
@@ -232,10 +234,17 @@ class SurveyWriter:
             with ThreadPoolExecutor(min(resolve_threads(threads), len(names))) as pool:
                 return dict(zip(names, pool.map(work, names), strict=True))
 
-    def _estimate_magnitudes(self, like):
+    def _estimate_magnitudes(self, like, quiet):
         """Fill in the magnitudes that stars lack; the largest error of each star's estimates, and their regression."""
         inside, own = slice(1, self.layout.n_unpenalized), read_low_rank(self.partial, len(self.features))
-        magnitudes, errors = (np.array(a[:, inside], np.float32) for a in (self.features, self.feature_errors))
+        n = len(self.features)
+        magnitudes, errors = np.empty((2, n, inside.stop - 1), np.float32)
+        # They stand between pixels: this reads the arrays.
+        with Progress("magnitudes", n, quiet or n < FEW) as progress:
+            for start in range(0, n, _BLOCK):
+                rows = slice(start, min(start + _BLOCK, n))
+                magnitudes[rows], errors[rows] = self.features[rows, inside], self.feature_errors[rows, inside]
+                progress.advance(rows.stop - start)
         coordinates = None if own is None else own[1].mean
         if like is None:
             bands = BandRegression.of(magnitudes, coordinates)

@@ -137,7 +137,7 @@ class FoldTraining:
         self.robust = None
         if settings.robust:
             self.robust = RobustSettings(settings.outlier_share or None, settings.outlier_width or None)
-        self.inputs, correlation = survey_inputs(survey, settings, threads), self.config.errors.pixel_correlation
+        self.inputs, correlation = survey_inputs(survey, settings, threads, quiet), self.config.errors.pixel_correlation
         if self.inputs.low_rank is not None and correlation:
             raise BadInputError(
                 f"pixel correlation {', '.join(f'{rho:g}' for rho in correlation)}: only with --pixels raw; the "
@@ -505,8 +505,8 @@ def fit_folds(
 def _fit_folds(survey, config, threads, quiet):
     stages = Stages(quiet)
     with stages.stage("what models see of the survey"):
-        # Once for both folds, which would each make the low-rank model that a folder lacks.
-        features = survey_inputs(survey, config.fit, threads).features
+        # Once, not by each fold: the check of its values, and a low-rank model that the folder lacks.
+        features = survey_inputs(survey, config.fit, threads, quiet).features
     zero_point = choose_zero_point(survey, config.fit)  # once: it may have something to say
     jobs = [partial(_fit_fold, survey, config, fold, stages, zero_point) for fold in FOLDS]
     has_many_fits = AUTO in (config.fit.penalty_rule, config.fit.zero_point_rule) or config.fit.intrinsic_scatter

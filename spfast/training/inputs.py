@@ -58,7 +58,7 @@ class Inputs(NamedTuple):
         return Inputs(features, errors, layout, self.low_rank, self.folder)
 
 
-def survey_inputs(survey: Survey, settings: FitConfig, threads: int | None = None) -> Inputs:
+def survey_inputs(survey: Survey, settings: FitConfig, threads: int | None = None, quiet: bool = True) -> Inputs:
     """What a model is trained on, by the configuration; coordinates with all that cross-validation may choose from.
 
     Parameters
@@ -66,6 +66,8 @@ def survey_inputs(survey: Survey, settings: FitConfig, threads: int | None = Non
     survey : Survey
     settings : FitConfig
     threads : int, optional
+    quiet : bool
+        No progress bar.
 
     Returns
     -------
@@ -77,7 +79,7 @@ def survey_inputs(survey: Survey, settings: FitConfig, threads: int | None = Non
     BadInputError
         If the survey holds numbers that no build writes.
     """
-    survey.check_values(threads)
+    survey.check_values(threads, quiet)
     if settings.pixels == "low-rank" and survey.layout.is_spectrum:
         found = survey.low_rank or _learn(survey, threads)
         if found is not None:
