@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 from low_rank_survey import low_rank_survey
+from small_survey import write_download
 
 import spfast
 from spfast.cli import main
@@ -345,3 +346,14 @@ def test_a_cluster_without_workers_is_said_to_have_none(monkeypatch, tmp_path):
         on_cluster(client, tmp_path),
     ):
         pass
+
+
+def test_an_ingest_has_the_same_bytes(send_all, tmp_path):
+    allstar, spectra, gaia = write_download(tmp_path, 150)
+    words = ["ingest", "--allstar", str(allstar), "--spectra", str(spectra), "--gaia", str(gaia), "--quiet"]
+    for name, more in (("alone", []), ("cluster", ["--cluster", "local:2"])):
+        assert main([*words, "-o", str(tmp_path / name), *more]) == 0
+    names = sorted(path.name for path in (tmp_path / "alone").iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "cluster").iterdir())
+    for name in names:
+        assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "cluster" / name).read_bytes(), name

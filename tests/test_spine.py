@@ -33,7 +33,7 @@ _DATA_MAY_USE = (
 )
 BESIDE = {
     "archive": {"data"},
-    "data": {"archive.releases", "kernels", *(f"model.{name}" for name in _DATA_MAY_USE)},
+    "data": {"archive.releases", "kernels", "reads.cluster", *(f"model.{name}" for name in _DATA_MAY_USE)},
     "simulate": {"archive.releases", "data", "model.apogee", "model.layout", "kernels"},
 }
 BELOW = {part: {part, *SPINE[i + 1 :]} for i, part in enumerate(SPINE)}

@@ -3,8 +3,8 @@
 import argparse
 
 from spfast.cli.ingest_arrays import add_array_options, ingest_arrays, is_of_arrays
-from spfast.cli.options import add_input_options, configuration
-from spfast.cli.outputs import say
+from spfast.cli.options import add_cluster_option, add_input_options, configuration
+from spfast.cli.outputs import on_given_cluster, say
 from spfast.errors import BadInputError
 
 __all__ = ["HELP", "options", "print_survey", "run"]
@@ -20,6 +20,7 @@ def options(parser):
         help="make the same features as this survey, or this model's survey, has: its models can then be used",
     )
     parser.add_argument("-o", "--output", required=True, metavar="SURVEY", help="survey folder to make")
+    add_cluster_option(parser)
     add_array_options(parser)
 
 
@@ -34,17 +35,18 @@ def run(args):
             raise BadInputError(
                 f"ingest: needs --{name} (or --arrays for a survey of arrays, --xp for Gaia's XP spectra)"
             )
-    survey = ingest(
-        args.allstar,
-        args.spectra,
-        args.gaia,
-        args.output,
-        wise=args.wise,
-        like=args.like,
-        config=configuration(args),
-        threads=args.threads,
-        quiet=args.quiet,
-    )
+    with on_given_cluster(args, args.output):
+        survey = ingest(
+            args.allstar,
+            args.spectra,
+            args.gaia,
+            args.output,
+            wise=args.wise,
+            like=args.like,
+            config=configuration(args),
+            threads=args.threads,
+            quiet=args.quiet,
+        )
     print_survey(args, survey)
 
 

@@ -24,6 +24,7 @@ from spfast.data.spectra.serve import READY
 from spfast.errors import BadInputError, SpfastError
 from spfast.files import RecordFile
 from spfast.progress import Progress
+from spfast.reads.cluster import this_cluster
 
 __all__ = ["Journal", "RowCounts", "row_job", "stream_rows", "write_rows"]
 
@@ -270,6 +271,10 @@ def _processes(threads, n_chunks):
 
 def _serve(job, chunks, threads):
     """Yield the chunks' rows in order."""
+    cluster = this_cluster()
+    if cluster is not None:
+        yield from cluster.stream(_maker, job, chunks)
+        return
     if threads <= 1:
         maker = RowMaker(job)
         for chunk in chunks:
@@ -307,6 +312,11 @@ def _serve(job, chunks, threads):
         pool.shutdown(wait=True)
         for worker in workers:
             worker.close()
+
+
+def _maker(job, threads):
+    """What a worker of a cluster calls with each chunk."""
+    return RowMaker(job).make
 
 
 class _Worker:
