@@ -4,7 +4,6 @@ Fits that run side by side on a matrix larger than memory wait for each other: o
 makes it for all (`side_by_side`). What each of them gets has the same bits as if it had read alone.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from spfast.kernels.stop import raise_if_stopped
 from spfast.kernels.team import Team
 from spfast.reads.ahead import is_sparse, reading_ahead
 from spfast.reads.jobs import Job
+from spfast.reads.memory import memory_limit
 from spfast.reads.meter import METER
 from spfast.reads.parts import Part, Tree, parts_of
 
@@ -195,7 +195,7 @@ class _Wish:
 
 def is_larger_than_memory(design: np.ndarray) -> bool:
     """Whether a matrix is too large to stay in memory from one read to the next."""
-    return design.nbytes > _MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return design.nbytes > _MEMORY_SHARE * memory_limit()
 
 
 def shares_reads(design: np.ndarray) -> bool:
