@@ -27,7 +27,7 @@ from spfast.progress import Stages
 from spfast.reads.cluster import on_cluster
 from spfast.reads.reader import shares_reads, side_by_side
 from spfast.selection.folds import FOLDS, fold_labels
-from spfast.selection.grid import scored_zero_point
+from spfast.selection.grid import PointStore, scored_zero_point
 from spfast.selection.sample import SAMPLE_STARS, sample_rows
 from spfast.selection.splits import Split, make_splits
 from spfast.selection.star_keys import encode_stars
@@ -62,12 +62,15 @@ class Choice(NamedTuple):
         None for one that was given, or whose error the fit will find.
     tuned : Tuned or None
         None if both were given.
+    start : float64 array, shape (n_features,), or None
+        Coefficients of a part of the stars under them, if such were fitted.
     """
 
     penalty: float
     zero_point: float
     zero_point_error: float | None = None
     tuned: Tuned | None = None
+    start: np.ndarray | None = None
 
 
 class FoldTraining:
@@ -252,6 +255,7 @@ class FoldTraining:
             return Choice(settings.penalty, zero_point, own_error)
         if self.zero_point.rule == AUTO:
             refuse_parallaxes_alike(stars)
+        store = PointStore()
         found = cross_validate_stars(
             self.with_robust_weights(stars, settings.penalty, zero_point)[0],
             self.splits,
@@ -259,19 +263,26 @@ class FoldTraining:
             (*tune.zero_points, zero_point) if self.zero_point.rule == AUTO else (zero_point,),
             tune.score,
             tune.choice,
+            store,
             stage=partial(self._stage, "penalty and zero point"),
         )
         grid = [{"penalty": p, "zero_point": z, "score": mean} for (p, z), mean in found.means.items()]
         tuned = Tuned(found.summary, grid, list(found.notes), found.n_splits)
         if self.zero_point.rule != AUTO:
-            return Choice(found.penalty, zero_point, own_error, tuned)
+            return Choice(found.penalty, zero_point, own_error, tuned, self._start(store, found.penalty, zero_point))
         scored, error = scored_zero_point(found.points, tune.score, found.penalty)
         chosen, error = _between(zero_point, self.zero_point.error, scored, error)
         summary = (
             f"{tuned.summary}; zero point {chosen:.4f} +- {error:.4f} mas, between {zero_point:g} and the one that "
             "these scores prefer"
         )
-        return Choice(found.penalty, chosen, error, replace(tuned, summary=summary))
+        start = self._start(store, found.penalty, chosen)
+        return Choice(found.penalty, chosen, error, replace(tuned, summary=summary), start)
+
+    def _start(self, store, penalty, zero_point):
+        """The coefficients of the first split that are nearest: where a fit of all the stars begins."""
+        starts = store.starts(self.splits[0].repeat, self.splits[0].held_out)
+        return starts[min(starts, key=lambda at: (abs(np.log(at[0] / penalty)), abs(at[1] - zero_point)))]
 
     def with_scatter(
         self, stars: TrainingStars, penalty: float, zero_point: float, intrinsic_scatter: float | None = None
@@ -357,10 +368,10 @@ class FoldTraining:
 
     def _fit_coefficients(self, stars, chosen):
         """The model by the rule for the zero point, and the error of that."""
-        rule, (penalty, zero_point, error, tuned) = self.zero_point.rule, chosen
+        rule, (penalty, zero_point, error, tuned, start) = self.zero_point.rule, chosen
         if rule != FITTED:
             with self._stage("fit"):
-                model = stars.fit(penalty, zero_point, self.robust)
+                model = stars.fit(penalty, zero_point, self.robust, start)
             return replace(model, zero_point_rule=CONSTANT if rule == AUTO else rule, tuned=tuned), error
         calm, robust = self.with_robust_weights(stars, penalty, zero_point)
         covariates = self.config.fit.zero_point_covariates

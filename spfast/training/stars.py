@@ -66,9 +66,16 @@ class TrainingStars:
         """Of the training stars alone (float64 array, shape (n_rows,) [mas])."""
         return self.parallax[self.rows]
 
-    def fit(self, penalty: float, zero_point: float, robust: RobustSettings | None = None) -> FittedModel:
-        """Fit all the training stars; warns if the fit does not converge."""
+    def fit(
+        self,
+        penalty: float,
+        zero_point: float,
+        robust: RobustSettings | None = None,
+        start: np.ndarray | None = None,
+    ) -> FittedModel:
+        """Fit all the training stars, by default from the start of the options; warns if the fit does not converge."""
         options = self.options if robust is None else replace(self.options, robust=robust)
+        options = options if start is None else replace(options, start=start)
         model = fit(
             self.features,
             self.parallax,
