@@ -50,7 +50,7 @@ class Progress:
         return self
 
     def __exit__(self, exc_type, exc, traceback):
-        if not self.quiet:
+        if not self.quiet and (exc_type is None or self._terminal):  # in a log the error says enough
             self._show(final=True)
 
     def advance(self, n: int = 1) -> None:
