@@ -11,6 +11,8 @@ _BAR_INTERVAL = 0.1
 #: Seconds between two lines in a log.
 _LOG_INTERVAL = 10.0
 _BAR_WIDTH = 30
+#: What took fewer seconds, or ended by an error that says it all, leaves no line in a log.
+_WORTH_A_LINE = 1.0
 #: What is said beside each bar and each line of stages.
 _NOTES = []
 
@@ -50,7 +52,8 @@ class Progress:
         return self
 
     def __exit__(self, exc_type, exc, traceback):
-        if not self.quiet and (exc_type is None or self._terminal):  # in a log the error says enough
+        lasted = exc_type is None and time.monotonic() - self._start >= _WORTH_A_LINE
+        if not self.quiet and (lasted or self._terminal):
             self._show(final=True)
 
     def advance(self, n: int = 1) -> None:
