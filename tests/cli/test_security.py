@@ -19,6 +19,7 @@ from tiny import tiny_survey
 
 import spfast
 from spfast.cli import main
+from spfast.config import Config
 from spfast.data import untrusted
 from spfast.data.apogee import fits_library, spectrum_reader
 from spfast.data.gaia import read_gaia
@@ -32,6 +33,7 @@ from spfast.errors import BadInputError
 from spfast.files import BLANK_SEAL, seal
 from spfast.model import model_file
 from spfast.model.fitted_model import load_model
+from spfast.model.layout import FeatureLayout
 
 PACKAGE = Path(spfast.__file__).parent
 READERS = (read_gaia, read_table)
@@ -69,9 +71,12 @@ def test_source_calls_nothing_that_runs_code(path):
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             modules = {alias.name for alias in node.names} | {getattr(node, "module", None)}
-            assert not modules & {"pickle", "marshal", "shelve", "dill", "joblib", "yaml"}, node.lineno
-            # A handler of SIGBUS that runs on the spot; nothing from a file goes there.
-            assert "ctypes" not in modules or path.name == "bus_error.py", node.lineno
+            assert not modules & {"marshal", "shelve", "dill", "joblib", "yaml"}, node.lineno
+            # What this process and the workers that it has started, or those of a cluster, say to each other.
+            between_processes = ("serve.py", "workers.py", "by_path.py")
+            assert "pickle" not in modules or path.name in between_processes, node.lineno
+            # A handler of SIGBUS that runs on the spot, and advice on pages; nothing from a file goes there.
+            assert "ctypes" not in modules or path.name in ("bus_error.py", "ahead.py"), node.lineno
             assert "subprocess" not in modules or path.name == "workers.py", node.lineno
         if isinstance(node, ast.Call):
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
@@ -123,22 +128,14 @@ def test_yaml_that_calls_python_is_refused(tmp_path, reader, meta):
 def test_workers_import_nothing_from_the_current_folder(tmp_path, monkeypatch):
     """A download may hold a file called json.py."""
     (tmp_path / "json.py").write_text(f"open({str(tmp_path / 'fired')!r}, 'w').close()\n")
-    (tmp_path / "work").mkdir()
-    for name in ("ln_flux.f32", "ln_flux_error.f32"):
-        (tmp_path / "work" / name).touch()
     monkeypatch.chdir(tmp_path)
-    job = {
-        "root": str(tmp_path),
-        "work": str(tmp_path / "work"),
-        "continuum_pixels": chip_pixels()[::4].tolist(),
-        "config": {},
-        "library": "astropy",
-    }
-    worker = workers._Worker(job)
+    layout = FeatureLayout(chip_pixels()[::4])
+    worker = workers._Worker(workers.row_job(tmp_path, chip_pixels()[::4].tolist(), Config(), layout, None))
     (tmp_path / "empty.fits").touch()
-    record = worker.normalize(0, ["empty.fits"])
+    magnitudes = np.zeros((1, len(layout.magnitudes)), np.float32)
+    rows = worker.make(0, ["empty.fits"], (magnitudes, magnitudes))
     worker.close()
-    assert record["failed"][0][1].startswith("damaged or not FITS")
+    assert rows.failures[0].startswith("damaged or not FITS")
     assert not (tmp_path / "fired").exists()
 
 

@@ -240,12 +240,11 @@ def test_rows_written_in_two_goes_are_those_of_one(tmp_path):
     rng = np.random.default_rng(3)
 
     def chunk(start, failed):
-        values = rng.normal(size=(2, 4 - len(failed), layout.n_features)).astype(np.float32)
-        values[0, 0, 1] = np.nan
+        values, errors = rng.normal(size=(2, 4 - len(failed), layout.n_features)).astype(np.float32)
+        values[0, 1] = np.nan
         bits = rng.integers(0, 255, (4 - len(failed), 5)).astype(np.uint8)
-        return FeatureRows(
-            start, 4, np.zeros(4 - len(failed), np.int32), dict.fromkeys(failed, "dark"), 0, *values, bits
-        )
+        failures, n_bad = dict.fromkeys(failed, "dark"), np.zeros(4 - len(failed), np.int32)
+        return FeatureRows(start, 4, n_bad, failures, 0, values, errors.astype(np.float16), bits)
 
     chunks = [chunk(0, [1]), chunk(4, []), chunk(8, [0, 3])]
     expected = [np.concatenate([rows[part] for rows in chunks]) for part in (5, 6, 7)]
