@@ -135,7 +135,7 @@ def path(table, problem, one_cold):
     slow = [m.penalty for models in paths for m in models if not m.result.converged]
     assert not slow, f"not converged at {slow}"
     median = float(np.median(samples))
-    table.add(f"path of 10, 300 to 10, both folds ({median:.1f} s)", 8.0, median / one_cold, "x", "one cold fit")
+    table.add(f"path of 10, 300 to 10, both folds ({median:.1f} s)", 5.0, median / one_cold, "x", "one cold fit")
     print("  by penalty, of both folds, each with its part of the threads:")
     for models in zip(*paths, strict=True):
         text = ", ".join(
