@@ -4,8 +4,9 @@ import ctypes
 import mmap
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -23,8 +24,11 @@ _BATCHES = 2
 _POPULATE_READ, _WILL_NEED = 22, 3
 
 
-def reading_ahead(design: np.ndarray, batches: Sequence[Sequence[Part]], rows: np.ndarray) -> Iterator[Sequence[Part]]:
-    """Yield batches of parts; rows of the one that is worked on and of the next are read meanwhile, in order.
+@contextmanager
+def reading_ahead(
+    design: np.ndarray, batches: Sequence[Sequence[Part]], rows: np.ndarray
+) -> Iterator[Iterable[Sequence[Part]]]:
+    """Give batches of parts; rows of the one that is worked on and of the next are read meanwhile, in order.
 
     Parameters
     ----------
@@ -34,7 +38,7 @@ def reading_ahead(design: np.ndarray, batches: Sequence[Sequence[Part]], rows: n
         Those that are needed: if they are few, nothing else is read.
     """
     if not sys.platform.startswith("linux"):
-        yield from batches
+        yield batches
         return
     may_read, is_over = threading.Semaphore(_BATCHES), threading.Event()
 
@@ -45,12 +49,15 @@ def reading_ahead(design: np.ndarray, batches: Sequence[Sequence[Part]], rows: n
                 for part in batch:
                     list(streams.map(lambda piece: _fetch(*piece, is_over), _pieces(design, part, rows)))
 
-    thread = threading.Thread(target=read, daemon=True)
-    thread.start()
-    try:
+    def walk():
         for batch in batches:
             yield batch
             may_read.release()
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    try:
+        yield walk()
     finally:
         is_over.set()
         may_read.release(len(batches))

@@ -7,7 +7,7 @@ makes it for all (`side_by_side`). What each of them gets has the same bits as i
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -68,20 +68,21 @@ class Reader:
             needed = np.zeros(len(design), dtype=bool)
             for job in jobs:
                 needed[job.rows] = True
-            batches = reading_ahead(design, [[part] for part in order], needed)
+            walk = reading_ahead(design, [[part] for part in order], needed)
         else:
-            batches = (parts[at : at + _AT_ONCE] for at in range(0, len(parts), _AT_ONCE))
+            walk = nullcontext([parts[at : at + _AT_ONCE] for at in range(0, len(parts), _AT_ONCE)])
         begin = time.perf_counter()
-        for batch in batches:
-            raise_if_stopped()
-            for at, index, result in run_jobs(jobs, design, batch, self.team):
-                trees[at].add(index, result)
-            if is_large:
-                (part,), now = batch, time.perf_counter()
-                rows = needed[part.begin : part.end]
-                n_rows = np.count_nonzero(rows) if is_sparse(needed, part) else rows.size
-                METER.add(n_rows * design[:1].nbytes, n_rows / len(design), now - begin, len(jobs))
-                begin = now
+        with walk as batches:
+            for batch in batches:
+                raise_if_stopped()
+                for at, index, result in run_jobs(jobs, design, batch, self.team):
+                    trees[at].add(index, result)
+                if is_large:
+                    (part,), now = batch, time.perf_counter()
+                    rows = needed[part.begin : part.end]
+                    n_rows = np.count_nonzero(rows) if is_sparse(needed, part) else rows.size
+                    METER.add(n_rows * design[:1].nbytes, n_rows / len(design), now - begin, len(jobs))
+                    begin = now
         return [tree.total for tree in trees]
 
 

@@ -226,9 +226,9 @@ def test_reading_ahead_yields_every_batch_and_ends_with_its_caller(tmp_path, des
     batches = [[part] for part in parts_of(len(mapped), mapped[:1].nbytes)]
     for every in (1, 2, 50):  # all rows, most, few
         needed = np.arange(len(mapped)) % every == 0
-        assert list(reading_ahead(mapped, batches, needed)) == batches
+        with reading_ahead(mapped, batches, needed) as walk:
+            assert list(walk) == batches
     before = threading.active_count()
-    for batch in reading_ahead(mapped, batches, needed):
-        assert batch == batches[0]
-        break
+    with reading_ahead(mapped, batches, needed) as walk:
+        assert next(iter(walk)) == batches[0]
     assert threading.active_count() <= before
