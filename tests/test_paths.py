@@ -14,8 +14,8 @@ from spfast.data.apogee import fits_library, spectrum_reader
 from spfast.data.gaia import read_gaia, read_wise
 from spfast.data.ingest import ingest
 from spfast.data.low_rank_files import LOW_RANK_FILES
+from spfast.data.row_files import RowFiles
 from spfast.data.spectra.continuum import read_continuum_file
-from spfast.data.spectra.workers import Journal
 from spfast.data.survey import open_survey, verify_survey
 from spfast.data.tables.read import read_table
 from spfast.data.tables.write import verify_table
@@ -23,6 +23,7 @@ from spfast.data.untrusted import check_file
 from spfast.errors import BadInputError
 from spfast.files import RecordFile, check_regular, file_sha256
 from spfast.model.fitted_model import load_model
+from spfast.model.layout import FeatureLayout
 
 #: Readers of one file, by the name of a file that they read.
 READERS = {
@@ -123,14 +124,15 @@ def test_odd_table_of_ingest_is_refused_at_once_and_leaves_nothing(tmp_path, mon
 
 
 @odd_paths
-def test_odd_raw_files_of_an_interrupted_ingest_do_not_count(tmp_path, monkeypatch, put, what):
+def test_odd_file_in_place_of_an_array_of_an_interrupted_ingest_is_refused_at_once(tmp_path, monkeypatch, put, what):
     monkeypatch.chdir(tmp_path)
-    journal = Journal(tmp_path / "work")
-    journal.begin({"fingerprint": "x", "continuum": []}, n_spectra=2)
-    raw = tmp_path / "work" / "ln_flux.f32"
-    raw.unlink()
-    put(raw)
-    assert journal.read() == (None, [])
+    put(tmp_path / "features.npy")
+    if put is put_holes:
+        with RowFiles(tmp_path, FeatureLayout(range(300, 310)), 2) as rows:
+            assert rows.n_rows == 0
+    else:
+        with pytest.raises(BadInputError, match=r"features\.npy"):
+            RowFiles(tmp_path, FeatureLayout(range(300, 310)), 2)
 
 
 @pytest.mark.parametrize(

@@ -83,8 +83,9 @@ def main(argv: list[str] | None = None) -> int:
                 logging.getLogger("spfast").setLevel(logging.ERROR)
             warnings.simplefilter("always", SpfastWarning)
             warnings.showwarning = _show_warning
+            n_reads = METER.n_reads
             args.run(args)
-            if METER.n_reads and not args.quiet:
+            if METER.n_reads > n_reads and not args.quiet:
                 print(f"the features took {METER}", file=sys.stderr)
             sys.stdout.flush()
         return EXIT_DONE

@@ -7,6 +7,7 @@ import numpy as np
 
 from spfast.data.spectra.chunk import FeatureRows
 from spfast.data.spectra.features import ERROR_DTYPE, rounded_errors
+from spfast.errors import BadInputError
 from spfast.files import put_on_disk, reserve, writing
 from spfast.model.layout import FeatureLayout
 
@@ -56,6 +57,8 @@ class RowFiles:
                 path = self._paths[number]
                 with writing(path):
                     path.touch()
+                    if not path.is_file():
+                        raise BadInputError(f"{path}: expected a file of an earlier build, or none; remove it")
                     self._files.append(open(path, "r+b", buffering=0))  # noqa: SIM115
                     self._begin.append(self._write_header(number, n_rows))
                     reserve(path, self._begin[number] + n_rows * n_columns * dtype.itemsize)

@@ -10,7 +10,6 @@ spread when a part of the stars is left out.
 """
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 from scipy.special import chdtri
@@ -47,6 +46,7 @@ class CoefficientErrors:
 
     def __init__(self, model: FittedModel, stars: TrainingStars):
         self._stars, self._neighbours, self._n_features = stars, model.neighbours, model.n_features
+        self._of_training = None
         self.columns = np.flatnonzero((model.coef != 0.0) | ~model.penalized)
         self._ln_parallax = model.linear_predictor(stars.features, stars.rows, stars.threads)
         self._ln_error = model.propagate_ln_error(stars.feature_errors, stars.rows, stars.threads)
@@ -111,15 +111,13 @@ class CoefficientErrors:
         n_folds : int
         gaia_inflation, intrinsic_scatter : float
         """
+        if self._of_training is None:
+            self._of_training = self.terms(self._stars.rows, noise_off=False)
         terms = self._of_training
         variance = gaia_inflation**2 * terms["gaia"] + terms["features"] + intrinsic_scatter**2 * terms["intrinsic"]
         # The median of chi-squared in units of its mean: a jackknife of K folds has K - 1 degrees of freedom.
         median = chdtri(n_folds - 1, 0.5) / (n_folds - 1)
         return min(1.0, float(np.median(jackknife / variance)) / median)
-
-    @cached_property
-    def _of_training(self):
-        return self.terms(self._stars.rows, noise_off=False)
 
     def factor(self, gaia_inflation, intrinsic_scatter):
         """F, with F F' the covariance of the coefficients in ``columns`` (float64 array, shape (n_columns, n_columns)).

@@ -306,7 +306,8 @@ def test_names_of_rules(survey, tmp_path):
         make_catalog(survey, zero_point="best")
 
 
-def test_command(survey, tmp_path, capsys):
+def test_command(survey, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("spfast.progress._WORTH_A_LINE", 0.0)
     out = tmp_path / "tune.ecsv"
     assert (
         cli.main(["tune", str(survey.path), "-o", str(out), "--penalties", "100", "20", "--zero-points", "0.05"]) == 0
