@@ -28,4 +28,5 @@ def test_a_catalog_has_the_same_bits(tmp_path, monkeypatch, pixels, penalty):
     in_memory, on_disk = catalogs
     for name in in_memory.colnames:
         assert np.asarray(in_memory[name]).tobytes() == np.asarray(on_disk[name]).tobytes(), name
-    assert max(n_callers) >= 10  # five fits that hold stars out, of each of two folds
+    # Five fits that hold stars out, of each of two folds; coordinates of the folds are two matrices.
+    assert max(n_callers) >= (10 if pixels == "raw" else 5)
