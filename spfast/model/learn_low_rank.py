@@ -85,7 +85,10 @@ def learn_low_rank(
     if len(flux) < _SPECTRA_MIN or rank < 1:
         return None
     pixels = np.arange(flux.shape[1]) if pixels is None else np.asarray(pixels, dtype=np.int64)
-    spectra = _Spectra(flux, errors, unmeasured, pixels)
+    # In one piece: scattered rows of a large file are slow to read, and each is read some twenty times.
+    sample = np.linspace(0, len(flux) - 1, min(SPECTRA_MAX, len(flux))).astype(np.int64)
+    parts = (part if part is None or len(sample) == len(flux) else part[sample] for part in (flux, errors, unmeasured))
+    spectra = _Spectra(*parts, pixels, n_all=len(flux))
     broad = _learn_basis(spectra, min(rank, _RANK_BROAD), False, threads, say)
     fine = _learn_basis(spectra, rank, True, threads, say)
     return LowRankModel(broad, fine, n_broad=min(_BROAD, broad.rank), pixels=pixels)
@@ -93,8 +96,7 @@ def learn_low_rank(
 
 def _learn_basis(spectra, rank, is_fine, threads, say):
     """One of the bases."""
-    n_stars = len(spectra.flux)
-    sample = np.linspace(0, n_stars - 1, min(SPECTRA_MAX, n_stars)).astype(np.int64)
+    sample = np.arange(len(spectra.flux))
     step = max(int(1 / _HELD_OUT), -(-len(sample) // _HELD_OUT_MAX))
     held_out, learned_from = sample[::step], np.delete(sample, np.s_[::step])
     n_spectra = len(learned_from)
@@ -108,7 +110,7 @@ def _learn_basis(spectra, rank, is_fine, threads, say):
         basis = learning.first(rank) if basis is None else basis
         for _ in range(most):
             basis, likelihood = learning.improve(basis)
-            n_reads += rows.size / n_stars
+            n_reads += rows.size / spectra.n_all
             if say is not None:
                 say(rows.size)
             if abs(likelihood - before) < _CHANGE:
@@ -119,12 +121,13 @@ def _learn_basis(spectra, rank, is_fine, threads, say):
 
 
 class _Spectra(NamedTuple):
-    """Spectra of stars, as in `LowRankModel.coordinates`."""
+    """Spectra of stars that a basis is learned from, as in `LowRankModel.coordinates`, and of how many they are some."""
 
     flux: np.ndarray
     errors: np.ndarray
     unmeasured: np.ndarray | None
     pixels: np.ndarray
+    n_all: int
 
     def take(self, rows, is_fine, team=None):
         """ln flux, errors and bits of some stars, a view of consecutive ones; ln flux as the basis sees it."""

@@ -85,8 +85,8 @@ def _pages(rows):
 
 
 def _fetch(address, size, is_over):
-    """Read pages; whoever uses them finds them in memory."""
+    """Read pages; whoever uses them finds them in memory. Less than a step is a row: nothing around it is read."""
     advise = ctypes.CDLL(None).madvise  # lets other threads run meanwhile
     advise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-    if not is_over.is_set() and advise(address, size, _POPULATE_READ) != 0:
+    if not is_over.is_set() and (size < _STEP or advise(address, size, _POPULATE_READ) != 0):
         advise(address, size, _WILL_NEED)
