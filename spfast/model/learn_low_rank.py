@@ -121,7 +121,7 @@ def _learn_basis(spectra, rank, is_fine, threads, say):
 
 
 class _Spectra(NamedTuple):
-    """Spectra of stars that a basis is learned from, as in `LowRankModel.coordinates`, and of how many they are some."""
+    """Spectra that a basis is learned from, as in `LowRankModel.coordinates`, and of how many stars they are some."""
 
     flux: np.ndarray
     errors: np.ndarray

@@ -110,7 +110,7 @@ def test_coordinates_have_unit_variance_and_their_errors_are_those_of_the_poster
 @pytest.mark.parametrize("is_fine", [False, True])
 def test_ln_likelihood_grows_from_pass_to_pass(data, is_fine):
     flux, errors, bits = (array[:400] for array in data.spectra)
-    learning = _Learning(_Spectra(flux, errors, bits, np.arange(flux.shape[1])), np.arange(400), is_fine, 1)
+    learning = _Learning(_Spectra(flux, errors, bits, np.arange(flux.shape[1]), len(flux)), np.arange(400), is_fine, 1)
     basis, likelihoods = learning.first(4), []
     for _ in range(12):
         basis, likelihood = learning.improve(basis)
