@@ -7,6 +7,7 @@ from astropy import units
 
 from spfast.config import MISSING_NUMBERS
 from spfast.errors import BadInputError, SpfastWarning
+from spfast.reads.reader import read_values
 
 __all__ = [
     "check_columns",
@@ -78,7 +79,7 @@ def check_columns(design: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> 
     """
     for first in range(0, rows.size, _ROWS_A_PIECE):
         piece = rows[first : first + _ROWS_A_PIECE]
-        is_bad = ~(np.abs(design[piece[:, None], columns]) <= _LARGEST_FEATURE)  # NaN compares as False
+        is_bad = ~(np.abs(read_values(design, piece, columns)) <= _LARGEST_FEATURE)  # NaN compares as False
         if is_bad.any():
             i, j = np.argwhere(is_bad)[0]
             row, column = piece[i], columns[j]

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from spfast.errors import BadInputError
+from spfast.reads.reader import read_values
 from spfast.solvers.base import SolverResult, StartError
 from spfast.solvers.damped_newton import damped_newton
 
@@ -48,7 +49,7 @@ def photometric_start(objective):
     free = np.flatnonzero(objective.penalties == 0.0)
     if free.size == 0:
         return coef
-    columns = objective.design[objective.rows[:, None], free].astype(np.float64)
+    columns = read_values(objective.design, objective.rows, free).astype(np.float64)
     objective.meet_condition(coef)
     moves = objective.moves if free.size == objective.wide.size else np.eye(free.size)
     offset = columns @ coef[free]

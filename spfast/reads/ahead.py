@@ -12,7 +12,7 @@ import numpy as np
 
 from spfast.reads.parts import Part
 
-__all__ = ["is_sparse", "reading_ahead"]
+__all__ = ["ask_for", "is_sparse", "reading_ahead"]
 
 #: Bytes that are asked for at a time, and by how many threads: two keep a disk busy, four get into each other's way.
 _STEP, _STREAMS = 1 << 24, 2
@@ -62,6 +62,19 @@ def reading_ahead(
         is_over.set()
         may_read.release(len(batches))
         thread.join()
+
+
+def ask_for(design: np.ndarray, rows: np.ndarray, first: int, last: int) -> None:
+    """Have the columns ``first`` to ``last`` of scattered rows read from the disk, and nothing around them.
+
+    A page that is merely used brings megabytes around it along.
+    """
+    if sys.platform.startswith("linux"):
+        never, size = threading.Event(), design.itemsize
+        for row in rows:
+            begin, end = design.ctypes.data + row * design.strides[0] + np.array([first, last + 1]) * size
+            begin = int(begin) // mmap.PAGESIZE * mmap.PAGESIZE
+            _fetch(begin, int(end) - begin, never)
 
 
 def _pieces(design, part, rows):

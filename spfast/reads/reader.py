@@ -15,14 +15,14 @@ import numpy as np
 from spfast.kernels import team as teams
 from spfast.kernels.stop import raise_if_stopped
 from spfast.kernels.team import Team
-from spfast.reads.ahead import is_sparse, reading_ahead
+from spfast.reads.ahead import ask_for, is_sparse, reading_ahead
 from spfast.reads.jobs import Job
 from spfast.reads.memory import memory_limit
 from spfast.reads.meter import METER
 from spfast.reads.parts import Part, Tree, parts_of
 
 __all__ = [
-    *("Reader", "SharedReader", "reader_of", "run_jobs", "shares_reads"),
+    *("Reader", "SharedReader", "read_values", "reader_of", "run_jobs", "shares_reads"),
     *("side_by_side", "this_reader", "use_reader"),
 ]
 
@@ -197,6 +197,21 @@ class _Wish:
 def is_larger_than_memory(design: np.ndarray) -> bool:
     """Whether a matrix is too large to stay in memory from one read to the next."""
     return design.nbytes > _MEMORY_SHARE * memory_limit()
+
+
+def read_values(design: np.ndarray, rows: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+    """Return some rows of a matrix, or some columns of these; of a large one nothing else is read.
+
+    Parameters
+    ----------
+    design : array, shape (n_stars, n_features)
+    rows : int64 array, shape (n_rows,)
+    columns : int64 array, optional
+    """
+    if is_larger_than_memory(design) and (columns is None or columns.size):
+        first, last = (0, design.shape[1] - 1) if columns is None else (columns.min(), columns.max())
+        ask_for(design, rows, first, last)
+    return design[rows] if columns is None else design[rows[:, None], columns]
 
 
 def shares_reads(design: np.ndarray) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 
 from spfast.kernels import gram as kernels
 from spfast.reads.jobs import WeightedGram
+from spfast.reads.reader import read_values
 from spfast.solvers.whitening import explained_by, whitening
 
 __all__ = ["WorkingGram"]
@@ -45,7 +46,7 @@ class WorkingGram:
         self.columns = np.empty(0, dtype=np.int64)
         self.weights = None
         self._store = np.zeros((0, 0), dtype=self._dtype)
-        self.free = objective.design[objective.rows[:, None], unpenalized].astype(np.float64)
+        self.free = read_values(objective.design, objective.rows, unpenalized).astype(np.float64)
 
     @property
     def n(self) -> int:

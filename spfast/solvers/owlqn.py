@@ -110,7 +110,7 @@ class _Scaling:
         # The part of the start that no direction reaches is kept: a condition fixes it, or it has no data.
         self._fixed = coef[self._wide] - self._whiten @ (self._unwhiten @ coef[self._wide])
         directions = columns @ self._whiten
-        self._explained = explained_by(directions, weights, design, rows, slice(None))
+        self._explained = explained_by(directions, weights, design, rows, None)
         self._explained[:, self._wide] = 0.0
         # Directions without data keep a coordinate of zero.
         self._used = self._wide[: self._whiten.shape[1]]

@@ -205,7 +205,7 @@ class _Iterate:
         """Change the gradient by ``X.T (slope - before)``, from the part of X that the unpenalised columns explain."""
         objective, free, moves = self.objective, self.gram.free, self.objective.moves
         slope, weights = objective.slope(self.eta), objective.curvature(self.eta)
-        explained = explained_by(free, weights, objective.design, objective.rows, slice(None))
+        explained = explained_by(free, weights, objective.design, objective.rows, None)
         self.gradient += explained.T @ (free.T @ (slope - before))
         self.gradient[self.gram.unpenalized] = moves @ (moves.T @ (free.T @ slope))
         self.value = objective.chi_squared_half(self.eta) + objective.penalty(self.coef)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from spfast.reads.reader import read_values
+
 __all__ = ["explained_by", "whitening"]
 
 #: Rows of the sample that `explained_by` fits.
@@ -33,7 +35,7 @@ def whitening(columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def explained_by(
-    directions: np.ndarray, weights: np.ndarray, design: np.ndarray, rows: np.ndarray, columns: np.ndarray | slice
+    directions: np.ndarray, weights: np.ndarray, design: np.ndarray, rows: np.ndarray, columns: np.ndarray | None
 ) -> np.ndarray:
     """Fit other columns by directions, on a sample of the rows.
 
@@ -43,8 +45,8 @@ def explained_by(
     weights : float64 array, shape (n_rows,)
     design, rows
         The design matrix and its selected rows.
-    columns : int64 array or slice
-        The columns of ``design`` to fit.
+    columns : int64 array or None
+        The columns of ``design`` to fit; None for all.
 
     Returns
     -------
@@ -53,6 +55,6 @@ def explained_by(
     """
     used = np.flatnonzero(weights)
     sample = used[np.linspace(0, used.size - 1, min(used.size, _SAMPLE_ROWS)).astype(np.int64)]
-    part = design[rows[sample]] if isinstance(columns, slice) else design[rows[sample][:, None], columns]
+    part = read_values(design, rows[sample], columns)
     weighted = (directions[sample] * weights[sample][:, None]).T
     return np.linalg.pinv(weighted @ directions[sample], rcond=1e-10, hermitian=True) @ (weighted @ part)

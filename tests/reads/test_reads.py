@@ -232,3 +232,14 @@ def test_reading_ahead_yields_every_batch_and_ends_with_its_caller(tmp_path, des
     with reading_ahead(mapped, batches, needed) as walk:
         assert next(iter(walk)) == batches[0]
     assert threading.active_count() <= before
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_values_of_scattered_rows_are_those_of_the_matrix(tmp_path, design, monkeypatch, is_large):
+    monkeypatch.setattr(readers, "is_larger_than_memory", lambda design: is_large)
+    np.save(tmp_path / "design.npy", design)
+    mapped, rows, columns = np.load(tmp_path / "design.npy", mmap_mode="r"), np.array([3, 700, 1499]), np.array([0, 39])
+    np.testing.assert_array_equal(readers.read_values(mapped, rows), design[rows])
+    np.testing.assert_array_equal(readers.read_values(mapped, rows, columns), design[rows[:, None], columns])
+    assert readers.read_values(mapped, rows[:0], columns).shape == (0, 2)
+    assert readers.read_values(mapped, rows, columns[:0]).shape == (3, 0)
