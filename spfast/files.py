@@ -26,8 +26,6 @@ BLANK_SEAL = hashlib.sha256(b"spfast").hexdigest()
 _GZIP = b"\x1f\x8b"
 #: What a file system answers if it cannot reserve room.
 _CANNOT_RESERVE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
-
-
 #: Bytes beyond which an array that is used once lies in a file.
 _IN_MEMORY = 512 << 20
 

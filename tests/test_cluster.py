@@ -16,12 +16,13 @@ import spfast
 from spfast.cli import main
 from spfast.errors import BadInputError, SpfastError
 from spfast.kernels.team import Team
+from spfast.model.predict import predictors_of_rows
 from spfast.reads import by_path, cluster, tasks
 from spfast.reads.by_path import ArrayFiles, open_place, unpack
 from spfast.reads.cluster import on_cluster
-from spfast.reads.jobs import LinearPredictors, ValueGradient, WeightedGram
+from spfast.reads.jobs import ValueGradient, WeightedGram
 from spfast.reads.reader import Reader, reader_of, side_by_side
-from spfast.reads.rows import map_rows
+from spfast.reads.rows import OfRows, map_rows
 
 distributed = pytest.importorskip("distributed", reason="needs dask (pip install 'spfast[dask]')")
 
@@ -72,7 +73,7 @@ def jobs_of(seed):
     return [
         ValueGradient(rows, parallax, ivar, rng.normal(0, 0.3, N_FEATURES), np.arange(2)),
         WeightedGram(rows, rng.normal(1, 1, rows.size), np.arange(3), whiten, columns, explained, begin=0),
-        LinearPredictors(np.arange(5, 900), rng.normal(size=(2, N_FEATURES))),
+        OfRows(np.arange(5, 900), predictors_of_rows, (rng.normal(size=(2, N_FEATURES)),)),
     ]
 
 
@@ -85,7 +86,7 @@ def whole(result):
     """A result with what comes part by part in one piece."""
     if isinstance(result, tuple):
         is_parts = all(isinstance(piece, np.ndarray) for piece in result)
-        return np.concatenate(result, axis=-1) if is_parts else [whole(piece) for piece in result]
+        return np.concatenate(result) if is_parts else [whole(piece) for piece in result]
     return result
 
 

@@ -17,6 +17,7 @@ from spfast.kernels.low_rank import (
 )
 from spfast.kernels.team import Team
 from spfast.model.low_rank import BLOCK, LowRankBasis, LowRankModel, covariances, high_pass, posteriors
+from spfast.reads.reader import read_values
 
 __all__ = ["PASSES", "RANK", "SOME_SPECTRA", "SPECTRA_MAX", "learn_low_rank"]
 
@@ -87,8 +88,10 @@ def learn_low_rank(
     pixels = np.arange(flux.shape[1]) if pixels is None else np.asarray(pixels, dtype=np.int64)
     # In one piece: scattered rows of a large file are slow to read, and each is read some twenty times.
     sample = np.linspace(0, len(flux) - 1, min(SPECTRA_MAX, len(flux))).astype(np.int64)
-    parts = (part if part is None or len(sample) == len(flux) else part[sample] for part in (flux, errors, unmeasured))
-    spectra = _Spectra(*parts, pixels, n_all=len(flux))
+    some = [flux, errors, unmeasured]
+    if len(sample) < len(flux):
+        some = [None if part is None else read_values(part, sample) for part in some]
+    spectra = _Spectra(*some, pixels, n_all=len(flux))
     broad = _learn_basis(spectra, min(rank, _RANK_BROAD), False, threads, say)
     fine = _learn_basis(spectra, rank, True, threads, say)
     return LowRankModel(broad, fine, n_broad=min(_BROAD, broad.rank), pixels=pixels)

@@ -5,12 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from spfast.errors import BadInputError
-from spfast.kernels.team import Team
+from spfast.kernels import exp_linear
 from spfast.kernels.uncertainty import noise_variance_rows
 from spfast.model.arrays import check_design, resolve_rows
 from spfast.model.coordinates import CoordinateErrors
-from spfast.reads.jobs import LinearPredictors
-from spfast.reads.reader import reader_of
 from spfast.reads.rows import map_rows
 
 __all__ = [
@@ -92,15 +90,15 @@ def linear_predictors(design, coefs, rows=None, threads=None):
             f"features: {design.shape[1]} columns, the model has {coefs.shape[1]}; use the model's own layout"
         )
     rows = resolve_rows(rows, design.shape[0])
-    order = None if np.all(rows[1:] >= rows[:-1]) else np.argsort(rows, kind="stable")
-    with Team(threads) as team:
-        job = LinearPredictors(rows if order is None else rows[order], coefs)
-        found = np.concatenate(reader_of(team).read(design, job), axis=1)
-    if order is None:
-        return found
-    eta = np.empty_like(found)
-    eta[:, order] = found
-    return eta
+    return np.ascontiguousarray(map_rows(predictors_of_rows, design, rows, coefs, threads=threads).T)
+
+
+def predictors_of_rows(design, rows, team, coefs):
+    """`linear_predictors` of some rows (float64 array, shape (n_rows, n_vectors))."""
+    eta = np.empty((len(coefs), rows.size))
+    bounds = exp_linear.segment_bounds(rows.size, exp_linear.N_SEGMENTS)
+    team.run(exp_linear.linear_predictor_segments, exp_linear.N_SEGMENTS, design, rows, bounds, coefs, eta)
+    return eta.T
 
 
 def ln_error(design_errors, coef, rows=None, threads=None, neighbours=None):

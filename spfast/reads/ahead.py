@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 
@@ -70,11 +71,11 @@ def ask_for(design: np.ndarray, rows: np.ndarray, first: int, last: int) -> None
     A page that is merely used brings megabytes around it along.
     """
     if sys.platform.startswith("linux"):
-        never, size = threading.Event(), design.itemsize
-        for row in rows:
-            begin, end = design.ctypes.data + row * design.strides[0] + np.array([first, last + 1]) * size
-            begin = int(begin) // mmap.PAGESIZE * mmap.PAGESIZE
-            _fetch(begin, int(end) - begin, never)
+        begins = design.ctypes.data + rows * design.strides[0] + first * design.itemsize
+        size, never = (last + 1 - first) * design.itemsize, threading.Event()
+        for begin in begins.tolist():
+            before = begin % mmap.PAGESIZE
+            _fetch(begin - before, before + size, never)
 
 
 def _pieces(design, part, rows):
@@ -99,7 +100,14 @@ def _pages(rows):
 
 def _fetch(address, size, is_over):
     """Read pages; whoever uses them finds them in memory. Less than a step is a row: nothing around it is read."""
-    advise = ctypes.CDLL(None).madvise  # lets other threads run meanwhile
-    advise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    advise = _madvise()
     if not is_over.is_set() and (size < _STEP or advise(address, size, _POPULATE_READ) != 0):
         advise(address, size, _WILL_NEED)
+
+
+@cache
+def _madvise():
+    """The system's call, which lets other threads run meanwhile."""
+    advise = ctypes.CDLL(None).madvise
+    advise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    return advise

@@ -196,8 +196,9 @@ class ClusterReader(SharedReader):
 def this_cluster(matrix: np.ndarray | None = None) -> ClusterReader | None:
     """The cluster that this thread works on, if a matrix is large enough for it."""
     reader = this_reader()
-    is_small = matrix is not None and matrix.nbytes < _WORTH_SENDING
-    return reader if isinstance(reader, ClusterReader) and not is_small else None
+    if not isinstance(reader, ClusterReader):
+        return None
+    return reader if matrix is None or reader.is_shared(matrix) else None
 
 
 @contextlib.contextmanager

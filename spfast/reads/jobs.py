@@ -18,7 +18,7 @@ from spfast.kernels.stop import raise_if_stopped
 from spfast.kernels.team import Team
 from spfast.reads.parts import Part
 
-__all__ = ["Job", "LinearPredictors", "Pass", "ValueGradient", "WeightedGram"]
+__all__ = ["Job", "Pass", "ValueGradient", "WeightedGram"]
 
 
 class Job:
@@ -152,34 +152,6 @@ def _chunks_of(parts):
             chunks += segment
             segments.append(len(chunks))
     return np.array(chunks, dtype=np.int64), np.array(segments, dtype=np.int64)
-
-
-@dataclass(frozen=True, eq=False)
-class LinearPredictors(Job):
-    """``design[rows] . coefs`` of several vectors: a tuple of arrays of shape (n_vectors, n_rows), part by part.
-
-    Attributes
-    ----------
-    rows : int64 array
-    coefs : float64 array, C order, shape (n_vectors, n_features)
-    """
-
-    rows: np.ndarray
-    coefs: np.ndarray
-
-    @classmethod
-    def run(cls, jobs, design, parts, team):
-        (job,) = jobs
-        for part in parts:
-            rows = job.within(part.begin, part.end).rows
-            eta = np.empty((len(job.coefs), rows.size))
-            bounds = exp_linear.segment_bounds(rows.size, exp_linear.N_SEGMENTS)
-            team.run(exp_linear.linear_predictor_segments, exp_linear.N_SEGMENTS, design, rows, bounds, job.coefs, eta)
-            yield part.index, [(eta,)]
-
-    @staticmethod
-    def merge(left, right):
-        return left + right
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,7 +36,7 @@ from spfast.training.columns import choose_columns
 from spfast.training.cross_validation import cross_validate_stars
 from spfast.training.error_budget import fit_without_like, measure_errors
 from spfast.training.held_out import predict_held_out
-from spfast.training.inputs import survey_inputs
+from spfast.training.inputs import Inputs, survey_inputs
 from spfast.training.moments import refuse_parallaxes_alike
 from spfast.training.sample import Sample
 from spfast.training.stars import TrainingStars
@@ -102,6 +102,8 @@ class FoldTraining:
         By default chosen by the configuration and the release that the survey's parallaxes are from.
     stages : Stages, optional
         What says it, if other folds are trained meanwhile.
+    inputs : Inputs, optional
+        From `survey_inputs`, if it was called already.
 
     Attributes
     ----------
@@ -128,6 +130,7 @@ class FoldTraining:
         quiet: bool = True,
         zero_point: ChosenZeroPoint | None = None,
         stages: Stages | None = None,
+        inputs: Inputs | None = None,
     ):
         # 1. The training stars and their inner folds.
         self.survey = survey = as_survey(survey)
@@ -140,7 +143,8 @@ class FoldTraining:
         self.robust = None
         if settings.robust:
             self.robust = RobustSettings(settings.outlier_share or None, settings.outlier_width or None)
-        self.inputs, correlation = survey_inputs(survey, settings, threads, quiet), self.config.errors.pixel_correlation
+        self.inputs = survey_inputs(survey, settings, threads, quiet) if inputs is None else inputs
+        correlation = self.config.errors.pixel_correlation
         if self.inputs.low_rank is not None and correlation:
             raise BadInputError(
                 f"pixel correlation {', '.join(f'{rho:g}' for rho in correlation)}: only with --pixels raw; the "
@@ -516,17 +520,16 @@ def fit_folds(
 def _fit_folds(survey, config, threads, quiet):
     stages = Stages(quiet)
     with stages.stage("what models see of the survey"):
-        # Once, not by each fold: the check of its values, and a low-rank model that the folder lacks.
-        features = survey_inputs(survey, config.fit, threads, quiet).features
+        inputs = survey_inputs(survey, config.fit, threads, quiet)  # once, not by each fold
     zero_point = choose_zero_point(survey, config.fit)  # once: it may have something to say
-    jobs = [partial(_fit_fold, survey, config, fold, stages, zero_point) for fold in FOLDS]
+    jobs = [partial(_fit_fold, survey, config, fold, stages, zero_point, inputs) for fold in FOLDS]
     has_many_fits = AUTO in (config.fit.penalty_rule, config.fit.zero_point_rule) or config.fit.intrinsic_scatter
-    if has_many_fits and not shares_reads(features):
+    if has_many_fits and not shares_reads(inputs.features):
         models = [job(threads) for job in jobs]  # the fits of each are made side by side
     else:
-        models = side_by_side(jobs, features, threads)
+        models = side_by_side(jobs, inputs.features, threads)
     return dict(zip(FOLDS, models, strict=True))
 
 
-def _fit_fold(survey, config, fold, stages, zero_point, threads):
-    return FoldTraining(survey, config, fold, threads, zero_point=zero_point, stages=stages).fit()
+def _fit_fold(survey, config, fold, stages, zero_point, inputs, threads):
+    return FoldTraining(survey, config, fold, threads, zero_point=zero_point, stages=stages, inputs=inputs).fit()

@@ -10,6 +10,7 @@ from spfast.model.coordinates import CoordinateErrors
 from spfast.model.extent import TrainingExtent
 from spfast.model.fitted_model import FittedModel
 from spfast.model.layout import FeatureLayout
+from spfast.reads.reader import read_values
 from spfast.selection.splits import Split
 from spfast.training.stars import TrainingStars
 
@@ -56,10 +57,10 @@ class Sample:
         if isinstance(errors, CoordinateErrors):
             errors = errors.of(rows)
         elif errors is not None:
-            errors = np.asarray(errors[rows[:, None], columns])
+            errors = read_values(errors, rows, columns)
         own = replace(
             stars,
-            features=np.asarray(stars.features[rows[:, None], columns]),
+            features=read_values(stars.features, rows, columns),
             feature_errors=errors,
             layout=layout,
             parallax=stars.parallax[rows],

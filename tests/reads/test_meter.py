@@ -5,11 +5,12 @@ import io
 import numpy as np
 
 from spfast.kernels.team import Team
+from spfast.model.predict import predictors_of_rows
 from spfast.progress import Progress
 from spfast.reads import reader as readers
-from spfast.reads.jobs import LinearPredictors
 from spfast.reads.meter import METER
 from spfast.reads.reader import Reader
+from spfast.reads.rows import OfRows
 
 
 class Terminal(io.StringIO):
@@ -23,7 +24,7 @@ def test_reads_of_a_large_matrix_are_counted_and_shown_beside_the_bar(monkeypatc
     design, before, stream = np.ones((100, 3), np.float32), METER.n_reads, Terminal()
     with Team(1) as team, Progress("fit", 1, stream=stream) as bar:
         for _ in range(2):
-            Reader(team).read(design, LinearPredictors(np.arange(100), np.ones((1, 3))))
+            Reader(team).read(design, OfRows(np.arange(100), predictors_of_rows, (np.ones((1, 3)),)))
         bar.advance()
     assert abs(METER.n_reads - before - 2.0) < 1e-9
     assert " reads, " in stream.getvalue()
@@ -33,5 +34,5 @@ def test_reads_of_a_large_matrix_are_counted_and_shown_beside_the_bar(monkeypatc
 def test_a_matrix_in_memory_is_not_counted():
     before = METER.n_bytes
     with Team(1) as team:
-        Reader(team).read(np.ones((100, 3), np.float32), LinearPredictors(np.arange(100), np.ones((1, 3))))
+        Reader(team).read(np.ones((100, 3), np.float32), OfRows(np.arange(100), predictors_of_rows, (np.ones((1, 3)),)))
     assert METER.n_bytes == before

@@ -8,11 +8,13 @@ import pytest
 
 from spfast.kernels import stop
 from spfast.kernels.team import Team
+from spfast.model.predict import predictors_of_rows
 from spfast.reads import reader as readers
 from spfast.reads.ahead import reading_ahead
-from spfast.reads.jobs import LinearPredictors, ValueGradient, WeightedGram
+from spfast.reads.jobs import ValueGradient, WeightedGram
 from spfast.reads.parts import Tree, parts_of
 from spfast.reads.reader import Reader, SharedReader, side_by_side
+from spfast.reads.rows import OfRows
 
 N_STARS, N_FEATURES = 1500, 40
 
@@ -25,6 +27,19 @@ def design():
 @pytest.fixture
 def larger_than_memory(monkeypatch):
     monkeypatch.setattr(readers, "is_larger_than_memory", lambda design: True)
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """For how many jobs each read was."""
+    found, read = [], Reader._read
+
+    def counted(self, design, jobs):
+        found.append(len(jobs))
+        return read(self, design, jobs)
+
+    monkeypatch.setattr(Reader, "_read", counted)
+    return found
 
 
 def value_gradient(seed, every=2):
@@ -100,18 +115,13 @@ def test_a_matrix_read_backwards_gives_the_same_bits(design, larger_than_memory)
             assert same(there, back)
 
 
-def test_callers_share_a_read_and_each_gets_what_it_would_get_alone(design, larger_than_memory, monkeypatch):
+def test_callers_share_a_read_and_each_gets_what_it_would_get_alone(design, larger_than_memory, reads):
     jobs = [value_gradient(0), value_gradient(1), value_gradient(2, every=3), weighted_gram(0)]
-    jobs.append(LinearPredictors(np.arange(5, 900), np.random.default_rng(2).normal(size=(2, N_FEATURES))))
+    coefs = np.random.default_rng(2).normal(size=(2, N_FEATURES))
+    jobs.append(OfRows(np.arange(5, 900), predictors_of_rows, (coefs,)))
     with Team(1) as team:
         alone = [Reader(team).read(design, job) for job in jobs]
-    reads, read = [], Reader._read
-
-    def counted(self, design, jobs):
-        reads.append(len(jobs))
-        return read(self, design, jobs)
-
-    monkeypatch.setattr(Reader, "_read", counted)
+    reads.clear()
 
     def caller(job):
         def run(threads):
@@ -128,15 +138,7 @@ def test_callers_share_a_read_and_each_gets_what_it_would_get_alone(design, larg
     )
 
 
-def test_callers_of_callers_share_a_read_too(design, larger_than_memory, monkeypatch):
-    reads, read = [], Reader._read
-
-    def counted(self, design, jobs):
-        reads.append(len(jobs))
-        return read(self, design, jobs)
-
-    monkeypatch.setattr(Reader, "_read", counted)
-
+def test_callers_of_callers_share_a_read_too(design, larger_than_memory, reads):
     def leaf(seed):
         def run(threads):
             with Team(threads) as team:
