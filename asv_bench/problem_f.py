@@ -35,6 +35,8 @@ def parse():
 ARGS = parse()
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[_name] = str(ARGS.threads)  # before numpy is imported
+# OpenBLAS's threads spin for a while after each product, on the processors that the next row in turn is measured on.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 import numpy as np  # noqa: E402
 from benchmarks import machine  # noqa: E402
