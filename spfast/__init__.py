@@ -20,6 +20,7 @@ _PUBLIC = {
     "FittedModel": "spfast.model.fitted_model",
     "load_model": "spfast.model.fitted_model",
     "make_catalog": "spfast.catalog.make",
+    "RECOMMENDED_FLAGS": "spfast.catalog.columns",
     "predict_survey": "spfast.catalog.predict",
     "predict_files": "spfast.catalog.predict_files",
     "tune": "spfast.training.tune",

@@ -16,14 +16,18 @@ from pathlib import Path
 from spfast.errors import BadInputError
 
 __all__ = [
-    *("BLANK_SEAL", "GUARDS", "RecordFile", "check_guard", "check_regular", "clear_leftovers", "file_sha256"),
+    *("BLANK_CHECKSUM", "BLANK_SEAL", "GUARDS", "RecordFile", "check_guard", "check_regular", "clear_leftovers", "file_sha256"),
     *("is_sealed", "new_file", "new_folder", "put_on_disk", "reserve", "scratch_array", "seal", "watch", "writing"),
 ]
 
 #: Stands in a file where its own sha256 will be; a text that no file is likely to hold otherwise.
 BLANK_SEAL = hashlib.sha256(b"spfast").hexdigest()
+#: Stands in the FITS card CHECKSUM while the hash of the card before it is taken.
+BLANK_CHECKSUM = "0" * 16
 
 _GZIP = b"\x1f\x8b"
+#: The beginning of a FITS card of text, and the length of a card.
+_CHECKSUM_CARD, _CARD = b"CHECKSUM= '", 80
 #: What a file system answers if it cannot reserve room.
 _CANNOT_RESERVE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 #: Bytes beyond which an array that is used once lies in a file.
@@ -329,13 +333,18 @@ def seal(path):
 
 
 def is_sealed(path, digest):
-    """Whether a file holds this sha256 (str, hex) of itself, as `seal` wrote it."""
+    """Whether a file holds this sha256 (str, hex) of itself, as `seal` wrote it; of FITS with `BLANK_CHECKSUM`."""
     check_regular(path)
     content = Path(path).read_bytes()
     if content.startswith(_GZIP):  # packed by its owner
         content = gzip.decompress(content)
-    unsealed = content.replace(digest.encode(), BLANK_SEAL.encode(), 1)
-    return unsealed != content and hashlib.sha256(unsealed).hexdigest() == digest
+    place = content.find(digest.encode())
+    unsealed = bytearray(content)
+    unsealed[place : place + len(digest)] = BLANK_SEAL.encode()
+    next_card = place + _CARD
+    if content[next_card - len(_CHECKSUM_CARD) : next_card] == _CHECKSUM_CARD:
+        unsealed[next_card : next_card + len(BLANK_CHECKSUM)] = BLANK_CHECKSUM.encode()
+    return place >= 0 and hashlib.sha256(unsealed).hexdigest() == digest
 
 
 class RecordFile:

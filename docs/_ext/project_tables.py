@@ -20,6 +20,7 @@ from spfast.validation.checks import CHECKS
 _KINDS = {"U": "text", "f8": "float64", "f4": "float32", "i8": "int64", "i4": "int32", "u1": "uint8", "?": "bool"}
 #: Characters of a line of code that the pages show without scrolling.
 _CODE_WIDTH = 84
+_RECOMMENDED = {True: "yes", False: "no"}
 _COLUMN_HEADER, _COLUMN_WIDTHS = ("Column", "Type", "Unit", "Meaning"), (28, 10, 10, 52)
 
 
@@ -43,8 +44,11 @@ class FlagBits(Directive):
     """The bits of a catalog's flags."""
 
     def run(self):
-        rows = [(name, str(bit), str(1 << bit), text) for bit, (name, text) in enumerate(FLAGS.items())]
-        return [_table(("Flag", "Bit", "Value", "Meaning"), (28, 8, 8, 56), rows)]
+        rows = [
+            (name, str(bit), str(1 << bit), flag.description, f"{_RECOMMENDED[flag.touches_prediction]}: {flag.reason}")
+            for bit, (name, flag) in enumerate(FLAGS.items())
+        ]
+        return [_table(("Flag", "Bit", "Value", "Meaning", "In RECOMMENDED_FLAGS"), (24, 6, 10, 30, 30), rows)]
 
 
 class CheckColumns(Directive):

@@ -8,7 +8,15 @@ import numpy as np
 from astropy.table import Table
 
 from spfast.blas import one_blas_thread
-from spfast.catalog.columns import build_table, flag_cards, pack_flags, star_values, survey_id
+from spfast.catalog.columns import (
+    TABLE_COMMENTS,
+    build_table,
+    flag_cards,
+    pack_flags,
+    position_cards,
+    star_values,
+    survey_id,
+)
 from spfast.catalog.compatibility import check_model
 from spfast.catalog.flags import star_flags
 from spfast.catalog.predict import predict_stars
@@ -40,6 +48,7 @@ HEADER_COMMENTS = {
     RELEASE_CARD: SURVEY_COMMENTS[RELEASE_CARD],
     "CONFIG": SURVEY_COMMENTS["CONFIG"],
     "SURVCONF": SURVEY_COMMENTS["SURVCONF"],
+    **TABLE_COMMENTS,
     **model_comments("A"),
     **model_comments("B"),
 }
@@ -142,6 +151,7 @@ def _predict_other_fold(models, survey, labels, threads):
 def _header(survey, config, folds, models):
     packages = ", ".join(f"{name} {version}" for name, version in package_versions().items() if name != "spfast")
     cards = survey_cards("spfast catalog", survey, config)
+    cards |= position_cards(survey.stars, of_arrays="made_of_arrays" in survey.info)
     cards |= {"PACKAGES": packages, "FOLDRULE": folds.rule, "ERRCOL": "spec_parallax_err_total"}
     for fold, model in models.items():
         cards |= model_cards(model, fold)

@@ -12,9 +12,11 @@ from astropy.table import Column, Table
 from spfast.archive.releases import GAIA
 from spfast.catalog.columns import (
     OUTLIER_SIGMA,
+    TABLE_COMMENTS,
     build_table,
     flag_cards,
     pack_flags,
+    position_cards,
     prediction_values,
     star_values,
     survey_id,
@@ -219,6 +221,7 @@ HEADER_COMMENTS = {
     "MODHASH": "SHA-256 in the model's file",
     "MODSURV": "survey that the model was trained on",
     "MODFOLD": "fold that the model was trained on",
+    **TABLE_COMMENTS,
     **model_comments(),
     "ERRCOL": "column of the error in logarithms and distances",
 }
@@ -275,6 +278,7 @@ def predict_survey(
     flags |= star_flags(survey)
     survey.check_length()
     cards = survey_cards("spfast predictions", survey, Config())
+    cards |= position_cards(survey.stars, of_arrays="made_of_arrays" in survey.info)
     return prediction_table(model, survey.stars, values, flags, cards, survey_id(survey))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from astropy.table import Table
 
 from spfast import __version__
+from spfast.catalog.columns import position_cards
 from spfast.catalog.flags import clipped_share, observation_flags
 from spfast.catalog.predict import (
     compare_with_gaia,
@@ -129,5 +130,6 @@ def predict_files(
     values, flags = compare_with_gaia(with_zero_point_for(model, stars), stars, found)
     flags |= observation_flags(stars, recipe.layout, config, bits, clipped[keep])
     cards |= {"PRODUCT": "spfast predictions", "SPFVERS": __version__, RELEASE_CARD: release or "unknown"}
+    cards |= position_cards(stars)
     table = prediction_table(model, stars, values, flags, cards)
     return FilePredictions(table, conform_rejected(flow.rejected()), flow.counts)

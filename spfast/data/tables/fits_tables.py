@@ -13,7 +13,7 @@ __all__ = ["open_fits"]
 
 #: Keywords that describe a FITS file, not its content.
 _STRUCTURE = {"XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "TFIELDS", "THEAP", "EXTNAME"}
-_STRUCTURE |= {"CHECKSUM", "DATASUM", "COMMENT", "HISTORY", ""}
+_STRUCTURE |= {"CHECKSUM", "DATASUM", "LONGSTRN", "COMMENT", "HISTORY", ""}
 _COLUMN_KEYWORDS = {"TTYPE", "TFORM", "TUNIT", "TNULL", "TDISP", "TDIM", "TSCAL", "TZERO", "TCOMM", "TUCD", "TBCOL"}
 
 

@@ -46,7 +46,7 @@ def stored_parquet(path, file):
 
     stored = parquet.ParquetFile(file)
     schema = stored.schema_arrow
-    metadata = schema.metadata or {}
+    metadata = stored.metadata.metadata or {}  # not the schema's, whose copy of our own header is unsealed
     notes = _notes(path, metadata)
 
     def read(number):

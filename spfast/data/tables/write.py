@@ -1,17 +1,16 @@
 """Writing tables in the format of their suffix: whole or not at all, the same bytes for the same table."""
 
-import json
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
-from astropy.io import fits, votable
-from astropy.table import Table
+from astropy.io import fits
+from astropy.table import MaskedColumn, Table
 
 from spfast.data.tables.read import need_pyarrow, read_table
+from spfast.data.tables.vo import as_votable, table_name, write_parquet
 from spfast.errors import BadInputError
-from spfast.files import BLANK_SEAL, is_sealed, new_file, seal
+from spfast.files import BLANK_CHECKSUM, BLANK_SEAL, is_sealed, new_file, seal
 
 __all__ = [
     "SUFFIXES",
@@ -31,6 +30,9 @@ _KEYWORD_LENGTH = 8
 
 #: Keyword of the hash of the table's own file.
 _SEAL = "SHA256"
+
+#: Comment of CHECKSUM and DATASUM; astropy's has a date.
+_SUM_COMMENT = "of this HDU, by the FITS standard"
 
 #: Characters of a string and its comment that a card of 80 has room for, beside keyword and quotes.
 _CARD_STRING = 68
@@ -101,20 +103,20 @@ def write_table(
     """
     path = check_output(path, overwrite)
     suffix = path.suffix.lower()
-    table = Table(table, copy=False, meta={**table.meta, _SEAL: BLANK_SEAL})
+    table = Table(_with_null(table), copy=False, meta={**table.meta, _SEAL: BLANK_SEAL})
     with new_file(path) as partial:
         if suffix == ".fits":
-            _fits_hdu(table, comments or {}).writeto(partial, output_verify="exception")
+            _write_fits(table, partial, comments or {})
         elif suffix == ".vot":
             # Not in C: it writes a byte beyond its buffer after a row that just fills it (astropy issue 20419).
-            _votable(table).to_xml(str(partial), _debug_python_based_parser=True)
+            as_votable(table).to_xml(str(partial), _debug_python_based_parser=True)
         elif suffix == ".parquet":
-            _write_parquet(table, partial)
+            write_parquet(table, partial)
         elif suffix == ".csv":
             _without_formulas(table).write(partial, format="ascii.csv")
         else:
             table.write(partial, format="ascii.ecsv")
-        if suffix != ".csv":
+        if suffix not in (".fits", ".csv"):
             seal(partial)
 
 
@@ -135,8 +137,35 @@ def verify_table(path: str | os.PathLike) -> None:
         raise BadInputError(
             f"{path}: has no {_SEAL} to compare with: a CSV table, not one of ours, or damaged; make it again, as FITS"
         )
-    if not is_sealed(path, str(digest)):
+    if not (is_sealed(path, str(digest)) and _checksums_fit(path)):
         raise BadInputError(f"{path}: changed since it was written; make it again")
+
+
+def _with_null(table):
+    """The table with a number for "missing" in masked integers that no star has: -1 as everywhere in spfast, if it can."""
+    table = Table(table, copy=False)
+    for name in table.colnames:
+        column = table[name]
+        if isinstance(column, MaskedColumn) and column.dtype.kind == "i":
+            taken = np.any(column.compressed() == -1)
+            null = np.iinfo(column.dtype).min if taken else -1
+            table[name] = MaskedColumn(column, fill_value=null)
+            table[name].data.data[column.mask] = null
+    return table
+
+
+def _write_fits(table, path, comments):
+    primary, hdu = fits.PrimaryHDU(), _fits_hdu(table, comments)
+    primary.add_checksum(when=_SUM_COMMENT)
+    fits.HDUList([primary, hdu]).writeto(path, output_verify="exception")
+    seal(path)
+    with open(path, "r+b") as file:
+        file.seek(len(primary.header.tostring()))
+        header = fits.Header.fromfile(file)
+        hdu.header[_SEAL] = header[_SEAL]
+        hdu.add_checksum(when=_SUM_COMMENT, override_datasum=True)
+        file.seek(len(primary.header.tostring()))
+        file.write(hdu.header.tostring().encode())
 
 
 def _fits_hdu(table, comments):
@@ -144,12 +173,13 @@ def _fits_hdu(table, comments):
     for column in plain.itercols():
         # Kept as TCOMMn and TUCDn below; astropy would write them as a YAML block that only astropy reads.
         column.description, column.meta = None, {}
-    hdu = fits.table_to_hdu(plain)
+    hdu = fits.table_to_hdu(plain, name=table_name(table.meta))
     for number, column in enumerate(table.itercols(), start=1):
         if column.description:
             hdu.header[f"TCOMM{number}"] = column.description
         if column.meta.get("ucd"):
             hdu.header[f"TUCD{number}"] = column.meta["ucd"]
+    hdu.header["LONGSTRN"] = ("OGIP 1.0", "long texts go on in CONTINUE cards")
     for key, value in table.meta.items():
         if len(key) > _KEYWORD_LENGTH:
             raise ValueError(f"{key}: a FITS keyword has at most {_KEYWORD_LENGTH} characters")
@@ -157,18 +187,18 @@ def _fits_hdu(table, comments):
         if isinstance(value, str) and len(value) <= _CARD_STRING < len(value) + len(" / ") + len(comment):
             comment = ""  # one card holds the value or both; astropy would cut the comment short
         hdu.header[key] = (value, comment)
-    return fits.HDUList([fits.PrimaryHDU(), hdu])
+    # Each of SHA256 and CHECKSUM would change the other: the hash is taken with zeros in CHECKSUM, the next card.
+    hdu.header.insert(_SEAL, ("CHECKSUM", BLANK_CHECKSUM, _SUM_COMMENT), after=True)
+    hdu.add_datasum(when=_SUM_COMMENT)
+    return hdu
 
 
-def _votable(table):
-    with warnings.catch_warnings():
-        # "2MASS_ID" is a name but no XML identifier; nobody sees the identifier that is made from it.
-        warnings.simplefilter("ignore", votable.exceptions.W03)
-        document = votable.from_table(Table(table, copy=False, meta={}))
-    resource = document.resources[0]
-    for key, value in table.meta.items():
-        resource.infos.append(votable.tree.Info(name=key, value=str(value)))
-    return document
+def _checksums_fit(path):
+    """Whether each HDU of a FITS table has its own checksum, if it says one; true of other formats."""
+    if ".fits" not in Path(path).suffixes:
+        return True
+    with fits.open(path) as hdus:
+        return all(hdu.verify_checksum() and hdu.verify_datasum() for hdu in hdus)
 
 
 def _without_formulas(table):
@@ -183,18 +213,3 @@ def _without_formulas(table):
         if name.startswith(_FORMULA_STARTS):
             table.rename_column(name, f"'{name}")
     return table
-
-
-def _write_parquet(table, path):
-    # Not by astropy, which needs pandas to read the Parquet that it writes.
-    import pyarrow
-    from pyarrow import parquet
-
-    fields, arrays = [], []
-    for column in table.itercols():
-        array = pyarrow.array(column.tolist() if column.dtype.kind in "SU" else np.asarray(column))
-        notes = {"unit": str(column.unit or ""), "description": column.description or "", **column.meta}
-        fields.append(pyarrow.field(column.name, array.type, metadata={k: v for k, v in notes.items() if v}))
-        arrays.append(array)
-    schema = pyarrow.schema(fields, metadata={"spfast": json.dumps(dict(table.meta))})
-    parquet.write_table(pyarrow.table(arrays, schema=schema), path)
