@@ -16,7 +16,16 @@ from pathlib import Path
 from spfast.errors import BadInputError
 
 __all__ = [
-    *("BLANK_CHECKSUM", "BLANK_SEAL", "GUARDS", "RecordFile", "check_guard", "check_regular", "clear_leftovers", "file_sha256"),
+    *(
+        "BLANK_CHECKSUM",
+        "BLANK_SEAL",
+        "GUARDS",
+        "RecordFile",
+        "check_guard",
+        "check_regular",
+        "clear_leftovers",
+        "file_sha256",
+    ),
     *("is_sealed", "new_file", "new_folder", "put_on_disk", "reserve", "scratch_array", "seal", "watch", "writing"),
 ]
 

@@ -11,6 +11,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 
 from spfast.catalog.columns import COLUMNS, FLAGS
+from spfast.catalog.labels import EXTRA_COLUMNS
 from spfast.config import Config
 from spfast.data.columns import STAR_COLUMNS
 from spfast.figures.comparison import COMPARE_SHEETS
@@ -35,9 +36,17 @@ class StarColumns(Directive):
 class CatalogColumns(Directive):
     """The columns of a catalog."""
 
+    columns: ClassVar = COLUMNS
+
     def run(self):
-        rows = [(name, _KINDS[c.dtype], c.unit, c.description) for name, c in COLUMNS.items()]
+        rows = [(name, _KINDS[c.dtype], c.unit, c.description) for name, c in self.columns.items()]
         return [_table(_COLUMN_HEADER, _COLUMN_WIDTHS, rows)]
+
+
+class ExtraColumns(CatalogColumns):
+    """The columns that a catalog has on request."""
+
+    columns: ClassVar = EXTRA_COLUMNS
 
 
 class FlagBits(Directive):
@@ -123,6 +132,7 @@ class ReportFigures(Directive):
 def setup(app):
     app.add_directive("star-columns", StarColumns)
     app.add_directive("catalog-columns", CatalogColumns)
+    app.add_directive("extra-columns", ExtraColumns)
     app.add_directive("flag-bits", FlagBits)
     app.add_directive("check-columns", CheckColumns)
     app.add_directive("default-configuration", DefaultConfiguration)

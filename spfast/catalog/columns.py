@@ -99,7 +99,7 @@ class Flag(NamedTuple):
     ----------
     description : str
     touches_prediction : bool
-        Whether what the prediction is made from, spectrum, magnitudes or model, is in doubt beyond what its error counts.
+        Whether spectrum, magnitudes or model, which the prediction is made from, are in doubt beyond what errors count.
     reason : str
         Why, or why not.
     """
@@ -136,10 +136,12 @@ FLAGS = {
     "many_masked_pixels": Flag(
         f"more than {MASKED_SHARE:.0%} of the spectrum's pixels are masked",
         True,
-        "the spectrum is estimated rather than measured; the mock's scatter by 0.31",
+        "the spectrum is estimated rather than measured; the mock's three stars scatter by 0.31",
     ),
     "not_converged": Flag(
-        "the model that predicts the star stopped before its tolerance", True, "the model is not the one that was asked for"
+        "the model that predicts the star stopped before its tolerance",
+        True,
+        "the model is not the one that was asked for",
     ),
     "seen_in_training": Flag(
         "the star was in the model's training set: not independent of Gaia",
@@ -149,7 +151,7 @@ FLAGS = {
     "extrapolation": Flag(
         f"farther out in the model's own features than {EXTENT_SHARE:.1%} of its training stars",
         True,
-        "no star like it was there to learn from; the mock's scatter by 0.47",
+        "no star like it was there to learn from; the mock's 27 stars scatter by 0.47",
     ),
     "clipped_flux": Flag(
         f"more than {CLIPPED_SHARE:.0%} of the spectrum's pixels stand at a bound of the clipped flux",
@@ -167,7 +169,7 @@ FLAGS = {
     "gaia_quality": Flag(
         "Gaia's astrometry fails the training set's cuts on visibility periods or chi-squared",
         False,
-        "Gaia's parallax has no part in the prediction; the mock's scatter by 0.158",
+        "Gaia's parallax has no part in the prediction; the mock's 432 stars scatter by 0.158",
     ),
     "zero_point_out_of_range": Flag(
         "outside the range of Gaia's zero point (nearest value taken) or unknown (median)",
@@ -183,7 +185,7 @@ FLAGS = {
     "estimated_band": _estimated("another band"),
 }
 
-#: The bits of the flags that touch the prediction: ``(catalog["flags"] & RECOMMENDED_FLAGS) == 0`` are the stars to use.
+#: The bits of the flags that touch the prediction: use the stars of ``(catalog["flags"] & RECOMMENDED_FLAGS) == 0``.
 RECOMMENDED_FLAGS = sum(1 << bit for bit, flag in enumerate(FLAGS.values()) if flag.touches_prediction)
 
 #: Comments of the header's cards of `flag_cards` and `position_cards`.
@@ -294,13 +296,13 @@ def survey_id(survey: Survey) -> Column | None:
     return Column(survey.stars[name], name=name, description="Identifier of the star in its survey")
 
 
-def build_table(values: dict, meta: dict, own_id: Column | None = None) -> Table:
-    """Put values under the names, types, units, UCDs and descriptions of `COLUMNS`, in its order (astropy Table).
+def build_table(values: dict, meta: dict, own_id: Column | None = None, specs: dict = COLUMNS) -> Table:
+    """Put values under the names, types, units, UCDs and descriptions of ``specs``, in its order (astropy Table).
 
     ``own_id``, of `survey_id`, comes last.
     """
     columns = []
-    for name, spec in COLUMNS.items():
+    for name, spec in specs.items():
         if name in values:
             data = np.asarray(values[name]).astype(np.str_ if spec.dtype == "U" else spec.dtype)
             column = Column(data, name=name, unit=spec.unit or None, description=spec.description)
@@ -308,7 +310,7 @@ def build_table(values: dict, meta: dict, own_id: Column | None = None) -> Table
                 column = MaskedColumn(column, mask=data == spec.missing, fill_value=spec.missing)
             column.meta["ucd"] = spec.ucd
             columns.append(column)
-    if own_id is not None:
+    if own_id is not None and own_id.name not in values:
         columns[0].description = f"Identifier of the star: the survey's {own_id.name}"
         columns.append(own_id)
     return Table(columns, meta=meta)

@@ -1,7 +1,7 @@
 """The catalog: each star's spectrophotometric parallax by the model of the other fold, which never saw the star."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from astropy.table import Table
 
 from spfast.blas import one_blas_thread
 from spfast.catalog.columns import (
+    COLUMNS,
     TABLE_COMMENTS,
     build_table,
     flag_cards,
@@ -19,6 +20,7 @@ from spfast.catalog.columns import (
 )
 from spfast.catalog.compatibility import check_model
 from spfast.catalog.flags import star_flags
+from spfast.catalog.labels import EXTRA_COLUMNS, EXTRA_COMMENTS, check_extra_columns, extra_cards, extra_values
 from spfast.catalog.predict import predict_stars
 from spfast.config import Config, resolve_config
 from spfast.data.gaia_release import RELEASE_CARD
@@ -49,6 +51,7 @@ HEADER_COMMENTS = {
     "CONFIG": SURVEY_COMMENTS["CONFIG"],
     "SURVCONF": SURVEY_COMMENTS["SURVCONF"],
     **TABLE_COMMENTS,
+    **EXTRA_COMMENTS,
     **model_comments("A"),
     **model_comments("B"),
 }
@@ -64,6 +67,7 @@ def make_catalog(
     threads: int | None = None,
     models: dict[str, FittedModel] | None = None,
     cluster: Any = None,
+    extra_columns: Collection[str] = (),
 ) -> Table:
     """Fit one model to each fold's training stars and predict every star by the model that never saw it.
 
@@ -83,6 +87,9 @@ def make_catalog(
         What `fit_folds` returned for this survey and configuration, if it was called already, or its files.
     cluster : optional
         Whose workers read the features, as for `spfast.on_cluster`.
+    extra_columns : collection of str, optional
+        "labels": magnitudes, colour and stellar labels of the survey, Galactocentric x, y, z with percentiles.
+        "healpix": ``_healpix_29`` (extra ``healpix``).
 
     Returns
     -------
@@ -94,6 +101,7 @@ def make_catalog(
     BadInputError
         If a fold has no training star, or a model saw stars that it would predict.
     """
+    check_extra_columns(extra_columns)
     survey, config = as_survey(survey), resolve_config(config, penalty, zero_point)
     folds = fold_labels(survey.stars, config.folds)
     if models is not None:
@@ -113,7 +121,9 @@ def make_catalog(
         "sample": folds.labels,
         "flags": pack_flags(flags, survey.n_stars),
     }
-    return build_table(values, {**_header(survey, config, folds, models), **flag_cards(flags)}, survey_id(survey))
+    values |= extra_values(extra_columns, survey.stars, values, config.galaxy)
+    cards = _header(survey, config, folds, models, extra_cards(extra_columns, config.galaxy)) | flag_cards(flags)
+    return build_table(values, cards, survey_id(survey), COLUMNS | EXTRA_COLUMNS)
 
 
 def _given(models, survey, labels):
@@ -148,10 +158,10 @@ def _predict_other_fold(models, survey, labels, threads):
     return values, flags
 
 
-def _header(survey, config, folds, models):
+def _header(survey, config, folds, models, extra):
     packages = ", ".join(f"{name} {version}" for name, version in package_versions().items() if name != "spfast")
     cards = survey_cards("spfast catalog", survey, config)
-    cards |= position_cards(survey.stars, of_arrays="made_of_arrays" in survey.info)
+    cards |= position_cards(survey.stars, of_arrays="made_of_arrays" in survey.info) | extra
     cards |= {"PACKAGES": packages, "FOLDRULE": folds.rule, "ERRCOL": "spec_parallax_err_total"}
     for fold, model in models.items():
         cards |= model_cards(model, fold)

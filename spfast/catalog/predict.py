@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from astropy.table import Column, Table
 
 from spfast.archive.releases import GAIA
 from spfast.catalog.columns import (
+    COLUMNS,
     OUTLIER_SIGMA,
     TABLE_COMMENTS,
     build_table,
@@ -23,7 +24,8 @@ from spfast.catalog.columns import (
 )
 from spfast.catalog.compatibility import check_model
 from spfast.catalog.flags import star_flags
-from spfast.config import CONSTANT, FITTED, LINDEGREN, Config
+from spfast.catalog.labels import EXTRA_COLUMNS, EXTRA_COMMENTS, check_extra_columns, extra_cards, extra_values
+from spfast.config import CONSTANT, FITTED, LINDEGREN, Config, GalaxyConfig
 from spfast.data.gaia_release import RELEASE_CARD
 from spfast.data.survey import Survey, as_survey
 from spfast.data.tables.values import float_column
@@ -222,6 +224,7 @@ HEADER_COMMENTS = {
     "MODSURV": "survey that the model was trained on",
     "MODFOLD": "fold that the model was trained on",
     **TABLE_COMMENTS,
+    **EXTRA_COMMENTS,
     **model_comments(),
     "ERRCOL": "column of the error in logarithms and distances",
 }
@@ -238,6 +241,9 @@ def predict_survey(
     survey: Survey | str | os.PathLike,
     threads: int | None = None,
     cluster: Any = None,
+    *,
+    extra_columns: Collection[str] = (),
+    galaxy: GalaxyConfig | None = None,
 ) -> Table:
     """Predict every star of a survey with one model.
 
@@ -250,6 +256,10 @@ def predict_survey(
         All processors by default.
     cluster : optional
         Whose workers read the features, as for `spfast.on_cluster`.
+    extra_columns : collection of str, optional
+        As for `spfast.make_catalog`.
+    galaxy : GalaxyConfig, optional
+        Where the Sun is, for "labels".
 
     Returns
     -------
@@ -268,6 +278,7 @@ def predict_survey(
         If the model does not say which stars it was trained on, or has no error budget: files of older versions; or as
         `with_zero_point_for`.
     """
+    check_extra_columns(extra_columns)
     model, survey = as_model(model), as_survey(survey)
     check_model(model, survey)
     warn_of_lacks(model)
@@ -279,7 +290,8 @@ def predict_survey(
     survey.check_length()
     cards = survey_cards("spfast predictions", survey, Config())
     cards |= position_cards(survey.stars, of_arrays="made_of_arrays" in survey.info)
-    return prediction_table(model, survey.stars, values, flags, cards, survey_id(survey))
+    extra = extra_columns, GalaxyConfig() if galaxy is None else galaxy
+    return prediction_table(model, survey.stars, values, flags, cards, extra, survey_id(survey))
 
 
 def with_zero_point_for(model: FittedModel, stars: Table) -> FittedModel:
@@ -322,7 +334,13 @@ def warn_of_lacks(model: FittedModel) -> None:
 
 
 def prediction_table(
-    model: FittedModel, stars: Table, values: dict, flags: dict, cards: dict, own_id: Column | None = None
+    model: FittedModel,
+    stars: Table,
+    values: dict,
+    flags: dict,
+    cards: dict,
+    extra: tuple[Collection[str], GalaxyConfig],
+    own_id: Column | None = None,
 ) -> Table:
     """Lay out predictions by one model, without what depends on Gaia's parallaxes.
 
@@ -334,6 +352,8 @@ def prediction_table(
         As `predict_stars` returns them, with the flags of the stars' observations.
     cards : dict
         Of the header, on what the stars are from; among `HEADER_COMMENTS`.
+    extra : tuple
+        What else is asked for, as for `spfast.catalog.labels.extra_values`, and where the Sun is.
     own_id : astropy Column, optional
         From `survey_id`.
 
@@ -346,8 +366,9 @@ def prediction_table(
         flags = flags | {"seen_in_training": seen_in_training(origin.training_stars, stars)}
     values = {name: value for name, value in values.items() if name not in _FROM_GAIA}
     values |= {**star_values(stars), "flags": pack_flags(flags, len(stars))}
-    cards = cards | model_cards(model)
+    values |= extra_values(extra[0], stars, values, extra[1])
+    cards = cards | extra_cards(*extra) | model_cards(model)
     cards |= {"MODSURV": origin.survey_hash or "", "MODFOLD": origin.fold or "", "MODHASH": model.file_hash or ""}
     cards["ERRCOL"] = "spec_parallax_err" if model.budget is None else "spec_parallax_err_total"
     header = {key: cards[key] for key in HEADER_COMMENTS if key in cards}
-    return build_table(values, {**header, **flag_cards(flags)}, own_id)
+    return build_table(values, {**header, **flag_cards(flags)}, own_id, COLUMNS | EXTRA_COLUMNS)

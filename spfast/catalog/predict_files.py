@@ -1,6 +1,7 @@
 """Predictions of new stars from their files by a model alone: no survey is written, memory holds a few spectra."""
 
 import os
+from collections.abc import Collection
 from contextlib import closing
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from astropy.table import Table
 from spfast import __version__
 from spfast.catalog.columns import position_cards
 from spfast.catalog.flags import clipped_share, observation_flags
+from spfast.catalog.labels import check_extra_columns
 from spfast.catalog.predict import (
     compare_with_gaia,
     joined_features,
@@ -59,6 +61,8 @@ def predict_files(
     config: Config | None = None,
     threads: int | None = None,
     quiet: bool = False,
+    *,
+    extra_columns: Collection[str] = (),
 ) -> FilePredictions:
     """Predict new stars from their tables and spectra.
 
@@ -71,11 +75,13 @@ def predict_files(
     allstar, spectra, gaia, wise
         As for `spfast.data.ingest.ingest`.
     config : Config, optional
-        Its ``sample`` and ``training`` sections are used; what features are made like, the model says.
+        Its ``sample``, ``training`` and ``galaxy`` sections are used; what features are made like, the model says.
     threads : int, optional
         All processors by default.
     quiet : bool
         No progress bar.
+    extra_columns : collection of str, optional
+        As for `spfast.make_catalog`.
 
     Returns
     -------
@@ -92,6 +98,7 @@ def predict_files(
     SpfastWarning
         As `spfast.catalog.predict.predict_survey`.
     """
+    check_extra_columns(extra_columns)
     model = as_model(model)
     recipe, threads = check_recipe(model.recipe, "predict"), resolve_threads(threads)
     config = config_like(recipe, Config() if config is None else config)
@@ -131,5 +138,5 @@ def predict_files(
     flags |= observation_flags(stars, recipe.layout, config, bits, clipped[keep])
     cards |= {"PRODUCT": "spfast predictions", "SPFVERS": __version__, RELEASE_CARD: release or "unknown"}
     cards |= position_cards(stars)
-    table = prediction_table(model, stars, values, flags, cards)
+    table = prediction_table(model, stars, values, flags, cards, (extra_columns, config.galaxy))
     return FilePredictions(table, conform_rejected(flow.rejected()), flow.counts)

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from astropy.table import Table
@@ -15,7 +16,25 @@ from spfast.data.tables.read import read_table
 from spfast.data.tables.write import write_table
 from spfast.errors import BadInputError
 
-__all__ = ["differences", "rebuild_catalog"]
+__all__ = ["Rebuilt", "differences", "rebuild_catalog"]
+
+#: Columns and cards that the first catalogs of this version did not have; theirs are rebuilt with them.
+_LATER = frozenset(("tmass_id", "RADESYS", "POSORIG", "FLAGREC"))
+
+
+class Rebuilt(NamedTuple):
+    """How a catalog that was made again compares with its file.
+
+    Attributes
+    ----------
+    differences : list of str
+        What differs, column by column and card by card; empty if the catalog is what its survey and header give.
+    added : list of str
+        Columns and cards that the old file is too old to have; empty if the bytes are the same.
+    """
+
+    differences: list[str]
+    added: list[str]
 
 
 def rebuild_catalog(
@@ -24,7 +43,7 @@ def rebuild_catalog(
     out: str | Path | None = None,
     overwrite: bool = False,
     threads: int | None = None,
-) -> list[str]:
+) -> Rebuilt:
     """Make a catalog again with the configuration in its header: presets, seeds, zero point and penalty among it.
 
     Parameters
@@ -42,8 +61,7 @@ def rebuild_catalog(
 
     Returns
     -------
-    list of str
-        What differs from the old file, column by column and card by card; empty if the bytes are the same.
+    Rebuilt
 
     Raises
     ------
@@ -70,13 +88,19 @@ def rebuild_catalog(
         preset = settings.pop("preset")
     except (ValueError, KeyError, TypeError, AttributeError):
         raise BadInputError(f"{path}: its CONFIG is damaged; `spfast info --verify` says whether it changed") from None
-    new = make_catalog(survey, config=load_config(preset=preset, overrides=settings), threads=threads)
+    config, extra = load_config(preset=preset, overrides=settings), str(old.meta.get("EXTRACOL", "")).split()
+    new = make_catalog(survey, config=config, threads=threads, extra_columns=extra)
     with tempfile.TemporaryDirectory() as folder:
         written = Path(out) if out else Path(folder) / path.name
         write_table(new, written, overwrite, HEADER_COMMENTS)
         if written.read_bytes() == path.read_bytes():
-            return []
-        return differences(old, read_table(written)) or ["the same values under other bytes"]
+            return Rebuilt([], [])
+        again = read_table(written)
+    added = [name for name in (*again.colnames, *again.meta) if name in _LATER - {*old.colnames, *old.meta}]
+    again.remove_columns([name for name in again.colnames if name in added])
+    again.meta = {key: value for key, value in again.meta.items() if key not in added}
+    found = differences(old, again)
+    return Rebuilt(found if found or added else ["the same values under other bytes"], added)
 
 
 def differences(old: Table, new: Table) -> list[str]:

@@ -1,6 +1,7 @@
 """`spfast catalog`: the two-fold catalog of a survey."""
 
 import argparse
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from spfast.cli.fit import print_model
 from spfast.cli.options import (
     add_cluster_option,
+    add_extra_columns_options,
     add_fit_options,
     add_licence_option,
     add_overwrite_option,
@@ -26,6 +28,7 @@ HELP = "Fit one model to each fold; predict each star with the model that was no
 def options(parser):
     parser.add_argument("survey", metavar="SURVEY", help="survey folder")
     add_table_option(parser)
+    add_extra_columns_options(parser)
     models = " and ".join(str(model_path("DIR", fold)) for fold in "AB")
     parser.add_argument("--models", metavar="DIR", help=f"save the two models as well: {models}")
     add_licence_option(parser)
@@ -35,10 +38,12 @@ def options(parser):
 
 
 def run(args):
+    from spfast.catalog.labels import check_extra_columns
     from spfast.data.survey import open_survey
     from spfast.data.tables.write import check_output
     from spfast.lock import hold
 
+    check_extra_columns(args.extra_columns)
     model_paths = [model_path(args.models, fold) for fold in "AB"] if args.models else []
     with output(args) as path, ExitStack() as held:
         for saved in model_paths:
@@ -46,7 +51,7 @@ def run(args):
             check_output(saved, args.overwrite, suffixes=())
         survey, config = open_survey(args.survey), configuration(args)
         with on_given_cluster(args, path):
-            write_catalog(args, survey, config, path, args.models, args.licence)
+            write_catalog(args, survey, config, path, args.models, args.licence, args.extra_columns)
 
 
 def model_path(folder: str | Path, fold: str) -> Path:
@@ -61,6 +66,7 @@ def write_catalog(
     path: Path,
     model_folder: str | Path | None = None,
     licence: str | None = None,
+    extra_columns: Sequence[str] = (),
 ):
     """Fit the models, write the catalog (and the models, if there is a folder for them), and return it."""
     from spfast.catalog.make import HEADER_COMMENTS, make_catalog
@@ -75,7 +81,7 @@ def write_catalog(
             saved.parent.mkdir(parents=True, exist_ok=True)
             replace(model, licence=licence).save(saved)
     with Stages(args.quiet).stage("predictions"):
-        catalog = make_catalog(survey, config=config, threads=args.threads, models=models)
+        catalog = make_catalog(survey, config=config, threads=args.threads, models=models, extra_columns=extra_columns)
     write_table(catalog, path, args.overwrite, HEADER_COMMENTS)
     say(args, f"wrote {path}: {len(catalog):,} stars")
     return catalog

@@ -23,6 +23,7 @@ __all__ = [
     "TABLE_SUFFIXES",
     "add_cluster_option",
     "add_common_options",
+    "add_extra_columns_options",
     "add_fit_options",
     "add_input_options",
     "add_licence_option",
@@ -125,6 +126,24 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     )
     common.add_argument("--quiet", action="store_true", help="print only results, warnings and errors")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def add_extra_columns_options(parser: argparse.ArgumentParser) -> None:
+    """The options of a table of predictions with more columns than usual: ``args.extra_columns``."""
+    options = {"dest": "extra_columns", "action": "append_const", "default": []}
+    parser.add_argument(
+        "--with-labels",
+        const="labels",
+        help="add the survey's magnitudes, BP-RP, stellar labels and S/N, as far as it has them, and Galactocentric x, "
+        "y, z with their percentiles",
+        **options,
+    )
+    parser.add_argument(
+        "--healpix",
+        const="healpix",
+        help="add _healpix_29, by which LSDB and HATS find stars (needs pip install 'spfast[healpix]')",
+        **options,
+    )
 
 
 def add_fit_options(parser: argparse.ArgumentParser) -> None:

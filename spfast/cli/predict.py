@@ -5,6 +5,7 @@ from pathlib import Path
 
 from spfast.cli.options import (
     add_cluster_option,
+    add_extra_columns_options,
     add_input_options,
     add_overwrite_option,
     add_table_option,
@@ -25,6 +26,7 @@ def options(parser):
     add_input_options(files)
     files.add_argument("--rejected", metavar="FILE", help="write the stars that were left out as well, with the reason")
     add_table_option(parser)
+    add_extra_columns_options(parser)
     add_cluster_option(parser)
     add_overwrite_option(parser)
 
@@ -41,7 +43,10 @@ def run(args):
         if args.survey is not None:
             model, survey = load_model(args.model), open_survey(args.survey)
             with on_given_cluster(args, paths[0]):
-                predictions = predict_survey(model, survey, args.threads)
+                galaxy = configuration(args).galaxy
+                predictions = predict_survey(
+                    model, survey, args.threads, extra_columns=args.extra_columns, galaxy=galaxy
+                )
         else:
             predictions = _predict_files(args)
         write_table(predictions, paths[0], args.overwrite, HEADER_COMMENTS)
@@ -82,6 +87,7 @@ def _predict_files(args):
         config=configuration(args),
         threads=args.threads,
         quiet=args.quiet,
+        extra_columns=args.extra_columns,
     )
     for cut, n_left in found.cut_flow:
         say(args, f"{n_left:>10,}  {cut}")

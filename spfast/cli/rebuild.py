@@ -24,7 +24,8 @@ def run(args):
 
     survey = open_survey(args.survey)
     with output(args) if args.output else nullcontext() as path:
-        differences = rebuild_catalog(args.catalog, survey, path, args.overwrite, args.threads)
+        differences, added = rebuild_catalog(args.catalog, survey, path, args.overwrite, args.threads)
     if differences:
         raise BadInputError(f"{args.catalog}: not what its survey and header give now: {'; '.join(differences)}")
-    print(f"{args.catalog}: made again, the same bytes")
+    same = f"the same values; it is too old to have {', '.join(added)}" if added else "the same bytes"
+    print(f"{args.catalog}: made again, {same}")

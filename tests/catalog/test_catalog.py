@@ -16,6 +16,7 @@ from tiny import RAW, tiny_survey
 
 from spfast import load_model
 from spfast.catalog.columns import COLUMNS, FLAGS
+from spfast.catalog.labels import EXTRA_COMMENTS
 from spfast.catalog.make import HEADER_COMMENTS, make_catalog
 from spfast.catalog.predict import predict_survey
 from spfast.config import Config, load_config, resolve_config
@@ -160,7 +161,7 @@ def test_header(catalog, survey, models):
     assert set(meta) - {f"FLAG{i}" for i in range(len(FLAGS))} == {
         key
         for key in HEADER_COMMENTS
-        if not key.startswith("ROB")  # of other fits
+        if not key.startswith("ROB") and key not in EXTRA_COMMENTS  # of other fits, and of columns on request
     }
     assert meta["SURVHASH"] == survey.survey_hash
     assert json.loads(meta["CONFIG"])["fit"]["penalty"] == PENALTY

@@ -56,8 +56,8 @@ def test_what_differs_is_named(survey, tmp_path, capsys):
     table.meta["NTRAIN_A"] = 1
     write_table(table, tmp_path / "edited.fits")
     found = rebuild_catalog(tmp_path / "edited.fits", survey)
-    assert [text.split(" ")[0] for text in found] == ["NTRAIN_A", "column"]
-    assert found[1] == "column spec_parallax differs in 1 rows"
+    assert [text.split(" ")[0] for text in found.differences] == ["NTRAIN_A", "column"]
+    assert found.differences[1] == "column spec_parallax differs in 1 rows"
     assert run("rebuild", tmp_path / "edited.fits", "--survey", survey.path) == 2
     assert "not what its survey and header give now: NTRAIN_A was 1, is " in capsys.readouterr().err
 

@@ -10,7 +10,7 @@ from astropy.io import votable
 from astropy.io.votable.tree import CooSys, Info
 from astropy.table import Table, meta
 
-__all__ = ["as_votable", "table_name", "write_parquet"]
+__all__ = ["as_votable", "write_parquet"]
 
 #: Card of the celestial frame, and the columns that are in it.
 _FRAME, _IN_FRAME = "RADESYS", ("ra", "dec")
@@ -18,12 +18,6 @@ _DESCRIPTION = re.compile(rb"(?<=<DESCRIPTION>)[^<]*(?=</DESCRIPTION>)")
 #: Types of pandas that hold integers beside missing values; without them it makes floats of such a column, which lose
 #: digits of Gaia's identifiers.
 _NULLABLE = {"int8": "Int8", "int16": "Int16", "int32": "Int32", "int64": "Int64"}
-
-
-def table_name(cards: dict) -> str | None:
-    """What a table is by its header's PRODUCT, as a name for it: CATALOG of "spfast catalog"; None if it does not say."""
-    words = str(cards.get("PRODUCT", "")).split()
-    return words[-1].upper() if words else None
 
 
 def as_votable(table: Table) -> votable.tree.VOTableFile:
@@ -38,13 +32,11 @@ def as_votable(table: Table) -> votable.tree.VOTableFile:
         # "2MASS_ID" is a name but no XML identifier; nobody sees the identifier that is made from it.
         warnings.simplefilter("ignore", votable.exceptions.W03)
         document = votable.from_table(Table(table, copy=False, meta={}))
-    resource, element = document.resources[0], document.get_first_table()
-    element.name = table_name(table.meta)
+    resource, fields = document.resources[0], document.get_first_table().fields
     if _FRAME in table.meta:
         resource.coordinate_systems.append(CooSys(ID="frame", system=table.meta[_FRAME]))
-        for field in element.fields:
-            field.ref = "frame" if field.name in _IN_FRAME else None
-    for field in element.fields:
+    for field in fields:
+        field.ref = "frame" if _FRAME in table.meta and field.name in _IN_FRAME else None
         # For a text of one character "1" is deprecated, none is warned of, and "*" is of objects to astropy.
         field.arraysize = "2" if field.arraysize == "1" else field.arraysize
     for key, value in table.meta.items():
@@ -68,8 +60,11 @@ def write_parquet(table: Table, path) -> None:
     fields, arrays = [], []
     for column in table.itercols():
         mask = np.ma.getmaskarray(column)
-        values = column.tolist() if column.dtype.kind in "SU" else np.ma.getdata(column)
-        array = pyarrow.array(values, mask=mask if mask.any() and column.dtype.kind not in "SU" else None)
+        if column.dtype.kind in "SU":
+            array = pyarrow.array(column.tolist())
+        else:
+            values = np.ma.getdata(column).astype(column.dtype.newbyteorder("="), copy=False)  # of FITS, too
+            array = pyarrow.array(values, mask=mask if mask.any() else None)
         notes = {"unit": str(column.unit or ""), "description": column.description or "", **column.meta}
         fields.append(pyarrow.field(column.name, array.type, metadata={k: v for k, v in notes.items() if v}))
         arrays.append(array)

@@ -8,7 +8,7 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
 from spfast.data.tables.read import need_pyarrow, read_table
-from spfast.data.tables.vo import as_votable, table_name, write_parquet
+from spfast.data.tables.vo import as_votable, write_parquet
 from spfast.errors import BadInputError
 from spfast.files import BLANK_CHECKSUM, BLANK_SEAL, is_sealed, new_file, seal
 
@@ -80,10 +80,10 @@ def write_table(
 ) -> None:
     """Write a table in the format that the suffix names.
 
-    FITS keeps units, descriptions (``TCOMMn``), UCDs (``TUCDn``) and ``table.meta`` as header cards; ECSV, VOTable and
-    Parquet keep them in their own ways. All four hold the hash of their own file (``SHA256``), which `verify_table`
-    checks. CSV keeps the values only, and puts an apostrophe before a text or a column's name that a
-    spreadsheet would run as a formula.
+    FITS keeps units, descriptions (``TCOMMn``), UCDs (``TUCDn``), checksums and ``table.meta`` as header cards; ECSV,
+    VOTable and Parquet keep them in their own ways. A masked integer is missing in all of them. All four hold the hash
+    of their own file (``SHA256``), which `verify_table` checks. CSV keeps the values only, and puts an apostrophe
+    before a text or a column's name that a spreadsheet would run as a formula.
 
     Parameters
     ----------
@@ -142,15 +142,17 @@ def verify_table(path: str | os.PathLike) -> None:
 
 
 def _with_null(table):
-    """The table with a number for "missing" in masked integers that no star has: -1 as everywhere in spfast, if it can."""
+    """The table with a number for "missing" in masked integers that none of their rows has: -1, if it can be."""
     table = Table(table, copy=False)
     for name in table.colnames:
         column = table[name]
         if isinstance(column, MaskedColumn) and column.dtype.kind == "i":
-            taken = np.any(column.compressed() == -1)
-            null = np.iinfo(column.dtype).min if taken else -1
-            table[name] = MaskedColumn(column, fill_value=null)
-            table[name].data.data[column.mask] = null
+            bounds, taken = np.iinfo(column.dtype), column.compressed()
+            null = next(number for number in (-1, bounds.min, bounds.max) if number not in taken)
+            column = column.copy()
+            column.data.data[column.mask] = null
+            column.fill_value = null
+            table[name] = column
     return table
 
 
@@ -173,7 +175,7 @@ def _fits_hdu(table, comments):
     for column in plain.itercols():
         # Kept as TCOMMn and TUCDn below; astropy would write them as a YAML block that only astropy reads.
         column.description, column.meta = None, {}
-    hdu = fits.table_to_hdu(plain, name=table_name(table.meta))
+    hdu = fits.table_to_hdu(plain, name=_table_name(table.meta))
     for number, column in enumerate(table.itercols(), start=1):
         if column.description:
             hdu.header[f"TCOMM{number}"] = column.description
@@ -193,9 +195,15 @@ def _fits_hdu(table, comments):
     return hdu
 
 
+def _table_name(cards):
+    """What a table is, by its header: CATALOG of "spfast catalog"; None if it does not say."""
+    words = str(cards.get("PRODUCT", "")).split()
+    return words[-1].upper() if words else None
+
+
 def _checksums_fit(path):
     """Whether each HDU of a FITS table has its own checksum, if it says one; true of other formats."""
-    if ".fits" not in Path(path).suffixes:
+    if ".fits" not in Path(path).name.lower():
         return True
     with fits.open(path) as hdus:
         return all(hdu.verify_checksum() and hdu.verify_datasum() for hdu in hdus)
