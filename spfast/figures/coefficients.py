@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from spfast.errors import BadInputError
+from spfast.figures.panel import MINUS
 from spfast.figures.style import COLOURS
 from spfast.model.fitted_model import FittedModel
 from spfast.model.layout import FeatureLayout
@@ -20,7 +21,7 @@ __all__ = [
 #: Strong lines of red giants between 1.51 and 1.70 micron: species and wavelengths in vacuum [Angstrom].
 #: Atoms and OH: lines of Smith et al. (2013, ApJ 765, 16), air converted to vacuum, and Ce II of Cunha et al. (2017,
 #: ApJ 844, 145). CO: heads of the second-overtone bands 3-0 to 9-6, from the constants of Huber & Herzberg (1979).
-#: Br: hydrogen n to 4 from Rydberg's formula. DIB: the diffuse interstellar band (Zasowski et al. 2015, ApJ 798, 35),
+#: Br n: hydrogen's Brackett lines, n to 4, from Rydberg's formula. DIB: the diffuse interstellar band (Zasowski et al. 2015, ApJ 798, 35),
 #: in the star's rest frame only where the cloud moves along.
 SPECTRAL_LINES = {
     "Fe": (15211.7, 15298.7, 15595.8, 15625.9, 15636.2, 15666.3, 15985.1, 16045.0, 16157.7, 16169.4, 16491.2),
@@ -40,7 +41,11 @@ SPECTRAL_LINES = {
     "Ce": (15789.1,),
     "OH": (15282.7, 15573.1, 15631.7, 16194.5, 16876.9),
     "CO": (15581.7, 15779.5, 15982.0, 16189.2, 16401.3, 16618.5, 16840.9),
-    "Br": (15705.0, 15884.9, 16113.7, 16411.7, 16811.1),
+    "H (Br 15)": (15705.0,),
+    "H (Br 14)": (15884.9,),
+    "H (Br 13)": (16113.7,),
+    "H (Br 12)": (16411.7,),
+    "H (Br 11)": (16811.1,),
     "DIB": (15272.4,),
 }
 
@@ -86,7 +91,10 @@ def plot_coefficients(
 
 
 def plot_magnitude_coefficients(models: Mapping[str, FittedModel], ax) -> None:
-    """Draw the second part of Figure 7: the magnitudes' coefficients of both models.
+    """Draw the second part of Figure 7: the magnitudes' coefficients of both models, with the errors that they have.
+
+    Errors are those of the model's error budget: what noise in the training stars does to the coefficients. Those of
+    neighbouring bands depend on each other, which the error of the sum takes into account.
 
     Parameters
     ----------
@@ -100,8 +108,10 @@ def plot_magnitude_coefficients(models: Mapping[str, FittedModel], ax) -> None:
         colour, shift, marker = _FOLD_STYLE.get(fold, (COLOURS["green"], 0.0, "^"))
         coef = model.coef[1 : model.layout.n_unpenalized]
         place = np.arange(coef.size) + 0.4 * shift
-        label = f"model {fold}: sum {coef.sum():.4f}"
-        ax.plot(place, coef, marker=marker, color=colour, linestyle="none", markersize=4, label=label)
+        errors, error_of_sum = _magnitude_errors(model)
+        note = " (no errors)" if errors is None else f" \N{PLUS-MINUS SIGN} {error_of_sum:.4f}"
+        label = f"model {fold}: sum {coef.sum():.4f}{note}".replace("-", MINUS)
+        ax.errorbar(place, coef, yerr=errors, fmt=marker, color=colour, markersize=4, elinewidth=1.0, label=label)
     ax.axhline(0.0, color="0.5", linewidth=0.5, zorder=0)
     ax.set_xticks(np.arange(coef.size), model.layout.magnitudes)
     ax.minorticks_off()
@@ -109,6 +119,16 @@ def plot_magnitude_coefficients(models: Mapping[str, FittedModel], ax) -> None:
     low, high = ax.get_ylim()
     ax.set_ylim(low - 0.05 * (high - low), high + 0.35 * (high - low))
     ax.legend(loc="upper right")
+
+
+def _magnitude_errors(model):
+    """Errors of the magnitudes' coefficients (float64 array) and of their sum; None and None without an error budget."""
+    if model.budget is None:
+        return None, None
+    factor = np.zeros((model.n_features, model.budget.factor.shape[1]))
+    factor[model.budget.columns] = model.budget.factor
+    of_magnitudes = factor[1 : model.layout.n_unpenalized]
+    return np.linalg.norm(of_magnitudes, axis=1), float(np.linalg.norm(of_magnitudes.sum(axis=0)))
 
 
 def wavelength_label(layout) -> str:
@@ -159,11 +179,13 @@ def _within(values, limits):
 def _mark_lines(ax):
     """Draw thin lines at the wavelengths of `SPECTRAL_LINES`, with their names, where there is room for the name."""
     low, high = ax.get_xlim()
-    room, ends = 0.016 * (high - low), [-np.inf] * len(_NAME_ROWS)
+    width = ax.get_window_extent().width / ax.figure.dpi * 72.0  # [pt]
+    letter, ends = _LETTER * (high - low) / width, [-np.inf] * len(_NAME_ROWS)
     for where, name in sorted((w, name) for name, places in SPECTRAL_LINES.items() for w in places):
-        free = [row for row, end in enumerate(ends) if where - end > room]
-        if low + room / 2 < where < high - room / 2 and free:
-            ends[free[0]] = where
+        half = (len(name) + 1) * letter / 2
+        free = [row for row, end in enumerate(ends) if where - half > end]
+        if low + half < where < high - half and free:
+            ends[free[0]] = where + half
             ax.axvline(where, color="0.8", linewidth=0.4, zorder=0)
             style = {"fontsize": 6, "ha": "center", "va": "top", "color": "0.2"}
             box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
@@ -172,3 +194,5 @@ def _mark_lines(ax):
 
 #: Heights at which the names of lines stand, in parts of the Axes: lines closer than a name is wide share no row.
 _NAME_ROWS = (0.985, 0.90, 0.815)
+#: Width of a letter of a name in print of 6 pt [pt].
+_LETTER = 3.6

@@ -6,9 +6,10 @@ import numpy as np
 from astropy.table import Table
 
 from spfast.errors import BadInputError
-from spfast.figures.checks import plot_medians
 from spfast.figures.panel import QUANTITIES, count_note, finite_rows, plain_ticks, span, values_of
+from spfast.figures.residuals import plot_medians
 from spfast.figures.sheets import Sheet
+from spfast.figures.sky import plot_sky
 from spfast.figures.style import COLOURS, PAGE_WIDTH, draw_stars, new_axes
 from spfast.validation.comparison import MatchedStars
 
@@ -18,7 +19,6 @@ __all__ = [
     "plot_both",
     "plot_difference",
     "plot_difference_pulls",
-    "plot_difference_sky",
 ]
 
 
@@ -31,8 +31,6 @@ class CompareData:
 
 
 _DIFFERENCE = r"$\ln(\varpi_\mathrm{this} / \varpi_\mathrm{other})$"
-#: Cells of the sky map: degrees on a side, and the fewest stars that one holds.
-_CELL, _CELL_STARS = 10.0, 3
 
 
 def plot_both(stars: MatchedStars, ax, distances: bool = False) -> None:
@@ -117,50 +115,6 @@ def plot_difference_pulls(stars: MatchedStars, ax) -> None:
     ax.legend(loc="upper left")
 
 
-def plot_difference_sky(stars: MatchedStars, table: Table, ax) -> None:
-    """Draw the median difference in cells of Galactic longitude and latitude.
-
-    Parameters
-    ----------
-    stars : MatchedStars
-    table : astropy Table
-        Of `figure_table` with a survey: ``glon``, ``glat`` [deg].
-    ax : matplotlib Axes
-    """
-    from matplotlib.colors import Normalize
-
-    lon, lat = (values_of(table, name)[stars.rows] for name in ("glon", "glat"))
-    rows = finite_rows("difference on the sky", lon, lat)
-    lon, lat, ratio = (lon[rows] + 180.0) % 360.0 - 180.0, lat[rows], stars.ratio[rows]
-    shape = (round(180.0 / _CELL), round(360.0 / _CELL))
-    cell = np.ravel_multi_index(
-        [
-            np.minimum((lat + 90.0) // _CELL, shape[0] - 1).astype(int),
-            np.minimum((lon + 180.0) // _CELL, shape[1] - 1).astype(int),
-        ],
-        shape,
-    )
-    order = np.argsort(cell, kind="stable")
-    places, first = np.unique(cell[order], return_index=True)
-    grid = np.full(shape[0] * shape[1], np.nan)
-    for place, part in zip(places, np.split(ratio[order], first[1:]), strict=True):
-        if part.size >= _CELL_STARS:
-            grid[place] = np.median(part)
-    if not np.isfinite(grid).any():
-        raise BadInputError(f"difference on the sky: no cell of {_CELL:g} degrees has {_CELL_STARS} stars")
-    reach = max(np.nanpercentile(np.abs(grid), 95), 1e-3)
-    edges = np.linspace(-180.0, 180.0, shape[1] + 1), np.linspace(-90.0, 90.0, shape[0] + 1)
-    ax.set_facecolor("0.88")
-    mesh = ax.pcolormesh(*edges, grid.reshape(shape), cmap="PuOr", norm=Normalize(-reach, reach), rasterized=True)
-    ax.figure.colorbar(mesh, ax=ax, label=f"median {_DIFFERENCE}", pad=0.02, aspect=25, extend="both")
-    ax.set_xlim(180.0, -180.0)  # longitude grows to the left, as on the sky
-    ax.set_ylim(-90.0, 90.0)
-    ax.set_xticks(np.arange(-180, 181, 60), [str(place % 360) for place in range(-180, 181, 60)])
-    ax.set_yticks(np.arange(-90, 91, 30))
-    ax.set_xlabel("Galactic longitude [deg]")
-    ax.set_ylabel("Galactic latitude [deg]")
-
-
 def _both(data):
     figure, axes = new_axes(1, 2, PAGE_WIDTH, 3.3)
     plot_both(data.stars, axes[0])
@@ -192,8 +146,8 @@ def _by_label(data):
 
 
 def _sky(data):
-    figure, axes = new_axes(1, 1, PAGE_WIDTH, 3.4)
-    plot_difference_sky(data.stars, data.table, axes[0])
+    figure, axes = new_axes(1, 1, PAGE_WIDTH * 0.8, 3.6, subplot_kw={"projection": "mollweide"})
+    plot_sky(data.table[data.stars.rows], axes[0], data.stars.ratio, f"median {_DIFFERENCE}")
     return figure
 
 
@@ -214,7 +168,8 @@ COMPARE_SHEETS = (
         "Their difference, by distance and by error",
         "Left: logarithm of the ratio of the parallaxes, positive where this catalog puts a star nearer; medians with "
         "their errors, shaded where the central 68% lie. Look for a median that moves with distance: the two catalogs "
-        "have different zero points or scales. Right: the same over both catalogs' errors. Spectra and magnitudes "
+        "have different zero points or scales. Right: the differences of the two parallaxes over both catalogs' "
+        "errors. Spectra and magnitudes "
         "are the same in both, so their share of the errors cancels and a width below 1 is expected; a width above 1 "
         "says that at least one catalog's errors are too small.",
         "Difference of the two parallaxes against distance with running medians, and a histogram of the differences "
@@ -224,7 +179,7 @@ COMPARE_SHEETS = (
     Sheet(
         "compare_labels",
         "Their difference, by what the star is",
-        "The same difference against magnitude, colour, [Fe/H] and log g. Look for medians on zero; a slope shows "
+        "Logarithm of the ratio of the two parallaxes against magnitude, colour, [Fe/H] and log g. Look for medians on zero; a slope shows "
         "which stars the two models treat differently.",
         "Four panels of the difference of the two parallaxes against G, BP minus RP, [Fe/H] and log g.",
         _by_label,
@@ -232,8 +187,8 @@ COMPARE_SHEETS = (
     Sheet(
         "compare_sky",
         "Their difference on the sky",
-        "Median difference in cells of 10 degrees with three stars or more, in Galactic coordinates; grey where there "
-        "are fewer. Look for noise alone: a pattern along the plane points at dust, one along Gaia's scanning law at "
+        "Median logarithm of the ratio of the two parallaxes in cells of equal area with five stars or more, in "
+        "Galactic coordinates, longitude growing to the left; grey where there are fewer. Look for noise alone: a pattern along the plane points at dust, one along Gaia's scanning law at "
         "the zero point.",
         "Map of the sky in Galactic coordinates, coloured by the median difference of the two parallaxes.",
         _sky,

@@ -4,7 +4,7 @@ import numpy as np
 
 from spfast.catalog.galaxy import map_cells
 from spfast.errors import BadInputError
-from spfast.figures import checks, paper
+from spfast.figures import absolute, checks, errors, paper, residuals, sky
 from spfast.figures.coefficients import (
     plot_coefficients,
     plot_column_coefficients,
@@ -12,26 +12,36 @@ from spfast.figures.coefficients import (
     wavelength_label,
 )
 from spfast.figures.figure_data import FigureData
-from spfast.figures.panel import finite_rows, values_of
-from spfast.figures.style import COLUMN_WIDTH, PAGE_WIDTH, new_axes, plain_text
+from spfast.figures.panel import QUANTITIES, finite_rows, values_of
+from spfast.figures.style import COLOURS, COLUMN_WIDTH, PAGE_WIDTH, new_axes, plain_text
 from spfast.figures.tuning import plot_tuning
 from spfast.model.layout import FeatureLayout
+from spfast.validation.clusters import cluster_means
+from spfast.validation.coverage import coverage
+from spfast.validation.flag_residuals import flag_residuals
 
 __all__ = [
+    "draw_cluster_residuals",
     "draw_clusters",
     "draw_coefficients",
+    "draw_colour_magnitude",
     "draw_colours",
     "draw_convergence",
     "draw_cut_flow",
+    "draw_errors",
+    "draw_flags",
     "draw_labels",
     "draw_map",
     "draw_parallaxes",
+    "draw_parts",
     "draw_precision",
     "draw_pulls",
+    "draw_sky",
     "draw_spectra",
     "draw_trends",
     "draw_true_trends",
     "draw_tuning",
+    "draw_zero_point",
 ]
 
 #: Clusters with fewer members than this are in the table, not in the figure; and the most panels that it has.
@@ -80,10 +90,7 @@ def draw_labels(data: FigureData):
 
 def draw_clusters(data: FigureData):
     """Figure 4: the members of the largest clusters."""
-    shown = {name: rows for name, rows in data.members.items() if len(rows) >= _CLUSTER_STARS}
-    if not shown:
-        raise BadInputError(f"no cluster has {_CLUSTER_STARS} members in this catalog")
-    shown = sorted(shown.items(), key=lambda item: -len(item[1]))[:_CLUSTER_PANELS]
+    _, shown = _clusters_shown(data)
     columns = min(len(shown), 3)
     rows = -(-len(shown) // columns)
     figure, axes = new_axes(rows, columns, PAGE_WIDTH if columns > 1 else COLUMN_WIDTH, 2.7 * rows)
@@ -95,6 +102,29 @@ def draw_clusters(data: FigureData):
             ax.set_ylabel("")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    return figure
+
+
+def _clusters_shown(data):
+    """The largest clusters in the order of `cluster_means`: its table, and pairs of name and rows."""
+    large = {name: rows for name, rows in data.members.items() if len(rows) >= _CLUSTER_STARS}
+    if not large:
+        raise BadInputError(f"no cluster has {_CLUSTER_STARS} members in this catalog")
+    large = dict(sorted(large.items(), key=lambda item: -len(item[1]))[:_CLUSTER_PANELS])
+    magnitudes = values_of(data.table, "K") if "K" in data.table.colnames else None
+    means = cluster_means(data.table, large, data.literature, magnitudes)
+    # The table cuts long names.
+    return means, [
+        next((name, rows) for name, rows in large.items() if name.startswith(cut)) for cut in means["cluster"]
+    ]
+
+
+def draw_cluster_residuals(data: FigureData):
+    """Clusters' members against their absolute magnitude, and the slope inside each cluster."""
+    means, shown = _clusters_shown(data)
+    figure, axes = new_axes(1, 2, PAGE_WIDTH, 3.4, width_ratios=(1.7, 1))
+    absolute.plot_cluster_residuals(data.table, axes[0], means, [rows for _, rows in shown])
+    absolute.plot_cluster_slopes(means, axes[1])
     return figure
 
 
@@ -132,7 +162,7 @@ def draw_coefficients(data: FigureData):
             plot_column_coefficients(data.models, ax, group)
     if parts[-1][1].size:
         axes[len(parts) - 1].set_xlabel(wavelength_label(model.layout))
-    axes[0].legend(loc="lower left", ncols=2)
+    axes[0].legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
     plot_magnitude_coefficients(data.models, axes[-1])
     return figure
 
@@ -164,8 +194,87 @@ def draw_pulls(data: FigureData):
     panels = [("training", "gaia")] + [("parent", "truth")] * ("truth" in data.references)
     figure, axes = new_axes(1, len(panels) + 1, PAGE_WIDTH, 2.6)
     for ax, (sample, reference) in zip(axes, panels, strict=False):
-        checks.plot_pulls(data.table, ax, sample, reference)
-    checks.plot_coverage(data.table, axes[-1], panels)
+        errors.plot_pulls(data.table, ax, sample, reference)
+    errors.plot_coverage(data.table, axes[-1], panels)
+    return figure
+
+
+def draw_parts(data: FigureData):
+    """Coverage and pulls by fifths of what a star is."""
+    shares = coverage(data.table, _truth(data), None if data.survey is None else data.survey.stars)
+    shown = [quantity for quantity in errors.PARTS if np.any(shares["stars"] == quantity)]
+    figure, axes = new_axes(2, len(shown), PAGE_WIDTH, 3.9, sharex="col", sharey="row", height_ratios=(1.4, 1))
+    for i, quantity in enumerate(shown):
+        errors.plot_part_shares(shares, axes[i], quantity)
+        errors.plot_part_pulls(shares, axes[i + len(shown)], quantity)
+        if i:
+            axes[i].set_ylabel("")
+            axes[i + len(shown)].set_ylabel("")
+    handles, labels = axes[len(shown)].get_legend_handles_labels()
+    figure.legend(handles, [f"against {label}" for label in labels], loc="outside upper center", ncols=2)
+    return figure
+
+
+def _truth(data):
+    """The table as one of the truth, if it has any."""
+    return data.table if "truth" in data.references else None
+
+
+def draw_errors(data: FigureData):
+    """Fractional errors against distance."""
+    figure, axes = new_axes(1, 1, PAGE_WIDTH * 0.7, 3.6)
+    errors.plot_fractional_errors(data.table, axes[0], "truth" in data.references)
+    return figure
+
+
+def draw_zero_point(data: FigureData):
+    """Gaia minus spectrophotometric parallax against what a zero point depends on."""
+    figure, axes = new_axes(2, 3, PAGE_WIDTH, 4.4, sharex="col")
+    for i, quantity in enumerate(("ecl_lat", "phot_g_mean_mag", "BP-RP")):
+        for ax, is_absolute in ((axes[i], True), (axes[i + 3], False)):
+            residuals.plot_zero_point(data.table, ax, quantity, is_absolute)
+            if i:
+                ax.set_ylabel("")
+        axes[i].set_xlabel("")
+    return figure
+
+
+def draw_flags(data: FigureData):
+    """Residuals of the stars that carry a flag beside the others."""
+    reference = data.references[-1]
+    flags = flag_residuals(data.table, _truth(data))
+    flags = flags[flags["reference"] == reference]
+    figure, axes = new_axes(1, 4, PAGE_WIDTH, 1.1 + 0.2 * len(flags), sharey=True)
+    for ax, what in zip(axes, ("n", "median", "scatter", "pull"), strict=True):
+        residuals.plot_flags(flags, ax, what)
+    against = {"gaia": "Gaia", "truth": "the truth"}[reference]
+    figure.legend(
+        *axes[1].get_legend_handles_labels(), loc="outside upper center", ncols=2, title=f"residuals against {against}"
+    )
+    return figure
+
+
+def draw_colour_magnitude(data: FigureData):
+    """Colour against absolute magnitude, as observed and dereddened."""
+    ways = [False, True] if np.isfinite(values_of(data.table, "H-W2")).any() else [False]
+    figure, axes = new_axes(1, len(ways), PAGE_WIDTH, 3.6)
+    for ax, is_dereddened in zip(axes, ways, strict=True):
+        mappable = absolute.plot_colour_magnitude(data.table, ax, is_dereddened)
+    axes[-1].set_ylabel(axes[-1].get_ylabel().replace("M_{K}", "M_{K,0}"))
+    if mappable is not None:
+        figure.colorbar(mappable, ax=axes, label=QUANTITIES["FE_H"][0], pad=0.02, aspect=30, extend="both")
+    return figure
+
+
+def draw_sky(data: FigureData):
+    """The sky: number of stars, and median residuals."""
+    figure, axes = new_axes(2, 1, PAGE_WIDTH * 0.8, 6.6, subplot_kw={"projection": "mollweide"})
+    sky.plot_sky(data.table, axes[0])
+    spec, gaia = values_of(data.table, "spec_parallax"), values_of(data.table, "Gaia_parallax")
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        residual = np.where(data.table["training"], 100.0 * (spec - gaia) / spec, np.nan)
+    label = r"training stars: median of ($\varpi^\mathrm{(sp)} -$ Gaia) / $\varpi^\mathrm{(sp)}$ [%]"
+    sky.plot_sky(data.table, axes[1], residual, label)
     return figure
 
 
@@ -176,7 +285,7 @@ def draw_trends(data: FigureData, sample: str = "training", reference: str = "ga
     """Residuals against nine quantities."""
     figure, axes = new_axes(3, 3, PAGE_WIDTH, 6.4, sharey=True)
     for i, (ax, quantity) in enumerate(zip(axes, _TRENDS, strict=True)):
-        checks.plot_trend(data.table, ax, quantity, sample, reference)
+        residuals.plot_trend(data.table, ax, quantity, sample, reference)
         if i % 3:
             ax.set_ylabel("")
     reach = max(ax.get_ylim()[1] for ax in axes)
@@ -193,6 +302,8 @@ def draw_true_trends(data: FigureData):
 
 def draw_spectra(data: FigureData):
     """Spectra of a cool, a middle, a hot and a metal-poor star."""
+    from matplotlib.lines import Line2D
+
     stars, layout = data.survey.stars, data.survey.layout
     if not layout.is_spectrum or np.isnan(layout.wavelength[layout.penalized]).any():
         raise BadInputError("spectra: the survey's features have no wavelengths")
@@ -214,6 +325,15 @@ def draw_spectra(data: FigureData):
         for ax in axes[n * i : n * i + n]:
             ax.set_xlabel("")
             ax.set_ylabel("")
+    style = {"color": COLOURS["orange"], "linestyle": "none", "marker": "|", "markersize": 6}
+    figure.legend(
+        handles=[
+            Line2D([], [], label="continuum pixels", **style | {"color": COLOURS["green"]}),
+            Line2D([], [], label=checks.bad_pixels_note(data.survey), **style),
+        ],
+        loc="outside upper center",
+        ncols=2,
+    )
     figure.supxlabel(wavelength_label(layout), fontsize=8)
     figure.supylabel("normalised flux", fontsize=8)
     return figure

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from astropy.coordinates import BarycentricMeanEcliptic, SkyCoord
 from astropy.table import Table
 
 from spfast.config import Config
 from spfast.data.identifiers import match_names
 from spfast.data.survey import Survey
+from spfast.data.tables.values import float_column
 from spfast.errors import BadInputError
 from spfast.model.fitted_model import FittedModel
 from spfast.validation.read_catalog import read_catalog, true_parallaxes
@@ -58,7 +60,8 @@ def figure_table(catalog: Table, stars: Table | None = None, truth: Table | None
     table : astropy Table
         The catalog's rows in their order, the paper's columns under the paper's names; ``training`` and ``best``
         (bool), ``Gaia_inflation``; from ``stars`` its own columns and the colours ``BP-RP``, ``J-K``, ``H-W2`` [mag];
-        from ``truth`` its ``true_parallax`` [mas]. NaN where ``stars`` or ``truth`` does not have the star.
+        from ``truth`` its ``true_parallax`` [mas]; from ``ra`` and ``dec``, if it has them, ``glon``, ``glat`` and
+        ``ecl_lat`` [deg]. NaN where ``stars`` or ``truth`` does not have the star.
 
     Raises
     ------
@@ -101,9 +104,27 @@ def figure_table(catalog: Table, stars: Table | None = None, truth: Table | None
                 table[name] = _take(stars[name], rows)
         for name, (blue, red) in _COLOURS.items():
             table[name] = np.asarray(table[blue], dtype=float) - np.asarray(table[red], dtype=float)
+    _add_places(table)
     if truth is not None:
         table["true_parallax"] = true_parallaxes(arrays.names, truth)
     return table
+
+
+def _add_places(table):
+    """Add what of Galactic and ecliptic coordinates a table lacks, if it says where its stars are."""
+    lacking = [name for name in ("glon", "glat", "ecl_lat") if name not in table.colnames]
+    if not lacking or not {"ra", "dec"} <= set(table.colnames):
+        return
+    ra, dec = float_column(table, "ra"), float_column(table, "dec")
+    known = np.isfinite(ra) & (np.abs(dec) <= 90.0)
+    sky = SkyCoord(ra[known], dec[known], unit="deg")
+    galactic = sky.galactic
+    places = {"glon": galactic.l.deg, "glat": galactic.b.deg}
+    if "ecl_lat" in lacking:
+        places["ecl_lat"] = sky.transform_to(BarycentricMeanEcliptic()).lat.deg
+    for name in lacking:
+        table[name] = np.full(len(table), np.nan)
+        table[name][known] = places[name]
 
 
 def _take(column, rows):

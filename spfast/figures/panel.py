@@ -9,6 +9,7 @@ from spfast.errors import BadInputError
 from spfast.validation.read_catalog import total_error_column
 
 __all__ = [
+    "MINUS",
     "QUANTITIES",
     "REFERENCES",
     "SAMPLES",
@@ -22,6 +23,8 @@ __all__ = [
     "values_of",
 ]
 
+#: In texts that matplotlib does not typeset as mathematics.
+MINUS = "\N{MINUS SIGN}"
 #: What a star can be coloured by or set against: label, limits, colour map; limits None: from the data.
 QUANTITIES = {
     "SNR": ("spectral S/N per pixel", None, "viridis"),
@@ -34,7 +37,8 @@ QUANTITIES = {
     "BP-RP": (r"$G_\mathrm{BP} - G_\mathrm{RP}$ [mag]", None, "viridis"),
     "phot_g_mean_mag": (r"$G$ [mag]", None, "viridis"),
     "glat": ("Galactic latitude [deg]", None, "viridis"),
-    "n_bad_pixels": ("masked pixels", None, "viridis"),
+    "ecl_lat": ("ecliptic latitude [deg]", None, "viridis"),
+    "n_bad_pixels": ("bad pixels", None, "viridis"),
 }
 
 #: Samples of the validation and how a figure names them.

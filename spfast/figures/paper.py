@@ -194,7 +194,7 @@ _MAPS = {
     "distance_error": ("median error of the distance [%]", "magma_r"),
 }
 #: Length of the longest arrows in cells, for this velocity [km/s], and how many stand side by side.
-_ARROW_CELLS, _ARROW_VELOCITY, _ARROWS = 1.3, 250.0, 20
+_ARROW_CELLS, _ARROW_VELOCITY, _ARROWS = 1.6, 250.0, 14
 
 
 def plot_map(cells: Table, ax, quantity: str = "FE_H", arrows: bool = True) -> None:
@@ -210,6 +210,7 @@ def plot_map(cells: Table, ax, quantity: str = "FE_H", arrows: bool = True) -> N
     arrows : bool
     """
     from matplotlib.colors import LogNorm, Normalize
+    from matplotlib.patheffects import Normal, withStroke
 
     if not len(cells):
         raise BadInputError("the map: no cell to draw")
@@ -232,9 +233,10 @@ def plot_map(cells: Table, ax, quantity: str = "FE_H", arrows: bool = True) -> N
         columns, rows = (np.floor(a / size).astype(int) for a in (x, y))
         drawn = (columns % step == 0) & (rows % step == 0)
         scale = _ARROW_VELOCITY / (_ARROW_CELLS * size * step)
-        options = {"angles": "xy", "scale_units": "xy", "scale": scale, "width": 0.004, "headwidth": 3.5}
-        options |= {"pivot": "middle", "edgecolor": "white", "linewidth": 0.3}
+        options = {"angles": "xy", "scale_units": "xy", "scale": scale, "width": 0.007, "headwidth": 4.0}
+        options |= {"headlength": 4.5, "headaxislength": 4.0, "pivot": "middle", "zorder": 3}
         field = ax.quiver(x[drawn], y[drawn], cells["v_x"][drawn], cells["v_y"][drawn], **options)
+        field.set_path_effects([withStroke(linewidth=2.0, foreground="white"), Normal()])
         ax.quiverkey(field, 0.72, 1.04, 200.0, "200 km/s", labelpos="E", coordinates="axes")
     ax.plot(
         cells.meta["sun_x"], 0.0, marker="*", color="white", markeredgecolor="black", markersize=8, linestyle="none"

@@ -18,7 +18,7 @@ _NOMINAL = (0.68, 0.95)
 _LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.68, 0.7, 0.8, 0.9, 0.95, 0.99)
 #: `coverage` cuts the stars into this many equal parts, by these of `QUANTITIES` and by parallax.
 _PARTS = 5
-_BY = ("G", "H-W2", "S/N")
+_BY = ("G", "H-W2", "S/N", "[Fe/H]")
 
 #: Columns of `calibration`.
 CALIBRATION = {
@@ -33,7 +33,7 @@ CALIBRATION = {
 COVERAGE = {
     "reference": Column("gaia (both errors count) or truth", "against"),
     "stars": Column(
-        "all, training set, the rest, by the flag extrapolation, or fifths of G, H-W2 [mag], S/N, parallax [mas]",
+        "all, training set, the rest, by the flag extrapolation, or fifths of G, H-W2 [mag], S/N, [Fe/H] [dex], parallax [mas]",
         "stars",
     ),
     "low": Column("lower edge of the fifth", "from", ".3g"),
@@ -88,7 +88,7 @@ def coverage(catalog: Table, truth: Table | None = None, stars: Table | None = N
     catalog, truth : astropy Table
         As in `calibration`.
     stars : astropy Table, optional
-        A survey's star table: adds fifths of G, of H-W2 and of spectral signal-to-noise to those of parallax.
+        A survey's star table: adds fifths of G, H-W2, spectral signal-to-noise and [Fe/H] to those of parallax.
 
     Returns
     -------

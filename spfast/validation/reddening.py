@@ -14,7 +14,7 @@ from spfast.selection.star_keys import seen_in_training
 from spfast.training.inputs import model_inputs
 from spfast.validation.columns import Column, described_table
 
-__all__ = ["LAWS", "REDDENING", "can_redden", "reddening_test", "resolve_law"]
+__all__ = ["LAWS", "REDDENING", "can_redden", "extinction_in_k", "reddening_test", "resolve_law"]
 
 #: Extinction in each band in units of A_K. wang2019: Wang & Chen (2019, ApJ 877, 116, Table 3), from red clump stars.
 #: yuan2013: Yuan, Liu & Xiang (2013, MNRAS 430, 2188, Table 2) for 2MASS and WISE, Casagrande & VandenBerg (2018,
@@ -88,7 +88,7 @@ def reddening_test(
     """
     law_name, per_band = resolve_law(law)
     stars = survey.stars
-    extinction = _RJCE_SLOPE * (float_column(stars, "H") - float_column(stars, "w2mpro") - _RJCE_ZERO)
+    extinction = extinction_in_k(float_column(stars, "H"), float_column(stars, "w2mpro"))
     bands = list(survey.layout.magnitudes)
     unknown = [band for band in bands if band not in per_band]
     if unknown:
@@ -127,6 +127,20 @@ def can_redden(survey: Survey, law: str | Mapping[str, float] = "wang2019") -> b
     """Whether a survey has what the test needs: H and W2 of its stars, and no band that the law lacks."""
     bands = survey.layout.magnitudes
     return {"H", "W2"} <= set(bands) and set(bands) <= set(resolve_law(law)[1])
+
+
+def extinction_in_k(h: np.ndarray, w2: np.ndarray) -> np.ndarray:
+    """Return the extinction in K of giants by their colour H - W2; noise can make it negative.
+
+    Parameters
+    ----------
+    h, w2 : float array, shape (n_stars,) [mag]
+
+    Returns
+    -------
+    float array, shape (n_stars,) [mag]
+    """
+    return _RJCE_SLOPE * (h - w2 - _RJCE_ZERO)
 
 
 def resolve_law(law):

@@ -8,7 +8,7 @@ from astropy.table import Table
 from spfast.errors import BadInputError
 from spfast.validation.read_catalog import CatalogArrays, true_parallaxes
 
-__all__ = ["Residuals", "catalog_residuals", "half_width"]
+__all__ = ["Residuals", "catalog_residuals", "half_width", "half_width_error", "median_error"]
 
 
 class Residuals(NamedTuple):
@@ -67,3 +67,18 @@ def half_width(values: np.ndarray) -> float:
     """Return half the 16-84 percentile width: the standard deviation, if the values are Gaussian."""
     low, high = np.percentile(values, [16.0, 84.0])
     return float(high - low) / 2
+
+
+def median_error(width: float, n: int) -> float:
+    """Return the standard error of the median of n values whose `half_width` is given, if they are Gaussian."""
+    return np.sqrt(np.pi / 2.0) * width / np.sqrt(n)
+
+
+def half_width_error(width: float, n: int) -> float:
+    """Return the standard error of a `half_width` of n values, if they are Gaussian."""
+    return _HALF_WIDTH_ERROR * width / np.sqrt(n)
+
+
+#: Standard error of half the 16-84 percentile width of one Gaussian value: each quantile of share p has the variance
+#: p (1 - p) / density^2 / n, the two together the covariance 0.16^2 / density^2 / n.
+_HALF_WIDTH_ERROR = 0.96
