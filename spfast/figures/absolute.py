@@ -86,7 +86,7 @@ def plot_cluster_residuals(table: Table, ax, means: Table, members: list[np.ndar
         if not good.size:
             continue
         colour, marker = _cluster_style(i, len(means))
-        ax.plot(x[good], y[good], marker, color=colour, markersize=3, alpha=0.7, markeredgewidth=0, zorder=3)
+        ax.plot(x[good], y[good], marker, color=colour, markersize=4, alpha=0.7, markeredgewidth=0, zorder=3)
         if np.isfinite(mean["slope"]) and good.size > 1:
             ends = np.array([x[good].min(), x[good].max()])
             line = np.median(y[good]) + 100.0 * mean["slope"] * (ends - np.median(x[good]))
@@ -119,6 +119,9 @@ def plot_cluster_slopes(means: Table, ax) -> None:
         ax.errorbar(slope[i], i, xerr=error[i], fmt=marker, color=colour, markersize=4, zorder=3)
     weights = error[good] ** -2.0
     overall, overall_error = np.average(slope[good], weights=weights), weights.sum() ** -0.5
+    if weights.size > 1:  # clusters that disagree make the mean less certain
+        chi2 = np.sum(weights * (slope[good] - overall) ** 2) / (weights.size - 1)
+        overall_error *= max(1.0, np.sqrt(chi2))
     ax.axvspan(overall - overall_error, overall + overall_error, color=COLOURS["sky"], alpha=0.4, linewidth=0)
     ax.axvline(0.0, color="black", linewidth=0.8, zorder=2)
     ax.set_yticks(np.arange(len(means)), [plain_text(name) for name in means["cluster"]])

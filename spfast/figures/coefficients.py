@@ -21,8 +21,8 @@ __all__ = [
 #: Strong lines of red giants between 1.51 and 1.70 micron: species and wavelengths in vacuum [Angstrom].
 #: Atoms and OH: lines of Smith et al. (2013, ApJ 765, 16), air converted to vacuum, and Ce II of Cunha et al. (2017,
 #: ApJ 844, 145). CO: heads of the second-overtone bands 3-0 to 9-6, from the constants of Huber & Herzberg (1979).
-#: Br n: hydrogen's Brackett lines, n to 4, from Rydberg's formula. DIB: the diffuse interstellar band (Zasowski et al. 2015, ApJ 798, 35),
-#: in the star's rest frame only where the cloud moves along.
+#: Br n: hydrogen's Brackett lines, n to 4, from Rydberg's formula. DIB: the diffuse interstellar band (Zasowski et al.
+#: 2015, ApJ 798, 35), in the star's rest frame only where the cloud moves along.
 SPECTRAL_LINES = {
     "Fe": (15211.7, 15298.7, 15595.8, 15625.9, 15636.2, 15666.3, 15985.1, 16045.0, 16157.7, 16169.4, 16491.2),
     "Mg": (15745.0, 15753.2, 15770.1, 15883.8, 15890.5, 15958.8),
@@ -122,7 +122,7 @@ def plot_magnitude_coefficients(models: Mapping[str, FittedModel], ax) -> None:
 
 
 def _magnitude_errors(model):
-    """Errors of the magnitudes' coefficients (float64 array) and of their sum; None and None without an error budget."""
+    """Errors of the magnitudes' coefficients (float64 array) and of their sum; None and None without a budget."""
     if model.budget is None:
         return None, None
     factor = np.zeros((model.n_features, model.budget.factor.shape[1]))
@@ -184,12 +184,13 @@ def _mark_lines(ax):
     for where, name in sorted((w, name) for name, places in SPECTRAL_LINES.items() for w in places):
         half = (len(name) + 1) * letter / 2
         free = [row for row, end in enumerate(ends) if where - half > end]
-        if low + half < where < high - half and free:
+        if low < where < high and free:
             ends[free[0]] = where + half
             ax.axvline(where, color="0.8", linewidth=0.4, zorder=0)
             style = {"fontsize": 6, "ha": "center", "va": "top", "color": "0.2"}
             box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-            ax.text(where, _NAME_ROWS[free[0]], name, transform=ax.get_xaxis_transform(), bbox=box, **style)
+            place = np.clip(where, low + half, high - half)
+            ax.text(place, _NAME_ROWS[free[0]], name, transform=ax.get_xaxis_transform(), bbox=box, **style)
 
 
 #: Heights at which the names of lines stand, in parts of the Axes: lines closer than a name is wide share no row.

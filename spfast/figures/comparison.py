@@ -179,8 +179,8 @@ COMPARE_SHEETS = (
     Sheet(
         "compare_labels",
         "Their difference, by what the star is",
-        "Logarithm of the ratio of the two parallaxes against magnitude, colour, [Fe/H] and log g. Look for medians on zero; a slope shows "
-        "which stars the two models treat differently.",
+        "Logarithm of the ratio of the two parallaxes against magnitude, colour, [Fe/H] and log g. Look for medians "
+        "on zero; a slope shows which stars the two models treat differently.",
         "Four panels of the difference of the two parallaxes against G, BP minus RP, [Fe/H] and log g.",
         _by_label,
     ),
@@ -188,8 +188,8 @@ COMPARE_SHEETS = (
         "compare_sky",
         "Their difference on the sky",
         "Median logarithm of the ratio of the two parallaxes in cells of equal area with five stars or more, in "
-        "Galactic coordinates, longitude growing to the left; grey where there are fewer. Look for noise alone: a pattern along the plane points at dust, one along Gaia's scanning law at "
-        "the zero point.",
+        "Galactic coordinates, longitude growing to the left; grey where there are fewer. Look for noise alone: a "
+        "pattern along the plane points at dust, one along Gaia's scanning law at the zero point.",
         "Map of the sky in Galactic coordinates, coloured by the median difference of the two parallaxes.",
         _sky,
     ),

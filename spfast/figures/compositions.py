@@ -73,7 +73,7 @@ def draw_parallaxes(data: FigureData):
     figure, axes = new_axes(len(panels) // 2 + len(panels) % 2, min(len(panels), 2), PAGE_WIDTH)
     for ax in axes[len(panels) :]:
         ax.remove()
-    colour = "SNR" if "SNR" in data.table.colnames else None
+    colour = "SNR" if _known(data.table, ("SNR",)) else None
     for ax, (sample, reference) in zip(axes, panels, strict=False):
         paper.plot_parallaxes(data.table, ax, sample, colour, reference)
     return figure
@@ -81,11 +81,25 @@ def draw_parallaxes(data: FigureData):
 
 def draw_labels(data: FigureData):
     """Figure 3: parallaxes of the training set, coloured by four labels."""
-    figure, axes = new_axes(2, 2, PAGE_WIDTH, 5.4, sharex=True, sharey=True)
-    for ax, colour in zip(axes, ("TEFF", "LOGG", "FE_H", "H-W2"), strict=True):
+    shown = _known(data.table, ("TEFF", "LOGG", "FE_H", "H-W2"))
+    if not shown:
+        raise BadInputError("labels: no star has an effective temperature, log g, [Fe/H] or H-W2")
+    columns = min(len(shown), 2)
+    figure, axes = new_axes(
+        -(-len(shown) // 2), columns, PAGE_WIDTH, 2.7 * -(-len(shown) // 2), sharex=True, sharey=True
+    )
+    for ax in axes[len(shown) :]:
+        ax.remove()
+    for ax, colour in zip(axes, shown, strict=False):
         paper.plot_parallaxes(data.table, ax, "training", colour)
-        ax.label_outer()
+        if len(shown) % 2 == 0:
+            ax.label_outer()
     return figure
+
+
+def _known(table, names):
+    """Those of a table's quantities that a star has; a survey of arrays lacks many."""
+    return [name for name in names if name in table.colnames and np.isfinite(values_of(table, name)).any()]
 
 
 def draw_clusters(data: FigureData):
@@ -257,7 +271,7 @@ def draw_flags(data: FigureData):
 def draw_colour_magnitude(data: FigureData):
     """Colour against absolute magnitude, as observed and dereddened."""
     ways = [False, True] if np.isfinite(values_of(data.table, "H-W2")).any() else [False]
-    figure, axes = new_axes(1, len(ways), PAGE_WIDTH, 3.6)
+    figure, axes = new_axes(1, len(ways), PAGE_WIDTH, 3.8)
     for ax, is_dereddened in zip(axes, ways, strict=True):
         mappable = absolute.plot_colour_magnitude(data.table, ax, is_dereddened)
     axes[-1].set_ylabel(axes[-1].get_ylabel().replace("M_{K}", "M_{K,0}"))
@@ -282,9 +296,16 @@ _TRENDS = ("phot_g_mean_mag", "BP-RP", "TEFF", "LOGG", "FE_H", "ALPHA_M", "SNR",
 
 
 def draw_trends(data: FigureData, sample: str = "training", reference: str = "gaia"):
-    """Residuals against nine quantities."""
-    figure, axes = new_axes(3, 3, PAGE_WIDTH, 6.4, sharey=True)
-    for i, (ax, quantity) in enumerate(zip(axes, _TRENDS, strict=True)):
+    """Residuals against nine quantities, or those of them that the survey has."""
+    shown = _known(data.table, _TRENDS)
+    rows = -(-len(shown) // 3)
+    if not rows:
+        raise BadInputError("residual trends: no star has a magnitude or a label")
+    figure, axes = new_axes(rows, 3, PAGE_WIDTH, 2.13 * rows, sharey=True)
+    for ax in axes[len(shown) :]:
+        ax.remove()
+    axes = axes[: len(shown)]
+    for i, (ax, quantity) in enumerate(zip(axes, shown, strict=True)):
         residuals.plot_trend(data.table, ax, quantity, sample, reference)
         if i % 3:
             ax.set_ylabel("")
@@ -296,7 +317,7 @@ def draw_trends(data: FigureData, sample: str = "training", reference: str = "ga
 def draw_true_trends(data: FigureData):
     """Residuals from the truth against nine quantities."""
     if "truth" not in data.references:
-        raise BadInputError("no truth was given")
+        raise BadInputError("true_trends: needs the true parallaxes of a simulation (--truth)")
     return draw_trends(data, "parent", "truth")
 
 
@@ -307,21 +328,14 @@ def draw_spectra(data: FigureData):
     stars, layout = data.survey.stars, data.survey.layout
     if not layout.is_spectrum or np.isnan(layout.wavelength[layout.penalized]).any():
         raise BadInputError("spectra: the survey's features have no wavelengths")
-    teff, fe_h, snr = (values_of(stars, name) for name in ("TEFF", "FE_H", "SNR"))
-    rows = finite_rows("spectra", teff, fe_h)
-    good = rows[snr[rows] >= _SPECTRA_SNR] if np.any(snr[rows] >= _SPECTRA_SNR) else rows
-    by_teff = good[np.argsort(teff[good], kind="stable")]
-    chosen = [by_teff[(by_teff.size - 1) * share // 100] for share in _SPECTRA] + [good[np.argmin(fe_h[good])]]
-    chosen = list(dict.fromkeys(chosen))
+    chosen = _typical_stars(stars)
     n = min(len(layout.groups), _PANELS)
     figure, axes = new_axes(len(chosen), n, PAGE_WIDTH, 1.45 * len(chosen), sharex="col", sharey=True)
     for i, row in enumerate(chosen):
         for chip, ax in enumerate(axes[n * i : n * i + n]):
             checks.plot_spectrum(data.survey, int(row), ax, chip)
             ax.label_outer()
-        name = plain_text(stars["APOGEE_ID"][row])
-        labels = rf"$T_\mathrm{{eff}}$ {teff[row]:.0f} K, [Fe/H] ${fe_h[row]:+.2f}$, S/N {snr[row]:.0f}"
-        axes[n * i + n // 2].set_title(f"{name}: {labels}", fontsize="small")
+        axes[n * i + n // 2].set_title(_star_title(stars, row), fontsize="small")
         for ax in axes[n * i : n * i + n]:
             ax.set_xlabel("")
             ax.set_ylabel("")
@@ -337,6 +351,35 @@ def draw_spectra(data: FigureData):
     figure.supxlabel(wavelength_label(layout), fontsize=8)
     figure.supylabel("normalised flux", fontsize=8)
     return figure
+
+
+def _typical_stars(stars):
+    """Rows of a cool, a middle, a hot and a metal-poor star, by colour where there are no labels (list of int)."""
+    teff, fe_h, snr, bp, rp = (values_of(stars, name) for name in ("TEFF", "FE_H", "SNR", *_BP_RP))
+    by = teff if np.isfinite(teff).any() else rp - bp
+    rows = finite_rows("spectra (effective temperature or BP-RP)", by)
+    good = rows[snr[rows] >= _SPECTRA_SNR] if np.any(snr[rows] >= _SPECTRA_SNR) else rows
+    ordered = good[np.argsort(by[good], kind="stable")]
+    chosen = [ordered[(ordered.size - 1) * share // 100] for share in _SPECTRA]
+    if np.isfinite(fe_h[good]).any():
+        chosen.append(good[np.nanargmin(fe_h[good])])
+    return [int(row) for row in dict.fromkeys(chosen)]
+
+
+def _star_title(stars, row):
+    """A star's name and the labels that it has."""
+    teff, fe_h, snr, bp, rp = (values_of(stars[[row]], name)[0] for name in ("TEFF", "FE_H", "SNR", *_BP_RP))
+    labels = {
+        rf"$T_\mathrm{{eff}}$ {teff:.0f} K": teff,
+        rf"$G_\mathrm{{BP}} - G_\mathrm{{RP}}$ {bp - rp:.2f}": np.nan if np.isfinite(teff) else bp - rp,
+        f"[Fe/H] ${fe_h:+.2f}$": fe_h,
+        f"S/N {snr:.0f}": snr,
+    }
+    known = ", ".join(text for text, value in labels.items() if np.isfinite(value))
+    return plain_text(stars["APOGEE_ID"][row]) + (f": {known}" if known else "")
+
+
+_BP_RP = ("phot_bp_mean_mag", "phot_rp_mean_mag")
 
 
 def draw_convergence(data: FigureData):

@@ -11,7 +11,15 @@ from spfast.figures.residuals import median_bins
 from spfast.figures.style import COLOURS
 from spfast.validation.residuals import half_width_error
 
-__all__ = ["PARTS", "plot_coverage", "plot_fractional_errors", "plot_part_pulls", "plot_part_shares", "plot_pulls", "pulls"]
+__all__ = [
+    "PARTS",
+    "plot_coverage",
+    "plot_fractional_errors",
+    "plot_part_pulls",
+    "plot_part_shares",
+    "plot_pulls",
+    "pulls",
+]
 
 #: Errors of the spectrophotometric parallax that a catalog may have, and how a figure names them.
 _ERRORS = {
@@ -109,9 +117,9 @@ def plot_coverage(table: Table, ax, samples: Sequence[tuple[str, str]] = (("trai
 
 #: Error of a star's parallax over the parallax: column of the error, label, colour.
 _FRACTIONS = (
-    ("Gaia_parallax_err", "Gaia", "green"),
-    ("spec_parallax_err", "features' errors", "blue"),
-    ("spec_parallax_err_total", "total errors", "orange"),
+    ("Gaia_parallax_err", "Gaia's error", "green"),
+    ("spec_parallax_err", "spectrophotometric, from the features alone", "blue"),
+    ("spec_parallax_err_total", "spectrophotometric, total", "orange"),
 )
 
 
@@ -153,7 +161,7 @@ def plot_fractional_errors(table: Table, ax, truth: bool = False) -> None:
         good = np.isfinite(residual)
         bins = median_bins(distance[good], residual[good])
         line = {"color": "black", "linestyle": "--", "marker": "s", "markersize": 3}
-        ax.plot(bins.centre, (bins.high - bins.low) / 2, label="scatter around the truth", **line)
+        ax.plot(bins.centre, (bins.high - bins.low) / 2, label="spectrophotometric, scatter around the truth", **line)
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_ylim(0.8 * min(bins.low.min() for bins in shown), None)
@@ -191,7 +199,8 @@ def plot_part_shares(coverage: Table, ax, quantity: str) -> None:
         ax.axhline(level, color="black", linestyle="--", linewidth=0.8, zorder=1)
         shares = {name: 100.0 * np.asarray(coverage[name]) for name in (f"within_{level}", f"error_{level}")}
         _draw_parts(coverage, ax, quantity, *shares.values(), filled=level == 68)
-    ax.set_ylim(40.0, 102.0)
+    within = 100.0 * np.asarray(coverage["within_68"])
+    ax.set_ylim(min(50.0, within.min() - 5.0), 102.0)
     ax.set_ylabel("share within error [%]")
 
 
@@ -214,7 +223,7 @@ def _draw_parts(coverage, ax, quantity, values, errors, filled=True):
     """Draw a value of each fifth with its error, over the range of the fifth."""
     if PARTS[quantity][1]:
         ax.set_xscale("log")
-        plain_ticks(ax.xaxis)
+        plain_ticks(ax.xaxis, narrow=True)
     for reference, (label, colour, marker) in _REFERENCE_STYLE.items():
         of_part = (coverage["stars"] == quantity) & (coverage["reference"] == reference)
         low, high = (np.asarray(coverage[name])[of_part] for name in ("low", "high"))

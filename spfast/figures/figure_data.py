@@ -112,19 +112,19 @@ def figure_table(catalog: Table, stars: Table | None = None, truth: Table | None
 
 def _add_places(table):
     """Add what of Galactic and ecliptic coordinates a table lacks, if it says where its stars are."""
-    lacking = [name for name in ("glon", "glat", "ecl_lat") if name not in table.colnames]
-    if not lacking or not {"ra", "dec"} <= set(table.colnames):
+    if not {"ra", "dec"} <= set(table.colnames):
         return
     ra, dec = float_column(table, "ra"), float_column(table, "dec")
     known = np.isfinite(ra) & (np.abs(dec) <= 90.0)
     sky = SkyCoord(ra[known], dec[known], unit="deg")
-    galactic = sky.galactic
-    places = {"glon": galactic.l.deg, "glat": galactic.b.deg}
-    if "ecl_lat" in lacking:
-        places["ecl_lat"] = sky.transform_to(BarycentricMeanEcliptic()).lat.deg
-    for name in lacking:
-        table[name] = np.full(len(table), np.nan)
-        table[name][known] = places[name]
+    galactic, ecliptic = sky.galactic, sky.transform_to(BarycentricMeanEcliptic())
+    for name, angle in (("glon", galactic.l), ("glat", galactic.b), ("ecl_lat", ecliptic.lat)):
+        places = np.full(len(table), np.nan)
+        places[known] = angle.deg
+        if name in table.colnames:  # a survey of arrays has the column and no values
+            own = float_column(table, name)
+            places = np.where(np.isfinite(own), own, places)
+        table[name] = places
 
 
 def _take(column, rows):

@@ -117,10 +117,10 @@ def count_note(ax, rows: np.ndarray, x: np.ndarray, y: np.ndarray, name: str = "
     ax.text(0.03, 0.97, text, transform=ax.transAxes, va="top", fontsize="small", bbox=box, zorder=5)
 
 
-def plain_ticks(axis) -> None:
+def plain_ticks(axis, narrow: bool = False) -> None:
     """Write numbers instead of powers of ten on a logarithmic axis that spans a decade or two."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_locator(LogLocator(subs=(1.0, 3.0) if narrow else (1.0, 2.0, 5.0)))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())

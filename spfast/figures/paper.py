@@ -48,14 +48,18 @@ def plot_colours(
     """
     cuts = SampleConfig() if cuts is None else cuts
     bp_rp, other, logg = (values_of(table, name) for name in ("BP-RP", colour, "LOGG"))
-    rows = finite_rows("Figure 1", bp_rp, other, logg, within=sample_mask(table, sample))
+    logg = logg if np.isfinite(logg).any() else None
+    rows = finite_rows("Figure 1", bp_rp, other, *([] if logg is None else [logg]), within=sample_mask(table, sample))
     x, y = bp_rp[rows], other[rows]
     x_range = span(bp_rp[np.isfinite(bp_rp)], 0.1, 99.8)
     line = np.array(x_range)
     edge = cuts.jk_offset + cuts.jk_slope * line if colour == "J-K" else np.full(2, cuts.hw2_min)
     y_range = span(other[np.isfinite(other)], 0.1, 99.8)
     y_range = (min(y_range[0], edge.min() - 0.1) if colour == "H-W2" else y_range[0], y_range[1])
-    _coloured(ax, x, y, logg[rows], "LOGG", (x_range, y_range))
+    if logg is None:
+        draw_stars(ax, x, y, limits=(x_range, y_range))
+    else:
+        _coloured(ax, x, y, logg[rows], "LOGG", (x_range, y_range))
     ax.plot(line, edge, color="black", linestyle="--", linewidth=0.9, zorder=4)
     ax.set_xlabel(QUANTITIES["BP-RP"][0])
     ax.set_ylabel(QUANTITIES[colour][0])
@@ -194,7 +198,7 @@ _MAPS = {
     "distance_error": ("median error of the distance [%]", "magma_r"),
 }
 #: Length of the longest arrows in cells, for this velocity [km/s], and how many stand side by side.
-_ARROW_CELLS, _ARROW_VELOCITY, _ARROWS = 1.6, 250.0, 14
+_ARROW_CELLS, _ARROW_VELOCITY, _ARROWS = 1.3, 250.0, 20
 
 
 def plot_map(cells: Table, ax, quantity: str = "FE_H", arrows: bool = True) -> None:
@@ -233,10 +237,10 @@ def plot_map(cells: Table, ax, quantity: str = "FE_H", arrows: bool = True) -> N
         columns, rows = (np.floor(a / size).astype(int) for a in (x, y))
         drawn = (columns % step == 0) & (rows % step == 0)
         scale = _ARROW_VELOCITY / (_ARROW_CELLS * size * step)
-        options = {"angles": "xy", "scale_units": "xy", "scale": scale, "width": 0.007, "headwidth": 4.0}
+        options = {"angles": "xy", "scale_units": "xy", "scale": scale, "width": 0.0055, "headwidth": 4.0}
         options |= {"headlength": 4.5, "headaxislength": 4.0, "pivot": "middle", "zorder": 3}
         field = ax.quiver(x[drawn], y[drawn], cells["v_x"][drawn], cells["v_y"][drawn], **options)
-        field.set_path_effects([withStroke(linewidth=2.0, foreground="white"), Normal()])
+        field.set_path_effects([withStroke(linewidth=1.4, foreground="white"), Normal()])
         ax.quiverkey(field, 0.72, 1.04, 200.0, "200 km/s", labelpos="E", coordinates="axes")
     ax.plot(
         cells.meta["sun_x"], 0.0, marker="*", color="white", markeredgecolor="black", markersize=8, linestyle="none"

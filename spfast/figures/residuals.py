@@ -78,9 +78,7 @@ def plot_medians(ax, x: np.ndarray, y: np.ndarray) -> None:
     """
     bins = median_bins(x, y)
     ax.fill_between(bins.centre, bins.low, bins.high, color=COLOURS["blue"], alpha=0.2, zorder=4, linewidth=0)
-    ax.errorbar(
-        bins.centre, bins.middle, yerr=bins.error, color=COLOURS["blue"], marker="o", markersize=2.5, zorder=5
-    )
+    ax.errorbar(bins.centre, bins.middle, yerr=bins.error, color=COLOURS["blue"], marker="o", markersize=2.5, zorder=5)
 
 
 def plot_trend(table: Table, ax, quantity: str, sample: str = "training", reference: str = "gaia") -> None:
@@ -165,7 +163,8 @@ def plot_zero_point(table: Table, ax, quantity: str, absolute: bool = True) -> N
     what = r"Gaia $-$ $\varpi^\mathrm{(sp)}$"
     ax.set_ylabel(rf"{what} [$\mu$as]" if absolute else rf"({what}) / $\varpi^\mathrm{{(sp)}}$ [%]")
     unit = "\N{MICRO SIGN}as" if absolute else "%"
-    text = f"{y.size:,} {'far' if absolute else 'training'} stars\nmedian {overall:+.2g} \N{PLUS-MINUS SIGN} {error:.2g} {unit}"
+    text = f"{y.size:,} {'far' if absolute else 'training'} stars\n"
+    text += f"median {overall:+.2g} \N{PLUS-MINUS SIGN} {error:.2g} {unit}"
     ax.text(0.03, 0.97, text.replace("-", MINUS), transform=ax.transAxes, va="top", fontsize="small")
 
 

@@ -50,29 +50,85 @@ SHEETS = (
         compositions.draw_pulls,
     ),
     Sheet(
+        "parts",
+        "Are the errors right for every kind of star?",
+        "Each fifth of the stars, by magnitude, signal to noise, [Fe/H], dust (H-W2) and parallax. Top: the share of "
+        "the stars that lies within one sigma (filled, 68% expected) and within the central 95% (open); bottom: half "
+        "the 16 to 84 percentile width of residual over error, 1 for honest errors. Points stand in the middle of the "
+        "fifth's range, with binomial errors above and the sampling error of the width below. The error is the total "
+        "one where the catalog has it, else that of the features; against Gaia, Gaia's error counts too, times the "
+        "factor in the catalog's header. Look for points on the dashed lines in every panel: a kind of star beside "
+        "them has errors that are too small (shares below, widths above) or too large, though the mean over all stars "
+        "may be right.",
+        "Ten panels: share of stars within one and two sigma, and width of the pulls, by fifths of G, signal to noise, "
+        "[Fe/H], H minus W2 and parallax.",
+        compositions.draw_parts,
+    ),
+    Sheet(
+        "errors",
+        "How large the errors are, by distance",
+        "Errors over the spectrophotometric parallax: medians in bins of equally many stars, shaded where the central "
+        "68% lie. Gaia's are the published ones times the factor in the catalog's header. The error from the features "
+        "alone is a lower limit; the total one adds those of the coefficients and the intrinsic scatter. Look for the "
+        "distance from which on the spectrophotometric parallax is better than Gaia's, and, if a truth was given, for "
+        "a scatter around the truth that follows the total error.",
+        "Fractional error against distance: Gaia's rises steadily, the spectrophotometric ones stay nearly level.",
+        compositions.draw_errors,
+    ),
+    Sheet(
         "trends",
         "Residuals against Gaia, by what the star is",
         "Fractional difference from the Gaia parallax for training stars: medians with their errors, shaded where the "
         "central 68% lie. Look for medians on zero; a slope with colour points at dust, with [Fe/H] or log g at a "
         "model too simple for some stars, with G or latitude at Gaia's zero point. The width is mostly Gaia's noise.",
         "Nine panels of the fractional parallax residual against magnitude, colour, temperature, gravity, abundances, "
-        "signal to noise, latitude and masked pixels.",
+        "signal to noise, latitude and bad pixels.",
         compositions.draw_trends,
         "survey",
     ),
     Sheet(
         "true_trends",
         "Residuals against the truth",
-        "The same against the true parallaxes of a simulation, for all stars: here the width is the error of the "
-        "method. Look for flat medians.",
+        "Fractional difference from the true parallax of a simulation, for all stars: medians with their errors, "
+        "shaded where the central 68% lie. Here the width is the error of the method. Look for flat medians.",
         "Nine panels of the fractional difference from the true parallax against magnitude, colour, temperature, "
-        "gravity, abundances, signal to noise, latitude and masked pixels.",
+        "gravity, abundances, signal to noise, latitude and bad pixels.",
         compositions.draw_true_trends,
         "survey",
     ),
     Sheet(
+        "zero_point",
+        "What is left of Gaia's zero point",
+        "Gaia minus spectrophotometric parallax of training stars against what Gaia's zero point depends on: ecliptic "
+        "latitude, G and colour; Gaia_parallax has the zero point added already. Top, in microarcseconds: far stars "
+        "alone, whose total spectrophotometric error is smaller than Gaia's, so that what is added to every parallax "
+        "shows. Bottom, over the spectrophotometric parallax: all training stars. Points are medians with their errors "
+        "from the scatter itself; the band is the median of all. Look for points that agree with zero within their "
+        "errors: a level or slope of the same microarcseconds is Gaia's zero point, one of the same per cent the "
+        "model's. The model was fitted to parallaxes with this zero point and follows a wrong one in part; choosing "
+        "stars by their own noisy prediction alone can make a few microarcseconds.",
+        "Six panels of median parallax difference, in microarcseconds and per cent, against ecliptic latitude, G "
+        "magnitude and colour.",
+        compositions.draw_zero_point,
+        "survey",
+    ),
+    Sheet(
+        "flags",
+        "Which flags matter",
+        "For each flag that a star of the catalog carries: the number of its stars, and of them (orange) and of the "
+        "stars without it (open) the median of the fractional residual, its scatter (half the 16 to 84 percentile "
+        "width), and the width of residual over error. Residuals are against the truth if one was given, else against "
+        "Gaia, for which parallax_outlier is large by definition and no_gaia_parallax cannot be told. The error is the "
+        "total one where the catalog has it; bars are sampling errors; fewer than five stars have no point. Look for "
+        "flags whose stars are off zero or scatter more: leave those out. A large scatter with a width of 1 is one "
+        "that the errors know of.",
+        "One row for each flag: bars with the number of stars, and median, scatter and pull of flagged stars beside "
+        "those of the others.",
+        compositions.draw_flags,
+    ),
+    Sheet(
         "labels",
-        "The same parallaxes, by temperature, gravity, metallicity and H-W2",
+        "Spectrophotometric against Gaia parallaxes, by what the star is",
         "Training stars coloured by four labels. Look for colours mixed across the line: a colour that lies on one "
         "side is a bias that depends on the label. (Figure 3 of the paper.)",
         "Four scatter plots of spectrophotometric against Gaia parallax, coloured by effective temperature, log g, "
@@ -83,14 +139,30 @@ SHEETS = (
     Sheet(
         "clusters",
         "Star clusters",
-        "Members of each cluster: Gaia (orange) and spectrophotometric (blue) parallaxes, their means as lines with a "
-        "band of one sigma, the literature distance dashed. Look for lines that agree within their bands, and blue "
-        "points that scatter as their error bars say (total errors, where the catalog has them). The number is the "
-        "difference of the means in sigma; what all members share of their errors makes it larger than it should be. "
-        "(Figure 4 of the paper, in which M71 disagrees.)",
+        "Members of each cluster, nearest cluster first: Gaia (orange) and spectrophotometric (blue) parallaxes, "
+        "their means as lines with a band of one sigma, the literature distance dashed. Look for lines that agree "
+        "within their bands, and blue points that scatter as their error bars say (total errors, where the catalog "
+        "has them). The number is the difference of the means in sigma; what all members share of their errors makes "
+        "it larger than it should be. (Figure 4 of the paper, in which M71 disagrees.)",
         "For each cluster, Gaia and spectrophotometric parallaxes of its members with error bars, mean lines and the "
         "literature value.",
         compositions.draw_clusters,
+        "members",
+    ),
+    Sheet(
+        "cluster_residuals",
+        "Clusters along the giant branch",
+        "Members of a cluster are at one distance, so their errors show whatever their magnitude does. Left: "
+        "logarithm of the spectrophotometric parallax times the literature distance, against the absolute magnitude "
+        "in K by that distance (no extinction taken off), with a line of the slope inside each cluster. Right: these "
+        "slopes, nearest cluster first, with errors from the members' total errors, or from their scatter where that "
+        "is larger; the band is the weighted mean of the slopes, its error larger where clusters disagree. Look for "
+        "slopes that agree with zero: one that does not is a bias with luminosity that no comparison with Gaia's "
+        "distant stars shows. A cluster beside zero as a whole has a wrong literature distance, or a composition the "
+        "model does not know.",
+        "Left: parallax residual of cluster members against absolute K magnitude, with a line for each cluster. Right: "
+        "the slope of each cluster with its error, and the mean.",
+        compositions.draw_cluster_residuals,
         "members",
     ),
     Sheet(
@@ -102,6 +174,30 @@ SHEETS = (
         "spectrophotometric one.",
         compositions.draw_precision,
         "survey",
+    ),
+    Sheet(
+        "colour_magnitude",
+        "The giant branch by these parallaxes",
+        "Colour against absolute magnitude in K, from the spectrophotometric parallax alone, coloured by [Fe/H]. "
+        "Left: as observed, extinction and reddening not corrected. Right, if the survey has W2: each star's A_K by "
+        "H-W2 (0.918 (H - W2 - 0.05), Majewski et al. 2011) taken off, and the reddening of J-K with it; that colour "
+        "is the same for all giants only roughly. Look for a narrow branch that metal-poor stars follow on its blue "
+        "side, and, where log g was not cut below it, for the red clump at its dotted line (M_K = -1.61, Laney et al. "
+        "2012). Stars far below or above the branch have wrong parallaxes or are no giants.",
+        "Absolute K magnitude against J minus K for all stars, coloured by iron abundance, as observed and dereddened.",
+        compositions.draw_colour_magnitude,
+        "survey",
+    ),
+    Sheet(
+        "sky",
+        "The sky",
+        "Galactic coordinates in an equal-area projection (Mollweide), longitude growing to the left, the Galactic "
+        "centre in the middle. Top: stars in cells of equal area. Bottom: the median fractional difference from the "
+        "Gaia parallax of training stars, in cells with five or more; grey where there are fewer. Look for noise "
+        "alone: a pattern along the plane points at dust, one along the ecliptic or in stripes at Gaia's zero point. "
+        "Cells of few stars scatter by Gaia's errors.",
+        "Two maps of the whole sky in Galactic coordinates: number of stars, and median parallax residual.",
+        compositions.draw_sky,
     ),
     Sheet(
         "map",
@@ -121,8 +217,10 @@ SHEETS = (
         "coefficients",
         "What the models use",
         "Coefficients of the two models against wavelength, with lines of giants marked, and those of the magnitudes "
-        "below. Look for both models choosing the same places, and for lines of temperature, gravity and carbon and "
-        "nitrogen. For distances alone the coefficients of the magnitudes would add up to "
+        "below, with errors by the models' error budgets where they have one (those of neighbouring bands depend on "
+        "each other; the error of the sum says so). Look for both models choosing the same places, for lines of "
+        "temperature, gravity and carbon and nitrogen, and for magnitudes on which the models agree within their "
+        "errors. For distances alone the coefficients of the magnitudes would add up to "
         f"-0.2 ln 10 = {MAGNITUDE_SUM:.4f}. "
         "(Figure 7 of the paper.)",
         "Coefficients of model A and model B against wavelength on each detector, and the coefficients of the "
@@ -163,10 +261,12 @@ SHEETS = (
     Sheet(
         "spectra",
         "Spectra as the model sees them",
-        "Normalised spectra of a cool, a middle, a hot and a metal-poor star; green ticks at the continuum pixels, "
-        "orange ones at masked pixels, which count as flux 1. Look for a level continuum at 1 on every detector, and "
-        "lines that weaken towards hot and metal-poor stars.",
-        "Four normalised spectra on each detector with ticks at continuum and masked pixels.",
+        "Normalised spectra of a cool, a middle, a hot and a metal-poor star (by colour alone in a survey without "
+        "labels); green ticks at the continuum pixels, "
+        "orange ones at bad pixels, where the line is orange too: what the model takes there is not measured, and the "
+        "legend says what this survey's configuration put in its place. Look for a level continuum at 1 on every "
+        "detector, estimates that continue the spectrum, and lines that weaken towards hot and metal-poor stars.",
+        "Four normalised spectra on each detector with ticks at continuum and bad pixels.",
         compositions.draw_spectra,
         "survey",
     ),
@@ -174,8 +274,9 @@ SHEETS = (
         "convergence",
         "The solver",
         "Objective above its final value, and the violation of the optimality conditions over the penalty, against "
-        "time. Look for a violation that ends under the dashed tolerance.",
-        "Objective and KKT violation of both models against wall time, on logarithmic scales.",
+        "passes over the training stars, which is what a fit costs. Look for a violation that ends under the dashed "
+        "tolerance.",
+        "Objective and KKT violation of both models against passes over the training stars, on logarithmic scales.",
         compositions.draw_convergence,
         "models",
     ),

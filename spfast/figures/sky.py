@@ -4,7 +4,7 @@ import numpy as np
 from astropy.table import Table
 
 from spfast.errors import BadInputError
-from spfast.figures.panel import finite_rows, plain_ticks, values_of
+from spfast.figures.panel import MINUS, finite_rows, plain_ticks, values_of
 
 __all__ = ["plot_sky"]
 
@@ -61,7 +61,7 @@ def plot_sky(table: Table, ax, values: np.ndarray | None = None, label: str = ""
         [cells.outline(place) for place in places], array=shown, cmap=cmap, norm=norm, edgecolors="face", linewidths=0.2
     )
     mesh.set_rasterized(True)
-    ax.add_collection(mesh)
+    ax.add_collection(mesh, autolim=False)
     extend = "neither" if values is None else "both"
     bar = ax.figure.colorbar(
         mesh, ax=ax, orientation="horizontal", pad=0.04, aspect=35, shrink=0.8, extend=extend,
@@ -71,7 +71,9 @@ def plot_sky(table: Table, ax, values: np.ndarray | None = None, label: str = ""
         plain_ticks(bar.ax.xaxis)
     degrees = np.arange(-120, 121, 60)
     ax.set_xticks(np.radians(degrees), [f"{-place % 360}\N{DEGREE SIGN}" for place in degrees])
-    ax.set_yticks(np.radians([-60, -30, 0, 30, 60]))
+    degrees = np.arange(-60, 61, 30)
+    ax.set_yticks(np.radians(degrees), [f"{place}\N{DEGREE SIGN}".replace("-", MINUS) for place in degrees])
+    ax.set_longitude_grid_ends(90)
     ax.minorticks_off()
     ax.grid(color="0.5", linewidth=0.3)
     ax.tick_params(labelsize=7)

@@ -33,7 +33,8 @@ CALIBRATION = {
 COVERAGE = {
     "reference": Column("gaia (both errors count) or truth", "against"),
     "stars": Column(
-        "all, training set, the rest, by the flag extrapolation, or fifths of G, H-W2 [mag], S/N, [Fe/H] [dex], parallax [mas]",
+        "all, training set, the rest, by the flag extrapolation, or fifths of G, H-W2 [mag], S/N, [Fe/H] [dex], "
+        "parallax [mas]",
         "stars",
     ),
     "low": Column("lower edge of the fifth", "from", ".3g"),
