@@ -75,7 +75,7 @@ def plot_spectrum(survey: Survey, row: int, ax, chip: int | None = None) -> None
     inside = wavelength[np.any(shown, axis=0)]
     if inside.size > 1:
         ax.set_xlim(inside[0], inside[-1])
-    ax.set_ylim(0.35, 1.28)
+    ax.set_ylim(min(0.35, np.percentile(flux, 0.5) - 0.05), 1.28)
     ax.locator_params(axis="x", nbins=4)
     ax.set_xlabel(wavelength_label(layout))
     ax.set_ylabel("normalised flux")

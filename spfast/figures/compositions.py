@@ -84,10 +84,9 @@ def draw_labels(data: FigureData):
     shown = _known(data.table, ("TEFF", "LOGG", "FE_H", "H-W2"))
     if not shown:
         raise BadInputError("labels: no star has an effective temperature, log g, [Fe/H] or H-W2")
-    columns = min(len(shown), 2)
-    figure, axes = new_axes(
-        -(-len(shown) // 2), columns, PAGE_WIDTH, 2.7 * -(-len(shown) // 2), sharex=True, sharey=True
-    )
+    rows, columns = -(-len(shown) // 2), min(len(shown), 2)
+    width = PAGE_WIDTH if columns > 1 else COLUMN_WIDTH * 1.25
+    figure, axes = new_axes(rows, columns, width, 2.7 * rows, sharex=True, sharey=True)
     for ax in axes[len(shown) :]:
         ax.remove()
     for ax, colour in zip(axes, shown, strict=False):
@@ -124,7 +123,8 @@ def _clusters_shown(data):
     large = {name: rows for name, rows in data.members.items() if len(rows) >= _CLUSTER_STARS}
     if not large:
         raise BadInputError(f"no cluster has {_CLUSTER_STARS} members in this catalog")
-    large = dict(sorted(large.items(), key=lambda item: -len(item[1]))[:_CLUSTER_PANELS])
+    largest = sorted(large, key=lambda name: -len(large[name]))[:_CLUSTER_PANELS]
+    large = {name: rows for name, rows in large.items() if name in largest}
     magnitudes = values_of(data.table, "K") if "K" in data.table.colnames else None
     means = cluster_means(data.table, large, data.literature, magnitudes)
     # The table cuts long names.
@@ -217,6 +217,8 @@ def draw_parts(data: FigureData):
     """Coverage and pulls by fifths of what a star is."""
     shares = coverage(data.table, _truth(data), None if data.survey is None else data.survey.stars)
     shown = [quantity for quantity in errors.PARTS if np.any(shares["stars"] == quantity)]
+    if not shown:
+        raise BadInputError("errors by kind of star: too few stars for fifths")
     figure, axes = new_axes(2, len(shown), PAGE_WIDTH, 3.9, sharex="col", sharey="row", height_ratios=(1.4, 1))
     for i, quantity in enumerate(shown):
         errors.plot_part_shares(shares, axes[i], quantity)
@@ -331,23 +333,23 @@ def draw_spectra(data: FigureData):
     chosen = _typical_stars(stars)
     n = min(len(layout.groups), _PANELS)
     figure, axes = new_axes(len(chosen), n, PAGE_WIDTH, 1.45 * len(chosen), sharex="col", sharey=True)
+    deepest = np.inf
     for i, row in enumerate(chosen):
         for chip, ax in enumerate(axes[n * i : n * i + n]):
-            checks.plot_spectrum(data.survey, int(row), ax, chip)
+            checks.plot_spectrum(data.survey, row, ax, chip)
+            deepest = min(deepest, ax.get_ylim()[0])
             ax.label_outer()
         axes[n * i + n // 2].set_title(_star_title(stars, row), fontsize="small")
         for ax in axes[n * i : n * i + n]:
             ax.set_xlabel("")
             ax.set_ylabel("")
-    style = {"color": COLOURS["orange"], "linestyle": "none", "marker": "|", "markersize": 6}
-    figure.legend(
-        handles=[
-            Line2D([], [], label="continuum pixels", **style | {"color": COLOURS["green"]}),
-            Line2D([], [], label=checks.bad_pixels_note(data.survey), **style),
-        ],
-        loc="outside upper center",
-        ncols=2,
-    )
+    axes[0].set_ylim(bottom=deepest)
+    marks = {checks.bad_pixels_note(data.survey): "orange"}
+    if (data.survey.info.get("continuum") or {}).get("pixels"):
+        marks["continuum pixels"] = "green"
+    style = {"linestyle": "none", "marker": "|", "markersize": 6}
+    handles = [Line2D([], [], label=label, color=COLOURS[colour], **style) for label, colour in marks.items()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2)
     figure.supxlabel(wavelength_label(layout), fontsize=8)
     figure.supylabel("normalised flux", fontsize=8)
     return figure

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from astropy.table import Table
 
-from spfast.errors import BadInputError
 from spfast.figures.panel import MINUS, REFERENCES, SAMPLES, finite_rows, plain_ticks, sample_mask, values_of
-from spfast.figures.residuals import median_bins
+from spfast.figures.residuals import BIN_STARS, median_bins
 from spfast.figures.style import COLOURS
 from spfast.validation.residuals import half_width_error
 
@@ -118,8 +117,8 @@ def plot_coverage(table: Table, ax, samples: Sequence[tuple[str, str]] = (("trai
 #: Error of a star's parallax over the parallax: column of the error, label, colour.
 _FRACTIONS = (
     ("Gaia_parallax_err", "Gaia's error", "green"),
-    ("spec_parallax_err", "spectrophotometric, from the features alone", "blue"),
-    ("spec_parallax_err_total", "spectrophotometric, total", "orange"),
+    ("spec_parallax_err", "error from the features alone", "blue"),
+    ("spec_parallax_err_total", "total error", "orange"),
 )
 
 
@@ -137,6 +136,8 @@ def plot_fractional_errors(table: Table, ax, truth: bool = False) -> None:
     spec = values_of(table, "spec_parallax")
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         distance, ln_distance = 1.0 / spec, -np.log(spec)
+    error = values_of(table, "spec_parallax_err")
+    finite_rows("errors by distance", ln_distance, np.where(error > 0, error, np.nan), at_least=BIN_STARS)
     shown = []
     for name, label, colour in _FRACTIONS:
         if name not in table.colnames:
@@ -153,15 +154,13 @@ def plot_fractional_errors(table: Table, ax, truth: bool = False) -> None:
         ax.fill_between(bins.centre, bins.low, bins.high, color=COLOURS[colour], alpha=0.2, linewidth=0)
         marker = {"marker": "o", "markersize": 3, "label": label}
         ax.plot(bins.centre, bins.middle, color=COLOURS[colour], **marker)
-    if not shown:
-        raise BadInputError("errors by distance: too few stars have a parallax and its error")
     if truth:
         with np.errstate(divide="ignore", invalid="ignore"):
             residual = 100.0 * (np.log(spec) - np.log(values_of(table, "true_parallax")))
         good = np.isfinite(residual)
         bins = median_bins(distance[good], residual[good])
         line = {"color": "black", "linestyle": "--", "marker": "s", "markersize": 3}
-        ax.plot(bins.centre, (bins.high - bins.low) / 2, label="spectrophotometric, scatter around the truth", **line)
+        ax.plot(bins.centre, (bins.high - bins.low) / 2, label="scatter around the truth", **line)
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_ylim(0.8 * min(bins.low.min() for bins in shown), None)

@@ -21,10 +21,10 @@ from spfast.figures.panel import (
 from spfast.figures.style import COLOURS, draw_stars
 from spfast.validation.residuals import half_width, median_error
 
-__all__ = ["Bins", "median_bins", "plot_flags", "plot_medians", "plot_trend", "plot_zero_point"]
+__all__ = ["BIN_STARS", "Bins", "median_bins", "plot_flags", "plot_medians", "plot_trend", "plot_zero_point"]
 
 #: Bins of a trend and the fewest stars that one holds.
-_BINS, _BIN_STARS = 12, 15
+_BINS, BIN_STARS = 12, 15
 
 
 class Bins(NamedTuple):
@@ -58,7 +58,7 @@ def median_bins(x: np.ndarray, y: np.ndarray, n_bins: int = _BINS) -> Bins:
     >>> bins.middle.tolist()
     [7.0, 22.0, 37.0, 52.0]
     """
-    n_bins = min(n_bins, x.size // _BIN_STARS)
+    n_bins = min(n_bins, x.size // BIN_STARS)
     if not n_bins:
         return Bins(*np.empty((5, 0)))
     parts = np.array_split(np.argsort(x), n_bins)
@@ -147,7 +147,7 @@ def plot_zero_point(table: Table, ax, quantity: str, absolute: bool = True) -> N
     else:
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             y = 100.0 * (gaia - spec) / spec
-    rows = finite_rows("zero point", x, y, within=within, at_least=_BIN_STARS)
+    rows = finite_rows("zero point", x, y, within=within, at_least=BIN_STARS)
     x, y = x[rows], y[rows]
     bins = median_bins(x, y, _ZERO_POINT_BINS)
     overall, error = float(np.median(y)), float(median_error(half_width(y), y.size))

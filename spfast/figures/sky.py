@@ -8,10 +8,10 @@ from spfast.figures.panel import MINUS, finite_rows, plain_ticks, values_of
 
 __all__ = ["plot_sky"]
 
-#: Height of a cell [deg], for few and for many stars.
-_CELL, _SMALL_CELL, _MANY = 10.0, 5.0, 50_000
-#: The fewest stars whose median is shown.
-_CELL_STARS = 5
+#: Heights that a cell may have [deg].
+_SIZES = (5.0, 10.0, 15.0, 30.0)
+#: The fewest stars whose median is shown; cells are as small as lets this share of the stars be shown.
+_CELL_STARS, _SHOWN = 5, 0.8
 #: Points along each side of a cell: meridians are curved.
 _SIDE = 6
 
@@ -43,8 +43,10 @@ def plot_sky(table: Table, ax, values: np.ndarray | None = None, label: str = ""
 
     lon, lat = values_of(table, "glon"), values_of(table, "glat")
     rows = finite_rows("sky", lon, lat, *([] if values is None else [values]))
-    cells = _Cells(_SMALL_CELL if rows.size > _MANY else _CELL)
-    places, which, number = np.unique(cells.find(lon[rows], lat[rows]), return_inverse=True, return_counts=True)
+    for cells in map(_Cells, _SIZES):
+        places, which, number = np.unique(cells.find(lon[rows], lat[rows]), return_inverse=True, return_counts=True)
+        if number[number >= _CELL_STARS].sum() >= _SHOWN * rows.size:
+            break
     if values is None:
         shown, norm, cmap = number.astype(float), LogNorm(1.0, max(number.max(), 10.0)), "viridis"
     else:

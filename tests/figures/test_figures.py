@@ -1,5 +1,8 @@
 """Figures: drawn for few and for many stars, clear errors where there is nothing to draw, nobody's settings changed."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -9,13 +12,15 @@ matplotlib = pytest.importorskip("matplotlib")
 from spfast.catalog.galaxy import map_cells  # noqa: E402
 from spfast.config import Config  # noqa: E402
 from spfast.errors import BadInputError  # noqa: E402
-from spfast.figures import checks, paper  # noqa: E402
+from spfast.figures import absolute, checks, compositions, errors, paper, residuals, sky  # noqa: E402
 from spfast.figures.coefficients import plot_coefficients, plot_magnitude_coefficients  # noqa: E402
 from spfast.figures.figure_data import FigureData, figure_table  # noqa: E402
+from spfast.figures.panel import QUANTITIES  # noqa: E402
 from spfast.figures.sheets import SHEETS, draw_sheet  # noqa: E402
 from spfast.figures.style import draw_stars, figure_style, new_axes, save_figure  # noqa: E402
 from spfast.figures.tuning import draw_tuning, plot_tuning  # noqa: E402
 from spfast.model.fitted_model import FittedModel  # noqa: E402
+from spfast.validation.clusters import cluster_means  # noqa: E402
 
 
 def make_table(n_stars=100, seed=0):
@@ -74,14 +79,17 @@ PANELS = {
     "grey": lambda t, ax: paper.plot_parallaxes(t, ax, "parent", None),
     "precision": lambda t, ax: paper.plot_precision(t, ax),
     "map": lambda t, ax: paper.plot_map(map_cells(t, GALAXY.galaxy), ax),
-    "masked": lambda t, ax: checks.plot_trend(t, ax, "n_bad_pixels"),
+    "bad pixels": lambda t, ax: residuals.plot_trend(t, ax, "n_bad_pixels"),
     "cluster": lambda t, ax: paper.plot_cluster(t, ax, "M67", np.arange(min(len(t), 9))),
-    "trend": lambda t, ax: checks.plot_trend(t, ax, "SNR"),
-    "pulls": lambda t, ax: checks.plot_pulls(t, ax),
-    "coverage": lambda t, ax: checks.plot_coverage(t, ax, [("parent", "truth")]),
+    "trend": lambda t, ax: residuals.plot_trend(t, ax, "SNR"),
+    "pulls": lambda t, ax: errors.plot_pulls(t, ax),
+    "coverage": lambda t, ax: errors.plot_coverage(t, ax, [("parent", "truth")]),
+    "errors": lambda t, ax: errors.plot_fractional_errors(t, ax, truth=True),
+    "zero point": lambda t, ax: residuals.plot_zero_point(t, ax, "ecl_lat", absolute=False),
+    "colour and magnitude": lambda t, ax: absolute.plot_colour_magnitude(t, ax, dereddened=True),
 }
 #: Panels that a single star cannot fill.
-NEED_MORE = ("pulls", "coverage")
+NEED_MORE = ("pulls", "coverage", "errors", "zero point")
 
 
 @pytest.mark.parametrize("name", PANELS)
@@ -99,7 +107,7 @@ def test_panel_is_drawn_for_a_hundred_stars(name, tmp_path):
 def test_panel_is_drawn_for_one_star_or_says_what_it_lacks(name):
     _, (ax,) = new_axes()
     if name in NEED_MORE:
-        with pytest.raises(BadInputError, match="1 of 1 stars have what it needs, expected at least 5"):
+        with pytest.raises(BadInputError, match="1 of 1 stars have what it needs, expected at least"):
             PANELS[name](make_table(1), ax)
     else:
         PANELS[name](make_table(1), ax)
@@ -197,6 +205,69 @@ def test_coefficients_of_a_model_without_layout_are_refused(fitted):
     plot_coefficients({"A": fitted}, ax)
     plot_magnitude_coefficients({"A": fitted}, new_axes()[1][0])
     checks.plot_convergence({"A": fitted}, new_axes()[1][0])
+
+
+def test_errors_of_magnitudes_are_those_of_the_budget_and_their_sum_knows_that_they_depend_on_each_other(fitted):
+    budget = fitted.budget
+    factor = np.zeros((budget.columns.size, 2))
+    factor[np.searchsorted(budget.columns, [1, 2])] = [[0.3, 0.0], [-0.3, 0.004]]  # G and BP, against each other
+    _, (ax,) = new_axes()
+    plot_magnitude_coefficients({"A": replace(fitted, budget=replace(budget, factor=factor))}, ax)
+    (bars,) = ax.containers[0].lines[2]
+    lengths = [segment[1, 1] - segment[0, 1] for segment in bars.get_segments()]
+    np.testing.assert_allclose(lengths, [0.6, 2 * np.hypot(0.3, 0.004), *[0.0] * (len(lengths) - 2)], atol=1e-12)
+    assert ax.get_legend().get_texts()[0].get_text().endswith("\N{PLUS-MINUS SIGN} 0.0040")
+    _, (ax,) = new_axes()
+    plot_magnitude_coefficients({"A": replace(fitted, budget=None)}, ax)
+    assert "(no errors)" in ax.get_legend().get_texts()[0].get_text()
+
+
+def test_zero_point_in_microarcseconds_is_found_among_far_stars():
+    table = make_table(4000)
+    table["Gaia_parallax"] = table["true_parallax"] + 0.02 + np.random.default_rng(1).normal(0.0, 0.04, 4000)
+    _, (ax,) = new_axes()
+    residuals.plot_zero_point(table, ax, "phot_g_mean_mag")
+    found = re.search(r"([\d,]+) far stars\nmedian ([+\d]+) \S ([\d.]+)", ax.texts[0].get_text())
+    assert int(found[1].replace(",", "")) < 4000
+    assert float(found[2]) == pytest.approx(20.0, abs=4 * float(found[3]))
+
+
+def test_sky_has_cells_of_equal_area_that_hold_their_stars_and_longitude_grows_to_the_left():
+    cells = sky._Cells(10.0)
+    rng = np.random.default_rng(0)
+    lon, lat = rng.uniform(0, 360, 20_000), np.degrees(np.arcsin(rng.uniform(-1, 1, 20_000)))
+    number = np.bincount(cells.find(lon, lat))
+    assert np.std(number) < 1.3 * np.sqrt(number.mean())
+    place = cells.find(np.array([100.0]), np.array([12.0]))[0]
+    x, y = np.degrees(cells.outline(place)).T
+    assert x.min() <= -100.0 <= x.max() <= x.min() + 11.0
+    assert y.min() <= 12.0 <= y.max() == y.min() + 10.0
+
+
+def test_survey_without_labels_has_figures_of_what_it_has():
+    table = make_table(60)
+    for name in ("TEFF", "LOGG", "FE_H", "ALPHA_M", "SNR"):
+        table[name] = np.nan
+    data = FigureData(table)
+    with figure_style():
+        shown = [ax.get_xlabel() for ax in compositions.draw_trends(data).axes]
+        assert shown == [QUANTITIES[name][0] for name in ("phot_g_mean_mag", "BP-RP", "glat", "n_bad_pixels")]
+        assert compositions.draw_colour_magnitude(data).axes
+        assert compositions.draw_colours(data).axes
+        assert compositions.draw_parallaxes(data).axes
+
+
+def test_clusters_are_drawn_in_the_order_of_their_table_with_long_names():
+    table, names = make_table(60), ["a cluster whose name is longer than a table's column", "M67", "M13"]
+    table["K"] = np.linspace(8.0, 12.0, 60)
+    members = {name: np.arange(10 * i, 10 * i + 4 + i) for i, name in enumerate(names)}
+    data = FigureData(table, members=members, literature=Table({"cluster": names, "distance": [4.0, 0.9, 7.1]}))
+    with figure_style():
+        titles = [ax.get_title() for ax in compositions.draw_clusters(data).axes]
+        slopes = compositions.draw_cluster_residuals(data).axes[1]
+    order = [str(name) for name in cluster_means(table, members, data.literature)["cluster"]]
+    assert [title[:3] for title in titles] == [name[:3] for name in order]
+    assert [text.get_text()[:3] for text in slopes.get_yticklabels()] == [name[:3] for name in order]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ def test_honest_errors_cover_the_nominal_share_of_stars(honest):
     assert table.meta["ERRCOL"] == "spec_parallax_err"
     assert np.all(np.abs(table["share"] - table["level"]) < 4 * table["share_error"])
     shares = coverage(catalog, truth, stars)
-    fifths = {"G", "H-W2", "S/N", "parallax"}
+    fifths = {"G", "H-W2", "S/N", "[Fe/H]", "parallax"}
     assert set(shares["stars"]) == {"all", "training", "rest"} | fifths
     for name in fifths:
         assert len(shares[shares["stars"] == name]) == 10
