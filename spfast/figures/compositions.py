@@ -219,7 +219,8 @@ def draw_parts(data: FigureData):
     shown = [quantity for quantity in errors.PARTS if np.any(shares["stars"] == quantity)]
     if not shown:
         raise BadInputError("errors by kind of star: too few stars for fifths")
-    figure, axes = new_axes(2, len(shown), PAGE_WIDTH, 3.9, sharex="col", sharey="row", height_ratios=(1.4, 1))
+    width = max(PAGE_WIDTH * len(shown) / len(errors.PARTS), COLUMN_WIDTH)
+    figure, axes = new_axes(2, len(shown), width, 3.9, sharex="col", sharey="row", height_ratios=(1.4, 1))
     for i, quantity in enumerate(shown):
         errors.plot_part_shares(shares, axes[i], quantity)
         errors.plot_part_pulls(shares, axes[i + len(shown)], quantity)
