@@ -209,6 +209,7 @@ def _report_content(catalog, data, checks):
         "summary": count_verdicts(findings),
         "findings": findings,
         "rule": RULE,
+        "reasons": _reasons(findings),
         "titles": {each.name: each.title for each in tables} | {name: _TITLES[name] for name in shown if shown[name]},
         "tables": tables,
         "compared": "" if compared is None else f"{compared.meta['N_BOTH']:,}",
@@ -220,6 +221,15 @@ def _report_content(catalog, data, checks):
         "hashes": [] if survey is None else input_hashes(survey),
         "versions": package_versions(),
     }
+
+
+def _reasons(findings):
+    """The names of the findings whose threshold has the same reason, by that reason (dict of list of str)."""
+    reasons = {}
+    for finding in findings:
+        if finding.reason:
+            reasons.setdefault(finding.reason, []).append(finding.name)
+    return reasons
 
 
 def _compare_content(catalog, other, checks):

@@ -16,12 +16,14 @@ __all__ = ["RULE", "VERDICT", "Finding", "Limits", "count_verdicts", "format_ver
 BAD, LOOK, GOOD, NOT_CHECKED = "bad", "look", "good", "not checked"
 _ORDER = (BAD, LOOK, GOOD, NOT_CHECKED)
 _COUNTED = {BAD: "bad", LOOK: "to look at", GOOD: "good", NOT_CHECKED: "not checked"}
-#: A value is beyond a limit, or surely within it, by so many of its errors: 95% of honest errors are smaller.
-_SIGMAS = 2.0
+#: A value counts as off if it is so by so many of its errors: chance does that to one honest value in 400.
+_OFF = 3.0
+#: And a true value is within so many of them in 95 cases of 100.
+_WITHIN = 2.0
 #: How findings are graded, for the reader.
 RULE = (
-    f"A value is beyond a threshold if it is so by {_SIGMAS:.0f} of its errors, and good if {_SIGMAS:.0f} of them do "
-    "not reach what would be bad; else its error is too large to tell, which counts as not checked."
+    f"A value beyond a threshold counts if it is also {_OFF:.0f} of its errors away from what is right. It is good if "
+    f"{_WITHIN:.0f} of its errors do not reach what would be bad. Else its error is too large to tell: not checked."
 )
 _LINE = 112
 
@@ -72,9 +74,9 @@ class Limits(NamedTuple):
         size, look, bad = sign * abs(value), sign * self.look, sign * self.bad
         if not np.isfinite([value, error]).all():
             return NOT_CHECKED
-        if size - look > _SIGMAS * error:
+        if size > look and abs(value) > _OFF * error:
             return BAD if size > bad else LOOK
-        return GOOD if size + _SIGMAS * error <= bad else NOT_CHECKED
+        return GOOD if size + _WITHIN * error <= bad else NOT_CHECKED
 
     def describe(self, format: str, ideal: float = 0.0) -> str:
         """Say the limits in words, for values of a format that are judged by how far they are from the ideal one."""
