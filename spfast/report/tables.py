@@ -49,11 +49,11 @@ def check_tables(tables: Mapping[str, Table], page: str) -> list[PageTable]:
 def _page_table(check, table):
     columns = shown_columns(check.columns, "page")
     shows = check.describe(table)
-    note = f"{shows[0].upper()}{shows[1:]}. {check.note}"
+    note = typeset(f"{shows[0].upper()}{shows[1:]}. {check.note}")
     headings = [typeset(column.heading_with_unit) for column in columns.values()]
     is_number = [bool(column.format) for column in columns.values()]
     rows = [[_cell(row, name, column) for name, column in columns.items()] for row in check.shown(table)]
-    legend = list(zip(headings, (column.description for column in columns.values()), strict=True))
+    legend = list(zip(headings, (typeset(column.description) for column in columns.values()), strict=True))
     return PageTable(check.name, check.title, note, list(zip(headings, is_number, strict=True)), rows, legend)
 
 

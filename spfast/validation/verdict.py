@@ -80,12 +80,13 @@ class Limits(NamedTuple):
 
     def describe(self, format: str, ideal: float = 0.0) -> str:
         """Say the limits in words, for values of a format that are judged by how far they are from the ideal one."""
-        beyond = "below" if self.fewest else "farther than" if ideal else "above"
+        beyond = "below" if self.fewest else "above"
         look, bad, centre = (
             f"{x:.6g}" if not format.endswith("%") else f"{100 * x:g}%" for x in (self.look, self.bad, ideal)
         )
-        both = f"look {beyond} {look}, bad {beyond} {bad}" if look != bad else f"bad {beyond} {bad}"
-        return f"{both} from {centre}" if ideal else both
+        if ideal:
+            return f"look outside {centre} +- {look}, bad outside +- {bad}"
+        return f"look {beyond} {look}, bad {beyond} {bad}" if look != bad else f"bad {beyond} {bad}"
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,9 @@ def test_header_and_flags_are_judged(catalog):
     assert verdict("stars flagged") == "good"
     assert verdict("stars flagged", flags=1 << 7) == "bad"
     assert verdict("models that stopped early", CONVRG_B=False) == "bad"
-    assert verdict("training stars of the smaller fold", NTRAIN_A=2000) == "look"
+    assert verdict("training stars of the smaller fold", NTRAIN_A=2000, NTRAIN_B=9000) == "look"
+    excerpt = verdicts(catalog[:100], {})["training stars of the smaller fold"]
+    assert excerpt.verdict == "not checked"
     assert verdict("zero point") == "good"
     assert verdict("zero point", GAIAREL="unknown") == "look"
     assert verdict("zero point", ZEROPT_A=0.069) == "look"
