@@ -299,7 +299,7 @@ def _training(evidence) -> Iterator[Finding]:
     counted = [np.count_nonzero(arrays.training & (arrays.fold == fold)) for fold in np.unique(arrays.fold)]
     smallest = min(map(int, said or counted))
     if not said and TRAINING.grade(smallest) != GOOD:
-        why = f"The header does not say it, and the catalog, with {smallest:,} of them, may be an excerpt: ask who made it."
+        why = f"The header does not say it, and the catalog, with {smallest:,}, may be an excerpt: ask who made it."
         yield Finding(name, NOT_CHECKED, why)
         return
     yield _measured(
