@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from astropy.table import Table
 
@@ -12,7 +12,7 @@ from spfast.errors import BadInputError, MismatchWarning
 from spfast.model.fitted_model import FittedModel
 from spfast.model.recipe import check_origin
 
-__all__ = ["check_catalog", "check_model"]
+__all__ = ["check_catalog", "check_model", "differences"]
 
 #: Settings by which continuum pixels are found; the pixels themselves are compared.
 _OF_CONTINUUM = ("continuum_file", "continuum_share", "continuum_stars")
@@ -77,24 +77,35 @@ def check_catalog(
     -----
     MismatchWarning
     """
+    for text in differences(catalog, survey, models):
+        warnings.warn(text, MismatchWarning, stacklevel=3)
+
+
+def differences(
+    catalog: Table, survey: Survey | None = None, models: Mapping[str, FittedModel] | None = None
+) -> Iterator[str]:
+    """Yield in a sentence each what of a catalog is not of this version, of the survey or of the models.
+
+    Parameters
+    ----------
+    catalog, survey, models
+        As for `check_catalog`.
+    """
     version, of_survey = catalog.meta.get("SPFVERS"), catalog.meta.get("SURVHASH")
     if version is not None and str(version) != __version__:
-        text = f"the catalog was made by spfast {version}, this is {__version__}: numbers and columns may differ"
-        warnings.warn(text, MismatchWarning, stacklevel=3)
+        yield f"the catalog was made by spfast {version}, this is {__version__}: numbers and columns may differ"
     if survey is not None and of_survey is not None and str(of_survey) != survey.survey_hash:
-        text = (
+        yield (
             f"the catalog was made from the survey {str(of_survey)[:12]}..., {survey.path} is "
             f"{survey.survey_hash[:12]}...: stars are matched by name"
         )
-        warnings.warn(text, MismatchWarning, stacklevel=3)
     for fold, model in (models or {}).items():
         said = str(catalog.meta.get(f"OBJECT_{fold}", model.result.objective))
         if not math.isclose(_number(said), model.result.objective, rel_tol=_SAME_OBJECTIVE):
-            text = (
+            yield (
                 f"model {fold} ends at the objective {model.result.objective:.10g}, the catalog's at {said[:20]}: "
                 "what is said of models is not said of those that made the catalog"
             )
-            warnings.warn(text, MismatchWarning, stacklevel=3)
 
 
 def _number(text):

@@ -1,4 +1,4 @@
-"""`spfast validate`: every check of a catalog that the given files allow."""
+"""`spfast validate`: every check of a catalog that the given files allow, and a verdict."""
 
 from pathlib import Path
 
@@ -8,10 +8,12 @@ from spfast.config import ZERO_POINT, warn_of_zero_point
 
 __all__ = ["HELP", "options", "run"]
 
-HELP = "Check a catalog: its scatter and its errors, against Gaia and against the other files given."
+HELP = "Check a catalog against Gaia and the other files given, and say what is good and what is not."
 
 #: Extinction laws, the default first: those of `spfast.validation.reddening`, which is slow to import.
 LAWS = ("wang2019", "yuan2013")
+#: Name of the table of findings among those of the checks.
+_VERDICT = "verdict"
 
 
 def options(parser):
@@ -48,7 +50,8 @@ def options(parser):
         "-o",
         "--output",
         metavar="FILE",
-        help=f"table of the measures to write: {TABLE_SUFFIXES}; other tables go beside it: FILE_coverage, ...",
+        help=f"table of the measures to write: {TABLE_SUFFIXES}; other tables go beside it: FILE_coverage, ..., "
+        "FILE_verdict",
     )
     add_overwrite_option(parser)
 
@@ -59,8 +62,10 @@ def run(args):
     from spfast.data.tables.read import read_table
     from spfast.data.tables.write import check_output, write_table
     from spfast.validation.checks import check_names, format_checks, run_checks
+    from spfast.validation.judge import judge
     from spfast.validation.material import load_models
     from spfast.validation.read_catalog import TABLE_1
+    from spfast.validation.verdict import format_verdict, verdict_table
 
     if args.zero_point is not None:
         warn_of_zero_point(args.zero_point)
@@ -77,11 +82,13 @@ def run(args):
     check_catalog(catalog, material["survey"], material["models"])
     paths = {}
     if args.output:
-        path, (first, *others) = Path(args.output), check_names(**material)
+        path, (first, *others) = Path(args.output), [*check_names(**material), _VERDICT]
         paths = {first: path} | {name: path.with_stem(f"{path.stem}_{name}") for name in others}
     with outputs(paths.values(), args):
         tables = run_checks(catalog, **material, zero_point=args.zero_point, law=args.law, threads=args.threads)
-        print(format_checks(tables))
+        findings = judge(catalog, tables, material["survey"], material["models"])
+        print(format_checks(tables), format_verdict(findings), sep="\n\n")
+        tables[_VERDICT] = verdict_table(findings)
         for name, path in paths.items():
             write_table(tables[name], path, args.overwrite)
             say(args, f"wrote {path}")

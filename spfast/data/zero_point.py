@@ -16,7 +16,14 @@ from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
 from spfast.errors import BadInputError, SpfastWarning
 
-__all__ = ["ChosenZeroPoint", "added_to_parallax", "choose_zero_point", "lindegren_zero_point", "zero_point_covariates"]
+__all__ = [
+    "ChosenZeroPoint",
+    "added_to_parallax",
+    "choose_zero_point",
+    "ecliptic_latitude",
+    "lindegren_zero_point",
+    "zero_point_covariates",
+]
 
 #: Where the zero point of Gaia (E)DR3 is defined (Lindegren et al. 2021, A&A 649, A4, Appendix A): G [mag], effective
 #: wavenumber of five-parameter and pseudocolour of six-parameter solutions [um-1].
@@ -235,9 +242,13 @@ def _covariate(stars, name):
         return blue - red
     if "ecl_lat" in stars.colnames:
         return column("ecl_lat")[0]
-    ra, dec = column("ra", "dec")
+    return ecliptic_latitude(*column("ra", "dec"))
+
+
+def ecliptic_latitude(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """Return the ecliptic latitude of places on the sky (float64 array) [deg]; NaN where a coordinate is missing."""
     on_sky = np.isfinite(ra) & (np.abs(dec) <= 90.0)
-    latitude = np.full(len(stars), np.nan)
+    latitude = np.full(len(ra), np.nan)
     sky = SkyCoord(ra[on_sky], dec[on_sky], unit="deg")
     latitude[on_sky] = sky.transform_to(BarycentricMeanEcliptic()).lat.deg
     return latitude

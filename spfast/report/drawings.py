@@ -1,6 +1,7 @@
 """The figures of a page: drawn, saved as PNG and PDF, and put into the page or beside it."""
 
 import base64
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,6 @@ __all__ = ["FIGURES", "PageFigure", "draw_figures"]
 
 #: The folder of the figures, beside the page.
 FIGURES = "figures"
-#: CSS pixels per inch.
-_PIXELS_PER_INCH = 96
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class PageFigure:
     caption: str
     alt: str
     source: str  # a data URI, or a path beside the page
-    width: int  # [CSS pixels]
+    width: int  # [pixels]: the page shows it no larger, so that it stays sharp
     height: int
 
 
@@ -65,11 +64,16 @@ def draw_figures(
             else:
                 with figure_style():
                     png, _ = save_figure(figure, folder / FIGURES / sheet.name)
-                size = [round(inches * _PIXELS_PER_INCH) for inches in figure.get_size_inches()]
                 source = _source(png, images)
-                figures.append(PageFigure(sheet.name, sheet.title, sheet.caption, sheet.alt, source, *size))
+                figures.append(PageFigure(sheet.name, sheet.title, sheet.caption, sheet.alt, source, *_size(png)))
             progress.advance()
     return {"figures": figures, "left_out": left_out}
+
+
+def _size(png):
+    """Width and height of a PNG file: two big-endian integers behind its signature and the head of its first chunk."""
+    with png.open("rb") as file:
+        return struct.unpack(">II", file.read(24)[16:])
 
 
 def _source(png, images):

@@ -18,11 +18,13 @@ from spfast.lock import hold
 from spfast.model.fitted_model import FittedModel
 from spfast.report.drawings import FIGURES, draw_figures
 from spfast.report.provenance import header_cards, input_hashes, package_versions, run_configuration
-from spfast.report.tables import check_tables, count_flags
-from spfast.report.text import compare_notes, compare_numbers, find_warnings, key_numbers
+from spfast.report.tables import check_tables, count_flags, typeset
+from spfast.report.text import compare_notes, compare_numbers, key_numbers
 from spfast.validation.checks import run_checks
 from spfast.validation.cluster_members import Members, listed_members, select_members
 from spfast.validation.comparison import match_catalogs
+from spfast.validation.judge import judge
+from spfast.validation.verdict import RULE, count_verdicts
 
 __all__ = ["make_report"]
 
@@ -30,6 +32,7 @@ __all__ = ["make_report"]
 PAGE, COMPARE_PAGE = "report.html", "compare.html"
 #: Links at the head of the pages: target and text.
 _CONTENTS = (
+    ("#verdict", "Verdict"),
     ("#numbers", "Numbers"),
     ("#validation", "Validation"),
     ("#figures", "Figures"),
@@ -43,6 +46,8 @@ _COMPARE_CONTENTS = (
     ("#figures", "Figures"),
     ("#provenance", "Provenance"),
 )
+#: What a finding points at beside the checks' tables.
+_TITLES = {"flags": "Flags of the catalog", "models": "The two models", "header": "Header of the catalog"}
 
 
 def make_report(
@@ -166,13 +171,15 @@ def _load_templates():
         import jinja2
     except ImportError:
         raise BadInputError("the report needs jinja2; install it: pip install 'spfast[report]'") from None
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("spfast.report", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["typeset"] = typeset
+    return environment
 
 
 def _is_mock(survey):
@@ -193,14 +200,20 @@ def _write_page(templates, path, content):
 def _report_content(catalog, data, checks):
     """What the template of the report takes, without its figures (dict)."""
     table, survey = data.table, data.survey
-    compared = checks.get("comparison")
+    compared, tables, flags = checks.get("comparison"), check_tables(checks, "report"), count_flags(table)
+    findings = judge(catalog, checks, survey, data.models, data.tune)
+    shown = {"flags": bool(flags), "models": bool(data.models), "header": True}
     return {
         "contents": _CONTENTS if compared is None else (*_CONTENTS, (COMPARE_PAGE, "Against another catalog")),
         "numbers": key_numbers(table, survey, checks),
-        "warnings": find_warnings(table, survey, data.models, checks, data.tune),
-        "tables": check_tables(checks, "report"),
+        "summary": count_verdicts(findings),
+        "findings": findings,
+        "rule": RULE,
+        "reasons": _reasons(findings),
+        "titles": {each.name: each.title for each in tables} | {name: _TITLES[name] for name in shown if shown[name]},
+        "tables": tables,
         "compared": "" if compared is None else f"{compared.meta['N_BOTH']:,}",
-        "flags": count_flags(table),
+        "flags": flags,
         "cut_flow": [] if survey is None else survey.info.get("cut_flow") or [],
         "models": data.models,
         "configuration": run_configuration(catalog, survey, data.config),
@@ -208,6 +221,15 @@ def _report_content(catalog, data, checks):
         "hashes": [] if survey is None else input_hashes(survey),
         "versions": package_versions(),
     }
+
+
+def _reasons(findings):
+    """The names of the findings whose threshold has the same reason, by that reason (dict of list of str)."""
+    reasons = {}
+    for finding in findings:
+        if finding.reason:
+            reasons.setdefault(finding.reason, []).append(finding.name)
+    return reasons
 
 
 def _compare_content(catalog, other, checks):

@@ -1,5 +1,6 @@
 """The tables of a page, as texts: those of the checks, and how many stars carry each flag."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,13 +10,17 @@ from astropy.table import Table
 from spfast.validation.checks import CHECKS
 from spfast.validation.columns import shown_columns
 
-__all__ = ["PageTable", "check_tables", "count_flags", "format_number"]
+__all__ = ["PageTable", "check_tables", "count_flags", "format_number", "typeset"]
+
+#: What a terminal is spared, and how the page writes it.
+_TYPED = {"chi2": "\N{GREEK SMALL LETTER CHI}\N{SUPERSCRIPT TWO}", "+-": "\N{PLUS-MINUS SIGN}"}
 
 
 @dataclass(frozen=True)
 class PageTable:
     """A table as the template takes it."""
 
+    name: str
     title: str
     note: str
     heads: list[tuple[str, bool]]  # each heading, and whether its column holds numbers
@@ -43,21 +48,30 @@ def check_tables(tables: Mapping[str, Table], page: str) -> list[PageTable]:
 
 def _page_table(check, table):
     columns = shown_columns(check.columns, "page")
-    note = f"{check.shows[0].upper()}{check.shows[1:]}. {check.note}"
-    headings = [_typeset(column.heading_with_unit) for column in columns.values()]
+    shows = check.describe(table)
+    note = typeset(f"{shows[0].upper()}{shows[1:]}. {check.note}")
+    headings = [typeset(column.heading_with_unit) for column in columns.values()]
     is_number = [bool(column.format) for column in columns.values()]
-    rows = [[_cell(row[name], column.format) for name, column in columns.items()] for row in table]
-    legend = list(zip(headings, (column.description for column in columns.values()), strict=True))
-    return PageTable(check.title, note, list(zip(headings, is_number, strict=True)), rows, legend)
+    rows = [[_cell(row, name, column) for name, column in columns.items()] for row in check.shown(table)]
+    legend = list(zip(headings, (typeset(column.description) for column in columns.values()), strict=True))
+    return PageTable(check.name, check.title, note, list(zip(headings, is_number, strict=True)), rows, legend)
 
 
-def _typeset(heading):
-    """Write a heading with the characters that a terminal may lack."""
-    return heading.replace("chi2", "\N{GREEK SMALL LETTER CHI}\N{SUPERSCRIPT TWO}")
+def typeset(text: str) -> str:
+    """Return a text with the characters that a terminal may lack."""
+    for plain, typed in _TYPED.items():
+        text = text.replace(plain, typed)
+    return re.sub(r"(?<![\w.-])-(?=[\d.])", "\N{MINUS SIGN}", text)
 
 
-def _cell(value, spec):
-    return format_number(value, spec) if spec else str(value)
+def _cell(row, name, column):
+    """A value as a text, with its error if it has one."""
+    if not column.format:
+        return str(row[name])
+    value = format_number(row[name], column.format)
+    if not column.error or not np.isfinite(row[name]):
+        return value
+    return f"{value} \N{PLUS-MINUS SIGN} {format_number(row[column.error], column.format.lstrip('+'))}"
 
 
 def format_number(value: float, spec: str) -> str:

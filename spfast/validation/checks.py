@@ -14,11 +14,12 @@ from spfast.validation.cluster_members import Members, listed_members, listed_na
 from spfast.validation.clusters import CLUSTERS, cluster_means, star_magnitudes
 from spfast.validation.columns import Column
 from spfast.validation.comparison import COMPARISON, compare_catalogs, star_counts
-from spfast.validation.coverage import CALIBRATION, COVERAGE, calibration, coverage, errors_used
+from spfast.validation.coverage import CALIBRATION, COVERAGE, calibration, coverage, one_and_two_sigma
 from spfast.validation.material import Material
 from spfast.validation.measures import MEASURES, format_validation, validate
 from spfast.validation.read_catalog import read_catalog
 from spfast.validation.reddening import REDDENING, can_redden, reddening_test, resolve_law
+from spfast.validation.residuals import errors_used
 from spfast.validation.stability import (
     STABILITY,
     WAVELENGTHS,
@@ -55,10 +56,12 @@ class Check:
         From the `Material` to whether the check means anything for it.
     note : str
         How to read the table, on the page.
+    shown : callable, optional
+        From the table to the rows that terminal and page show; the file has them all.
     page : str
         ``"report"``, ``"compare"`` for the page on two catalogs, or empty: not in the report.
     details : callable, optional
-        From the table to a remark that the terminal adds to the title.
+        From the table to a remark beside what it shows.
     text : callable, optional
         From the table to its text for a terminal, where that is not the table under its title.
     """
@@ -73,6 +76,7 @@ class Check:
     suits: Callable[[Material], bool] | None = None
     note: str = ""
     page: str = "report"
+    shown: Callable[[Table], Table] = Table
     details: Callable[[Table], str] | None = None
     text: Callable[[Table], str] | None = None
 
@@ -82,12 +86,15 @@ class Check:
         given = given and len(material.models or ()) >= self.n_models
         return given and (self.suits is None or self.suits(material))
 
+    def describe(self, table: Table) -> str:
+        """Say what the table shows, and its details."""
+        return self.shows + (f" ({self.details(table)})" if self.details is not None else "")
+
     def format(self, table: Table) -> str:
         """Lay out the check's table for a terminal."""
         if self.text is not None:
             return self.text(table)
-        details = f" ({self.details(table)})" if self.details is not None else ""
-        return f"{self.title}: {self.shows}{details}\n{lay_out(table, self.columns)}"
+        return f"{self.title}: {self.describe(table)}\n{lay_out(self.shown(table), self.columns)}"
 
 
 def _check_clusters(catalog, material):
@@ -112,6 +119,7 @@ CHECKS = (
         "scatter is mostly the method's. The published catalog claims better than 9%.",
         columns=MEASURES,
         compute=lambda catalog, material: validate(catalog, material.truth, material.zero_point),
+        details=errors_used,
         text=format_validation,
     ),
     Check(
@@ -121,6 +129,7 @@ CHECKS = (
         note="If the errors are honest, both columns agree.",
         columns=CALIBRATION,
         compute=lambda catalog, material: calibration(catalog, material.truth),
+        shown=one_and_two_sigma,
         details=errors_used,
     ),
     Check(
@@ -136,8 +145,10 @@ CHECKS = (
         name="trends",
         title="Trends",
         shows="straight lines through the fractional residuals, one quantity at a time",
-        note="A slope of several times its error is a bias that depends on the quantity.",
+        note="A slope of several times its error is a bias that depends on the quantity. Quantities depend on each "
+        "other: a trend with one shows in others.",
         columns=TRENDS,
+        details=errors_used,
         needs=("survey",),
         compute=lambda catalog, material: residual_trends(catalog, material.stars, material.truth),
     ),
@@ -145,13 +156,14 @@ CHECKS = (
         name="clusters",
         title="Clusters",
         shows="mean parallaxes of the members",
-        note="Gaia's mean is that of the parallaxes, weighted by inverse variances; the spectrophotometric one is that "
-        "of ln parallax, where the errors are Gaussian, with total errors where the catalog has them. An error that "
+        note="Nearest first. Gaia's mean is that of the parallaxes, weighted by inverse variances; the "
+        "spectrophotometric one is that of ln parallax, where the errors are Gaussian. An error that "
         "all members of a cluster have in common does not average out, so the errors of the means are lower limits. "
         "The slope is that of ln parallax with K: the members are at one distance, so 0 is right.",
         columns=CLUSTERS,
         needs=("members",),
         compute=_check_clusters,
+        details=lambda table: f"errors: {table.meta['ERRCOL']}",
     ),
     Check(
         name="reddening",

@@ -20,31 +20,30 @@ _FARTHEST, _LARGEST_PRODUCT = 1000.0, 100.0
 
 #: Columns of `cluster_means`.
 CLUSTERS = {
-    "cluster": Column("Cluster", "cluster"),
-    "n": Column("Members in the catalog", "members", ",d"),
-    "gaia": Column("Mean Gaia parallax, zero point included", "Gaia", ".4f", "mas"),
-    "gaia_error": Column("Its error, times the root of chi-squared if that is above 1", "error", ".4f", "mas"),
-    "spec": Column("Mean spectrophotometric parallax", "spec", ".4f", "mas"),
-    "spec_error": Column("Its error, times the root of chi-squared if that is above 1", "error", ".4f", "mas"),
-    "spec_median": Column("Median spectrophotometric parallax", "median", ".4f", "mas"),
-    "difference": Column(
-        "Spectrophotometric minus Gaia, in units of their error", "difference [sigma]", "+.1f", unit=None
-    ),
+    "cluster": Column("its name", "cluster"),
+    "n": Column("how many of them are in the catalog", "members", ",d"),
+    "gaia": Column("mean Gaia parallax, zero point included", "Gaia", ".4f", "mas", error="gaia_error"),
+    "gaia_error": Column("its error, times the root of chi-squared if that is above 1", "error", ".4f", "mas"),
+    "spec": Column("mean spectrophotometric parallax", "spec", ".4f", "mas", error="spec_error"),
+    "spec_error": Column("its error, times the root of chi-squared if that is above 1", "error", ".4f", "mas"),
+    "spec_median": Column("median spectrophotometric parallax", "median", ".4f", "mas", only="terminal"),
+    "difference": Column("spec minus Gaia, in units of their error", "difference [sigma]", "+.1f", unit=None),
     "chi2": Column(
-        "Scatter of the members: chi-squared for each degree of freedom, 1 for honest errors",
+        "scatter of the members: chi-squared for each degree of freedom, 1 for honest errors",
         "chi2 per d.o.f.",
         ".2f",
         unit=None,
     ),
     "slope": Column(
-        "Slope of ln spectrophotometric parallax with magnitude among the members, all at one distance: 0 is right",
+        "slope of ln spec with magnitude among the members, all at one distance: 0 is right",
         "slope",
         "+.3f",
         "1 / mag",
+        error="slope_error",
     ),
-    "slope_error": Column("Its error, times the root of chi-squared if that is above 1", "error", ".3f", "1 / mag"),
+    "slope_error": Column("its error, times the root of chi-squared if that is above 1", "error", ".3f", "1 / mag"),
     "literature": Column("1 / literature distance", "literature", ".4f", "mas"),
-    "distance": Column("Literature distance", unit="kpc"),
+    "distance": Column("literature distance", unit="kpc"),
 }
 
 
@@ -84,7 +83,8 @@ def cluster_means(
     Returns
     -------
     means : astropy Table
-        One row a cluster; columns as in `CLUSTERS`.
+        One row a cluster, nearest first: by the literature's distance, or by the mean of its members. Columns as in
+        `CLUSTERS`; ``meta["ERRCOL"]`` names the error that was used.
 
     Raises
     ------
@@ -119,7 +119,9 @@ def cluster_means(
             difference = (mean - plain) / np.hypot(error, plain_error)
         means = plain, plain_error, mean, error, median, difference, chi2, *slope, 1.0 / distance, distance
         rows.append((name, len(stars), *means))
-    table = described_table(rows, CLUSTERS, dtype=["U32", int, *["f8"] * 11])
+    table = described_table(rows, CLUSTERS, {"ERRCOL": columns[-1]}, dtype=["U32", int, *["f8"] * 11])
+    literature_or_mean = np.where(np.isfinite(table["literature"]), table["literature"], table["spec"])
+    table = table[np.argsort(-literature_or_mean, kind="stable")]
     _refuse_other_unit(table)
     return table
 

@@ -26,6 +26,8 @@ class Column(NamedTuple):
         ``"terminal"`` where the report has no room for it, ``"page"`` where a terminal has none; both show the others.
     leads : bool
         Shown before the others, wherever it stands in the table.
+    error : str
+        Name of the column of its error, which the report writes beside it; a terminal shows a column of its own.
     """
 
     description: str
@@ -34,6 +36,7 @@ class Column(NamedTuple):
     unit: str | None = ""
     only: str = ""
     leads: bool = False
+    error: str = ""
 
     @property
     def heading_with_unit(self) -> str:
@@ -62,7 +65,12 @@ def shown_columns(columns: Mapping[str, Column], where: str) -> dict[str, Column
     >>> list(shown_columns(columns, "terminal"))
     ['law', 'n']
     """
-    shown = {name: column for name, column in columns.items() if column.heading and column.only in ("", where)}
+    beside = {column.error for column in columns.values()} if where == "page" else set()
+    shown = {
+        name: column
+        for name, column in columns.items()
+        if column.heading and column.only in ("", where) and name not in beside
+    }
     return dict(sorted(shown.items(), key=lambda item: not item[1].leads))
 
 

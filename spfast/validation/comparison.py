@@ -32,7 +32,10 @@ COMPARISON = {
     "high": Column("farthest", "to", ".1f", "kpc", only="page"),
     "n": Column("stars in both catalogs", "number", ",d"),
     "bias": Column(
-        "median of ln(this parallax / the other): positive where this one puts stars nearer", "ln ratio", "+.2%"
+        "median of ln(this parallax / the other): positive where this one puts stars nearer",
+        "ln ratio",
+        "+.2%",
+        error="bias_error",
     ),
     "bias_error": Column("its error", "error", ".2%"),
     "scatter": Column("half the 16-84 percentile width of the same", "scatter", ".1%"),

@@ -8,9 +8,9 @@ from spfast.catalog.columns import FLAGS
 from spfast.validation.columns import Column, described_table
 from spfast.validation.quantities import star_quantities
 from spfast.validation.read_catalog import read_catalog
-from spfast.validation.residuals import catalog_residuals, half_width
+from spfast.validation.residuals import catalog_residuals, error_cards, half_width
 
-__all__ = ["CALIBRATION", "COVERAGE", "calibration", "coverage", "errors_used"]
+__all__ = ["CALIBRATION", "COVERAGE", "calibration", "coverage", "one_and_two_sigma"]
 
 #: Shares of a Gaussian within about one and two standard deviations, for which `coverage` has columns.
 _NOMINAL = (0.68, 0.95)
@@ -26,7 +26,7 @@ CALIBRATION = {
     "level": Column("share that should lie within the central interval", "should", ".0%"),
     "share": Column("share that does", "does", ".1%"),
     "share_error": Column("its binomial error"),
-    "n": Column("stars", "stars", ",d"),
+    "n": Column("number of stars", "stars", ",d"),
 }
 
 #: Columns of `coverage`.
@@ -39,7 +39,7 @@ COVERAGE = {
     ),
     "low": Column("lower edge of the fifth", "from", ".3g"),
     "high": Column("its upper edge", "to", ".3g"),
-    "n": Column("stars", "number", ",d"),
+    "n": Column("how many they are", "number", ",d"),
     "within_68": Column("share within the central 68% interval", "in 68%", ".1%"),
     "within_95": Column("share within the central 95% interval", "in 95%", ".1%"),
     "error_68": Column("binomial error of within_68 where the errors are honest", "error of 68%", ".1%"),
@@ -78,7 +78,12 @@ def calibration(catalog: Table, truth: Table | None = None) -> Table:
         for level in _LEVELS:
             share = float(np.mean(z <= _limit(level)))
             rows.append((reference, level, share, _binomial(level, z.size), z.size))
-    return described_table(rows, CALIBRATION, _error_cards(arrays))
+    return described_table(rows, CALIBRATION, error_cards(arrays))
+
+
+def one_and_two_sigma(table: Table) -> Table:
+    """Return the rows of `calibration`'s table for about one and two standard deviations."""
+    return table[np.isin(table["level"], _NOMINAL)]
 
 
 def coverage(catalog: Table, truth: Table | None = None, stars: Table | None = None) -> Table:
@@ -138,7 +143,7 @@ def coverage(catalog: Table, truth: Table | None = None, stars: Table | None = N
                 chosen = has_both & (part == i)
                 if chosen.any():
                     rows.append((reference, name, float(edges[i]), float(edges[i + 1]), *_shares(z[chosen])))
-    return described_table(rows, COVERAGE, _error_cards(arrays))
+    return described_table(rows, COVERAGE, error_cards(arrays))
 
 
 def _by_flag(catalog):
@@ -148,16 +153,6 @@ def _by_flag(catalog):
         return {}
     outside = np.asarray(catalog["flags"]) & (1 << bit) != 0
     return {"inside": ~outside, "extrapolation": outside}
-
-
-def _error_cards(arrays):
-    return {"ERRCOL": arrays.total_error_name, "INFLAT": float(np.mean(arrays.gaia_inflation))}
-
-
-def errors_used(table: Table) -> str:
-    """Say which errors a table of `calibration` or `coverage` used."""
-    factor = table.meta["INFLAT"]
-    return table.meta["ERRCOL"] + (f", Gaia's errors times {factor:.2f}" if factor != 1.0 else "")
 
 
 def _shares(z):

@@ -10,6 +10,7 @@ from spfast.data.tables.read import as_table
 from spfast.errors import BadInputError
 from spfast.validation.columns import Column, described_table
 from spfast.validation.read_catalog import read_catalog, refuse_ratio, true_parallaxes
+from spfast.validation.residuals import error_cards, errors_used
 from spfast.validation.terminal import lay_out
 
 __all__ = ["MEASURES", "format_validation", "validate"]
@@ -28,22 +29,26 @@ MEASURES = {
     "reference": Column(
         "the parallax compared with: Gaia's (zero point included) or the simulator's truth", "against", leads=True
     ),
-    "n": Column("stars with both parallaxes", "stars", ",d"),
+    "n": Column("number of stars with both parallaxes", "stars", ",d"),
     "scatter_16_84": Column("half the 16-84 percentile width of (spec - reference) / reference", "16-84%", ".1%"),
     "scatter_2_97": Column("a quarter of its 2.5-97.5 percentile width", "2.5-97.5%", ".1%"),
     "scatter_mad": Column("1.4826 times its median absolute deviation", "MAD", ".1%", only="terminal"),
     "bias": Column("its median", "bias", "+.1%"),
     "chi2_mean": Column(
-        "mean of (spec - reference)^2 over the sum of the squared errors", "mean chi2", ".3g", only="terminal"
+        "mean of (spec - reference)^2 over the sum of the squared errors, the total ones where the catalog has them",
+        "mean chi2",
+        ".3g",
+        only="terminal",
     ),
     "chi2_median": Column("median of the same; 0.455 for honest Gaussian errors", "median chi2", ".3f"),
     "pull": Column(
-        "half the 16-84 percentile width of (spec - reference) over the difference's error; 1 for honest errors",
+        "half the 16-84 percentile width of (spec - reference) over the error of the difference, as in chi2; 1 for "
+        "honest errors",
         "pull",
         ".2f",
     ),
     "beats_gaia": Column(
-        "share of stars with a smaller error than Gaia's (gaia), or nearer the truth than Gaia (truth)",
+        "share of stars with a smaller error, the same one, than Gaia's (gaia), or nearer the truth than Gaia (truth)",
         "beats Gaia",
         ".1%",
     ),
@@ -70,7 +75,9 @@ def validate(
     Returns
     -------
     astropy Table
-        One row for each reference, sample and fold that has stars; columns as in `MEASURES`.
+        One row for each reference, sample and fold that has stars; columns as in `MEASURES`. Errors are
+        ``spec_parallax_err_total`` where the catalog has it, else ``spec_parallax_err``, and Gaia's times the factor
+        in the catalog's header: ``meta["ERRCOL"]`` and ``meta["INFLAT"]``.
 
     Raises
     ------
@@ -89,7 +96,7 @@ def validate(
     """
     catalog, truth = (as_table(table) for table in (catalog, truth))
     stars = read_catalog(catalog, zero_point)
-    spec, spec_error, gaia, gaia_error = stars.spec, stars.spec_error, stars.gaia, stars.gaia_error
+    spec, gaia, spec_error, gaia_error = stars.spec, stars.gaia, stars.total_error, stars.inflated_gaia_error
     both = stars.has_gaia & stars.has_spec
     if not both.any():
         raise BadInputError(
@@ -115,7 +122,7 @@ def validate(
                 if chosen.any():
                     scores = _measures(spec[chosen], reference[chosen], error[chosen])
                     rows.append((sample, label, name, int(chosen.sum()), *scores, float(np.mean(beats[chosen]))))
-    return described_table(rows, MEASURES)
+    return described_table(rows, MEASURES, error_cards(stars))
 
 
 def format_validation(table: Table) -> str:
@@ -134,14 +141,13 @@ def format_validation(table: Table) -> str:
         ("gaia", "best"): f"Gaia's where Gaia is best (parallax/error >= {BEST_SNR:.0f})",
         ("truth", "parent"): "the true ones",
     }
-    lines = [lay_out(table, MEASURES)]
+    lines = [f"Scatter and bias: the paper's measures ({errors_used(table)})", lay_out(table, MEASURES)]
     for row in table:
         other = others.get((row["reference"], row["sample"]))
         if other and row["fold"] == "all":
             lines.append(
                 f"Spectrophotometric parallaxes against {other}: {row['n']:,} stars, off by {row['scatter_16_84']:.1%} "
-                f"(one sigma), {row['bias']:+.1%} in the median; pull {row['pull']:.2f} by spec_parallax_err, "
-                "1 if that were the whole error."
+                f"(one sigma), {row['bias']:+.1%} in the median; pull {row['pull']:.2f} by {table.meta['ERRCOL']}."
             )
     return "\n".join(lines)
 

@@ -1,6 +1,6 @@
-"""What residuals are set against: a star's magnitude, colours, labels, signal-to-noise ratio and latitude."""
+"""What residuals are set against: a star's magnitude, colours, labels, signal-to-noise ratio and latitudes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +8,7 @@ from astropy.table import Table
 
 from spfast.data.identifiers import match_names
 from spfast.data.tables.values import float_column
+from spfast.data.zero_point import ecliptic_latitude
 from spfast.errors import BadInputError
 from spfast.validation.read_catalog import find_column
 
@@ -15,23 +16,25 @@ __all__ = ["QUANTITIES", "Quantity", "star_quantities"]
 
 
 class Quantity(NamedTuple):
-    """Columns of the star table (the difference of two), and the step that a slope is given for, as number and text."""
+    """Columns of the star table, the step that a slope is given for as number and text, and what is made of them."""
 
     columns: tuple[str, ...]
     step: float
     step_text: str
+    combine: Callable[..., np.ndarray] = np.asarray
 
 
 #: By name.
 QUANTITIES = {
     "G": Quantity(("phot_g_mean_mag",), 1.0, "1 mag"),
-    "BP-RP": Quantity(("phot_bp_mean_mag", "phot_rp_mean_mag"), 1.0, "1 mag"),
-    "H-W2": Quantity(("H", "w2mpro"), 1.0, "1 mag"),
+    "BP-RP": Quantity(("phot_bp_mean_mag", "phot_rp_mean_mag"), 1.0, "1 mag", np.subtract),
+    "H-W2": Quantity(("H", "w2mpro"), 1.0, "1 mag", np.subtract),
     "Teff": Quantity(("TEFF",), 1000.0, "1000 K"),
     "log g": Quantity(("LOGG",), 1.0, "1 dex"),
     "[Fe/H]": Quantity(("FE_H",), 1.0, "1 dex"),
     "S/N": Quantity(("SNR",), 100.0, "100"),
-    "|b|": Quantity(("glat",), 10.0, "10 deg"),
+    "|b|": Quantity(("glat",), 10.0, "10 deg", np.abs),
+    "ecl. lat.": Quantity(("ra", "dec"), 10.0, "10 deg", ecliptic_latitude),
 }
 
 
@@ -62,8 +65,6 @@ def star_quantities(names: Sequence[str], stars: Table) -> dict[str, np.ndarray]
     quantities = {}
     for name, quantity in QUANTITIES.items():
         if all(column in stars.colnames for column in quantity.columns):
-            values, *subtracted = (float_column(stars, column) for column in quantity.columns)
-            values = values - subtracted[0] if subtracted else values
-            values = np.abs(values) if name == "|b|" else values
+            values = quantity.combine(*(float_column(stars, column) for column in quantity.columns))
             quantities[name] = np.where(rows >= 0, values[rows], np.nan)
     return quantities

@@ -102,6 +102,11 @@ class CatalogArrays:
     has_gaia: np.ndarray
     has_spec: np.ndarray
 
+    @property
+    def inflated_gaia_error(self) -> np.ndarray:
+        """Gaia's errors times the factor of the catalog's header [mas]."""
+        return self.gaia_inflation * self.gaia_error
+
 
 def read_catalog(catalog: Table, zero_point: float | None = None) -> CatalogArrays:
     """Read the columns of Table 1 from a catalog.

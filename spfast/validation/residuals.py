@@ -8,7 +8,15 @@ from astropy.table import Table
 from spfast.errors import BadInputError
 from spfast.validation.read_catalog import CatalogArrays, true_parallaxes
 
-__all__ = ["Residuals", "catalog_residuals", "half_width", "half_width_error", "median_error"]
+__all__ = [
+    "Residuals",
+    "catalog_residuals",
+    "error_cards",
+    "errors_used",
+    "half_width",
+    "half_width_error",
+    "median_error",
+]
 
 
 class Residuals(NamedTuple):
@@ -46,7 +54,7 @@ def catalog_residuals(stars: CatalogArrays, truth: Table | None = None) -> list[
     usable = stars.has_spec & np.isfinite(stars.total_error) & (stars.total_error > 0) & (stars.spec > 0)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         fraction = stars.total_error / stars.spec
-        gaia_fraction = stars.gaia_inflation * stars.gaia_error / stars.spec
+        gaia_fraction = stars.inflated_gaia_error / stars.spec
         value, error = 1.0 - stars.gaia / stars.spec, np.hypot(fraction, gaia_fraction)
         both = usable & stars.has_gaia & np.isfinite(value) & np.isfinite(error)
         if not both.any():
@@ -61,6 +69,17 @@ def catalog_residuals(stars: CatalogArrays, truth: Table | None = None) -> list[
             has_truth = usable & (true > 0) & np.isfinite(value) & np.isfinite(fraction)
             residuals.append(Residuals("truth", value, fraction, has_truth))
     return residuals
+
+
+def error_cards(stars: CatalogArrays) -> dict:
+    """Header cards of a table that used a catalog's errors: which column, and the mean factor on Gaia's."""
+    return {"ERRCOL": stars.total_error_name, "INFLAT": float(np.mean(stars.gaia_inflation))}
+
+
+def errors_used(table: Table) -> str:
+    """Say which errors a table with `error_cards` used."""
+    factor = table.meta["INFLAT"]
+    return f"errors: {table.meta['ERRCOL']}" + (f", Gaia's times {factor:.2f}" if factor != 1.0 else "")
 
 
 def half_width(values: np.ndarray) -> float:

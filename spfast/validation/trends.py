@@ -6,7 +6,7 @@ from astropy.table import Table
 from spfast.validation.columns import Column, described_table
 from spfast.validation.quantities import QUANTITIES, star_quantities
 from spfast.validation.read_catalog import read_catalog
-from spfast.validation.residuals import catalog_residuals, half_width
+from spfast.validation.residuals import catalog_residuals, error_cards, half_width
 
 __all__ = ["TRENDS", "residual_trends"]
 
@@ -20,15 +20,15 @@ TRENDS = {
     "reference": Column("gaia or truth", "against"),
     "quantity": Column("what the residual is fitted against", "with"),
     "per": Column("step of the quantity that the slope is for", "per"),
-    "n": Column("stars", "stars", ",d"),
-    "slope": Column("change of the fractional residual spec / reference - 1 for that step", "slope", "+.2%"),
+    "n": Column("number of stars", "stars", ",d"),
+    "slope": Column(
+        "change of the fractional residual spec / reference - 1 for that step", "slope", "+.2%", error="slope_error"
+    ),
     "slope_error": Column("its error, from the scatter of the residuals themselves", "error", ".2%"),
     "significance": Column("slope over its error", "sigma", "+.1f", only="terminal"),
     "low": Column("10th percentile of the quantity"),
     "high": Column("90th percentile"),
-    "change": Column(
-        "change of the fractional residual from the 10th to the 90th percentile", "over 10-90%", "+.1%", only="terminal"
-    ),
+    "change": Column("change of the fractional residual from the 10th to the 90th percentile", "over 10-90%", "+.1%"),
 }
 
 
@@ -73,7 +73,7 @@ def residual_trends(catalog: Table, stars: Table, truth: Table | None = None) ->
             change = slope * (high - low) / step
             numbers = (slope, slope_error, slope / slope_error, low, high, change)
             rows.append((reference, name, step_text, int(has_both.sum()), *(float(number) for number in numbers)))
-    return described_table(rows, TRENDS, {"ERRCOL": arrays.total_error_name})
+    return described_table(rows, TRENDS, error_cards(arrays))
 
 
 def _line(x, y, error):

@@ -146,17 +146,23 @@ def test_second_page_compares_two_catalogs(material):
     assert all((figures / f"compare_{name}.pdf").is_file() for name in ("both", "distance", "labels", "sky"))
 
 
-def test_report_lists_its_warnings_and_the_figures_left_out(material):
+def test_report_gives_its_verdict_and_the_figures_left_out(material):
     text = material[1].read_text(encoding="utf-8")
     assert "Mock data." in text
-    assert re.search(r"Model A had only \d+ training stars", text)
+    verdict = re.search(r'<h2 id="verdict">Verdict: (.+?)</h2>(.+?)</table>', text, re.DOTALL)
+    grades = re.findall(r'<span class="grade">(.+?)</span>', verdict[2])
+    assert grades == sorted(grades, key=["bad", "look", "good", "not checked"].index)
+    assert f"{grades.count('bad')} bad, " in verdict[1]
+    training = re.search(r"bad</span></th>\s*<td class=\"on\">Training stars.+?</tr>", verdict[2], re.DOTALL)[0]
+    assert "below 5000" in training
+    assert '<a href="#table-header">' in training
     assert "What the models use: coefficients: needs the fitted models" in text
     assert open_survey(material[0] / EVIL_FOLDER).survey_hash in text
 
 
 def test_flags_are_counted_as_in_the_catalog(material):
     text, catalog = material[1].read_text(encoding="utf-8"), read_table(material[0] / "catalog.fits")
-    table = re.search(r"<caption>Flags of the catalog</caption>.*?</table>", text, re.DOTALL)[0]
+    table = re.search(r"<caption[^>]*>Flags of the catalog</caption>.*?</table>", text, re.DOTALL)[0]
     rows = re.findall(r'<tr><th scope="row">(\w+)</th><td class="text">(.+?)</td><td class="number">(\d+)</td>', table)
     n_stars = {name: np.count_nonzero(catalog["flags"] >> bit & 1) for bit, name in enumerate(FLAGS)}
     shown = {name: int(n) for name, _, n in rows}

@@ -33,6 +33,8 @@ def mock(seed=1, scatter=SCATTER, slope=0.0, n=N):
             "FE_H": np.where(np.arange(n) % 50, rng.normal(-0.2, 0.3, n), -9999.0),
             "SNR": rng.uniform(50.0, 500.0, n),
             "glat": rng.uniform(-90.0, 90.0, n),
+            "ra": rng.uniform(0.0, 360.0, n),
+            "dec": rng.uniform(-90.0, 90.0, n),
         }
     )
     return catalog, stars, Table({"APOGEE_ID": names, "true_parallax": true})

@@ -68,7 +68,7 @@ def test_validate_command_prints_and_writes_every_table(survey, tmp_path, capsys
     printed = capsys.readouterr().out
     for title in ("Calibration", "Coverage", "Trends", "yuan2013", "Stability", "pixels are used", "400 in both"):
         assert title in printed
-    names = ["calibration", "coverage", "trends", "reddening", "stability", "wavelengths", "comparison"]
+    names = ["calibration", "coverage", "trends", "reddening", "stability", "wavelengths", "comparison", "verdict"]
     written = sorted(path.name for path in tmp_path.glob("validation*"))
     assert written == sorted(["validation.ecsv", *(f"validation_{name}.ecsv" for name in names)])
     for check in CHECKS:

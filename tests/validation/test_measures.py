@@ -179,9 +179,22 @@ def test_missing_columns_and_a_foreign_truth_are_refused(catalog, truth):
         validate(catalog, Table({"APOGEE_ID": ["a"]}))
 
 
+def test_pulls_use_the_total_error_and_gaias_factor_where_the_catalog_has_them(catalog, truth):
+    ours = catalog.copy()
+    ours["spec_parallax_err_total"] = 2 * ours["spec_parallax_err"]
+    ours["Gaia_parallax_err"] /= 2
+    ours.meta.update(INFLAT_A=4.0, INFLAT_B=4.0)
+    plain, total = validate(catalog, truth), validate(ours, truth)
+    for reference in ("gaia", "truth"):
+        assert row(total, reference=reference)["pull"] == pytest.approx(row(plain, reference=reference)["pull"] / 2)
+    assert total.meta["ERRCOL"] == "spec_parallax_err_total"
+    assert "pull 0.5" in format_validation(total).splitlines()[-1]
+
+
 def test_measures_are_printed_with_a_sentence_on_the_main_samples(catalog, truth):
     text = format_validation(validate(catalog, truth))
     lines = text.splitlines()
-    assert len(lines) == 1 + 18 + 2
+    assert len(lines) == 1 + 1 + 18 + 2
+    assert "errors: spec_parallax_err)" in lines[0]
     assert "against the true ones" in lines[-1]
     assert "8.0%" in text
