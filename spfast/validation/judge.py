@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.table import Table
 
-from spfast.catalog.columns import FLAGS
+from spfast.catalog.columns import FLAGS, RECOMMENDED_FLAGS
 from spfast.catalog.compatibility import differences
 from spfast.config import CONSTANT, ZERO_POINT
 from spfast.data.gaia_release import RELEASE_CARD
@@ -35,15 +35,6 @@ UNFINISHED = Limits(0, 0, "a fit that stopped early is not at its optimum")
 #: Two models' zero points may differ by this [mas]: a tenth of the parallax at 10 kpc.
 _ZERO_POINTS_APART = 0.01
 
-#: Flags that say nothing of the prediction: they are of Gaia's parallax, or warn without condemning the spectrum.
-_HARMLESS = (
-    "no_gaia_parallax",
-    "parallax_outlier",
-    "gaia_quality",
-    "zero_point_out_of_range",
-    "starflag_warning",
-    "aspcapflag_warning",
-)
 #: Trends that are judged: quantity, name, and what to do about it.
 _TRENDS = {
     "H-W2": ("trend with dust (H-W2)", "the model takes dust for distance or the reverse; cut on H-W2"),
@@ -263,7 +254,7 @@ def _worst(name, measured, limits, format, unit, good, worse):
 
 def _flags(evidence) -> Iterator[Finding]:
     catalog, name = evidence.catalog, "stars flagged"
-    bits = {f: 1 << b for b, f in enumerate(FLAGS) if f not in _HARMLESS and f"FLAG{b}" in catalog.meta}
+    bits = {f: 1 << b for b, f in enumerate(FLAGS) if RECOMMENDED_FLAGS >> b & 1 and f"FLAG{b}" in catalog.meta}
     if "flags" not in catalog.colnames or not bits:
         yield Finding(name, NOT_CHECKED, "The catalog has no flags that its header names, as those of spfast have.")
         return
