@@ -253,11 +253,7 @@ def _worst(name, measured, limits, format, unit, good, worse):
 
 def _flags(evidence) -> Iterator[Finding]:
     catalog, name = evidence.catalog, "stars flagged"
-    bits = {
-        flag: 1 << bit
-        for bit, flag in enumerate(FLAGS)
-        if RECOMMENDED_FLAGS >> bit & 1 and f"FLAG{bit}" in catalog.meta
-    }
+    bits = {f: 1 << b for b, f in enumerate(FLAGS) if RECOMMENDED_FLAGS >> b & 1 and f"FLAG{b}" in catalog.meta}
     if "flags" not in catalog.colnames or not bits:
         yield Finding(name, NOT_CHECKED, "The catalog has no flags that its header names, as those of spfast have.")
         return
