@@ -8,7 +8,7 @@
 #                then workers of a cluster killed in a catalog, 20 times
 #   make nojit   the tests of the kernels, of the objective and of the Gram matrix without the compiler
 #   make zero-point  the fitted zero point on 20 mock surveys; three minutes
-#   make docs    the documentation, in docs/_build/html
+#   make docs    the documentation, in docs/_build/html; its tutorial runs, which takes most of a minute
 #   make lint    ruff
 # One environment, .venv, serves all four. Another interpreter: make demo PYTHON=python3.12
 
@@ -66,7 +66,7 @@ lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff format --check --quiet .
 
 clean:
-	rm -rf demo docs/_build build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf demo docs/_build docs/tutorials build dist *.egg-info .pytest_cache .ruff_cache
 
 # What each environment needs beyond the core; the stamp is renewed when pyproject.toml changes.
 $(VENV)/installed-core: extras =

@@ -3,11 +3,15 @@
 import doctest
 import pkgutil
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import spfast
+from spfast.cli import main
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = [path for path in sorted(DOCS.glob("*.rst")) if ">>>" in path.read_text(encoding="utf-8")]
@@ -19,6 +23,18 @@ def test_examples_give_what_they_show(page, tmp_path, monkeypatch):
     failed, tried = doctest.testfile(str(page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert tried > 0
     assert failed == 0
+
+
+def test_the_first_page_leads_to_a_catalog(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / "index.rst").read_text(encoding="utf-8").replace("\\\n", "")
+    for line in re.findall(r"^   [$] (.*)$", text, re.MULTILINE):
+        program, *arguments = shlex.split(line)
+        if program == "spfast":
+            assert main(arguments) == 0, line
+        elif line.startswith("python -c"):
+            subprocess.run([sys.executable, *arguments], check=True)
+    assert (tmp_path / "catalog.fits").is_file()
 
 
 def test_there_are_examples():
