@@ -46,7 +46,12 @@ path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 def shell(command):
     print(f"$ {command}")
     done = subprocess.run(
-        command, shell=True, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True
+        command,
+        shell=True,
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
     )
     if done.returncode:
         raise RuntimeError(done.stderr)
@@ -90,8 +95,8 @@ shell("head -n 2 wanted/paths.txt")
 # reason.
 
 shell(
-    "spfast ingest --allstar archive/dr17/allStar-dr17.fits --spectra archive/dr17/"
-    " --gaia archive/dr17/gaia.fits -o survey/"
+    "spfast ingest --allstar archive/dr17/allStar-dr17.fits \\\n"
+    "    --spectra archive/dr17/ --gaia archive/dr17/gaia.fits -o survey/"
 )
 
 # %%
@@ -136,7 +141,8 @@ plt.show()
 # not ask for ``flags == 0`` (:doc:`/using_a_catalog`).
 
 good = (catalog["flags"] & spfast.RECOMMENDED_FLAGS) == 0
-print(f"{good.sum()} of {len(catalog)} stars are good; flags == 0 would leave {(catalog['flags'] == 0).sum()}")
+print(f"{good.sum()} of {len(catalog)} stars are good")
+print(f"flags == 0 would leave {(catalog['flags'] == 0).sum()}")
 
 # %%
 # 7. A map
@@ -158,9 +164,10 @@ place = galactocentric(table[good])
 radius, rotation, height = rotation_of(table[good])
 
 figure, ax = plt.subplots(figsize=(6, 4.8), layout="constrained")
-points = ax.scatter(place["x"], place["y"], c=rotation, s=8, vmin=100, vmax=280, cmap="viridis")
-ax.plot(-8.122, 0, marker="*", color="tab:red", markersize=12, linestyle="none", label="Sun")
-ax.set(xlabel="x [kpc]", ylabel="y [kpc]", xlim=(-20, 5), ylim=(-12, 12), title="Mock red giants", aspect="equal")
+points = ax.scatter(place["x"], place["y"], c=rotation, s=8, vmin=100, vmax=280)
+ax.plot(-8.122, 0, "*", color="tab:red", markersize=12, label="Sun")
+ax.set(xlabel="x [kpc]", ylabel="y [kpc]", xlim=(-20, 5), ylim=(-12, 12))
+ax.set(title="Mock red giants", aspect="equal")
 ax.legend()
 figure.colorbar(points, label="rotation velocity [km/s]")
 plt.show()
@@ -184,7 +191,8 @@ def curve(stars, shift):
     moved["spec_parallax"] = np.exp(moved["ln_spec_parallax"] + shift)
     radius, rotation, height = rotation_of(moved)
     ring = np.where(np.abs(height) < 1.0, np.digitize(radius, rings), 0)
-    return np.array([np.median(rotation[ring == number]) for number in range(1, len(rings))])
+    numbers = range(1, len(rings))
+    return np.array([np.median(rotation[ring == number]) for number in numbers])
 
 
 def draw():
@@ -206,7 +214,8 @@ figure, ax = plt.subplots(figsize=(6.5, 4.2), layout="constrained")
 ax.fill_between(middle, nearer, farther, color="0.85", label="all distances 5% off")
 ax.errorbar(middle, best, errors, fmt="o", capsize=3, label="median of the ring")
 ax.axhline(223, color="tab:orange", label="put into the mock's thin disc")
-ax.set(xlabel="R [kpc]", ylabel="rotation velocity [km/s]", ylim=(150, 290), title="Mock red giants, low [alpha/M]")
+ax.set(xlabel="R [kpc]", ylabel="rotation velocity [km/s]", ylim=(150, 290))
+ax.set_title("Mock red giants, low [alpha/M]")
 ax.legend()
 plt.show()
 
