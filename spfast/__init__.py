@@ -3,7 +3,7 @@
 import importlib
 from importlib.util import find_spec
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 #: Public names and where they live: a module is imported when its name is first used, so that this import is instant.
 _PUBLIC = {
@@ -28,7 +28,7 @@ _PUBLIC = {
     "on_cluster": "spfast.reads.cluster",
     "cross_validate": "spfast.training.bare_arrays",
     "validate": "spfast.validation.measures",
-    "ExpLinearRegressor": "spfast.estimator",
+    "ExpLinearRegressor": "spfast.model.estimator",
     "Config": "spfast.config",
     "load_config": "spfast.config",
     "SpfastError": "spfast.errors",

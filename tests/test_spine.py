@@ -41,7 +41,7 @@ for part in SPINE[: SPINE.index("selection")]:
     BELOW[part] |= {"data", "archive.releases"}
 BELOW["cli"] |= {"archive", "simulate", "warmup"}
 BELOW |= {part: {part, *others} for part, others in BESIDE.items()}
-BELOW |= {"estimator": {"model"}, "warmup": {"data", "model", "solvers", "kernels"}, "__main__": {"cli"}, "__init__": set()}
+BELOW |= {"warmup": {"data", "model", "solvers", "kernels"}, "__main__": {"cli"}, "__init__": set()}
 FREE = {"blas", "config", "errors", "files", "lock", "progress"}
 OPTIONAL = {
     "matplotlib",
