@@ -71,8 +71,8 @@ clean:
 # What each environment needs beyond the core; the stamp is renewed when pyproject.toml changes.
 $(VENV)/installed-core: extras =
 $(VENV)/installed-demo: extras = [report]
-$(VENV)/installed-test: extras = [test,dask,fast,hdf5,parquet,query,report,zeropoint]
-$(VENV)/installed-docs: extras = [docs]
+$(VENV)/installed-test: extras = [test,dask,fast,hdf5,parquet,query,report,sklearn,zeropoint]
+$(VENV)/installed-docs: extras = [docs,sklearn]
 $(VENV)/installed-dev: extras = [dev]
 
 # Editable, so that a change in spfast/ needs no new install. A half-made environment is made again in place.

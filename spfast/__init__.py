@@ -1,8 +1,9 @@
 """Spectrophotometric parallaxes of red giants from APOGEE spectra and Gaia, 2MASS and WISE photometry."""
 
 import importlib
+from importlib.util import find_spec
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 #: Public names and where they live: a module is imported when its name is first used, so that this import is instant.
 _PUBLIC = {
@@ -27,6 +28,7 @@ _PUBLIC = {
     "on_cluster": "spfast.reads.cluster",
     "cross_validate": "spfast.training.bare_arrays",
     "validate": "spfast.validation.measures",
+    "ExpLinearRegressor": "spfast.model.estimator",
     "Config": "spfast.config",
     "load_config": "spfast.config",
     "SpfastError": "spfast.errors",
@@ -35,7 +37,8 @@ _PUBLIC = {
     "ConvergenceWarning": "spfast.errors",
 }
 
-__all__ = ["__version__", *_PUBLIC]
+# Listed only where it can be imported, so that `from spfast import *` and help(spfast) do without scikit-learn.
+__all__ = ["__version__", *(name for name in _PUBLIC if name != "ExpLinearRegressor" or find_spec("sklearn"))]
 
 
 def __getattr__(name):
@@ -47,4 +50,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), *_PUBLIC})
+    return sorted({*globals(), *__all__})

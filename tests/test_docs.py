@@ -41,6 +41,11 @@ def test_there_are_examples():
     assert "quickstart.rst" in [page.name for page in PAGES]
 
 
+def test_the_newest_release_in_the_changelog_is_this_version():
+    text = (DOCS.parent / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(r"^## (\d\S*) \(\d{4}-\d\d-\d\d\)$", text, re.MULTILINE)[1] == spfast.__version__
+
+
 def test_every_public_name_is_documented():
     documented = {line.split(".")[-1] for line in (DOCS / "api.rst").read_text(encoding="utf-8").split()}
     assert set(spfast.__all__) - {"__version__"} <= documented

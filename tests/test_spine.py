@@ -54,6 +54,8 @@ OPTIONAL = {
     "pyarrow",
     "zero_point",
     "pandas",
+    "sklearn",
+    "joblib",
 }
 
 
@@ -105,7 +107,9 @@ def test_imports_point_down_the_spine(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_optional_packages_are_imported_where_they_are_used(path):
-    assert [m for m, now in imports_of(path) if now and m.split(".")[0] in OPTIONAL] == []
+    # A class of scikit-learn's kind needs it when it is made: that whole module is imported where it is used.
+    needed = {"sklearn", "joblib"} if path.name == "estimator.py" else set()
+    assert [m for m, now in imports_of(path) if now and m.split(".")[0] in OPTIONAL - needed] == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
