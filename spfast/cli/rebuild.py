@@ -3,12 +3,14 @@
 from contextlib import nullcontext
 
 from spfast.cli.options import add_overwrite_option
-from spfast.cli.outputs import output
+from spfast.cli.outputs import output, result
 from spfast.errors import BadInputError
 
-__all__ = ["HELP", "options", "run"]
+__all__ = ["COMMON", "EXAMPLES", "HELP", "options", "run"]
 
 HELP = "Make a catalog again from its survey and its own header, and compare the bytes."
+COMMON = ("threads",)
+EXAMPLES = ("spfast rebuild catalog.fits --survey survey/",)
 
 
 def options(parser):
@@ -27,4 +29,5 @@ def run(args):
         differences = rebuild_catalog(args.catalog, survey, path, args.overwrite, args.threads)
     if differences:
         raise BadInputError(f"{args.catalog}: not what its survey and header give now: {'; '.join(differences)}")
-    print(f"{args.catalog}: made again, the same bytes")
+    result(args, f"{args.catalog}: made again, the same bytes")
+    return {}

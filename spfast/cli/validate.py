@@ -2,13 +2,20 @@
 
 from pathlib import Path
 
+from spfast.cli.as_json import table_as_json
 from spfast.cli.options import TABLE_SUFFIXES, add_overwrite_option, number
-from spfast.cli.outputs import outputs, say
+from spfast.cli.outputs import outputs, result, say
 from spfast.config import ZERO_POINT, warn_of_zero_point
+from spfast.progress import Progress
 
-__all__ = ["HELP", "options", "run"]
+__all__ = ["COMMON", "EXAMPLES", "HELP", "options", "run"]
 
 HELP = "Check a catalog: its scatter and its errors, against Gaia and against the other files given."
+COMMON = ("threads", "json")
+EXAMPLES = (
+    "spfast validate catalog.fits --survey survey/ --models models/",
+    "spfast validate catalog.fits --compare old_catalog.fits -o validation.ecsv",
+)
 
 #: Extinction laws, the default first: those of `spfast.validation.reddening`, which is slow to import.
 LAWS = ("wang2019", "yuan2013")
@@ -50,6 +57,7 @@ def options(parser):
         metavar="FILE",
         help=f"table of the measures to write: {TABLE_SUFFIXES}; other tables go beside it: FILE_coverage, ...",
     )
+    parser.add_argument("--explain", action="store_true", help="say what the head of each column means")
     add_overwrite_option(parser)
 
 
@@ -58,9 +66,10 @@ def run(args):
     from spfast.data.survey import open_survey
     from spfast.data.tables.read import read_table
     from spfast.data.tables.write import check_output, write_table
-    from spfast.validation.checks import check_names, format_checks, run_checks
+    from spfast.validation.checks import CHECKS, check_names, format_checks, run_checks
     from spfast.validation.material import load_models
     from spfast.validation.read_catalog import TABLE_1
+    from spfast.validation.terminal import explain
 
     if args.zero_point is not None:
         warn_of_zero_point(args.zero_point)
@@ -80,8 +89,14 @@ def run(args):
         path, (first, *others) = Path(args.output), check_names(**material)
         paths = {first: path} | {name: path.with_stem(f"{path.stem}_{name}") for name in others}
     with outputs(paths.values(), args):
-        tables = run_checks(catalog, **material, zero_point=args.zero_point, law=args.law, threads=args.threads)
-        print(format_checks(tables))
+        with Progress("check the catalog", quiet=args.quiet, leaves_line=False):
+            tables = run_checks(catalog, **material, zero_point=args.zero_point, law=args.law, threads=args.threads)
+        result(args, format_checks(tables))
+        if args.explain:
+            result(args, "\n" + explain({check.title: check.columns for check in CHECKS if check.name in tables}))
+        else:
+            say(args, "--explain says what the heads mean")
         for name, path in paths.items():
             write_table(tables[name], path, args.overwrite)
             say(args, f"wrote {path}")
+    return {"catalog": args.catalog, "tables": {name: table_as_json(table) for name, table in tables.items()}}
