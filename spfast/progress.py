@@ -107,7 +107,7 @@ class Progress:
     def __init__(self, label: str, total: int = 1, quiet: bool = False, stream=None, leaves_line: bool = True):
         self.label, self.total, self.quiet, self.leaves_line = label, int(total), quiet, leaves_line
         self.done, self.detail = 0, ""
-        self._stream, self._first, self._lock = stream, None, threading.Lock()
+        self._stream, self._first, self._last, self._lock = stream, None, 0.0, threading.Lock()
 
     def __enter__(self):
         self._begin = time.monotonic()
@@ -130,8 +130,9 @@ class Progress:
         """Count ``n`` more steps as done."""
         with self._lock:
             self.done += n
+            self._last = time.monotonic()
             if self._first is None:
-                self._first = time.monotonic(), self.done
+                self._first = self._last, self.done
 
     def __str__(self):
         detail = f" ({self.detail})" if self.detail else ""
@@ -142,15 +143,16 @@ class Progress:
 
     def _pace(self):
         """How fast it goes and how long it will take, as soon as that can be told (str)."""
-        if self._first is None or self.total <= 1:
+        if self._first is None or self.done >= self.total:
             return ""
         begun, before = self._first
-        seconds, steps = time.monotonic() - begun, self.done - before
+        seconds, steps = self._last - begun, self.done - before
         if seconds < _TELLING_SECONDS or steps < _TELLING_STEPS:
             return ""
         rate = steps / seconds
         fast = f"{rate:,.0f} a second, " if rate >= 1.0 else ""
-        return f"{fast}{_duration((self.total - self.done) / rate)} left"
+        left = (self.total - self.done) / rate - (time.monotonic() - self._last)
+        return f"{fast}{_duration(max(left, 0.0))} left"
 
 
 def _duration(seconds, digits=".0f"):

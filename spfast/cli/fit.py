@@ -92,5 +92,4 @@ def model_facts(model) -> dict:
         "kkt_violation": result.kkt_violation,
         "converged": result.converged,
         "passes": result.n_passes,
-        "seconds": result.seconds,
     }

@@ -94,7 +94,7 @@ def run(args):
         result(args, format_checks(tables))
         if args.explain:
             result(args, "\n" + explain({check.title: check.columns for check in CHECKS if check.name in tables}))
-        else:
+        elif not args.json:
             say(args, "--explain says what the heads mean")
         for name, path in paths.items():
             write_table(tables[name], path, args.overwrite)

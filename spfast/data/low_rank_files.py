@@ -65,7 +65,7 @@ def write_low_rank(
         # What the passes of the two bases take at most.
         parts = zip(PASSES, (SOME_SPECTRA, SPECTRA_MAX), strict=True)
         total = 2 * sum(passes * min(most, len(features)) for passes, most in parts)
-        with Progress("learn the low-rank model, spectra read", total, quiet) as progress:
+        with Progress("learn the low-rank model from spectra", total, quiet) as progress:
 
             def say(n_spectra):
                 progress.advance(min(n_spectra, total - progress.done))
