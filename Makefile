@@ -71,7 +71,7 @@ clean:
 # What each environment needs beyond the core; the stamp is renewed when pyproject.toml changes.
 $(VENV)/installed-core: extras =
 $(VENV)/installed-demo: extras = [report]
-$(VENV)/installed-test: extras = [test,dask,fast,hdf5,parquet,query,report,sklearn,zeropoint]
+$(VENV)/installed-test: extras = [test,completion,dask,fast,hdf5,healpix,parquet,query,report,sklearn,zeropoint]
 $(VENV)/installed-docs: extras = [docs,sklearn]
 $(VENV)/installed-dev: extras = [dev]
 

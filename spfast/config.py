@@ -92,7 +92,7 @@ class SampleConfig(_Section):
     logg_min: float = _cut(0.0)  # exclusive [dex]
     logg_max: float = _cut(2.2)  # inclusive [dex]
     jk_offset: float = _cut(0.4)  # Eq. 6: J-K < offset + slope (BP-RP) [mag]
-    jk_slope: float = _cut(0.45)
+    jk_slope: float = _cut(0.45)  # likewise
     hw2_min: float = _cut(-0.05)  # Eq. 7: H-W2 > this [mag]
     gaia_release: str = _one_of(AUTO, *GAIA_RELEASES)  # of the Gaia table; "auto": by what the table holds
     exclude_variable: bool = True  # Gaia phot_variable_flag == 'VARIABLE'
@@ -117,7 +117,7 @@ class NormalizationConfig(_Section):
     continuum_file: str = ""  # pixel indices on the 8575 grid; empty: found from the survey's own spectra
     continuum_share: float = _number(0.25, 0.0, 1.0)  # of the pixels, when found from the spectra
     continuum_stars: int = _number(1000, 1, 1_000_000)  # reference stars to find them with, at most
-    chebyshev_degree: int = _number(2, 0, 20)
+    chebyshev_degree: int = _number(2, 0, 20)  # of each detector's pseudo-continuum
     off_continuum_variance: float = _number(9.0, 0.0)  # v in 1/(sigma^2 + v) off the continuum pixels
     weight_power: int = _number(1, 1, 2)  # 1: weights 1/variance; 2: the authors' code, which passed them as 1/sigma
     use_pixel_mask: bool = True  # honour APOGEE_PIXMASK bits 0-7 and 14 where the file has a mask
@@ -130,16 +130,16 @@ class NormalizationConfig(_Section):
 class FeatureConfig(_Section):
     """From normalised spectra and magnitudes to the feature row (Hogg, Eilers & Rix 2019, Eq. 11)."""
 
-    flux_min: float = _number(0.01, 1e-30, 1e30)
-    flux_max: float = _number(1.2, 1e-30, 1e30)
+    flux_min: float = _number(0.01, 1e-30, 1e30)  # normalised flux is cut to this
+    flux_max: float = _number(1.2, 1e-30, 1e30)  # and to this
     flux_error_max: float = _number(0.05, 1e-30, 1e30)  # pixels with larger errors, and bad ones, are replaced
     bad_pixels: str = _one_of(
         "estimated", "one"
     )  # from the star's other pixels; or flux 1, the error cut to the maximum
     rank: int = _number(96, 0, 512)  # of the low-rank model of the spectra, at most; 0: none is made
     g_error: float = _number(0.003, 1e-6, 10.0)  # of G, BP and RP [mag] in tables that give none, as SDSS-V's summaries
-    bp_error: float = _number(0.01, 1e-6, 10.0)
-    rp_error: float = _number(0.01, 1e-6, 10.0)
+    bp_error: float = _number(0.01, 1e-6, 10.0)  # likewise [mag]
+    rp_error: float = _number(0.01, 1e-6, 10.0)  # likewise [mag]
     magnitude_error_factor: float = _number(1.0857362047581296, 1e-30, 1e30)  # 2.5 / ln 10; the authors' code has 1.09
 
 
@@ -185,7 +185,7 @@ class GalaxyConfig(_Section):
     sun_velocity_y: float = 245.8  # along the rotation [km/s]
     sun_velocity_z: float = 7.8  # towards the north Galactic pole [km/s]
     center_ra: float = 266.4051  # of the Galactic centre [deg] (Reid & Brunthaler 2004)
-    center_dec: float = -28.936175
+    center_dec: float = -28.936175  # [deg]
     map_height: float = 0.5  # the map's stars are nearer the plane than this [kpc]
     map_angle: float = 6.0  # or than this angle seen from the Galactic centre [deg]
     map_v_z: float = 100.0  # and move across the plane by less than this [km/s]

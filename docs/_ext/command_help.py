@@ -1,30 +1,27 @@
 """The command reference from the command itself: what ``spfast --help`` and ``spfast X --help`` print."""
 
 import os
-import re
 import subprocess
 import sys
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
 
+from spfast.cli import COMMANDS
+
 
 class CommandHelp(Directive):
     """``.. command-help::`` shows the help of ``spfast``, then one section with the help of each of its commands."""
 
     def run(self):
-        overview = _help()
-        return [_block(overview), *(_section(name) for name in _commands(overview))]
+        names = [command.__name__.rpartition(".")[2] for command in COMMANDS]
+        return [_block(_help()), *map(_section, names)]
 
 
 def _help(*command):
     plain = {**os.environ, "COLUMNS": "88", "NO_COLOR": "1"}
     call = [sys.executable, "-m", "spfast", *command, "--help"]
     return subprocess.run(call, env=plain, capture_output=True, text=True, check=True).stdout.rstrip()
-
-
-def _commands(overview):
-    return re.findall(r"^    (\w+)", overview.partition("COMMAND\n")[2], flags=re.MULTILINE)
 
 
 def _section(name):

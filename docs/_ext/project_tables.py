@@ -1,10 +1,5 @@
 """What the code already describes, written into the pages: columns, checks, configuration, figures."""
 
-import dataclasses
-import inspect
-import json
-import re
-import textwrap
 from typing import ClassVar
 
 from docutils import nodes
@@ -12,6 +7,7 @@ from docutils.parsers.rst import Directive, directives
 
 from spfast.catalog.columns import COLUMNS, FLAGS
 from spfast.catalog.labels import EXTRA_COLUMNS
+from spfast.cli.config import as_toml
 from spfast.config import Config
 from spfast.data.columns import STAR_COLUMNS
 from spfast.figures.comparison import COMPARE_SHEETS
@@ -72,27 +68,11 @@ class CheckColumns(Directive):
 
 
 class DefaultConfiguration(Directive):
-    """Every section and key with its default, as a TOML file, each with its comment in the code."""
+    """Every section and key with its default, as `spfast config` prints it."""
 
     def run(self):
-        sections = [f for f in dataclasses.fields(Config) if f.name != "preset"]
-        text = "\n\n".join(_toml_section(f.name, f.default_factory) for f in sections)
+        text = as_toml(Config(), _CODE_WIDTH)
         return [nodes.literal_block(text, text, language="toml")]
-
-
-def _toml_section(name, section):
-    comments = dict(re.findall(r"^    (\w+): \w+ = .*?  # (.*)$", inspect.getsource(section), flags=re.MULTILINE))
-    values = dataclasses.asdict(section())
-    return "\n".join([f"[{name}]", *(_toml_line(key, value, comments.get(key)) for key, value in values.items())])
-
-
-def _toml_line(key, value, comment):
-    line = f"{key} = {json.dumps(value)}"
-    if comment is None:
-        return line
-    beside = f"{line}  # {comment}"
-    above = textwrap.fill(comment, _CODE_WIDTH, initial_indent="# ", subsequent_indent="# ")
-    return beside if len(beside) <= _CODE_WIDTH else f"{above}\n{line}"
 
 
 def _table(header, widths, rows):

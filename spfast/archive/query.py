@@ -197,7 +197,7 @@ def query_archive(
     with writing(folder):
         folder.mkdir(exist_ok=True)
     parts, n_kept = [], 0
-    with Progress("query", asked.keys.size, quiet) as progress:
+    with Progress("ask the archive, stars", asked.keys.size, quiet) as progress:
         for number, keys in enumerate(chunks):
             place = folder / f"{number:06d}-{_digest(asked, keys)}.fits"
             table = _kept(place, say)

@@ -24,6 +24,7 @@ from spfast.data.tables.values import column_values, star_column
 from spfast.data.tables.write import write_table
 from spfast.errors import BadInputError
 from spfast.files import new_folder
+from spfast.progress import Progress
 
 __all__ = ["STARS", "Wanted", "find_wanted", "write_wanted"]
 
@@ -92,6 +93,7 @@ def find_wanted(
     gaia: str | None = None,
     every_star: bool = False,
     config: Config | None = None,
+    quiet: bool = True,
 ) -> Wanted:
     """Find the spectra and identifiers of an allStar table's giants; nothing is asked of any server.
 
@@ -109,6 +111,8 @@ def find_wanted(
         Also those that do not pass the cuts on log g and 2MASS photometry.
     config : Config, optional
         Its section ``sample`` is used.
+    quiet : bool
+        Do not say what is going on, nor how many stars are left after each cut.
 
     Returns
     -------
@@ -121,7 +125,8 @@ def find_wanted(
     """
     config = Config() if config is None else config
     aliases = _COLUMNS | {f"source_id {name}": names for name, names in _SOURCE_IDS.items()}
-    columns, names, meta = read_columns_and_meta(allstar, aliases)
+    with Progress("read allStar", quiet=quiet):
+        columns, names, meta = read_columns_and_meta(allstar, aliases)
     where = str(allstar)
     for ours in _NEEDED:
         if ours not in columns:
@@ -134,7 +139,7 @@ def find_wanted(
     kind = _kind(found, rows, spectra, where)
     gaia = gaia_release(found.gaia if gaia is None else gaia)
     stars = rows.stars(gaia.name)
-    flow = CutFlow(stars["APOGEE_ID"])
+    flow = CutFlow(stars["APOGEE_ID"], quiet=quiet)
     # The row whose labels `spfast ingest` will look at.
     stars = stars[flow.apply("one row a star", best_allstar_rows(stars), lambda i: "another row is better")]
     if not every_star:

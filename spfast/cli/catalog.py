@@ -18,11 +18,17 @@ from spfast.cli.options import (
 )
 from spfast.cli.outputs import on_given_cluster, output, say
 from spfast.config import Config
-from spfast.progress import Stages
+from spfast.progress import Progress
 
-__all__ = ["HELP", "model_path", "options", "run", "write_catalog"]
+__all__ = ["COMMON", "EXAMPLES", "HELP", "model_path", "options", "run", "write_catalog"]
 
 HELP = "Fit one model to each fold; predict each star with the model that was not trained on its fold."
+COMMON = ("config", "threads", "seed", "json")
+EXAMPLES = (
+    "spfast catalog survey/ -o catalog.fits --penalty auto --models models/",
+    "spfast catalog survey/ -o catalog.fits --preset hogg2019",
+    "spfast catalog survey/ -o catalog.fits --penalty 50 --zero-point 0.029 --robust",
+)
 
 
 def options(parser):
@@ -51,7 +57,8 @@ def run(args):
             check_output(saved, args.overwrite, suffixes=())
         survey, config = open_survey(args.survey), configuration(args)
         with on_given_cluster(args, path):
-            write_catalog(args, survey, config, path, args.models, args.licence, args.extra_columns)
+            catalog = write_catalog(args, survey, config, path, args.models, args.licence, args.extra_columns)
+    return {"catalog": path, "stars": len(catalog), "header": dict(catalog.meta)}
 
 
 def model_path(folder: str | Path, fold: str) -> Path:
@@ -80,7 +87,7 @@ def write_catalog(
             saved = model_path(model_folder, fold)
             saved.parent.mkdir(parents=True, exist_ok=True)
             replace(model, licence=licence).save(saved)
-    with Stages(args.quiet).stage("predictions"):
+    with Progress("predict each fold's stars by the other's model", quiet=args.quiet, leaves_line=False):
         catalog = make_catalog(survey, config=config, threads=args.threads, models=models, extra_columns=extra_columns)
     write_table(catalog, path, args.overwrite, HEADER_COMMENTS)
     say(args, f"wrote {path}: {len(catalog):,} stars")

@@ -6,15 +6,17 @@ from pathlib import Path
 from spfast.cli.catalog import write_catalog
 from spfast.cli.ingest import print_survey
 from spfast.cli.options import add_overwrite_option, configuration, count
-from spfast.cli.outputs import say
+from spfast.cli.outputs import result, say
 from spfast.cli.simulate import MOCK_CLUSTERS
 from spfast.errors import BadInputError
 from spfast.files import clear_leftovers
 from spfast.lock import hold
 
-__all__ = ["HELP", "options", "run"]
+__all__ = ["COMMON", "EXAMPLES", "HELP", "options", "run"]
 
 HELP = "Simulate a small survey, then make its catalog, validate it and write a report about it."
+COMMON = ("config", "threads", "seed")
+EXAMPLES = ("spfast demo demo/", "spfast demo demo/ --stars 1000 --overwrite")
 
 #: Stars of the demo: enough that a model means something, few enough for two minutes.
 DEMO_STARS = 3000
@@ -32,7 +34,7 @@ def options(parser):
 
 def run(args):
     with hold(args.out):
-        _run_demo(args)
+        return _run_demo(args)
 
 
 def _run_demo(args):
@@ -79,9 +81,9 @@ def _run_demo(args):
     _demo_report(args, config, catalog, survey, report_path, models_path, truth, grid)
     say(
         args,
-        f"These were {survey.n_stars:,} stars; the paper had 44,784. More stars to train on give less scatter.\n"
-        f"Next: spfast info {catalog_path}; for your own files: spfast ingest --help",
+        f"These were {survey.n_stars:,} stars; the paper had 44,784. More stars to train on give less scatter.",
     )
+    return {}
 
 
 def _demo_report(args, config, catalog, survey, path, models_path, truth, grid):
@@ -122,11 +124,12 @@ def _validate(args, catalog, truth, path):
     from spfast.validation.measures import format_validation, validate
 
     scores = validate(catalog, truth)
-    print(format_validation(scores))
+    result(args, format_validation(scores))
     total = next(row for row in coverage(catalog, truth) if row["reference"] == "truth" and row["stars"] == "all")
-    print(
+    result(
+        args,
         f"With spec_parallax_err_total {total['within_68']:.0%} and {total['within_95']:.0%} of the true parallaxes "
-        f"lie within the 68% and 95% ranges; pull {total['pull']:.2f}."
+        f"lie within the 68% and 95% ranges; pull {total['pull']:.2f}.",
     )
     write_table(scores, path, args.overwrite)
     say(args, f"wrote {path}")

@@ -13,9 +13,14 @@ from spfast.cli.options import (
 from spfast.cli.outputs import on_given_cluster, output, say
 from spfast.config import CONSTANT, Config
 
-__all__ = ["HELP", "options", "print_model", "run"]
+__all__ = ["COMMON", "EXAMPLES", "HELP", "model_facts", "options", "print_model", "run"]
 
 HELP = "Fit one model to the training stars of a survey."
+COMMON = ("config", "threads", "seed", "json")
+EXAMPLES = (
+    "spfast fit survey/ -o model.npz --penalty auto",
+    "spfast fit survey/ -o model_A.npz --fold A --penalty 20 --zero-point 0.0483",
+)
 
 #: A sum over fewer training stars than these wants a smaller penalty than the paper's.
 FEW_STARS = 7000
@@ -40,12 +45,13 @@ def run(args):
         with on_given_cluster(args, path):
             model = fit_stars(survey, config, args.fold, args.threads, args.quiet)
         replace(model, licence=args.licence).save(path)
-    print_model(args, model)
+    found = print_model(args, model)
     say(args, f"wrote {path}")
+    return {"model": path, **found}
 
 
-def print_model(args: argparse.Namespace, model) -> None:
-    """Say how a fit went, and what was chosen for it."""
+def print_model(args: argparse.Namespace, model) -> dict:
+    """Say how a fit went, and what was chosen for it; return it for JSON."""
     result = model.result
     say(
         args,
@@ -66,3 +72,24 @@ def print_model(args: argparse.Namespace, model) -> None:
             f"    robust: {robust.n_outliers:,} outliers, share {robust.outlier_share:.2%}, width "
             f"{robust.outlier_width:.1f}; scatter {robust.intrinsic_scatter:.1%}; {robust.n_rounds} rounds",
         )
+    return model_facts(model)
+
+
+def model_facts(model) -> dict:
+    """What a model was trained on, what was chosen for it, and how its fit went (dict)."""
+    result = model.result
+    return {
+        "fold": model.provenance.fold,
+        "stars": model.n_stars,
+        "penalty": model.penalty,
+        "zero_point_rule": model.zero_point_rule,
+        "zero_point_mas": model.zero_point,
+        "zero_point_reason": model.provenance.zero_point_reason,
+        "chosen": None if model.tuned is None else model.tuned.summary,
+        "coefficients": model.n_features,
+        "nonzero": model.n_nonzero,
+        "objective": result.objective,
+        "kkt_violation": result.kkt_violation,
+        "converged": result.converged,
+        "passes": result.n_passes,
+    }

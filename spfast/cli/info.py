@@ -4,13 +4,18 @@ import json
 import sys
 from pathlib import Path
 
-from spfast.cli.outputs import one_line
+from spfast.cli.as_json import table_as_json
+from spfast.cli.fit import model_facts
+from spfast.cli.ingest import survey_facts
+from spfast.cli.outputs import one_line, result
 from spfast.config import CONSTANT, FITTED
 from spfast.errors import BadInputError
 
-__all__ = ["HELP", "describe", "options", "run"]
+__all__ = ["COMMON", "EXAMPLES", "HELP", "describe", "facts", "open_product", "options", "run"]
 
 HELP = "Say what a survey, a model or a table is, how it was made, and whether it is whole."
+COMMON = ("json",)
+EXAMPLES = ("spfast info survey/ --verify", "spfast info model.npz", "spfast info catalog.fits --json")
 
 _WHOLE = "yes, every byte as it was written"
 
@@ -25,12 +30,14 @@ def options(parser):
 
 
 def run(args):
-    for what, value in describe(args.path, args.verify):
-        print(f"{one_line(what):14s}{value if value.isprintable() else one_line(value)}")
+    product = open_product(args.path, args.verify)
+    lines = describe(product, args.verify)
+    result(args, "\n".join(f"{one_line(what):14s}{v if v.isprintable() else one_line(v)}" for what, v in lines))
+    return facts(product) | {"path": args.path, "verified": args.verify}
 
 
-def describe(path, verify: bool = False) -> list[tuple[str, str]]:
-    """Describe a survey folder, a model file or a table that spfast wrote.
+def open_product(path, verify: bool = False):
+    """Open a survey folder, a model file or a table that spfast wrote.
 
     Parameters
     ----------
@@ -40,8 +47,7 @@ def describe(path, verify: bool = False) -> list[tuple[str, str]]:
 
     Returns
     -------
-    list of (str, str)
-        What and its value, for printing.
+    Survey, FittedModel or astropy Table
 
     Raises
     ------
@@ -57,14 +63,43 @@ def describe(path, verify: bool = False) -> list[tuple[str, str]]:
     if path.is_dir():
         if verify:
             verify_survey(path, quiet=not sys.stderr.isatty())
-        return _describe_survey(open_survey(path), verify)
+        return open_survey(path)
     if not path.exists():
         raise BadInputError(f"{path}: no such file or folder; expected a survey, a model or a table")
     if is_table(path):
         if verify:
             verify_table(path)
-        return _describe_table(read_table(path), verify)
-    return _describe_model(load_model(path), path.stat().st_size)
+        return read_table(path)
+    return load_model(path)
+
+
+def describe(product, verified: bool = False) -> list[tuple[str, str]]:
+    """Describe what `open_product` returned: what and its value, for printing (list of (str, str))."""
+    from spfast.data.survey import Survey
+    from spfast.model.fitted_model import FittedModel
+
+    if isinstance(product, Survey):
+        return _describe_survey(product, verified)
+    return _describe_model(product) if isinstance(product, FittedModel) else _describe_table(product, verified)
+
+
+def facts(product) -> dict:
+    """What `open_product` returned in numbers and names, for JSON (dict)."""
+    from spfast.data.survey import Survey
+    from spfast.model.fitted_model import FittedModel
+
+    if isinstance(product, Survey):
+        return {"what": "survey"} | survey_facts(product) | {"config": product.info.get("config")}
+    if isinstance(product, FittedModel):
+        origin = product.provenance
+        about = {"hash": product.file_hash, "licence": product.licence, "survey_hash": origin.survey_hash}
+        return {"what": "model"} | about | model_facts(product) | {"versions": origin.versions, "config": origin.config}
+    header = {k: _stored(v) if k in ("CONFIG", "SURVCONF") else v for k, v in product.meta.items()}
+    columns = table_as_json(product[:0])["columns"]
+    return {"what": "table", "product": header.get("PRODUCT"), "rows": len(product)} | {
+        "header": header,
+        "columns": columns,
+    }
 
 
 def _describe_survey(survey, verify):
@@ -94,10 +129,10 @@ def _release(survey):
     return f"of {found.title}: {found.reason}"
 
 
-def _describe_model(model, n_bytes):
+def _describe_model(model):
     result, origin = model.result, model.provenance
     lines = [
-        ("what", f"a model, {n_bytes / 1e6:.1f} MB"),
+        ("what", "a model"),
         ("hash", model.file_hash),
         ("whole", _WHOLE),
         ("licence", model.licence or "none given: ask whoever made it"),

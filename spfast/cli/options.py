@@ -3,8 +3,7 @@
 import argparse
 import dataclasses
 import math
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from spfast.config import (
     AUTO,
@@ -19,7 +18,6 @@ from spfast.config import (
 )
 
 __all__ = [
-    "NEGATIVE_NUMBER",
     "TABLE_SUFFIXES",
     "add_cluster_option",
     "add_common_options",
@@ -32,14 +30,14 @@ __all__ = [
     "add_table_option",
     "configuration",
     "count",
+    "group",
     "number",
     "setting",
 ]
 
+_FIT = "the fit"
 #: Tables that can be written, as the help says it: those of `spfast.data.tables.write`, which is slow to import.
 TABLE_SUFFIXES = ".fits .ecsv .vot .csv .parquet"
-#: What is a value and no option although it begins with a hyphen; argparse before Python 3.14 does not know -5e-2.
-NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)
 
 
 def setting(
@@ -108,23 +106,46 @@ def configuration(args: argparse.Namespace) -> Config:
     return config
 
 
-def add_common_options(parser: argparse.ArgumentParser) -> None:
-    """The options that every command has."""
+def group(parser: argparse.ArgumentParser, title: str) -> argparse.ArgumentParser:
+    """The group of options under a title of the help, made when it is first asked for."""
+    there = next((group for group in parser._action_groups if group.title == title), None)
+    return parser.add_argument_group(title) if there is None else there
+
+
+def add_common_options(parser: argparse.ArgumentParser, names: Collection[str]) -> None:
+    """The options that every command has, and of those that many have the ones that matter to this one.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    names : collection of str
+        Some of "config" (with ``--preset``), "threads", "seed" and "json".
+    """
     parser.set_defaults(overrides={})
-    common = parser.add_argument_group("common options")
-    common.add_argument("--config", metavar="FILE", help="TOML file of settings; options win over it")
-    common.add_argument("--preset", choices=PRESETS, help="named settings to start from (default: default)")
-    common.add_argument(
-        "--threads", type=count, metavar="N", help="number of threads (default: one for each processor)"
-    )
-    setting(
-        common,
-        "folds",
-        "seed",
-        metavar="S",
-        help="seed of a simulation, and of the hash that splits stars into folds (default: %(default)s)",
-    )
+    common = group(parser, "common options")
+    if "config" in names:
+        common.add_argument(
+            "--config", metavar="FILE", help="TOML file of settings, as spfast config prints it; options win over it"
+        )
+        common.add_argument("--preset", choices=PRESETS, help="named settings to start from (default: default)")
+    if "threads" in names:
+        common.add_argument(
+            "--threads", type=count, metavar="N", help="number of threads (default: one for each processor)"
+        )
+    if "seed" in names:
+        setting(
+            common,
+            "folds",
+            "seed",
+            metavar="S",
+            help="seed of a simulation, and of the hash that splits stars into folds (default: %(default)s)",
+        )
+    if "json" in names:
+        common.add_argument(
+            "--json", action="store_true", help="print the result as JSON, and all else on standard error"
+        )
     common.add_argument("--quiet", action="store_true", help="print only results, warnings and errors")
+    common.add_argument("--log", metavar="FILE", help="append all that is said, quiet or not, with the time")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
@@ -148,8 +169,9 @@ def add_extra_columns_options(parser: argparse.ArgumentParser) -> None:
 
 def add_fit_options(parser: argparse.ArgumentParser) -> None:
     """The options of a fit: penalty, zero point, and those of `add_solver_options`."""
+    fit = group(parser, _FIT)
     setting(
-        parser,
+        fit,
         "fit",
         "penalty",
         overrides_from=penalty_settings,
@@ -160,7 +182,7 @@ def add_fit_options(parser: argparse.ArgumentParser) -> None:
         "by cross-validation within its own training stars",
     )
     setting(
-        parser,
+        fit,
         "fit",
         "zero_point",
         overrides_from=zero_point_settings,
@@ -171,7 +193,7 @@ def add_fit_options(parser: argparse.ArgumentParser) -> None:
         "lindegren2021: that of Gaia DR3, star by star (needs pip install 'spfast[zeropoint]')",
     )
     setting(
-        parser,
+        fit,
         "fit",
         "zero_point_covariates",
         overrides_from=lambda names: {"zero_point_covariates": ",".join(names)},
@@ -198,15 +220,16 @@ def _number_or_auto(least: int, auto: int) -> Callable[[str], int]:
 
 def add_solver_options(parser: argparse.ArgumentParser) -> None:
     """The options that a fit and a grid of fits have in common."""
+    fit = group(parser, _FIT)
     setting(
-        parser,
+        fit,
         "fit",
         "pixels",
         help="what a spectrum is to the model: the coordinates of a low-rank model of all spectra, or each pixel's raw "
         "ln flux (default: %(default)s)",
     )
     setting(
-        parser,
+        fit,
         "fit",
         "rank",
         type=_number_or_auto(1, auto=0),
@@ -214,7 +237,7 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         help="how many coordinates (default: auto, by cross-validation within the model's own training stars)",
     )
     setting(
-        parser,
+        fit,
         "fit",
         "products",
         type=_number_or_auto(0, auto=-1),
@@ -223,27 +246,27 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         "(default: auto, by cross-validation within the model's own training stars)",
     )
     setting(
-        parser,
+        fit,
         "fit",
         "robust",
         help="allow for outliers, stars with a wrong parallax, by a component of their own (default: no outliers)",
     )
     setting(
-        parser,
+        fit,
         "fit",
         "exact_distance_modulus",
         help="make the magnitudes' coefficients add up to -0.2 ln 10, as the distance modulus demands (default: free)",
     )
     setting(
-        parser,
+        fit,
         "errors",
         "pixel_correlation",
         metavar="RHO",
         help="with --pixels raw: correlation of the errors of pixels 1, 2, ... apart, e.g. 0.4 0.1 (default: none)",
     )
-    setting(parser, "fit", "solver", help="minimiser to use (default: %(default)s)")
+    setting(fit, "fit", "solver", help="minimiser to use (default: %(default)s)")
     setting(
-        parser,
+        fit,
         "folds",
         "split",
         help="how stars are split into A and B: by the parity of Gaia's random_index, by a hash of source_id, or "
@@ -299,7 +322,7 @@ def add_table_option(parser: argparse.ArgumentParser) -> None:
 
 def add_cluster_option(parser: argparse.ArgumentParser) -> None:
     """Who reads the features."""
-    parser.add_argument(
+    group(parser, "where it runs").add_argument(
         "--cluster",
         metavar="ADDRESS",
         help="let the workers of a dask cluster do it: the address of its scheduler, its scheduler file, or local:N "

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from spfast import progress
 from spfast.errors import BadInputError
 
-__all__ = ["on_given_cluster", "one_line", "output", "outputs", "say"]
+__all__ = ["on_given_cluster", "one_line", "output", "outputs", "result", "say"]
 
 #: Characters of a message, at most.
 _LONGEST = 600
@@ -43,8 +44,12 @@ def _printable(text):
 
 def say(args: argparse.Namespace, text: str) -> None:
     """Print a line, unless the command is quiet."""
-    if not args.quiet:
-        print(_printable(text), flush=True)
+    progress.say(_printable(text), args.quiet)
+
+
+def result(args: argparse.Namespace, text: str) -> None:
+    """Print what was asked for, even if the command is quiet, unless it is to be printed in JSON."""
+    progress.say(text, getattr(args, "json", False))
 
 
 @contextmanager

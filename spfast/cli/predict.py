@@ -14,9 +14,14 @@ from spfast.cli.options import (
 from spfast.cli.outputs import on_given_cluster, outputs, say
 from spfast.errors import BadInputError
 
-__all__ = ["HELP", "options", "run"]
+__all__ = ["COMMON", "EXAMPLES", "HELP", "options", "run"]
 
 HELP = "Predict the parallax of each star of a survey, or of new stars from their files, with a saved model."
+COMMON = ("config", "threads", "json")
+EXAMPLES = (
+    "spfast predict model.npz --allstar new.fits --spectra new/ --gaia new_gaia.fits -o predictions.fits",
+    "spfast predict model.npz new_survey/ -o predictions.fits",
+)
 
 
 def options(parser):
@@ -51,6 +56,7 @@ def run(args):
             predictions = _predict_files(args)
         write_table(predictions, paths[0], args.overwrite, HEADER_COMMENTS)
     say(args, f"wrote {paths[0]}: {len(predictions):,} stars")
+    return {"predictions": paths[0], "stars": len(predictions)}
 
 
 def _check_source(args):
@@ -89,8 +95,6 @@ def _predict_files(args):
         quiet=args.quiet,
         extra_columns=args.extra_columns,
     )
-    for cut, n_left in found.cut_flow:
-        say(args, f"{n_left:>10,}  {cut}")
     if args.rejected is not None:
         write_table(found.rejected, args.rejected, args.overwrite)
         say(args, f"wrote {args.rejected}: {len(found.rejected):,} stars were left out")

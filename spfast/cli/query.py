@@ -1,13 +1,15 @@
 """`spfast query`: identifiers to the table of Gaia and WISE, from Gaia's archive."""
 
 from spfast.cli.options import TABLE_SUFFIXES, add_overwrite_option, count
-from spfast.cli.outputs import output, say
+from spfast.cli.outputs import output, result, say
 from spfast.config import GAIA_RELEASES
 from spfast.errors import BadInputError
 
-__all__ = ["CHUNK", "HELP", "options", "run"]
+__all__ = ["COMMON", "EXAMPLES", "CHUNK", "HELP", "options", "run"]
 
 HELP = "Ask Gaia's archive for the stars of `spfast wanted`. Run again after an interruption, it goes on."
+COMMON = ("json",)
+EXAMPLES = ("spfast query wanted/ -o gaia.fits", "spfast query wanted/ --print > query.adql")
 
 #: Stars of a chunk: that of `spfast.archive.query`, which is slow to import.
 CHUNK = 1000
@@ -39,8 +41,9 @@ def run(args):
 
     asked = read_wanted(args.wanted, args.release, args.by)
     if args.print:
-        print("\n".join(f"{adql};" for adql in dict.fromkeys(statements(asked, args.chunk))))
-        return
+        queries = list(dict.fromkeys(statements(asked, args.chunk)))
+        result(args, "\n".join(f"{adql};" for adql in queries))
+        return {"adql": queries}
     if not args.output:
         raise BadInputError("-o: name the table to write, or give --print")
     server = args.server or SERVER
@@ -55,4 +58,5 @@ def run(args):
             quiet=args.quiet,
             say=lambda text: say(args, text),
         )
-    say(args, f"wrote {path}: {len(table):,} rows of {asked.release.title}\nNext: spfast ingest --gaia {path} ...")
+    say(args, f"wrote {path}: {len(table):,} rows of {asked.release.title}")
+    return {"table": path, "rows": len(table), "asked": asked.keys.size, "release": asked.release.title, "by": asked.by}

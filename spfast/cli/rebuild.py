@@ -3,12 +3,14 @@
 from contextlib import nullcontext
 
 from spfast.cli.options import add_overwrite_option
-from spfast.cli.outputs import output
+from spfast.cli.outputs import output, result
 from spfast.errors import BadInputError
 
-__all__ = ["HELP", "options", "run"]
+__all__ = ["COMMON", "EXAMPLES", "HELP", "options", "run"]
 
 HELP = "Make a catalog again from its survey and its own header, and compare the bytes."
+COMMON = ("threads",)
+EXAMPLES = ("spfast rebuild catalog.fits --survey survey/",)
 
 
 def options(parser):
@@ -28,4 +30,5 @@ def run(args):
     if differences:
         raise BadInputError(f"{args.catalog}: not what its survey and header give now: {'; '.join(differences)}")
     same = f"the same values; it is too old to have {', '.join(added)}" if added else "the same bytes"
-    print(f"{args.catalog}: made again, {same}")
+    result(args, f"{args.catalog}: made again, {same}")
+    return {"catalog": args.catalog, "same_bytes": not added, "added": list(added)}

@@ -3,9 +3,14 @@
 from spfast.cli.options import add_overwrite_option, configuration
 from spfast.cli.outputs import say
 
-__all__ = ["HELP", "options", "run"]
+__all__ = ["COMMON", "EXAMPLES", "HELP", "options", "run"]
 
 HELP = "Draw every figure of a catalog and write one HTML page about it."
+COMMON = ("config", "threads")
+EXAMPLES = (
+    "spfast report catalog.fits --survey survey/ --models models/ -o report/",
+    "spfast report catalog.fits --compare old_catalog.fits -o report/ --overwrite",
+)
 
 
 def options(parser):
@@ -67,4 +72,5 @@ def run(args):
         threads=args.threads,
         quiet=args.quiet,
     )
-    say(args, f"wrote {page}")
+    say(args, f"wrote {page}; open it in a browser")
+    return {}

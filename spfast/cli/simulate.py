@@ -1,13 +1,20 @@
 """`spfast simulate`: a mock download, or a mock survey folder."""
 
+from pathlib import Path
+
 from spfast.cli.options import configuration, count, number
 from spfast.cli.outputs import say
 from spfast.config import LINDEGREN, ZERO_POINT, warn_of_zero_point, zero_point_settings
 from spfast.errors import BadInputError
 
-__all__ = ["HELP", "MOCK_CLUSTERS", "options", "run"]
+__all__ = ["COMMON", "EXAMPLES", "HELP", "MOCK_CLUSTERS", "options", "run"]
 
 HELP = "Make a mock survey in the file formats of a real one, with a table of its true values."
+COMMON = ("config", "threads", "seed")
+EXAMPLES = (
+    "spfast simulate download/ --stars 3000 --seed 1 --clusters",
+    "spfast simulate survey/ --survey --stars 100000",
+)
 
 #: Star clusters that a mock survey has if none is named: near and far, metal-rich and metal-poor.
 MOCK_CLUSTERS = ("M67", "NGC 6791", "M71", "M107", "M13", "M92")
@@ -103,3 +110,6 @@ def run(args):
     else:
         simulate_download(args.out, args.stars, release=args.release, spectra=args.spectra, **common)
     say(args, f"wrote {args.out}: {args.stars:,} mock stars, their true values in truth.fits")
+    out = Path(args.out)
+    tables = [*out.rglob("astraAllStarASPCAP*"), *out.glob("allStar-*.fits"), None]  # SDSS-V's summary before others
+    return {"allstar": tables[0]}

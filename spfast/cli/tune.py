@@ -3,6 +3,7 @@
 import importlib.util
 from contextlib import nullcontext
 
+from spfast.cli.as_json import table_as_json
 from spfast.cli.options import (
     TABLE_SUFFIXES,
     add_cluster_option,
@@ -11,13 +12,19 @@ from spfast.cli.options import (
     configuration,
     count,
 )
-from spfast.cli.outputs import on_given_cluster, one_line, output, say
+from spfast.cli.outputs import on_given_cluster, one_line, output, result, say
 from spfast.config import Config, TuneConfig
 from spfast.errors import BadInputError
 
-__all__ = ["HELP", "options", "run"]
+__all__ = ["COMMON", "EXAMPLES", "HELP", "options", "run"]
 
 HELP = "Cross-validate penalty and zero point. With -o, it goes on where it stopped if it is run again."
+COMMON = ("config", "threads", "seed", "json")
+EXAMPLES = (
+    "spfast tune survey/ -o tune.ecsv --plot",
+    "spfast tune survey/ --penalties 60 30 15 --zero-points 0.0483",
+    "spfast tune survey/ -o tune.ecsv --folds 5 --repeats 3",
+)
 
 
 def options(parser):
@@ -100,4 +107,11 @@ def run(args):
             write_table(table, path, args.overwrite, HEADER_COMMENTS)
             resume.unlink()
             say(args, f"wrote {path}: {len(table):,} points")
-    print(one_line(tuning.summary))
+    result(args, one_line(tuning.summary))
+    return {
+        "penalty": tuning.penalty,
+        "zero_point_mas": tuning.zero_point,
+        "summary": tuning.summary,
+        "undecided": tuning.undecided,
+        "grid": table_as_json(table),
+    }

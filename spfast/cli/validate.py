@@ -2,12 +2,19 @@
 
 from pathlib import Path
 
+from spfast.cli.as_json import table_as_json
 from spfast.cli.options import TABLE_SUFFIXES, add_overwrite_option, number
-from spfast.cli.outputs import outputs, say
+from spfast.cli.outputs import outputs, result, say
 from spfast.config import ZERO_POINT, warn_of_zero_point
+from spfast.progress import Progress
 
-__all__ = ["HELP", "options", "run"]
+__all__ = ["COMMON", "EXAMPLES", "HELP", "options", "run"]
 
+COMMON = ("threads", "json")
+EXAMPLES = (
+    "spfast validate catalog.fits --survey survey/ --models models/",
+    "spfast validate catalog.fits --compare old_catalog.fits -o validation.ecsv",
+)
 HELP = "Check a catalog against Gaia and the other files given, and say what is good and what is not."
 
 #: Extinction laws, the default first: those of `spfast.validation.reddening`, which is slow to import.
@@ -53,6 +60,7 @@ def options(parser):
         help=f"table of the measures to write: {TABLE_SUFFIXES}; other tables go beside it: FILE_coverage, ..., "
         "FILE_verdict",
     )
+    parser.add_argument("--explain", action="store_true", help="say what the head of each column means")
     add_overwrite_option(parser)
 
 
@@ -61,10 +69,11 @@ def run(args):
     from spfast.data.survey import open_survey
     from spfast.data.tables.read import read_table
     from spfast.data.tables.write import check_output, write_table
-    from spfast.validation.checks import check_names, format_checks, run_checks
+    from spfast.validation.checks import CHECKS, check_names, format_checks, run_checks
     from spfast.validation.judge import judge
     from spfast.validation.material import load_models
     from spfast.validation.read_catalog import TABLE_1
+    from spfast.validation.terminal import explain
     from spfast.validation.verdict import format_verdict, verdict_table
 
     if args.zero_point is not None:
@@ -85,10 +94,16 @@ def run(args):
         path, (first, *others) = Path(args.output), [*check_names(**material), _VERDICT]
         paths = {first: path} | {name: path.with_stem(f"{path.stem}_{name}") for name in others}
     with outputs(paths.values(), args):
-        tables = run_checks(catalog, **material, zero_point=args.zero_point, law=args.law, threads=args.threads)
+        with Progress("check the catalog", quiet=args.quiet, leaves_line=False):
+            tables = run_checks(catalog, **material, zero_point=args.zero_point, law=args.law, threads=args.threads)
         findings = judge(catalog, tables, material["survey"], material["models"])
-        print(format_checks(tables), format_verdict(findings), sep="\n\n")
+        result(args, f"{format_checks(tables)}\n\n{format_verdict(findings)}")
+        if args.explain:
+            result(args, "\n" + explain({check.title: check.columns for check in CHECKS if check.name in tables}))
+        elif not args.json:
+            say(args, "--explain says what the heads mean")
         tables[_VERDICT] = verdict_table(findings)
         for name, path in paths.items():
             write_table(tables[name], path, args.overwrite)
             say(args, f"wrote {path}")
+    return {"catalog": args.catalog, "tables": {name: table_as_json(table) for name, table in tables.items()}}

@@ -9,9 +9,11 @@ from spfast.errors import BadInputError
 from spfast.files import clear_leftovers
 from spfast.lock import hold
 
-__all__ = ["HELP", "options", "run"]
+__all__ = ["COMMON", "EXAMPLES", "HELP", "options", "run"]
 
 HELP = "List the spectra and the identifiers of an allStar table's giants, to fetch them. Asks no server."
+COMMON = ("config", "json")
+EXAMPLES = ("spfast wanted allStar-dr17-synspec_rev1.fits -o wanted/",)
 
 
 def options(parser):
@@ -37,7 +39,6 @@ def options(parser):
 
 
 def run(args):
-    from spfast.archive.releases import SAS_RSYNC
     from spfast.archive.wanted import find_wanted, write_wanted
 
     out = Path(args.output)
@@ -52,17 +53,23 @@ def run(args):
             gaia=args.gaia_release,
             every_star=args.all,
             config=configuration(args),
+            quiet=args.quiet,
         )
         write_wanted(wanted, out)
-    for cut, n_left in wanted.flow.counts:
-        say(args, f"{n_left:>10,}  {cut}")
     stars = wanted.stars
     n_known = int((stars["source_id"] > 0).sum())
     say(
         args,
         f"wrote {out}: {len(stars):,} spectra, {wanted.kind} of {wanted.release.name}; {n_known:,} stars have a "
         f"source_id of Gaia {stars.meta['GAIAREL'].upper()}\n"
-        f"Fetch them: rsync -aLv --files-from={out}/paths.txt {SAS_RSYNC} sas/\n"
-        f"        or: wget -x -nH --cut-dirs=1 -nc -P sas/ -i {out}/urls.txt\n"
-        f"Next: spfast query {out} -o gaia.fits",
+        f"without rsync: wget -x -nH --cut-dirs=1 -nc -P sas/ -i {out}/urls.txt",
     )
+    return {
+        "wanted": out,
+        "spectra": len(stars),
+        "kind": wanted.kind,
+        "release": wanted.release.name,
+        "gaia_release": stars.meta["GAIAREL"],
+        "with_source_id": n_known,
+        "cuts": [{"cut": cut, "left": n_left} for cut, n_left in wanted.flow.counts],
+    }

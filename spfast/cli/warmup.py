@@ -2,9 +2,11 @@
 
 from spfast.cli.outputs import say
 
-__all__ = ["HELP", "options", "run"]
+__all__ = ["COMMON", "EXAMPLES", "HELP", "options", "run"]
 
 HELP = "Compile every kernel now and keep it on disk, so that later commands start at once."
+COMMON = ("threads",)
+EXAMPLES = ("spfast warmup",)
 
 
 def options(parser):
@@ -19,3 +21,4 @@ def run(args):
         args,
         f"ran every kernel in {seconds:.1f} s; {compiling:.1f} s of that went into compiling those not yet on disk",
     )
+    return {}

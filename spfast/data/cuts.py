@@ -7,6 +7,7 @@ from spfast.data.columns import VARIABLE_FLAGS
 from spfast.data.missing_bands import COMPLETE_MIN
 from spfast.data.spectra.features import MAGNITUDE_COLUMNS
 from spfast.errors import BadInputError
+from spfast.progress import say
 
 __all__ = [
     "ASPCAPFLAG_BAD",
@@ -48,6 +49,8 @@ class CutFlow:
         One name for each row of allStar.
     first : str
         What the number of all rows stands under.
+    quiet : bool
+        Do not print each count as soon as it is known.
 
     Attributes
     ----------
@@ -67,11 +70,11 @@ class CutFlow:
     ['row 1 of those left']
     """
 
-    def __init__(self, apogee_id, first="rows in allStar"):
-        self._apogee_id = np.asarray(apogee_id, dtype="U")
+    def __init__(self, apogee_id, first="rows in allStar", quiet=True):
+        self._apogee_id, self._quiet = np.asarray(apogee_id, dtype="U"), quiet
         self.rows = np.arange(len(self._apogee_id))
-        self.counts = [(first, len(self.rows))]
-        self._rejected = []
+        self.counts, self._rejected = [], []
+        self.note(first)
 
     def apply(self, name, keep, detail):
         """Keep some of the stars that are left.
@@ -90,12 +93,13 @@ class CutFlow:
         keep = np.asarray(keep, dtype=bool)
         self._rejected += [(self.rows[i], name, detail(i)) for i in np.flatnonzero(~keep)]
         self.rows = self.rows[keep]
-        self.counts.append((name, len(self.rows)))
+        self.note(name)
         return keep
 
     def note(self, text):
         """Add a line that cuts nothing."""
         self.counts.append((text, len(self.rows)))
+        say(f"{len(self.rows):>10,}  {text}", self._quiet)
 
     def rejected(self):
         """Return the rejected rows of allStar, in order (astropy Table: APOGEE_ID, row, reason, detail)."""

@@ -32,7 +32,7 @@ from spfast.errors import BadInputError, SpfastWarning
 from spfast.files import file_sha256, watch, writing
 from spfast.kernels.team import resolve_threads
 from spfast.lock import hold
-from spfast.progress import shown
+from spfast.progress import say, shown
 
 __all__ = ["ingest"]
 
@@ -143,7 +143,7 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
         )
     inputs = {
         role: {"path": str(path), "sha256": file_sha256(path)}
-        for role, path in shown(inputs.items(), "hash inputs", quiet)
+        for role, path in shown(inputs.items(), "hash the tables", quiet)
     }
     check_unchanged()
     # 3.
@@ -193,8 +193,7 @@ def _ingest(allstar, spectra, gaia, out, wise, config, threads, quiet, like):
     }
     provenance |= {name: stars.meta[name] for name in _NOTES if stars.meta.get(name) is not None}
     survey = _write(out, stars, flow, counts, sample, config, provenance, threads, quiet, recipe)
-    if not quiet:
-        _print_cut_flow(survey)
+    _say_training(survey, quiet)
     return survey
 
 
@@ -223,7 +222,7 @@ def _fingerprint(inputs, config, stars, spectra, quiet):
     made_by = [spfast.__version__, [i["sha256"] for i in inputs.values()], sections]
     digest.update(json.dumps(made_by, sort_keys=True).encode())
     files = list(zip(stars["APOGEE_ID"].tolist(), stars["FILE"].tolist(), strict=True))
-    for star, file in shown(files, "sizes and times of spectra", quiet):
+    for star, file in shown(files, "look at the spectra's sizes and times", quiet):
         status = os.stat(os.path.join(spectra, file))
         digest.update(f"{star} {file} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
@@ -236,8 +235,7 @@ def _existing(out, fingerprint, quiet):
         how = "from other inputs" if version == spfast.__version__ else f"by spfast {version}, not {spfast.__version__}"
         raise BadInputError(f"{out}: exists and was built {how}; remove it or choose another output")
     clear_work(out)
-    if not quiet:
-        print(f"{out}: already whole, {survey.n_stars} stars; nothing to do")
+    say(f"{out}: already whole, {survey.n_stars:,} stars; nothing to do", quiet)
     return survey
 
 
@@ -245,11 +243,10 @@ def _resume(journal, fingerprint, continuum, degree, out, quiet):
     """Return the journal's first record if it is of this build; clear away an interrupted build of other inputs."""
     head, records = journal.read()
     if head is not None and head["fingerprint"] == fingerprint and _has_continuum(head, continuum, degree):
-        if not quiet:
-            print(f"{out}: going on after {sum(record['n'] for record in records)} spectra")
+        say(f"{out}: going on after {sum(record['n'] for record in records):,} spectra", quiet)
         return head
-    if clear_partial(out) and not quiet:
-        print(f"{out}: an interrupted build was of other inputs; starting again")
+    if clear_partial(out):
+        say(f"{out}: an interrupted build was of other inputs; starting again", quiet)
     return None
 
 
@@ -287,9 +284,7 @@ def _write(out, stars, flow, counts, sample, config, provenance, threads, quiet,
         return writer.finish(stars, flow.rejected(), flow.counts, config, provenance, recipe, threads, quiet, factors)
 
 
-def _print_cut_flow(survey):
-    for cut, n_left in survey.info["cut_flow"]:
-        print(f"{n_left:>10,}  {cut}")
-    print(f"{survey.info['n_training']:>10,}  of them in the Training Set; {survey.n_features:,} features")
+def _say_training(survey, quiet):
+    say(f"{survey.info['n_training']:>10,}  of them in the Training Set; {survey.n_features:,} features", quiet)
     release = survey_release(survey)
-    print(f"parallaxes of {release.title}: {release.reason}")
+    say(f"parallaxes of {release.title}: {release.reason}", quiet)

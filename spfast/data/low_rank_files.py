@@ -65,7 +65,7 @@ def write_low_rank(
         # What the passes of the two bases take at most.
         parts = zip(PASSES, (SOME_SPECTRA, SPECTRA_MAX), strict=True)
         total = 2 * sum(passes * min(most, len(features)) for passes, most in parts)
-        with Progress("low rank", total, quiet) as progress:
+        with Progress("learn the low-rank model from spectra", total, quiet) as progress:
 
             def say(n_spectra):
                 progress.advance(min(n_spectra, total - progress.done))
@@ -80,7 +80,7 @@ def write_low_rank(
     with (
         _new_array(folder / COORDINATES, (n, 1 + low_rank.rank), np.float32) as of_coordinates,
         _new_array(folder / COORDINATE_ERRORS, (n, sum(map(n_triangle, low_rank.ranks))), ROOT_DTYPE) as of_errors,
-        Progress("coordinates", n, quiet) as progress,
+        Progress("coordinates of the spectra", n, quiet) as progress,
     ):
         for rows, found in low_rank.coordinate_blocks(*spectra, threads):
             of_coordinates.write(np.column_stack([found.misfit, found.mean]).tobytes())

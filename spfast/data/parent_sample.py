@@ -61,35 +61,32 @@ def parent_sample(allstar, spectra, gaia, wise, config, can_estimate=False, quie
     BadInputError
         If a table or the folder cannot be used, or no star is left.
     """
-    with Progress("read allStar", 1, quiet) as progress:
+    with Progress("read allStar", quiet=quiet):
         stars = read_allstar(allstar)
-        progress.advance()
     has_gaia = "parallax" in stars.colnames
     if gaia is None and not has_gaia:
         raise BadInputError(
             f"{allstar}: has no Gaia parallaxes, as the tables of SDSS-V have (plx beside sdss_id); give a Gaia table "
             "with --gaia"
         )
-    with Progress("list spectra", 1, quiet) as progress:
+    with Progress("list spectra", quiet=quiet):
         files = SpectrumFiles(spectra)
-        progress.advance()
     gaia_table = None
     if not has_gaia:
-        with Progress("read Gaia", 1, quiet) as progress:
+        with Progress("read Gaia", quiet=quiet):
             gaia_table = _read_gaia(gaia, wise, config)
-            progress.advance()
     if has_gaia:
         release = Release(stars.meta["gaia_release"], stars.meta["gaia_release_reason"])
         release = given_or_found(release, config.sample.gaia_release, str(allstar))
         stars.meta |= {"gaia_release": release.name, "gaia_release_reason": release.reason}
     allstar_ids = stars["APOGEE_ID"]
-    flow = CutFlow(allstar_ids)
+    flow = CutFlow(allstar_ids, quiet=quiet)
     if "sdss_id" in stars.colnames and files.mwm:
         stars = _find_by_sdss_id(stars, flow, spectra, files)
     else:
         stars = _find_by_name(stars, flow, spectra, files, quiet)
     del files  # names of all files: of a million stars 200 MB
-    with Progress("match and cut", 1, quiet) as progress:
+    with Progress("match and cut", quiet=quiet):
         stars = cut_apogee(_one_row_a_star(stars, flow), flow, config)
         if has_gaia:
             stars = _with_own_gaia(stars, flow, allstar, gaia, wise, config)
@@ -99,7 +96,6 @@ def parent_sample(allstar, spectra, gaia, wise, config, can_estimate=False, quie
             stars = _match_gaia(stars, flow, gaia_table, config)
             del gaia_table
         stars = cut_photometry(stars, flow, config, can_estimate)
-        progress.advance()
     emptied = flow.emptied_by()
     if emptied is not None:
         counts = ", ".join(f"{name}: {left}" for name, left in flow.counts)

@@ -82,7 +82,7 @@ def stream_features(
     magnitudes = magnitude_features(stars, recipe.layout.magnitudes)
     waiting, n_waiting = [], 0
     with (
-        Progress("predict", len(stars), quiet) as progress,
+        Progress("read spectra and predict", len(stars), quiet) as progress,
         closing(stream_rows(job, spectra_to_read(stars), magnitudes, threads)) as chunks,
     ):
         for chunk in chunks:

@@ -309,7 +309,10 @@ class Survey:
                 self.check_constant(rows)
 
         n_pieces = -(-self.n_stars // _BLOCK)
-        with Team(threads) as team, Progress("check", self.n_stars, quiet or self.n_stars < FEW) as progress:
+        with (
+            Team(threads) as team,
+            Progress("check the features", self.n_stars, quiet or self.n_stars < FEW) as progress,
+        ):
             for begin in range(0, n_pieces, _PIECES):
                 end = min(begin + _PIECES, n_pieces)
                 team.run(lambda first, last, begin=begin: look(begin + first, begin + last), end - begin)

@@ -69,7 +69,7 @@ def sample_spectra(
     sections = {name: config.to_dict()[name] for name in ("normalization", "features")}
     normalizer, paths = ChunkNormalizer(os.path.realpath(spectra), continuum, sections), spectra_to_read(stars)
     found, example = {}, ""
-    with Progress("sample", min(N_SPECTRA, len(stars)), quiet) as progress:
+    with Progress("find the pixels in use by a sample of spectra", min(N_SPECTRA, len(stars)), quiet) as progress:
         for row in _in_turn(len(stars)):
             chunk = normalizer.normalize([paths[row]])
             if chunk.good.size:
@@ -137,7 +137,7 @@ def find_continuum(stars: Table, spectra: str | os.PathLike, config: Config, qui
     rows = rows[np.linspace(0, len(rows) - 1, min(norm.continuum_stars, len(rows))).astype(int)]
     read, paths = spectrum_reader(), spectra_to_read(stars)
     flux, kept, unreadable = np.empty((len(rows), chip_pixels().size), np.float32), [], []
-    with Progress("continuum pixels", len(rows), quiet) as progress:
+    with Progress("find continuum pixels", len(rows), quiet) as progress:
         for row in rows:
             path, *which = [paths[row]] if isinstance(paths[row], str) else paths[row]
             path = Path(spectra, path)

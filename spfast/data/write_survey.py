@@ -217,7 +217,7 @@ class SurveyWriter:
     def _put_on_disk(self, names, threads, quiet):
         """Force files to the disk, and hash them meanwhile (dict of str); half the time is the processor's."""
         total, lock = sum((self.partial / name).stat().st_size for name in names), threading.Lock()
-        with Progress("hash, MB", total // 10**6, quiet) as progress:
+        with Progress("hash the survey's files, MB", total // 10**6, quiet) as progress:
             done = 0
 
             def say(n_bytes):
@@ -240,7 +240,7 @@ class SurveyWriter:
         n = len(self.features)
         magnitudes, errors = np.empty((2, n, inside.stop - 1), np.float32)
         # They stand between pixels: this reads the arrays.
-        with Progress("magnitudes", n, quiet or n < FEW) as progress:
+        with Progress("read magnitudes", n, quiet or n < FEW) as progress:
             for start in range(0, n, _BLOCK):
                 rows = slice(start, min(start + _BLOCK, n))
                 magnitudes[rows], errors[rows] = self.features[rows, inside], self.feature_errors[rows, inside]

@@ -55,7 +55,7 @@ def draw_figures(
     """
     (folder / FIGURES).mkdir(exist_ok=True)
     figures, left_out = [], []
-    with Progress("figures", len(sheets), quiet) as progress:
+    with Progress("draw figures", len(sheets), quiet) as progress:
         for sheet in sheets:
             try:
                 figure = draw_sheet(sheet, data)

@@ -16,6 +16,7 @@ from spfast.figures.sheets import SHEETS
 from spfast.files import new_folder
 from spfast.lock import hold
 from spfast.model.fitted_model import FittedModel
+from spfast.progress import Progress
 from spfast.report.drawings import FIGURES, draw_figures
 from spfast.report.provenance import header_cards, input_hashes, package_versions, run_configuration
 from spfast.report.tables import check_tables, count_flags, typeset
@@ -121,7 +122,10 @@ def make_report(
         members = _find_members(table, members, survey)
         data = FigureData(table, survey, models or {}, members.rows, members.literature, tune, config or Config())
         # 3. Run every check.
-        checks = run_checks(catalog, truth, survey, models, other, members if members.rows else None, threads=threads)
+        with Progress("check the catalog", quiet=quiet):
+            checks = run_checks(
+                catalog, truth, survey, models, other, members if members.rows else None, threads=threads
+            )
         common = {"version": __version__, "mock": _is_mock(survey) or truth is not None}
         with new_folder(out) as folder:
             # 4. Draw the figures and write the page on the catalog.

@@ -137,7 +137,7 @@ def _write(root, stars, seed, release, kind, quiet, spectrograph, gaia_release):
     rows = _rows(stars, rng, release)
     observations = [(np.arange(n_stars), rows, 1), _observed_again(rows, rng)]
     without, cut_short = _faults(stars, rng)
-    with Progress("simulate", sum(len(members) for members, _, _ in observations), quiet) as progress:
+    with Progress("write mock spectra", sum(len(members) for members, _, _ in observations), quiet) as progress:
         for members, rows, stream in observations:
             paths = _paths(rows, release, kind)
             # allStar names the combined spectrum, whichever kind of file one downloads.
@@ -183,7 +183,7 @@ def _write_sdss5(root, stars, allwise, seed, release, kind, quiet, spectrograph)
     names = [os.path.basename(files.spectrum_path(release, "apStar", row)) for row in own]
     summary = write_sdss5_tables(root, stars, allwise, rows, spectra, sdss_id, release, names, rng)
     n_stars = stars["ra"].size
-    with Progress("simulate", n_stars, quiet) as progress:
+    with Progress("write mock spectra", n_stars, quiet) as progress:
         for first in range(0, n_stars, CHUNK):
             noise = np.random.default_rng([seed, 1, first // CHUNK])
             batch = np.flatnonzero(spectra["in_file"] & (spectra["star"] // CHUNK == first // CHUNK))

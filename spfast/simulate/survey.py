@@ -134,7 +134,7 @@ def _simulate(out, n_stars, seed, config, threads, quiet, noise, draw):
     with (
         SurveyWriter(out, layout, n_stars) as writer,
         Team(threads) as team,
-        Progress("simulate", n_stars, quiet) as progress,
+        Progress("make mock spectra", n_stars, quiet) as progress,
     ):
         truth.write(writer.partial / TRUTH, overwrite=True)
         del truth
@@ -190,7 +190,7 @@ def _parent_sample(n_stars, seed, config, clusters=(), whole_branch=False, quiet
     if clusters:
         shared = {name: value for name, value in draw.items() if name != "wrong_parallaxes"}
         members = [draw_cluster_stars(clusters, seed, whole_branch=whole_branch, **shared)]
-    with Progress("draw", n_stars, quiet) as progress:
+    with Progress("draw stars", n_stars, quiet) as progress:
         for stars in itertools.chain(members, chunks):
             jk, bprp = stars["J"] - stars["K"], stars["BP"] - stars["RP"]
             logg = measured_labels(stars)[1]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from spfast.config import FitConfig
-from spfast.progress import Stages
+from spfast.progress import Progress
 from spfast.reads.reader import side_by_side
 from spfast.selection.splits import Split
 from spfast.training.cross_validation import score_held_out
@@ -57,7 +57,7 @@ def choose_columns(
     share : float
         Of the training stars that these are: the penalty stands against a sum over stars.
     stage : callable, optional
-        Begins the fits that it is given the number of (`spfast.progress.Stages.stage`).
+        Begins the fits that it is given the number of (`spfast.progress.Progress`).
 
     Returns
     -------
@@ -65,7 +65,7 @@ def choose_columns(
         With the columns chosen.
     summary : str
     """
-    stage = partial(Stages(quiet=True).stage, "columns") if stage is None else stage
+    stage = partial(Progress, "columns", quiet=True) if stage is None else stage
     most, scores, coefs = inputs.layout.rank, {}, np.zeros((len(splits), inputs.layout.n_features))
     n_stars, penalty = min(split.train.size for split in splits) / share, settings.penalty * share
 
@@ -74,6 +74,7 @@ def choose_columns(
             at = inputs.layout.within(*candidate)
             some = stars.with_columns(inputs.layout.smaller(*candidate), at)
             with stage(len(splits)) as going_on:
+                going_on.detail = f"{candidate[0]} coordinates, products of {candidate[1]}"
                 scores[candidate], coefs[:, at] = _score(some, splits, penalty, zero_point, coefs[:, at], going_on)
         return scores[candidate]
 

@@ -110,7 +110,7 @@ def cross_validate_stars(
     quiet : bool
         No progress bar.
     stage : callable, optional
-        Begins the fits that it is given the number of, in place of a progress bar (`spfast.progress.Stages.stage`).
+        Begins fits, in place of a progress bar (`spfast.progress.Progress`); it is given their number, which grows.
 
     Returns
     -------
@@ -134,56 +134,58 @@ def cross_validate_stars(
     store = PointStore() if store is None else store
     notes = []
     if stage is None:
-        stage = partial(Progress, "tune", quiet=quiet)
-    while True:
-        _run(stars, splits, penalties, zero_points, store, stage)
-        wanted = [store.get(_key(s, p, z)) for s in splits for p in penalties for z in zero_points]
-        chosen, minimum, means = choose(wanted, score, choice)
-        taken = (chosen[0], minimum[0])
-        if _all_zero(wanted, penalties[-1]):
-            # No pixel is used there: a larger penalty is the same model. None anywhere: a smaller one is needed.
-            taken = penalties[:1] if _all_zero(wanted, penalties[0]) else [p for p in taken if p != penalties[-1]]
-        penalty = grow(penalties, taken, geometric=True)
-        if penalty is not None and penalty < penalties[0] and not _all_zero(wanted, penalties[0]):
-            gain = means[penalties[1], minimum[1]] - means[penalties[0], minimum[1]]
-            penalty = None if gain < _GAIN_MIN else penalty
-        zero_point = grow(zero_points, (chosen[1], minimum[1]), geometric=False)
-        if penalty is None and zero_point is None:
-            break
-        if len(notes) >= _MAX_GROWTH:
-            text = f"the choice (penalty {chosen[0]:g}, zero point {chosen[1]:g} mas) is still on the edge of the grid"
-            warnings.warn(text, SpfastWarning, 2)
-            break
-        for name, values, value in (("penalties", penalties, penalty), ("zero points", zero_points, zero_point)):
-            if value is not None:
-                notes.append(f"the choice lies on the edge of the {name}: {value:g} added")
-                values.append(value)
-                values.sort()
-                if say is not None:
-                    say(notes[-1])
+        stage = partial(Progress, f"cross-validate, {len(splits)} folds", quiet=quiet)
+    with stage(0) as progress:
+        while True:
+            _run(stars, splits, penalties, zero_points, store, progress)
+            wanted = [store.get(_key(s, p, z)) for s in splits for p in penalties for z in zero_points]
+            chosen, minimum, means = choose(wanted, score, choice)
+            taken = (chosen[0], minimum[0])
+            if _all_zero(wanted, penalties[-1]):
+                # No pixel is used there: a larger penalty is the same model. None anywhere: a smaller one is needed.
+                taken = penalties[:1] if _all_zero(wanted, penalties[0]) else [p for p in taken if p != penalties[-1]]
+            penalty = grow(penalties, taken, geometric=True)
+            if penalty is not None and penalty < penalties[0] and not _all_zero(wanted, penalties[0]):
+                gain = means[penalties[1], minimum[1]] - means[penalties[0], minimum[1]]
+                penalty = None if gain < _GAIN_MIN else penalty
+            zero_point = grow(zero_points, (chosen[1], minimum[1]), geometric=False)
+            if penalty is None and zero_point is None:
+                break
+            if len(notes) >= _MAX_GROWTH:
+                text = (
+                    f"the choice (penalty {chosen[0]:g}, zero point {chosen[1]:g} mas) is still on the edge of the grid"
+                )
+                warnings.warn(text, SpfastWarning, 2)
+                break
+            for name, values, value in (("penalties", penalties, penalty), ("zero points", zero_points, zero_point)):
+                if value is not None:
+                    notes.append(f"the choice lies on the edge of the {name}: {value:g} added")
+                    values.append(value)
+                    values.sort()
+                    if say is not None:
+                        say(notes[-1])
     warn_of_unconverged([point["converged"] for point in wanted])
     undecided = undecided_zero_points(wanted, score, *chosen)
     return Tuning(*chosen, minimum, means, wanted, tuple(notes), score, choice, len(splits), undecided)
 
 
-def _run(stars, splits, penalties, zero_points, store, stage):
+def _run(stars, splits, penalties, zero_points, store, progress):
     """Fit and score what the store does not have: splits side by side, each fit from the nearest of its own split."""
     grid = [(z, p) for z in zero_points for p in penalties[::-1]]
     missing = [[(z, p) for z, p in grid if _key(split, p, z) not in store] for split in splits]
-    n_points = sum(map(len, missing))
-    if n_points == 0:
-        return
+    progress.total += sum(map(len, missing))
 
     def fit_split(split, points, threads):
         own, starts = stars.with_threads(threads), store.starts(split.repeat, split.held_out)
         for zero_point, penalty in points:
+            progress.detail = f"without fold {split.held_out}: penalty {penalty:g}, zero point {zero_point:g} mas"
             nearest = min(starts, key=lambda at: (abs(at[1] - zero_point), abs(np.log(at[0] / penalty))), default=None)
             model = own.fit_part(penalty, zero_point, split.train, starts.get(nearest))
             store.add(score_held_out(own, split, model), model.coef)
             progress.advance()
 
-    with stage(n_points) as progress:
-        jobs = [partial(fit_split, *of) for of in zip(splits, missing, strict=True) if of[1]]
+    jobs = [partial(fit_split, *of) for of in zip(splits, missing, strict=True) if of[1]]
+    if jobs:
         side_by_side(jobs, stars.features, stars.threads)
 
 

@@ -23,7 +23,7 @@ from spfast.model.fitted_model import FittedModel
 from spfast.model.options import FitOptions
 from spfast.model.parts import Provenance, RobustFit, ScatterWeights, Tuned
 from spfast.model.robust import RobustSettings
-from spfast.progress import Stages
+from spfast.progress import Progress
 from spfast.reads.cluster import on_cluster
 from spfast.reads.reader import shares_reads, side_by_side
 from spfast.selection.folds import FOLDS, fold_labels
@@ -100,8 +100,6 @@ class FoldTraining:
         Do not say what is going on.
     zero_point : ChosenZeroPoint, optional
         By default chosen by the configuration and the release that the survey's parallaxes are from.
-    stages : Stages, optional
-        What says it, if other folds are trained meanwhile.
     inputs : Inputs, optional
         From `survey_inputs`, if it was called already.
 
@@ -129,13 +127,12 @@ class FoldTraining:
         threads: int | None = None,
         quiet: bool = True,
         zero_point: ChosenZeroPoint | None = None,
-        stages: Stages | None = None,
         inputs: Inputs | None = None,
     ):
         # 1. The training stars and their inner folds.
         self.survey = survey = as_survey(survey)
         self.config, self.fold = Config() if config is None else config, fold
-        self._stages = Stages(quiet) if stages is None else stages
+        self._quiet = quiet
         settings = self.config.fit
         if settings.zero_point_covariates and settings.zero_point_rule != FITTED:
             raise BadInputError(f"zero point covariates {settings.zero_point_covariates!r}: only with --zero-point fit")
@@ -423,9 +420,10 @@ class FoldTraining:
             found = predict_held_out(sample.stars, splits, repeats[0])
             return sample.budget(measure_errors(own, sample.stars, splits, held_out=found, **how))
 
-    def _stage(self, name, total=0):
+    def _stage(self, name, total=1):
         """Say what is going on in this fold."""
-        return self._stages.stage(f"{f'fold {self.fold}' if self.fold else 'all stars'}: {name}", total)
+        where = f"fold {self.fold}" if self.fold else "all stars"
+        return Progress(f"{where}: {name}", total, self._quiet, leaves_line=False)
 
     def _sample(self, stars, models) -> Sample:
         """The sample of training stars on which models are judged, in the columns that these use."""
@@ -518,11 +516,10 @@ def fit_folds(
 
 
 def _fit_folds(survey, config, threads, quiet):
-    stages = Stages(quiet)
-    with stages.stage("what models see of the survey"):
+    with Progress("what models see of the survey", quiet=quiet):
         inputs = survey_inputs(survey, config.fit, threads, quiet)  # once, not by each fold
     zero_point = choose_zero_point(survey, config.fit)  # once: it may have something to say
-    jobs = [partial(_fit_fold, survey, config, fold, stages, zero_point, inputs) for fold in FOLDS]
+    jobs = [partial(_fit_fold, survey, config, fold, quiet, zero_point, inputs) for fold in FOLDS]
     has_many_fits = AUTO in (config.fit.penalty_rule, config.fit.zero_point_rule) or config.fit.intrinsic_scatter
     if has_many_fits and not shares_reads(inputs.features):
         models = [job(threads) for job in jobs]  # the fits of each are made side by side
@@ -531,5 +528,5 @@ def _fit_folds(survey, config, threads, quiet):
     return dict(zip(FOLDS, models, strict=True))
 
 
-def _fit_fold(survey, config, fold, stages, zero_point, inputs, threads):
-    return FoldTraining(survey, config, fold, threads, zero_point=zero_point, stages=stages, inputs=inputs).fit()
+def _fit_fold(survey, config, fold, quiet, zero_point, inputs, threads):
+    return FoldTraining(survey, config, fold, threads, quiet, zero_point, inputs).fit()

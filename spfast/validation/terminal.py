@@ -7,7 +7,7 @@ from astropy.table import Table
 
 from spfast.validation.columns import Column, shown_columns
 
-__all__ = ["lay_out"]
+__all__ = ["explain", "lay_out"]
 
 #: A name from a file may have this many characters.
 _TEXT_LENGTH = 40
@@ -49,6 +49,41 @@ def lay_out(table: Table, columns: Mapping[str, Column]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def explain(tables: Mapping[str, Mapping[str, Column]]) -> str:
+    """Say what the heads of several tables mean, each meaning once.
+
+    Parameters
+    ----------
+    tables : dict of dict of Column
+        The columns of each table under its title.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from spfast.validation.columns import Column
+    >>> from spfast.validation.terminal import explain
+    >>> columns = {"n": Column("stars that count", "stars", "d")}
+    >>> print(explain({"Coverage": columns, "Trends": columns | {"slope": Column("for each mag", "slope", ".1f")}}))
+    Coverage
+      stars  stars that count
+    Trends
+      slope  for each mag
+    """
+    lines, said = [], set()
+    for title, columns in tables.items():
+        heads = [
+            (column.heading_with_unit, column.description) for column in shown_columns(columns, "terminal").values()
+        ]
+        new = [head for head in heads if head not in said]
+        said.update(new)
+        width = max((len(heading) for heading, _ in new), default=0)
+        lines += [title] * bool(new) + [f"  {heading:{width}}  {description}" for heading, description in new]
+    return "\n".join(lines)
 
 
 def _cell(value, spec):

@@ -46,6 +46,7 @@ def ingest(download, **other):
     files = {"allstar": "allStar.fits", "spectra": "spectra", "gaia": "gaia.fits", **other}
     return [
         "ingest",
+        "--quiet",
         "-o",
         download / "survey",
         *(x for role, name in files.items() for x in (f"--{role}", download / name)),

@@ -61,10 +61,10 @@ def fails(monkeypatch):
     """Let ``spfast info`` fail with an error."""
 
     def fail_with(error):
-        def describe(path, verify):
+        def open_product(path, verify):
             raise error
 
-        monkeypatch.setattr("spfast.cli.info.describe", describe)
+        monkeypatch.setattr("spfast.cli.info.open_product", open_product)
 
     return fail_with
 

@@ -1,5 +1,7 @@
 """The options: what they make of the configuration, and that the help names what there is."""
 
+import shlex
+
 import pytest
 
 from spfast import cli
@@ -89,10 +91,15 @@ def help_of(command, capsys):
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: command.__name__.rpartition(".")[2])
-def test_help_names_the_common_options(command, capsys):
-    printed = help_of(command.__name__.rpartition(".")[2], capsys)
-    for option in ("--config", "--preset", "--threads", "--seed", "--quiet", "--debug"):
-        assert option in printed
+def test_help_names_the_common_options_that_matter_and_its_examples_are_commands(command, capsys):
+    name = command.__name__.rpartition(".")[2]
+    printed = help_of(name, capsys)
+    for option in ("--config", "--threads", "--seed", "--json"):
+        assert (f" {option} " in printed) == (option[2:] in command.COMMON)
+    assert all(f" {option} " in printed for option in ("--quiet", "--log", "--debug"))
+    for example in command.EXAMPLES:
+        assert example in printed
+        assert parsed(*shlex.split(example.partition(" > ")[0])[1:]).command == name
 
 
 def test_help_names_every_choice_and_the_default_of_the_configuration(capsys):

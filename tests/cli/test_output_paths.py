@@ -153,7 +153,9 @@ def test_second_signal_leaves_nothing_behind(tmp_path, monkeypatch, first, secon
 
     class Parser:
         def parse_args(self, argv):
-            return type("Args", (), {"debug": False, "quiet": False, "run": staticmethod(work)})
+            return type(
+                "Args", (), {"debug": False, "quiet": False, "log": None, "command": "", "run": staticmethod(work)}
+            )
 
     monkeypatch.setattr(cli, "make_parser", Parser)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

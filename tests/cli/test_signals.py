@@ -31,7 +31,7 @@ def ends(monkeypatch, work):
 
     class Parser:
         def parse_args(self, argv):
-            return argparse.Namespace(debug=False, quiet=False, run=lambda args: work())
+            return argparse.Namespace(debug=False, quiet=False, log=None, command="", run=lambda args: work())
 
     monkeypatch.setattr(cli, "make_parser", Parser)
     return cli.main([])

@@ -10,7 +10,7 @@ from tiny import RAW, tiny_survey
 
 from spfast.archive.releases import GAIA, UNKNOWN_ZERO_POINT
 from spfast.catalog.make import make_catalog
-from spfast.cli.info import describe
+from spfast.cli.info import describe, open_product
 from spfast.config import LINDEGREN, ZERO_POINT, Config, load_config
 from spfast.data.gaia import read_gaia
 from spfast.data.gaia_release import find_release, survey_release
@@ -168,7 +168,7 @@ def test_the_release_and_the_reason_are_in_model_header_report_and_info(tmp_path
     assert ("added to Gaia parallaxes", "0.0483 mas", catalog.meta["ZPWHY_A"]) in numbers
     model = fit_stars(survey, RAW.replace(fit={"penalty": 20.0}), "A", threads=1)
     model.save(tmp_path / "model.npz")
-    said = dict(describe(tmp_path / "model.npz"))
+    said = dict(describe(open_product(tmp_path / "model.npz")))
     assert said["zero point"] == f"0.0483 mas added to Gaia parallaxes ({catalog.meta['ZPWHY_A']})"
     assert dict(describe(tmp_path / "survey"))["parallaxes"] == "of Gaia DR2: as the survey says"
 

@@ -313,8 +313,10 @@ def test_command(survey, tmp_path, capsys, monkeypatch):
         cli.main(["tune", str(survey.path), "-o", str(out), "--penalties", "100", "20", "--zero-points", "0.05"]) == 0
     )
     captured = capsys.readouterr()
-    assert captured.out.splitlines()[-1].startswith("penalty ")
-    assert "tune: " in captured.err
+    chosen, after = captured.out.splitlines()[-2:]
+    assert chosen.startswith("penalty ")
+    assert after.startswith(f"Next: spfast catalog {survey.path} ")
+    assert "cross-validate, 2 folds: " in captured.err
     table = read_table(out)
     assert table.colnames == list(POINT_COLUMNS)
     assert [p.name for p in tmp_path.iterdir()] == ["tune.ecsv"]

@@ -30,7 +30,7 @@ from spfast.files import file_sha256
 from spfast.kernels.team import resolve_threads
 from spfast.lock import hold
 from spfast.model.layout import OTHER, PIXEL, Columns, FeatureLayout
-from spfast.progress import Progress
+from spfast.progress import Progress, say
 
 __all__ = ["ARRAYS", "write_survey"]
 
@@ -201,7 +201,7 @@ def _write(path, material, stars, id, bands, names, training, recipe, config, ow
     5. Finish the folder.
     """
     # 1.
-    flow, n_all = CutFlow(stars["APOGEE_ID"], "rows of the table"), len(stars)
+    flow, n_all = CutFlow(stars["APOGEE_ID"], "rows of the table", quiet), len(stars)
     arrays, at = material.arrays_of(stars, id)
     keep = at >= 0
     if not keep.all():
@@ -262,7 +262,7 @@ def _write(path, material, stars, id, bands, names, training, recipe, config, ow
         )
     # 4.
     largest = config.features.flux_error_max if own["kind"] == PIXEL else np.inf
-    with SurveyWriter(path, layout, len(stars)) as writer, Progress("write", len(stars), quiet) as progress:
+    with SurveyWriter(path, layout, len(stars)) as writer, Progress("write features", len(stars), quiet) as progress:
         row, first = 0, layout.n_unpenalized
         for rows, values, errors in _blocks(arrays, at):
             part, part_error, measured, _ = maker.rows(values, errors)
@@ -296,10 +296,7 @@ def _write(path, material, stars, id, bands, names, training, recipe, config, ow
             **{name: release[name] for name in ("gaia_release", "gaia_release_reason")},
         }
         survey = writer.finish(stars, flow.rejected(), flow.counts, config, provenance, recipe, threads, quiet, factors)
-    if not quiet:
-        for cut, n_left in survey.info["cut_flow"]:
-            print(f"{n_left:>10,}  {cut}")
-        print(f"{survey.info['n_training']:>10,}  of them in the Training Set; {survey.n_features:,} features")
+    say(f"{survey.info['n_training']:>10,}  of them in the Training Set; {survey.n_features:,} features", quiet)
     return survey
 
 
@@ -386,7 +383,7 @@ def _first_pass(arrays, at, maker, is_flux, quiet):
     found = _FirstPass(maker.n_columns)
     wanted = set(np.linspace(0, len(at) - 1, min(N_SPECTRA, len(at))).astype(int).tolist())
     sample, row = [], 0
-    with Progress("read", len(at), quiet) as progress:
+    with Progress("read arrays", len(at), quiet) as progress:
         for rows, values, errors in _blocks(arrays, at):
             part, part_error, good, failures = maker.rows(values, errors)
             found.usable |= good.any(axis=0)

@@ -212,7 +212,7 @@ def write_rows(
     """
     counts, first = RowCounts(len(paths)), 0
     if journal.records:
-        with Progress("check rows of before", len(paths), quiet) as progress:
+        with Progress("check the rows that are there", len(paths), quiet) as progress:
             for record in journal.records:
                 good = first + np.setdiff1d(np.arange(record["n"]), list(dict(record["failed"])))
                 own = tuple(values[good] for values in magnitudes)
@@ -224,7 +224,7 @@ def write_rows(
     fresh, last = [], time.monotonic()
     try:
         with (
-            Progress("spectra", len(paths), quiet) as progress,
+            Progress("normalise spectra", len(paths), quiet) as progress,
             contextlib.closing(stream_rows(job, paths, magnitudes, threads, first)) as chunks,
         ):
             progress.advance(first)
