@@ -29,8 +29,9 @@ help:
 demo: $(VENV)/installed-demo
 	$(VENV)/bin/spfast demo demo/ --overwrite
 
+# Two processes: most tests keep one core busy.
 test: $(VENV)/installed-test
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 fuzz: $(VENV)/installed-test
 	SPFAST_FUZZ_CASES=$(FUZZ_CASES) $(VENV)/bin/python -m pytest tests/*/test_fuzz_*.py --hypothesis-seed=$(FUZZ_SEED) --durations=0 $(PYTEST_ARGS)
