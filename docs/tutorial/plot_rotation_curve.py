@@ -121,8 +121,8 @@ shell("spfast validate catalog.fits -o validation.ecsv | grep -A 10 '^Verdict'")
 
 # %%
 # It is bad in two lines, and rightly so: so few training stars do not make a good model. For a paper, no line
-# may be bad. **Real data**: add ``--survey survey/ --models models/``, so that dust and trends are judged too, and ``--clusters
-# FILE`` if you have members of clusters.
+# may be bad. **Real data**: add ``--survey survey/ --models models/``, so that dust and trends are judged too, and
+# ``--clusters FILE`` if you have members of clusters.
 #
 # The same comparison as a figure. The panels of the report are functions that you can call:
 
