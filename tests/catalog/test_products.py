@@ -75,6 +75,7 @@ def test_fits_checksums_hold_and_a_changed_one_is_found(written, tmp_path):
 
 def test_parquet_has_units_for_astropy_and_whole_identifiers_for_pandas(written):
     pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
     path, table = written[0] / "c.parquet", written[1]
     frame = pandas.read_parquet(path)
     assert str(frame["source_id"].dtype) == "Int64"
