@@ -13,6 +13,7 @@ from spfast.cli.options import (
 )
 from spfast.cli.outputs import on_given_cluster, outputs, say
 from spfast.errors import BadInputError
+from spfast.progress import Progress
 
 __all__ = ["COMMON", "EXAMPLES", "HELP", "options", "run"]
 
@@ -47,7 +48,7 @@ def run(args):
     with outputs(paths, args):
         if args.survey is not None:
             model, survey = load_model(args.model), open_survey(args.survey)
-            with on_given_cluster(args, paths[0]):
+            with on_given_cluster(args, paths[0]), Progress("predict", quiet=args.quiet):
                 galaxy = configuration(args).galaxy
                 predictions = predict_survey(
                     model, survey, args.threads, extra_columns=args.extra_columns, galaxy=galaxy

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from spfast.cli.options import add_overwrite_option
 from spfast.cli.outputs import output, result
 from spfast.errors import BadInputError
+from spfast.progress import Progress
 
 __all__ = ["COMMON", "EXAMPLES", "HELP", "options", "run"]
 
@@ -25,7 +26,8 @@ def run(args):
     from spfast.data.survey import open_survey
 
     survey = open_survey(args.survey)
-    with output(args) if args.output else nullcontext() as path:
+    again = Progress("make the catalog again", quiet=args.quiet)
+    with output(args) if args.output else nullcontext() as path, again:
         differences, added = rebuild_catalog(args.catalog, survey, path, args.overwrite, args.threads)
     if differences:
         raise BadInputError(f"{args.catalog}: not what its survey and header give now: {'; '.join(differences)}")

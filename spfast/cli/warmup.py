@@ -1,6 +1,7 @@
 """`spfast warmup`: every kernel compiled now, so that no later command waits for it."""
 
 from spfast.cli.outputs import say
+from spfast.progress import Progress
 
 __all__ = ["COMMON", "EXAMPLES", "HELP", "options", "run"]
 
@@ -16,7 +17,8 @@ def options(parser):
 def run(args):
     from spfast.warmup import warm_up
 
-    seconds, compiling = warm_up(threads=args.threads)
+    with Progress("run every kernel", quiet=args.quiet, leaves_line=False):
+        seconds, compiling = warm_up(threads=args.threads)
     say(
         args,
         f"ran every kernel in {seconds:.1f} s; {compiling:.1f} s of that went into compiling those not yet on disk",

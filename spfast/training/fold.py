@@ -516,8 +516,7 @@ def fit_folds(
 
 
 def _fit_folds(survey, config, threads, quiet):
-    with Progress("what models see of the survey", quiet=quiet):
-        inputs = survey_inputs(survey, config.fit, threads, quiet)  # once, not by each fold
+    inputs = survey_inputs(survey, config.fit, threads, quiet)  # once, not by each fold
     zero_point = choose_zero_point(survey, config.fit)  # once: it may have something to say
     jobs = [partial(_fit_fold, survey, config, fold, quiet, zero_point, inputs) for fold in FOLDS]
     has_many_fits = AUTO in (config.fit.penalty_rule, config.fit.zero_point_rule) or config.fit.intrinsic_scatter

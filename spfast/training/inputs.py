@@ -16,6 +16,7 @@ from spfast.model.fitted_model import FittedModel
 from spfast.model.layout import FeatureLayout
 from spfast.model.learn_low_rank import learn_low_rank
 from spfast.model.low_rank import Coordinates, LowRankModel
+from spfast.progress import Progress
 
 __all__ = ["MOST_PRODUCTS", "Inputs", "model_inputs", "survey_inputs"]
 
@@ -79,14 +80,15 @@ def survey_inputs(survey: Survey, settings: FitConfig, threads: int | None = Non
     BadInputError
         If the survey holds numbers that no build writes.
     """
-    survey.check_values(threads, quiet)
-    if settings.pixels == "low-rank" and survey.layout.is_spectrum:
-        found = survey.low_rank or _learn(survey, threads)
-        if found is not None:
-            low_rank, coordinates = found
-            most = MOST_PRODUCTS if settings.products < 0 else settings.products
-            return _of_coordinates(survey, low_rank, coordinates, most)
-    return Inputs(survey.features, survey.feature_errors, survey.layout)
+    with Progress("what models see of the survey", quiet=quiet, leaves_line=False):
+        survey.check_values(threads, quiet)
+        if settings.pixels == "low-rank" and survey.layout.is_spectrum:
+            found = survey.low_rank or _learn(survey, threads)
+            if found is not None:
+                low_rank, coordinates = found
+                most = MOST_PRODUCTS if settings.products < 0 else settings.products
+                return _of_coordinates(survey, low_rank, coordinates, most)
+        return Inputs(survey.features, survey.feature_errors, survey.layout)
 
 
 def model_inputs(

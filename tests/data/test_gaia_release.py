@@ -170,7 +170,7 @@ def test_the_release_and_the_reason_are_in_model_header_report_and_info(tmp_path
     model.save(tmp_path / "model.npz")
     said = dict(describe(open_product(tmp_path / "model.npz")))
     assert said["zero point"] == f"0.0483 mas added to Gaia parallaxes ({catalog.meta['ZPWHY_A']})"
-    assert dict(describe(tmp_path / "survey"))["parallaxes"] == "of Gaia DR2: as the survey says"
+    assert dict(describe(open_product(tmp_path / "survey")))["parallaxes"] == "of Gaia DR2: as the survey says"
 
 
 def test_tuning_adds_its_grid_to_parallaxes_as_published(tmp_path):
