@@ -136,7 +136,8 @@ class Progress:
 
     def __str__(self):
         detail = f" ({self.detail})" if self.detail else ""
-        return f"{self.label}{self._count()}{detail}, {self._pace() or _duration(time.monotonic() - self._begin)}"
+        lasts = self._pace() or _duration(time.monotonic() - self._begin)
+        return f"{self.label}{self._count()}, {lasts}{detail}"
 
     def _count(self):
         return f" {self.done:,}/{self.total:,}" if self.total > 1 else ""

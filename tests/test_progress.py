@@ -39,7 +39,7 @@ def test_a_log_names_all_that_lasts_and_counts_its_steps():
         with Progress("fold B: held-out fits", 5, stream=stream) as stage:
             stage.advance(2)
             stage.detail = "penalty 30"
-            wait_for(stream, "fold A: fit, 0 s; fold B: held-out fits 2/5 (penalty 30), 0 s\n")
+            wait_for(stream, "fold A: fit, 0 s; fold B: held-out fits 2/5, 0 s (penalty 30)\n")
     said = stream.getvalue()
     time.sleep(0.05)
     assert stream.getvalue() == said
