@@ -5,7 +5,7 @@ import pytest
 from tiny import tiny_survey
 
 from spfast import cli
-from spfast.cli.info import describe
+from spfast.cli.info import describe, open_product
 from spfast.data.survey import verify_survey
 from spfast.errors import BadInputError
 from spfast.files import RecordFile
@@ -57,17 +57,19 @@ def test_a_flipped_bit_in_a_survey_is_noticed(work, name):
             content[whole.index(b'"sha256"') + position % 400] ^= 4
             path.write_bytes(content)
         with pytest.raises(BadInputError, match=path.name) as caught:
-            describe(work / "survey", verify=True)
+            open_product(work / "survey", verify=True)
         assert "\n" not in str(caught.value)
     verify_survey(work / "survey")
 
 
 @pytest.mark.parametrize("name", ["catalog.fits", "catalog.ecsv", "catalog.vot", "model.npz"])
 def test_a_flipped_bit_in_a_table_or_model_is_noticed(work, name):
-    assert ("whole", "yes, every byte as it was written") in describe(work / name, verify=True)
+    assert ("whole", "yes, every byte as it was written") in describe(
+        open_product(work / name, verify=True), verified=True
+    )
     for _ in flips(work / name, seed=2):
         with pytest.raises(BadInputError, match=name):
-            describe(work / name, verify=True)
+            open_product(work / name, verify=True)
         if name == "model.npz":  # a model is never used unless it is whole
             with pytest.raises(BadInputError, match=name):
                 load_model(work / name)
@@ -79,7 +81,7 @@ def test_a_flipped_bit_in_parquet_is_noticed(work):
     assert cli.main(["catalog", str(work / "survey"), "-o", str(path), "--quiet"]) == 0
     for _ in flips(path, seed=3):
         with pytest.raises(BadInputError, match=path.name):
-            describe(path, verify=True)
+            open_product(path, verify=True)
 
 
 def test_a_missing_file_a_missing_hash_and_csv_are_refused(work, tmp_path):
@@ -93,7 +95,7 @@ def test_a_missing_file_a_missing_hash_and_csv_are_refused(work, tmp_path):
         verify_survey(survey.path)
     assert cli.main(["catalog", str(work / "survey"), "-o", str(tmp_path / "catalog.csv"), "--quiet"]) == 0
     with pytest.raises(BadInputError, match="has no SHA256 to compare with: a CSV table"):
-        describe(tmp_path / "catalog.csv", verify=True)
+        open_product(tmp_path / "catalog.csv", verify=True)
 
 
 def test_records_end_where_they_are_damaged(tmp_path):
