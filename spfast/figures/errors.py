@@ -8,7 +8,7 @@ from astropy.table import Table
 from spfast.figures.panel import MINUS, REFERENCES, SAMPLES, finite_rows, plain_ticks, sample_mask, values_of
 from spfast.figures.residuals import BIN_STARS, median_bins
 from spfast.figures.style import COLOURS
-from spfast.validation.residuals import half_width_error
+from spfast.validation.residuals import half_width, half_width_error
 
 __all__ = [
     "PARTS",
@@ -59,8 +59,7 @@ def plot_pulls(table: Table, ax, sample: str = "training", reference: str = "gai
     edges = np.linspace(-6.0, 6.0, 61)
     for name, pull in pulls(table, sample, reference).items():
         text, colour = _ERRORS[name]
-        low, high = np.percentile(pull, [16, 84])
-        label = f"{text}:\nwidth {(high - low) / 2:.2f}"
+        label = f"{text}:\nwidth {half_width(pull):.2f}"
         density = np.histogram(pull, edges)[0] / pull.size / np.diff(edges)
         ax.stairs(density, edges, color=COLOURS[colour], label=label, linewidth=1.1)
     grid = np.linspace(-6.0, 6.0, 241)

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from astropy.coordinates import BarycentricMeanEcliptic, SkyCoord
+from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 from spfast.config import Config
 from spfast.data.identifiers import match_names
 from spfast.data.survey import Survey
 from spfast.data.tables.values import float_column
+from spfast.data.zero_point import ecliptic_latitude
 from spfast.errors import BadInputError
 from spfast.model.fitted_model import FittedModel
 from spfast.validation.read_catalog import read_catalog, true_parallaxes
@@ -116,11 +117,10 @@ def _add_places(table):
         return
     ra, dec = float_column(table, "ra"), float_column(table, "dec")
     known = np.isfinite(ra) & (np.abs(dec) <= 90.0)
-    sky = SkyCoord(ra[known], dec[known], unit="deg")
-    galactic, ecliptic = sky.galactic, sky.transform_to(BarycentricMeanEcliptic())
-    for name, angle in (("glon", galactic.l), ("glat", galactic.b), ("ecl_lat", ecliptic.lat)):
-        places = np.full(len(table), np.nan)
-        places[known] = angle.deg
+    glon, glat = np.full((2, len(table)), np.nan)
+    galactic = SkyCoord(ra[known], dec[known], unit="deg").galactic
+    glon[known], glat[known] = galactic.l.deg, galactic.b.deg
+    for name, places in (("glon", glon), ("glat", glat), ("ecl_lat", ecliptic_latitude(ra, dec))):
         if name in table.colnames:  # a survey of arrays has the column and no values
             own = float_column(table, name)
             places = np.where(np.isfinite(own), own, places)

@@ -9,6 +9,7 @@ from astropy.table import Table
 
 from spfast.validation.checks import CHECKS
 from spfast.validation.columns import shown_columns
+from spfast.validation.flag_residuals import flagged_stars
 
 __all__ = ["PageTable", "check_tables", "count_flags", "format_number", "typeset"]
 
@@ -94,12 +95,4 @@ def count_flags(table: Table) -> list[tuple[str, str, int]]:
     list of (str, str, int)
         Empty for a catalog without flags.
     """
-    if "flags" not in table.colnames:
-        return []
-    bits = np.asarray(table["flags"]).astype(np.int64)
-    counts = []
-    for key, value in table.meta.items():
-        if key.startswith("FLAG") and key[4:].isdigit():
-            name, _, meaning = str(value).partition(": ")
-            counts.append((name, meaning, int(np.count_nonzero(bits >> int(key[4:]) & 1))))
-    return counts
+    return [(name, meaning, int(np.count_nonzero(stars))) for name, meaning, stars in flagged_stars(table)]

@@ -1,5 +1,7 @@
 """Which flags matter: residuals of the stars that carry a flag beside those of the stars that do not."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from astropy.table import Table
 
@@ -7,7 +9,7 @@ from spfast.validation.columns import Column, described_table
 from spfast.validation.read_catalog import read_catalog
 from spfast.validation.residuals import catalog_residuals, half_width, half_width_error, median_error
 
-__all__ = ["FLAG_RESIDUALS", "flag_residuals"]
+__all__ = ["FLAG_RESIDUALS", "flag_residuals", "flagged_stars"]
 
 #: The fewest stars whose median and scatter are given.
 _FEW = 5
@@ -51,7 +53,8 @@ def flag_residuals(catalog: Table, truth: Table | None = None) -> Table:
     BadInputError
         If a column is missing, or nothing can be compared.
     """
-    arrays, masks = read_catalog(catalog), _flagged(catalog)
+    arrays = read_catalog(catalog)
+    masks = {name: stars for name, _, stars in flagged_stars(catalog) if stars.any()}
     rows = []
     for reference, value, error, usable in catalog_residuals(arrays, truth):
         for name, flagged in masks.items():
@@ -65,18 +68,21 @@ def flag_residuals(catalog: Table, truth: Table | None = None) -> Table:
     return described_table(rows, FLAG_RESIDUALS, {"ERRCOL": arrays.total_error_name})
 
 
-def _flagged(catalog):
-    """The stars of each flag that the header names and a star carries (dict of bool arrays)."""
+def flagged_stars(catalog: Table) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yield name, meaning and stars (bool array) of each flag that the catalog's header names.
+
+    Parameters
+    ----------
+    catalog : astropy Table
+        Without ``flags`` there are none.
+    """
     if "flags" not in catalog.colnames:
-        return {}
+        return
     bits = np.ma.filled(np.ma.asarray(catalog["flags"]), 0).astype(np.int64)
-    names = {key: str(value).partition(": ")[0] for key, value in catalog.meta.items()}
-    masks = {
-        name: bits >> int(key[4:]) & 1 == 1
-        for key, name in names.items()
-        if key.startswith("FLAG") and key[4:].isdigit() and int(key[4:]) < 63
-    }
-    return {name: mask for name, mask in masks.items() if mask.any()}
+    for key, value in catalog.meta.items():
+        if key.startswith("FLAG") and key[4:].isdigit() and int(key[4:]) < 63:
+            name, _, meaning = str(value).partition(": ")
+            yield name, meaning, bits >> int(key[4:]) & 1 == 1
 
 
 def _measures(residual, pull):
